@@ -1,0 +1,302 @@
+"""Tensor: an n-dimensional array of numbers, and the operations from which every later kata is built."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+Dim = int | tuple[int, ...] | None  # given: one axis, several, or all
+
+
+class Tensor:
+    """An n-dimensional array of numbers.
+
+    `data` is the array; `requires_grad` says that a gradient is wanted, and `grad`, an array of the data's shape and dtype,
+    holds it once a backward has run.
+    """
+
+    __array_ufunc__ = None  # given: makes `array + tensor` reach Tensor.__radd__ instead of an array of tensors
+    _recorder: Callable | None = None  # given: called as recorder(op, result, parents, attrs) after every operation
+    grad: np.ndarray | None = None
+
+    # 02.1 Creation
+
+    def __init__(self, data, requires_grad: bool = False, dtype=None):
+        """Wraps numbers: an array is shared and keeps its dtype; of lists, floats become float32 and integers int64.
+
+        Raises: TypeError if data are not real numbers; ValueError if lists are ragged.
+        """
+        raise NotImplementedError("02.1 __init__: README.md, 02.1")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The length of each axis."""
+        raise NotImplementedError("02.1 shape: README.md, 02.1")
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        raise NotImplementedError("02.1 ndim: README.md, 02.1")
+
+    @property
+    def size(self) -> int:
+        """The number of values."""
+        raise NotImplementedError("02.1 size: README.md, 02.1")
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The type of the values, such as float32."""
+        raise NotImplementedError("02.1 dtype: README.md, 02.1")
+
+    def __len__(self) -> int:
+        """The length of the first axis. Raises: TypeError if there is none."""
+        raise NotImplementedError("02.1 __len__: README.md, 02.1")
+
+    def item(self) -> float | int | bool:
+        """The only value, as a Python number. Raises: ValueError if there are more or none."""
+        raise NotImplementedError("02.1 item: README.md, 02.1")
+
+    def numpy(self) -> np.ndarray:
+        """The array itself, not a copy."""
+        raise NotImplementedError("02.1 numpy: README.md, 02.1")
+
+    def __repr__(self) -> str:
+        """Tensor([1., 2.]), with the dtype unless float32, int64 or bool, and with requires_grad=True if so."""
+        raise NotImplementedError("02.1 __repr__: README.md, 02.1")
+
+    # The seam, which katas 03 to 20 build on.
+
+    @staticmethod
+    def _result(op: str, data, *parents: "Tensor", **attrs) -> "Tensor":  # given
+        """The Tensor in which every operation ends: wraps data and tells the recorder, if there is one, what was done."""
+        result = Tensor(np.asarray(data), any(parent.requires_grad for parent in parents))
+        if Tensor._recorder is not None:
+            Tensor._recorder(op, result, parents, attrs)
+        return result
+
+    def backward(self, grad: np.ndarray | None = None) -> None:  # given
+        """Fills `.grad` of everything that this tensor was computed from and that requires it: kata 07."""
+        from katas.autograd import backward
+
+        backward(self, grad)
+
+    __hash__ = object.__hash__  # given: == compares values, so that a key in a dict needs another meaning of "the same"
+
+    # 02.2 Arithmetic: numbers, arrays and tensors, broadcast against each other
+
+    def __add__(self, other) -> "Tensor":
+        """self + other. Raises, as all arithmetic: ValueError if the shapes don't broadcast; TypeError if other is no number."""
+        raise NotImplementedError("02.2 __add__: README.md, 02.2")
+
+    def __radd__(self, other) -> "Tensor":
+        """other + self."""
+        raise NotImplementedError("02.2 __radd__: README.md, 02.2")
+
+    def __sub__(self, other) -> "Tensor":
+        """self - other."""
+        raise NotImplementedError("02.2 __sub__: README.md, 02.2")
+
+    def __rsub__(self, other) -> "Tensor":
+        """other - self."""
+        raise NotImplementedError("02.2 __rsub__: README.md, 02.2")
+
+    def __mul__(self, other) -> "Tensor":
+        """self * other."""
+        raise NotImplementedError("02.2 __mul__: README.md, 02.2")
+
+    def __rmul__(self, other) -> "Tensor":
+        """other * self."""
+        raise NotImplementedError("02.2 __rmul__: README.md, 02.2")
+
+    def __truediv__(self, other) -> "Tensor":
+        """self / other; of integers float32."""
+        raise NotImplementedError("02.2 __truediv__: README.md, 02.2")
+
+    def __rtruediv__(self, other) -> "Tensor":
+        """other / self."""
+        raise NotImplementedError("02.2 __rtruediv__: README.md, 02.2")
+
+    def __neg__(self) -> "Tensor":
+        """-self."""
+        raise NotImplementedError("02.2 __neg__: README.md, 02.2")
+
+    def __pow__(self, exponent: float) -> "Tensor":
+        """self ** exponent, a Python number. Raises: TypeError if it is not."""
+        raise NotImplementedError("02.2 __pow__: README.md, 02.2")
+
+    def __eq__(self, other) -> "Tensor":
+        """self == other, element by element, as booleans."""
+        raise NotImplementedError("02.2 __eq__: README.md, 02.2")
+
+    def __ne__(self, other) -> "Tensor":
+        """self != other."""
+        raise NotImplementedError("02.2 __ne__: README.md, 02.2")
+
+    def __lt__(self, other) -> "Tensor":
+        """self < other."""
+        raise NotImplementedError("02.2 __lt__: README.md, 02.2")
+
+    def __le__(self, other) -> "Tensor":
+        """self <= other."""
+        raise NotImplementedError("02.2 __le__: README.md, 02.2")
+
+    def __gt__(self, other) -> "Tensor":
+        """self > other."""
+        raise NotImplementedError("02.2 __gt__: README.md, 02.2")
+
+    def __ge__(self, other) -> "Tensor":
+        """self >= other."""
+        raise NotImplementedError("02.2 __ge__: README.md, 02.2")
+
+    # 02.3 Functions of every element
+
+    def exp(self) -> "Tensor":
+        """e to the power of each element."""
+        raise NotImplementedError("02.3 exp: README.md, 02.3")
+
+    def log(self) -> "Tensor":
+        """The natural logarithm."""
+        raise NotImplementedError("02.3 log: README.md, 02.3")
+
+    def sqrt(self) -> "Tensor":
+        """The square root."""
+        raise NotImplementedError("02.3 sqrt: README.md, 02.3")
+
+    def tanh(self) -> "Tensor":
+        """The hyperbolic tangent, in [-1, 1]."""
+        raise NotImplementedError("02.3 tanh: README.md, 02.3")
+
+    # 02.4 Shape
+
+    def reshape(self, *shape) -> "Tensor":
+        """The same values, row by row, in another shape; one length may be -1. Numbers or one tuple.
+
+        Raises: ValueError if the shape holds another number of values.
+        """
+        raise NotImplementedError("02.4 reshape: README.md, 02.4")
+
+    def permute(self, *dims) -> "Tensor":
+        """Axis i of the result is axis dims[i] of this tensor. Numbers or one tuple.
+
+        Raises: ValueError unless dims names each axis once.
+        """
+        raise NotImplementedError("02.4 permute: README.md, 02.4")
+
+    def transpose(self, dim0: int, dim1: int) -> "Tensor":
+        """Axes dim0 and dim1 swapped. Raises: ValueError if either does not exist."""
+        raise NotImplementedError("02.4 transpose: README.md, 02.4")
+
+    @property
+    def T(self) -> "Tensor":
+        """The last two axes swapped: the transpose of a matrix, or of each matrix in a batch."""
+        raise NotImplementedError("02.4 T: README.md, 02.4")
+
+    def __getitem__(self, index) -> "Tensor":
+        """NumPy's indexing; an index, or a part of it, may be a Tensor. Raises: IndexError if it is out of range."""
+        raise NotImplementedError("02.4 __getitem__: README.md, 02.4")
+
+    def __iter__(self) -> Iterator["Tensor"]:
+        """One tensor for each index of the first axis."""
+        raise NotImplementedError("02.4 __iter__: README.md, 02.4")
+
+    # 02.5 Reductions: dim is one axis, several, or None for all; keepdim leaves them with length 1
+
+    def sum(self, dim: Dim = None, keepdim: bool = False) -> "Tensor":
+        """The sum. Raises, as all reductions: ValueError if an axis does not exist or stands twice."""
+        raise NotImplementedError("02.5 sum: README.md, 02.5")
+
+    def mean(self, dim: Dim = None, keepdim: bool = False) -> "Tensor":
+        """The arithmetic mean; of integers float32. Raises: ValueError if it is one of no values."""
+        raise NotImplementedError("02.5 mean: README.md, 02.5")
+
+    def max(self, dim: Dim = None, keepdim: bool = False) -> "Tensor":
+        """The largest value. Raises: ValueError if it is one of no values."""
+        raise NotImplementedError("02.5 max: README.md, 02.5")
+
+    def var(self, dim: Dim = None, keepdim: bool = False, correction: int = 1) -> "Tensor":
+        """The variance: the sum of squared deviations from the mean over n - correction (1: Bessel's).
+
+        Raises: ValueError unless n > correction.
+        """
+        raise NotImplementedError("02.5 var: README.md, 02.5")
+
+    # 02.6 Matrix product
+
+    def __matmul__(self, other) -> "Tensor":
+        """self @ other: (..., n, k) @ (..., k, m) → (..., n, m); leading axes broadcast; a vector is a row left, a column right.
+
+        Raises: ValueError if the shapes don't fit.
+        """
+        raise NotImplementedError("02.6 __matmul__: README.md, 02.6")
+
+    def __rmatmul__(self, other) -> "Tensor":
+        """other @ self."""
+        raise NotImplementedError("02.6 __rmatmul__: README.md, 02.6")
+
+
+# 02.1 Creation
+
+
+def zeros(shape: tuple[int, ...], dtype=np.float32, requires_grad: bool = False) -> Tensor:
+    """A tensor of zeros."""
+    raise NotImplementedError("02.1 zeros: README.md, 02.1")
+
+
+def ones(shape: tuple[int, ...], dtype=np.float32, requires_grad: bool = False) -> Tensor:
+    """A tensor of ones."""
+    raise NotImplementedError("02.1 ones: README.md, 02.1")
+
+
+def full(shape: tuple[int, ...], value: float, dtype=None, requires_grad: bool = False) -> Tensor:
+    """A tensor of equal values: float32 of a float, int64 of an integer, unless dtype says otherwise."""
+    raise NotImplementedError("02.1 full: README.md, 02.1")
+
+
+def arange(*bounds: float, dtype=None, requires_grad: bool = False) -> Tensor:
+    """stop, or start and stop, or start, stop and step: the numbers from start (0) up to, not including, stop."""
+    raise NotImplementedError("02.1 arange: README.md, 02.1")
+
+
+def randn(shape: tuple[int, ...], rng: np.random.Generator, requires_grad: bool = False) -> Tensor:
+    """Standard normal float32 values drawn from rng."""
+    raise NotImplementedError("02.1 randn: README.md, 02.1")
+
+
+# 02.2 Arithmetic
+
+
+# 02.3 Functions of every element
+
+
+def maximum(a, b) -> Tensor:
+    """The larger of each pair of elements, broadcast; NaN if either is. One of them must be a Tensor."""
+    raise NotImplementedError("02.3 maximum: README.md, 02.3")
+
+
+def where(condition, a, b) -> Tensor:
+    """a where the boolean condition (a Tensor or an array) holds, else b, all three broadcast. a or b must be a Tensor.
+
+    Raises: TypeError if the condition is not boolean; ValueError if the shapes don't broadcast.
+    """
+    raise NotImplementedError("02.3 where: README.md, 02.3")
+
+
+# 02.4 Shape
+
+
+def concatenate(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """The tensors one after another along an axis they have.
+
+    Raises: ValueError if there are none, if another axis differs, or if there is no axis dim.
+    """
+    raise NotImplementedError("02.4 concatenate: README.md, 02.4")
+
+
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Tensors of one shape along a new axis dim. Raises: ValueError if there are none, or if their shapes differ."""
+    raise NotImplementedError("02.4 stack: README.md, 02.4")
+
+
+# 02.5 Reductions
+
+
+# 02.6 Matrix product

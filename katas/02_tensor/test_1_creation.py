@@ -1,0 +1,184 @@
+import numpy as np
+import pytest
+from katas.tensor import Tensor, arange, full, ones, randn, zeros
+
+from specs.check import assert_close, assert_dtype, rejects
+
+
+def test_a_list_becomes_a_tensor_of_its_values():
+    """Tensor(nested lists) holds their values, in their shape."""
+    x = Tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    assert isinstance(x.data, np.ndarray)
+    assert_close(x, [[1, 2, 3], [4, 5, 6]])
+
+
+def test_lists_of_floats_are_float32():
+    """Python floats become float32, half the memory of Python's and NumPy's float64."""
+    assert_dtype(Tensor([1.0, 2.5]), np.float32)
+    assert_dtype(Tensor([1, 2.5]), np.float32)
+    assert_dtype(Tensor(2.5), np.float32)
+
+
+def test_lists_of_integers_are_int64():
+    """Python integers stay integers: token numbers and class labels must not be rounded."""
+    assert_dtype(Tensor([1, 2]), np.int64)
+    assert_close(Tensor([2**53 + 1]), np.array([2**53 + 1]))
+
+
+def test_lists_of_booleans_are_bool():
+    """Python booleans stay booleans: they are masks."""
+    assert_dtype(Tensor([True, False]), np.bool_)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, np.int64, np.int8, np.uint8, np.bool_])
+def test_an_array_keeps_its_dtype(dtype):
+    """Whoever made an array chose its dtype. It is not changed."""
+    assert_dtype(Tensor(np.ones((2, 3), dtype)), dtype)
+
+
+def test_a_given_dtype_wins():
+    """Tensor(data, dtype=…) converts."""
+    assert_dtype(Tensor([1, 2], dtype=np.float32), np.float32)
+    assert_dtype(Tensor(np.ones(3), dtype=np.float32), np.float32)
+    assert_close(Tensor([1.7, 2.2], dtype=np.int64), np.array([1, 2]))
+
+
+def test_an_array_is_shared_not_copied():
+    """Tensor(array) is a view: no bytes are copied, and a change of the array is seen."""
+    values = np.zeros((2, 3), np.float32)
+    x = Tensor(values)
+    values[1, 2] = 7
+    assert np.shares_memory(x.data, values)
+    assert_close(x, [[0, 0, 0], [0, 0, 7]])
+
+
+def test_wrapping_costs_no_memory(budget):
+    """A Tensor around a megabyte array takes no second megabyte, not even for a moment."""
+    values = np.zeros(250_000, np.float32)
+    budget.bytes(lambda: Tensor(values), peak=10_000)
+
+
+def test_a_tensor_of_a_tensor_shares_its_values():
+    """Tensor(tensor) wraps the same array, quickly: it does not walk over the elements."""
+    x = Tensor(np.zeros((4, 5), np.float32))
+    assert np.shares_memory(Tensor(x).data, x.data)
+    assert_dtype(Tensor(x), np.float32)
+
+
+def test_a_tensor_knows_its_shape():
+    """shape, ndim, size, dtype and len() are those of the data."""
+    x = Tensor(np.zeros((2, 3, 4), np.float32))
+    assert (x.shape, x.ndim, x.size, x.dtype, len(x)) == ((2, 3, 4), 3, 24, np.float32, 2)
+
+
+def test_a_scalar_has_no_length():
+    """len() of a tensor without axes is a TypeError, as for an array."""
+    with rejects(TypeError):
+        len(Tensor(1.0))
+
+
+def test_a_tensor_starts_without_gradient():
+    """requires_grad is False unless asked for; grad is None until a backward fills it."""
+    assert Tensor([1.0]).requires_grad is False
+    assert Tensor([1.0], requires_grad=True).requires_grad is True
+    assert Tensor([1.0], requires_grad=True).grad is None
+
+
+def test_item_is_a_python_number():
+    """item() gives the one value as a plain Python number, whatever the number of axes."""
+    assert type(Tensor([[2.5]]).item()) is float
+    assert Tensor([[2.5]]).item() == 2.5
+    assert type(Tensor(7).item()) is int
+    assert type(Tensor([True]).item()) is bool
+
+
+def test_item_of_several_values_is_refused():
+    """item() of anything but one value is a ValueError that names the shape."""
+    with rejects(ValueError, "(2, 3)"):
+        Tensor(np.zeros((2, 3))).item()
+    with rejects(ValueError, "(0,)"):
+        Tensor(np.zeros(0)).item()
+
+
+def test_numpy_is_the_array_itself():
+    """numpy() copies nothing."""
+    x = Tensor([1.0, 2.0])
+    assert np.shares_memory(x.numpy(), x.data)
+
+
+def test_repr_shows_the_values():
+    """repr reads like the call that makes the tensor; the defaults float32, int64 and bool go without saying."""
+    assert repr(Tensor([1.0, 2.5])).replace(" ", "") == "Tensor([1.,2.5])"
+    assert repr(Tensor([1, 2])).replace(" ", "") == "Tensor([1,2])"
+    assert repr(Tensor([[True]])).replace(" ", "") == "Tensor([[True]])"
+
+
+def test_repr_names_what_is_not_default():
+    """Another dtype and requires_grad are part of the repr."""
+    assert repr(Tensor(np.zeros(1))).replace(" ", "") == "Tensor([0.],dtype=float64)"
+    assert repr(Tensor([1.0], requires_grad=True)).replace(" ", "") == "Tensor([1.],requires_grad=True)"
+
+
+def test_ragged_lists_are_refused():
+    """Rows of different lengths have no shape: a ValueError."""
+    with rejects(ValueError):
+        Tensor([[1.0, 2.0], [3.0]])
+
+
+@pytest.mark.parametrize("data", ["words", [None], [1j], {"a": 1}], ids=str)
+def test_what_is_not_a_number_is_refused(data):
+    """Strings, None, complex numbers and objects are a TypeError that names the dtype NumPy made of them."""
+    with rejects(TypeError, str(np.asarray(data).dtype)):
+        Tensor(data)
+
+
+@pytest.mark.parametrize(("create", "value"), [(zeros, 0), (ones, 1)])
+def test_zeros_and_ones_fill_a_shape(create, value):
+    """zeros(shape) and ones(shape) are float32 unless told otherwise."""
+    assert_close(create((2, 3)), np.full((2, 3), value))
+    assert_dtype(create((2, 3)), np.float32)
+    assert_dtype(create((2, 3), dtype=np.int64), np.int64)
+
+
+def test_full_fills_a_shape_with_a_value():
+    """full(shape, value): a float gives float32, an integer int64, unless told otherwise."""
+    assert_close(full((2, 3), 2.5), np.full((2, 3), 2.5))
+    assert_dtype(full((2,), 2.5), np.float32)
+    assert_dtype(full((2,), 2), np.int64)
+    assert_dtype(full((2,), 2, dtype=np.float32), np.float32)
+
+
+def test_arange_counts():
+    """arange(stop) counts from 0; arange(start, stop, step) as range does. Integers give int64, floats float32."""
+    assert_close(arange(4), np.array([0, 1, 2, 3]))
+    assert_close(arange(2, 9, 3), np.array([2, 5, 8]))
+    assert_close(arange(0.0, 1.0, 0.25), [0, 0.25, 0.5, 0.75])
+    assert_dtype(arange(4), np.int64)
+    assert_dtype(arange(0.0, 1.0, 0.25), np.float32)
+
+
+def test_creation_passes_requires_grad_on():
+    """zeros, ones, full, arange and randn take requires_grad."""
+    made = [zeros((2,), requires_grad=True), ones((2,), requires_grad=True), full((2,), 1.0, requires_grad=True)]
+    made += [arange(0.0, 2.0, requires_grad=True), randn((2,), np.random.default_rng(0), requires_grad=True)]
+    assert all(x.requires_grad for x in made)
+
+
+def test_randn_is_standard_normal():
+    """randn(shape, rng) draws from the standard normal distribution, as float32."""
+    x = randn((100, 200), np.random.default_rng(0))
+    assert_dtype(x, np.float32)
+    assert x.shape == (100, 200)
+    assert abs(x.data.mean()) < 0.05, f"the mean is {x.data.mean():.3f}, not 0"
+    assert abs(x.data.std() - 1) < 0.05, f"the standard deviation is {x.data.std():.3f}, not 1"
+    assert abs((np.abs(x.data) < 1).mean() - 0.683) < 0.02, "not normal: 68.3% should lie within one standard deviation"
+
+
+def test_randn_draws_from_the_given_generator():
+    """The same seed gives the same numbers, the next draw others, and NumPy's global state is left alone."""
+    first, again = np.random.default_rng(5), np.random.default_rng(5)
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    x = randn((3,), first)
+    assert_close(randn((3,), again), x.data)
+    assert not np.array_equal(randn((3,), first).data, x.data)
+    assert np.array_equal(np.random.get_state()[1], before)  # noqa: NPY002

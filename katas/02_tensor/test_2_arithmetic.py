@@ -1,0 +1,174 @@
+import operator
+
+import numpy as np
+import pytest
+from katas.tensor import Tensor
+
+from specs.check import assert_close, assert_dtype, rejects
+
+ARITHMETIC = [operator.add, operator.sub, operator.mul, operator.truediv]
+COMPARISON = [operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge]
+
+
+@pytest.mark.parametrize("op", ARITHMETIC)
+def test_arithmetic_is_element_by_element(op, draw):
+    """+ − × ÷ act on pairs of elements."""
+    a, b = draw.normal(3, 4), draw.uniform(1, 2, 3, 4)
+    want = [[op(a[i, j], b[i, j]) for j in range(4)] for i in range(3)]
+    assert_close(op(Tensor(a), Tensor(b)), want, mistakes={"the operands are swapped": op(b, a)})
+
+
+@pytest.mark.parametrize("op", ARITHMETIC)
+def test_a_number_may_stand_on_either_side(op, draw):
+    """x − 2 and 2 − x: a Python number works on the right and on the left."""
+    a = draw.uniform(1, 2, 3, 4)
+    assert_close(op(Tensor(a), 3), op(a, 3))
+    assert_close(op(3, Tensor(a)), op(3, a), mistakes={"the operands are swapped: 3 stands on the left": op(a, 3)})
+
+
+@pytest.mark.parametrize("op", ARITHMETIC)
+def test_an_array_may_stand_on_either_side(op, draw):
+    """A NumPy array works on the right and on the left, and gives a Tensor, not an array of Tensors."""
+    a, b = draw.uniform(1, 2, 3, 4), draw.uniform(1, 2, 3, 4)
+    for result, want in [(op(Tensor(a), b), op(a, b)), (op(a, Tensor(b)), op(a, b))]:
+        assert isinstance(result, Tensor)
+        assert_close(result, want)
+
+
+@pytest.mark.parametrize("op", ARITHMETIC)
+@pytest.mark.parametrize("shapes", [((2, 3, 4), (4,)), ((3, 1), (2, 1, 4)), ((2, 3), ())], ids=str)
+def test_shapes_are_broadcast(op, shapes, draw):
+    """Axes are aligned from the right; an axis of length 1, or a missing one, is stretched to the other's length."""
+    a, b = draw.normal(*shapes[0]), draw.uniform(1, 2, *shapes[1])
+    whole = np.broadcast_shapes(*shapes)
+    want = op(np.broadcast_to(a, whole), np.broadcast_to(b, whole))
+    assert_close(op(Tensor(a), Tensor(b)), want)
+    assert_close(op(Tensor(b), Tensor(a + 9)), op(np.broadcast_to(b, whole), np.broadcast_to(a + 9, whole)))
+
+
+@pytest.mark.parametrize("op", [*ARITHMETIC, *COMPARISON])
+def test_shapes_that_do_not_fit_are_named(op):
+    """Shapes that can't be broadcast are a ValueError that names both."""
+    with rejects(ValueError, "(2, 3)", "(4, 5)"):
+        op(Tensor(np.ones((2, 3))), Tensor(np.ones((4, 5))))
+
+
+@pytest.mark.parametrize("op", [*ARITHMETIC, operator.lt])
+def test_what_is_not_a_number_is_refused(op):
+    """Arithmetic with a string or None is a TypeError."""
+    with rejects(TypeError):
+        op(Tensor([1.0]), "2")
+    with rejects(TypeError):
+        op(None, Tensor([1.0]))
+
+
+def test_negation(draw):
+    """−x."""
+    x = draw.normal(3, 4)
+    assert_close(-Tensor(x), 0 - x)
+
+
+@pytest.mark.parametrize("exponent", [2, 3, -1, 0.5, 0])
+def test_powers(exponent, draw):
+    """x ** n, for a Python number n."""
+    x = draw.uniform(1, 2, 3, 4)
+    want = [[value**exponent for value in row] for row in x.tolist()]
+    assert_close(Tensor(x) ** exponent, want, mistakes={"x · n, not xⁿ": x * exponent})
+
+
+def test_an_exponent_that_is_no_number_is_refused():
+    """x ** n takes a Python number; anything else is a TypeError."""
+    with rejects(TypeError):
+        Tensor([1.0, 2.0]) ** "2"
+
+
+@pytest.mark.parametrize("op", COMPARISON)
+def test_comparison_gives_a_boolean_tensor(op):
+    """==, !=, <, <=, >, >= compare element by element, with tensors, arrays and numbers."""
+    a, b = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), np.array([3.0, 2.0, 1.0])
+    for result, want in [
+        (op(Tensor(a), Tensor(b)), op(a, b)),
+        (op(Tensor(a), b), op(a, b)),
+        (op(Tensor(a), 2), op(a, 2)),
+    ]:
+        assert isinstance(result, Tensor)
+        assert_dtype(result, np.bool_)
+        assert_close(result, want)
+
+
+def test_a_tensor_can_be_a_key():
+    """Although == compares values, a tensor is hashed by identity: two equal ones are two keys."""
+    a, b = Tensor([1.0]), Tensor([1.0])
+    assert len({a, b, a}) == 2
+
+
+@pytest.mark.parametrize("op", [*ARITHMETIC, operator.pow])
+@pytest.mark.parametrize("number", [2, 2.5, np.float64(2.5)], ids=repr)
+def test_a_number_takes_the_dtype_of_the_tensor(op, number):
+    """A scalar does not promote: float32 stays float32, or every later step pays for float64."""
+    x = Tensor(np.ones((2, 3), np.float32))
+    assert_dtype(op(x, number), np.float32)
+    if op is not operator.pow:
+        assert_dtype(op(number, x), np.float32)
+
+
+def test_a_float_with_integers_gives_float32():
+    """A float number with an integer or boolean tensor gives float32; an integer number leaves integers integers."""
+    counts, mask = Tensor([1, 2, 3]), Tensor([True, False])
+    assert_close(counts * 0.5, [0.5, 1, 1.5])
+    assert_dtype(counts * 0.5, np.float32)
+    assert_dtype(1.0 - mask, np.float32)
+    assert_dtype(counts + 1, np.int64)
+
+
+def test_integers_with_floats_take_the_float_dtype():
+    """An int64 tensor with a float32 tensor gives float32 (PyTorch's rule; NumPy's gives float64)."""
+    counts, x = Tensor([1, 2, 3]), Tensor([0.5, 0.5, 0.5])
+    assert_dtype(counts * x, np.float32)
+    assert_dtype(x - counts, np.float32)
+    assert_dtype(counts * Tensor(np.ones(3)), np.float64)
+
+
+def test_division_of_integers_gives_float32():
+    """1 / 2 is 0.5, as float32."""
+    assert_close(Tensor([1, 3]) / Tensor([2, 2]), [0.5, 1.5])
+    assert_dtype(Tensor([1, 3]) / Tensor([2, 2]), np.float32)
+    assert_dtype(Tensor([1, 3]) / 2, np.float32)
+
+
+def test_wider_floats_win():
+    """float32 with float64 gives float64: nothing that was computed precisely is rounded."""
+    assert_dtype(Tensor(np.ones(2, np.float32)) + Tensor(np.ones(2)), np.float64)
+
+
+@pytest.mark.parametrize("op", ARITHMETIC)
+def test_operands_are_left_alone(op):
+    """An operation makes a new tensor: neither operand changes, and the result does not share their memory."""
+    a, b = Tensor(np.full((2, 3), 6.0)), Tensor(np.full((2, 3), 2.0))
+    result = op(a, b)
+    assert_close(a, np.full((2, 3), 6.0))
+    assert_close(b, np.full((2, 3), 2.0))
+    assert not np.shares_memory(result.data, a.data)
+    assert not np.shares_memory(result.data, b.data)
+
+
+def test_plus_equals_makes_a_new_tensor():
+    """x += y binds x to a new tensor; whoever else holds the old one keeps its values."""
+    x = held = Tensor([1.0, 2.0])
+    x += 1
+    assert_close(x, [2, 3])
+    assert_close(held, [1, 2])
+
+
+@pytest.mark.parametrize("op", [*ARITHMETIC, operator.lt])
+def test_the_work_is_done_in_numpy(op, budget):
+    """A hundred times more elements take not one Python step more."""
+    few, many = Tensor(np.ones((10, 10), np.float32)), Tensor(np.ones((100, 100), np.float32))
+    budget.steps(lambda: op(few, few), lambda: op(many, many), limit=2)
+
+
+@pytest.mark.parametrize("op", ARITHMETIC)
+def test_an_operation_holds_its_result_and_nothing_else(op, budget):
+    """Broadcasting a row over a matrix stretches nothing in memory: the peak is the result."""
+    matrix, row = Tensor(np.ones((250, 1000), np.float32)), Tensor(np.ones(1000, np.float32))
+    budget.bytes(lambda: op(matrix, row), peak=2_200_000)

@@ -1,0 +1,97 @@
+import math
+
+import numpy as np
+import pytest
+from katas.tensor import Tensor, maximum, where
+
+from specs.check import assert_close, assert_dtype, rejects
+
+FUNCTIONS = ["exp", "log", "sqrt", "tanh"]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_act_on_every_element(name, draw):
+    """exp, log (natural), sqrt and tanh of each element."""
+    x = draw.uniform(0.5, 2, 3, 4)
+    want = [[getattr(math, name)(value) for value in row] for row in x.tolist()]
+    assert_close(
+        getattr(Tensor(x), name)(), want, mistakes={"the logarithm to base 10": np.log10(x), "base 2": np.log2(x)}
+    )
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize(
+    ("dtype", "want"), [(np.float32, np.float32), (np.float64, np.float64), (np.int64, np.float32)]
+)
+def test_functions_keep_the_float_dtype(name, dtype, want):
+    """A float32 stays float32. Of integers the result is float32."""
+    assert_dtype(getattr(Tensor(np.ones((2, 3), dtype)), name)(), want)
+
+
+def test_tanh_saturates_quietly():
+    """tanh(±10⁴) is ±1, without overflow, NaN or warning."""
+    with np.errstate(all="raise"):
+        assert_close(Tensor(np.array([-1e4, 0.0, 1e4])).tanh(), [-1, 0, 1])
+
+
+def test_maximum_takes_the_larger_of_each_pair(draw):
+    """maximum(a, b), element by element and broadcast; a number or an array may stand on either side."""
+    a, b = draw.normal(2, 3, 4), draw.normal(4)
+    want = np.where(a > b, a, b)
+    assert_close(maximum(Tensor(a), Tensor(b)), want, mistakes={"the minimum": np.where(a > b, b, a)})
+    assert_close(maximum(a, Tensor(b)), want)
+    assert_close(maximum(Tensor(a), 0), np.where(a > 0, a, 0))
+    assert_close(maximum(0, Tensor(a)), np.where(a > 0, a, 0))
+
+
+def test_maximum_passes_nan_on():
+    """A NaN in either operand shows in the result: a broken number must not vanish."""
+    assert_close(maximum(Tensor([math.nan, 1.0]), Tensor([1.0, math.nan])), [math.nan, math.nan])
+
+
+def test_where_chooses(draw):
+    """where(condition, a, b) is a where the condition holds, else b; all three are broadcast."""
+    a, b, condition = draw.normal(2, 1, 4), draw.normal(3, 1), draw.normal(3, 4) > 0
+    want = np.empty((2, 3, 4))
+    for i, j, k in np.ndindex(2, 3, 4):
+        want[i, j, k] = a[i, 0, k] if condition[j, k] else b[j, 0]
+    for choice in (condition, Tensor(condition)):
+        assert_close(where(choice, Tensor(a), Tensor(b)), want)
+    assert_close(where(condition, Tensor(a), -1e9), np.where(condition, a, -1e9))
+
+
+def test_maximum_and_where_do_not_promote():
+    """A number beside a float32 tensor leaves it float32; the condition has no say."""
+    x = Tensor(np.ones((2, 3), np.float32))
+    assert_dtype(maximum(x, 0.5), np.float32)
+    assert_dtype(where(x > 0, x, -1e9), np.float32)
+    assert_dtype(where(x > 0, 0.0, x), np.float32)
+
+
+def test_maximum_and_where_name_shapes_that_do_not_fit():
+    """Shapes that can't be broadcast are a ValueError that names them."""
+    a, b = Tensor(np.ones((2, 3))), Tensor(np.ones((4, 5)))
+    with rejects(ValueError, "(2, 3)", "(4, 5)"):
+        maximum(a, b)
+    with rejects(ValueError, "(2, 3)", "(4, 5)"):
+        where(a > 0, a, b)
+
+
+def test_a_condition_that_is_not_boolean_is_refused():
+    """where's condition must be boolean: a TypeError names what came instead."""
+    with rejects(TypeError, "float64"):
+        where(Tensor(np.ones(3)), Tensor(np.ones(3)), Tensor(np.ones(3)))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_are_done_in_numpy(name, budget):
+    """A hundred times more elements take not one Python step more."""
+    few, many = Tensor(np.ones((10, 10), np.float32)), Tensor(np.ones((100, 100), np.float32))
+    budget.steps(lambda: getattr(few, name)(), lambda: getattr(many, name)(), limit=2)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_hold_their_result_and_nothing_else(name, budget):
+    """The peak is the result: no list of boxed floats, no copy in float64."""
+    x = Tensor(np.ones((250, 1000), np.float32))
+    budget.bytes(lambda: getattr(x, name)(), peak=2_200_000)

@@ -1,0 +1,193 @@
+import numpy as np
+import pytest
+from katas.tensor import Tensor, concatenate, stack
+
+from specs import oracles
+from specs.check import assert_close, assert_dtype, rejects
+
+
+def grid(*shape: int) -> Tensor:
+    """0, 1, 2, … in the given shape, contiguous."""
+    return Tensor(np.arange(np.prod(shape), dtype=np.float32).reshape(shape))
+
+
+def test_reshape_keeps_the_order():
+    """reshape lays the same values, row by row, into another shape."""
+    assert_close(grid(2, 6).reshape(3, 4), [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]])
+    assert_close(grid(2, 3).reshape(6), [0, 1, 2, 3, 4, 5])
+
+
+def test_reshape_takes_numbers_or_a_tuple():
+    """x.reshape(3, 4) and x.reshape((3, 4)) are the same."""
+    assert_close(grid(2, 6).reshape((3, 4)), grid(2, 6).reshape(3, 4).data)
+
+
+def test_reshape_works_out_one_axis():
+    """−1 stands for whatever length is left."""
+    assert grid(2, 3, 4).reshape(2, -1).shape == (2, 12)
+    assert grid(2, 3, 4).reshape(-1).shape == (24,)
+
+
+def test_reshape_to_another_size_is_refused():
+    """A shape that holds another number of values is a ValueError that names both shapes."""
+    with rejects(ValueError, "(2, 6)", "(5, 3)"):
+        grid(2, 6).reshape(5, 3)
+    with rejects(ValueError, "(2, 6)", "(5, -1)"):
+        grid(2, 6).reshape(5, -1)
+
+
+@pytest.mark.parametrize("dims", [(0, 1), (0, 2), (1, 2), (-2, -1), (1, 1)])
+def test_transpose_swaps_two_axes(dims, draw):
+    """transpose(a, b) swaps axes a and b, negative ones counted from the back."""
+    x = draw.normal(2, 3, 4)
+    order = [0, 1, 2]
+    order[dims[0]], order[dims[1]] = order[dims[1]], order[dims[0]]
+    assert_close(Tensor(x).transpose(*dims), oracles.tensor.permute(x, order))
+
+
+def test_T_swaps_the_last_two_axes(draw):
+    """x.T of a matrix is its transpose; of a batch of matrices, that of each."""
+    x = draw.normal(2, 3, 4)
+    assert_close(Tensor(x).T, oracles.tensor.permute(x, (0, 2, 1)))
+    assert_close(Tensor(x[0]).T, oracles.tensor.permute(x[0], (1, 0)))
+
+
+@pytest.mark.parametrize("dims", [(0, 1, 2), (2, 0, 1), (1, 2, 0), (-1, 0, -2)])
+def test_permute_reorders_the_axes(dims, draw):
+    """permute(dims): axis i of the result is axis dims[i] of the input. Numbers or a tuple."""
+    x = draw.normal(2, 3, 4)
+    want = oracles.tensor.permute(x, dims)
+    inverse = np.argsort(np.array(dims) % 3)
+    assert_close(Tensor(x).permute(*dims), want, mistakes={"the inverse order": x.transpose(inverse)})
+    assert_close(Tensor(x).permute(dims), want)
+
+
+def test_axes_that_do_not_exist_are_named():
+    """A missing, repeated or impossible axis is a ValueError that names it and the shape."""
+    x = grid(2, 3, 4)
+    with rejects(ValueError, "3", "(2, 3, 4)"):
+        x.transpose(0, 3)
+    with rejects(ValueError, "(0, 1)", "(2, 3, 4)"):
+        x.permute(0, 1)
+    with rejects(ValueError, "(0, 1, 1)", "(2, 3, 4)"):
+        x.permute(0, 1, 1)
+    with rejects(ValueError, "(3,)"):
+        _ = grid(3).T
+
+
+@pytest.mark.parametrize(
+    "view",
+    [lambda x: x.reshape(12, 2), lambda x: x.transpose(0, 1), lambda x: x.permute(2, 0, 1), lambda x: x.T]
+    + [lambda x: x[1], lambda x: x[:, 1:3], lambda x: x[..., ::2], lambda x: x[:, None]],
+    ids=["reshape", "transpose", "permute", "T", "x[1]", "x[:, 1:3]", "x[..., ::2]", "x[:, None]"],
+)
+def test_views_copy_nothing(view):
+    """Reshaping contiguous data, reordering axes and slicing only describe the same memory anew."""
+    x = grid(2, 3, 4)
+    assert np.shares_memory(view(x).data, x.data)
+
+
+INDICES = {
+    "a number": 1,
+    "numbers": (1, 2, 3),
+    "a negative number": (..., -1),
+    "a slice": np.s_[:, 1:3],
+    "a step": np.s_[..., ::-2],
+    "a new axis": np.s_[:, None],
+    "a list": [1, 0, 1],
+    "pairs": ([0, 1, 1], [2, 0, 0]),
+    "an array": np.array([[0, 1], [1, 1]]),
+}
+
+
+@pytest.mark.parametrize("index", INDICES.values(), ids=INDICES)
+def test_indexing_follows_numpy(index, draw):
+    """Numbers, slices, ..., None, lists and arrays select as in NumPy; the result is a Tensor."""
+    x = draw.normal(2, 3, 4)
+    result = Tensor(x)[index]
+    assert isinstance(result, Tensor)
+    assert_close(result, x[index])
+
+
+def test_a_tensor_can_be_an_index(draw):
+    """Integer tensors select, boolean tensors mask, alone or beside slices."""
+    x = draw.normal(5, 4)
+    assert_close(Tensor(x)[Tensor([3, 0, 3])], x[[3, 0, 3]])
+    assert_close(Tensor(x)[:, Tensor([3, 0])], x[:, [3, 0]])
+    assert_close(Tensor(x)[Tensor(x) > 0], x[x > 0])
+
+
+def test_an_index_out_of_range_is_named():
+    """An index beyond the end is an IndexError that names it."""
+    with rejects(IndexError, "5"):
+        grid(2, 3)[5]
+
+
+def test_iteration_walks_the_first_axis():
+    """for row in x: one Tensor for each index of the first axis, and then it ends."""
+    rows = list(grid(2, 3))
+    assert all(isinstance(row, Tensor) for row in rows)
+    assert_close(stack(rows), grid(2, 3).data)
+
+
+@pytest.mark.parametrize("dim", [0, 1, 2, -1])
+def test_concatenate_joins_along_an_existing_axis(dim, draw):
+    """concatenate(tensors, dim): the lengths along dim add up."""
+    shapes = [[2, 3, 4] for _ in range(3)]
+    for length, shape in enumerate(shapes, 1):
+        shape[dim] = length
+    parts = [draw.normal(*shape) for shape in shapes]
+    joined = concatenate([Tensor(part) for part in parts], dim)
+    want = np.moveaxis(np.array([row for part in parts for row in np.moveaxis(part, dim, 0)]), 0, dim)
+    assert_close(joined, want)
+
+
+@pytest.mark.parametrize("dim", [0, 1, 2, -1])
+def test_stack_makes_a_new_axis(dim, draw):
+    """stack(tensors, dim): the new axis stands at dim and has one index for each tensor."""
+    parts = [draw.normal(3, 4) for _ in range(2)]
+    stacked = stack([Tensor(part) for part in parts], dim)
+    assert stacked.ndim == 3
+    for i, part in enumerate(parts):
+        assert_close(np.take(stacked.data, i, axis=dim), part, name=f"index {i} of the new axis")
+
+
+def test_the_first_axis_is_the_default():
+    """concatenate and stack work on axis 0 unless told otherwise."""
+    assert concatenate([grid(2, 3), grid(1, 3)]).shape == (3, 3)
+    assert stack([grid(2, 3), grid(2, 3)]).shape == (2, 2, 3)
+
+
+def test_joining_keeps_the_dtype():
+    """float32 parts give a float32 whole; integers and floats together take the float dtype."""
+    assert_dtype(concatenate([grid(2, 3), grid(2, 3)]), np.float32)
+    assert_dtype(stack([Tensor([1, 2]), Tensor([0.5, 0.5])]), np.float32)
+
+
+def test_parts_that_do_not_fit_are_named():
+    """Parts whose other axes differ are a ValueError that names their shapes; so is joining nothing."""
+    with rejects(ValueError, "(2, 3)", "(2, 4)"):
+        concatenate([grid(2, 3), grid(2, 4)], 0)
+    with rejects(ValueError, "(2, 3)", "(3, 2)"):
+        stack([grid(2, 3), grid(3, 2)])
+    with rejects(ValueError):
+        concatenate([])
+    with rejects(ValueError):
+        stack([])
+
+
+def test_an_axis_to_join_along_must_exist():
+    """concatenate and stack along an axis that does not exist are a ValueError that names it."""
+    with rejects(ValueError, "2"):
+        concatenate([grid(2, 3), grid(2, 3)], 2)
+    with rejects(ValueError, "3"):
+        stack([grid(2, 3), grid(2, 3)], 3)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda x: x.reshape(-1), lambda x: x.T, lambda x: x[1:], lambda x: concatenate([x, x])]
+)
+def test_changes_of_shape_are_done_in_numpy(change, budget):
+    """A hundred times more elements take not one Python step more."""
+    few, many = grid(10, 10), grid(100, 100)
+    budget.steps(lambda: change(few), lambda: change(many), limit=2)

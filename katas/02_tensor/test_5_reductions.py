@@ -1,0 +1,132 @@
+import math
+import statistics
+
+import numpy as np
+import pytest
+from katas.tensor import Tensor
+
+from specs import oracles
+from specs.check import assert_close, assert_dtype, rejects
+
+REDUCTIONS = {"sum": math.fsum, "mean": statistics.fmean, "max": max, "var": statistics.variance}
+DIMS = [None, 0, 1, -1, (0, 2), (-1, 0), (0, 1, 2)]
+
+
+@pytest.mark.parametrize("name", REDUCTIONS)
+@pytest.mark.parametrize("dim", DIMS, ids=str)
+def test_reductions_run_over_the_given_axes(name, dim, draw):
+    """sum, mean, max and var over all axes, one, or several; the axes go away. var divides by n − 1, as statistics do."""
+    x = draw.normal(2, 3, 4)
+    want = oracles.tensor.reduce(x, dim, REDUCTIONS[name])
+    removed = tuple(range(3)) if dim is None else dim
+    assert_close(getattr(Tensor(x), name)(dim), want.squeeze(axis=removed), mistakes=_mistakes(name, x, removed))
+
+
+def _mistakes(name: str, x: np.ndarray, dim) -> dict:
+    if name == "mean":
+        return {"divided by the number of all values, not of those summed": x.sum(dim) / x.size}
+    if name == "var":
+        return {"divided by n, not n − 1": x.var(dim), "the standard deviation": x.std(dim, ddof=1)}
+    return {"the mean": x.mean(dim)}
+
+
+@pytest.mark.parametrize("name", REDUCTIONS)
+@pytest.mark.parametrize("dim", DIMS, ids=str)
+def test_keepdim_keeps_the_axes_with_length_one(name, dim, draw):
+    """keepdim=True leaves length 1 where an axis was, so that the result broadcasts against the input."""
+    x = draw.normal(2, 3, 4)
+    want = oracles.tensor.reduce(x, dim, REDUCTIONS[name])
+    assert_close(getattr(Tensor(x), name)(dim, keepdim=True), want)
+
+
+@pytest.mark.parametrize("correction", [0, 1, 2])
+def test_var_divides_by_n_minus_correction(correction, draw):
+    """var(dim, correction=c): the sum of squared deviations divided by n − c (Bessel: c = 1)."""
+    x = draw.normal(3, 5)
+    want = [sum((v - sum(row) / 5) ** 2 for v in row) / (5 - correction) for row in x.tolist()]
+    assert_close(Tensor(x).var(-1, correction=correction), want)
+
+
+def test_var_survives_a_large_mean():
+    """The mean is taken off before squaring: E[x²] − E[x]² would lose every digit here."""
+    x = np.array([1e8 - 1, 1e8, 1e8 + 1])
+    assert_close(Tensor(x).var(), 1.0)
+
+
+def test_var_of_too_few_values_is_refused():
+    """n − correction must be positive: a ValueError names both, where a division by zero would give NaN."""
+    with rejects(ValueError, "1"):
+        Tensor([[1.0], [2.0]]).var(1)
+
+
+@pytest.mark.parametrize("name", REDUCTIONS)
+def test_reductions_keep_the_float_dtype(name):
+    """float32 stays float32, float64 stays float64."""
+    for dtype in (np.float32, np.float64):
+        assert_dtype(getattr(Tensor(np.ones((3, 4), dtype)), name)(0), dtype)
+        assert_dtype(getattr(Tensor(np.ones((3, 4), dtype)), name)(), dtype)
+
+
+def test_reductions_of_integers():
+    """The sum and max of integers are integers, a sum of booleans counts, a mean or variance of integers is float32."""
+    x = Tensor([[1, 2], [3, 5]])
+    assert_close(x.sum(0), np.array([4, 7]))
+    assert_dtype(x.sum(0), np.int64)
+    assert_dtype(x.max(0), np.int64)
+    assert_close(Tensor([True, False, True]).sum(), np.array(2))
+    assert_close(x.mean(1), [1.5, 4])
+    assert_dtype(x.mean(1), np.float32)
+    assert_dtype(x.var(1), np.float32)
+
+
+def test_the_result_is_a_tensor():
+    """A sum of everything is a Tensor without axes, not a NumPy scalar."""
+    total = Tensor([1.0, 2.0]).sum()
+    assert isinstance(total, Tensor)
+    assert isinstance(total.data, np.ndarray)
+    assert total.shape == ()
+
+
+def test_a_long_float32_sum_is_accurate():
+    """A million times 0.1: adding one by one in float32 is off by one percent, NumPy's pairwise sum is not."""
+    assert_close(Tensor(np.full(1_000_000, 0.1, np.float32)).sum(), 100_000.0)
+    assert_close(Tensor(np.full(1_000_000, 0.1, np.float32)).mean(), 0.1)
+
+
+def test_max_passes_nan_on():
+    """A NaN among the values is the maximum: a broken number must not vanish."""
+    assert_close(Tensor([1.0, math.nan, 2.0]).max(), math.nan)
+
+
+@pytest.mark.parametrize("name", REDUCTIONS)
+def test_an_axis_that_does_not_exist_is_named(name):
+    """Reducing an axis that does not exist is a ValueError that names it and the shape."""
+    with rejects(ValueError, "2", "(3, 4)"):
+        getattr(Tensor(np.ones((3, 4))), name)(2)
+
+
+def test_the_same_axis_twice_is_refused():
+    """The same axis twice, be it as 1 and −1, is a ValueError."""
+    with rejects(ValueError):
+        Tensor(np.ones((3, 4))).sum((1, -1))
+
+
+@pytest.mark.parametrize("name", ["max", "mean"])
+def test_nothing_has_no_maximum_and_no_mean(name):
+    """max and mean of no values at all are a ValueError that names the shape."""
+    with rejects(ValueError, "(0, 3)"):
+        getattr(Tensor(np.ones((0, 3))), name)(0)
+
+
+@pytest.mark.parametrize("name", REDUCTIONS)
+def test_reductions_are_done_in_numpy(name, budget):
+    """A hundred times more elements take not one Python step more."""
+    few, many = Tensor(np.ones((10, 10), np.float32)), Tensor(np.ones((100, 100), np.float32))
+    budget.steps(lambda: getattr(few, name)(0), lambda: getattr(many, name)(0), limit=2)
+
+
+@pytest.mark.parametrize("name", ["sum", "mean", "max"])
+def test_reductions_need_no_room(name, budget):
+    """A megabyte is reduced without a second one: no copy in float64, no list."""
+    x = Tensor(np.ones((250, 1000), np.float32))
+    budget.bytes(lambda: getattr(x, name)(1), peak=200_000)

@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+from katas.tensor import Tensor, concatenate, maximum, stack, where
+
+from specs.check import assert_close
+from specs.probe import recording
+
+REPLAY = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b,
+    "neg": lambda a: -a,
+    "pow": lambda a, exponent: a**exponent,
+    "exp": lambda a: np.exp(a),
+    "log": lambda a: np.log(a),
+    "sqrt": lambda a: np.sqrt(a),
+    "tanh": lambda a: np.tanh(a),
+    "maximum": lambda a, b: np.maximum(a, b),
+    "where": lambda a, b, condition: np.where(condition, a, b),
+    "sum": lambda a, dim, keepdim: np.sum(a, axis=dim, keepdims=keepdim),
+    "max": lambda a, dim, keepdim: np.max(a, axis=dim, keepdims=keepdim),
+    "reshape": lambda a, shape: np.reshape(a, shape),
+    "permute": lambda a, dims: np.transpose(a, dims),
+    "getitem": lambda a, index: a[index],
+    "concatenate": lambda *parts, dim: np.concatenate(parts, axis=dim),
+    "matmul": lambda a, b: a @ b,
+}
+OPERATIONS = {
+    "+": lambda x, y: x + y,
+    "2 -": lambda x: 2 - x,
+    "-": lambda x, y: x - y,
+    "*": lambda x, y: x * y,
+    "/": lambda x, y: x / y,
+    "1 /": lambda x: 1 / x,
+    "negation": lambda x: -x,
+    "**": lambda x: x**3,
+    "exp": lambda x: x.exp(),
+    "log": lambda x: x.log(),
+    "sqrt": lambda x: x.sqrt(),
+    "tanh": lambda x: x.tanh(),
+    "maximum": lambda x, y: maximum(x, y),
+    "where": lambda x, y: where(x.data > 1.5, x, y),
+    "reshape": lambda x: x.reshape(-1, 2),
+    "transpose": lambda x: x.transpose(0, 2),
+    "T": lambda x: x.T,
+    "permute": lambda x: x.permute(-1, 0, 1),
+    "index": lambda x: x[:, [0, 2, 2], 1:],
+    "index by a tensor": lambda x: x[:, Tensor([1, 1])],
+    "iteration": lambda x: next(iter(x)),
+    "concatenate": lambda x, y: concatenate([x, y, x], -1),
+    "stack": lambda x, y: stack([x, y], 1),
+    "sum": lambda x: x.sum(),
+    "sum of axes": lambda x: x.sum((0, -1), keepdim=True),
+    "mean": lambda x: x.mean(1),
+    "max": lambda x: x.max(-1),
+    "var": lambda x: x.var(0),
+    "@": lambda x, y: x @ y.T,
+}
+
+
+def operands(operation, draw, **options) -> list[Tensor]:
+    """As many as the operation takes, all of shape (2, 3, 4)."""
+    return [Tensor(draw.uniform(1, 2, 2, 3, 4), **options) for _ in range(operation.__code__.co_argcount)]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+def test_every_operation_reports_what_it_did(operation, draw):
+    """Each operation ends in Tensor._result: by name, with its parents and attributes (table in the README). Done again from
+    the record alone, it gives the same values: automatic differentiation will know nothing else.
+    """
+    with recording() as probe:
+        operation(*operands(operation, draw))
+    assert probe, "nothing was reported: the result was not made by Tensor._result"
+    for op, result, parents, attrs in probe:
+        assert op in REPLAY, f"{op!r} is not one of {', '.join(REPLAY)}"
+        assert all(isinstance(parent, Tensor) for parent in parents), f"{op}: every parent must be a Tensor"
+        assert_close(REPLAY[op](*(parent.data for parent in parents), **attrs), result.data, name=f"{op} done again")
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+def test_every_result_leads_back_to_its_operands(operation, draw):
+    """From the result to each operand there is an unbroken chain of reports, so that gradients can flow back."""
+    tensors = operands(operation, draw)
+    with recording() as probe:
+        result = operation(*tensors)
+    for name, tensor in zip("xy", tensors, strict=False):
+        assert probe.reaches(result, tensor), f"the chain from the result does not reach {name}"
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+def test_requires_grad_is_passed_on(operation, draw):
+    """What is computed from a tensor that requires a gradient requires one itself; else it does not."""
+    assert operation(*operands(operation, draw, requires_grad=True)).requires_grad is True
+    assert operation(*operands(operation, draw)).requires_grad is False
+
+
+def test_comparisons_report_nothing(draw):
+    """A comparison is flat almost everywhere: it has no gradient, so there is nothing to report."""
+    x = Tensor(draw.normal(2, 3), requires_grad=True)
+    with recording() as probe:
+        mask = x > 0
+    assert not probe
+    assert mask.requires_grad is False

@@ -1,0 +1,178 @@
+"""One door for every import: `from katas.tensor import Tensor` is `katas/02_tensor/tensor.py`, or another tree's.
+
+The environment variable KATA_IMPL says which tree each kata comes from: a default, then exceptions by number.
+
+    KATA_IMPL=katas                        the learner's (default)
+    KATA_IMPL=reference                    the solutions
+    KATA_IMPL=katas,01-06=reference        the learner's from 07 on
+    KATA_IMPL=reference,07=some/folder     some/folder/07_autograd/autograd.py, all else from the solutions
+
+A tree is a folder of numbered folders, relative to the repository's root. The import itself is guarded: a module that never
+finishes, exits or is broken becomes a KataImportError that names the file and the line.
+"""
+
+import importlib.machinery
+import importlib.util
+import os
+import re
+import signal
+import sys
+import threading
+import traceback
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+VARIABLE = "KATA_IMPL"
+IMPORT_SECONDS = 10
+
+
+class Kata(NamedTuple):
+    """One of the numbered folders: number "02", folder "02_tensor", module "tensor"."""
+
+    number: str
+    folder: str
+    module: str
+
+
+class KataImportError(ImportError):
+    """A kata's file could not be imported. `number` is the kata's."""
+
+    def __init__(self, message: str, number: str):
+        super().__init__(message)
+        self.number = number
+
+
+def _kata(folder: str) -> Kata:
+    number, name = folder.split("_", 1)
+    return Kata(number, folder, {"setup": "environment"}.get(name, name))  # 01 alone is not named like its folder
+
+
+KATAS = [_kata(path.name) for path in sorted((ROOT / "katas").glob("[0-2][0-9]_*")) if path.is_dir()]
+
+
+def trees(impl: str | None = None) -> dict[str, Path]:
+    """The tree of every kata, by number; `impl` as in KATA_IMPL. Raises ValueError for what it can't read."""
+    default, *exceptions = (impl or os.environ.get(VARIABLE) or "katas").split(",")
+    chosen = {kata.number: _tree(default) for kata in KATAS}
+    for exception in exceptions:
+        match = re.fullmatch(r"(\d\d)(?:-(\d\d))?=(.+)", exception)
+        if not match:
+            raise ValueError(f"{VARIABLE}: {exception!r} is not NN=tree or NN-MM=tree")
+        first, last, tree = match.groups()
+        numbers = [number for number in chosen if first <= number <= (last or first)]
+        if not numbers:
+            raise ValueError(f"{VARIABLE}: there is no kata {first} (there are {', '.join(chosen)})")
+        chosen.update(dict.fromkeys(numbers, _tree(tree)))
+    return chosen
+
+
+def _tree(name: str) -> Path:
+    folder = ROOT / name
+    if not folder.is_dir():
+        raise ValueError(f"{VARIABLE}: {name!r} is not a folder (looked for {folder})")
+    return folder
+
+
+def source(kata: Kata) -> Path:
+    """The file that `katas.<module>` is imported from, under the present KATA_IMPL."""
+    return trees()[kata.number] / kata.folder / f"{kata.module}.py"
+
+
+def folders() -> list[str]:
+    """What `katas.__path__` is: every kata's folder, each in its tree."""
+    return [str(tree / kata.folder) for kata, tree in zip(KATAS, trees().values(), strict=True)]
+
+
+def relative(path: Path | str) -> str:
+    """A path as a learner would type it at the repository's root."""
+    path = Path(path)
+    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
+
+
+class Finder:
+    """Finds `katas.<module>` in the tree that KATA_IMPL names, and guards its import."""
+
+    @staticmethod
+    def find_spec(fullname, path=None, target=None):
+        kata = next((kata for kata in KATAS if fullname == f"katas.{kata.module}"), None)
+        if kata is None:
+            return None
+        file = source(kata)
+        if not file.exists():
+            message = f"{relative(file)} is missing. Get the stub back: python -m specs.stubs {kata.number}"
+            raise KataImportError(message, kata.number)
+        return importlib.util.spec_from_file_location(fullname, file, loader=GuardedLoader(fullname, str(file), kata))
+
+
+class GuardedLoader(importlib.machinery.SourceFileLoader):
+    """Turns everything that can go wrong during an import into a KataImportError, once a version of the file."""
+
+    failed: dict[tuple[str, int], str] = {}  # (file, modification time) → message: an endless import is waited for once
+
+    def __init__(self, fullname: str, path: str, kata: Kata):
+        super().__init__(fullname, path)
+        self.kata = kata
+
+    def exec_module(self, module):
+        version = self.path, os.stat(self.path).st_mtime_ns
+        if version in self.failed:
+            raise KataImportError(self.failed[version], self.kata.number)
+        try:
+            with _deadline(IMPORT_SECONDS):
+                super().exec_module(module)
+        except (KataImportError, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self.failed[version] = message = f"{self._where(error)}: {_what(error)}"
+            raise KataImportError(message, self.kata.number) from error
+
+    def _where(self, error: BaseException) -> str:
+        if isinstance(error, SyntaxError) and error.filename == self.path:
+            return f"{relative(self.path)}:{error.lineno}"
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == self.path]
+        return f"{relative(self.path)}:{lines[-1] if lines else 1}"
+
+
+class _Endless(BaseException):
+    """Not an Exception, so that a module's own `except Exception` can't swallow it."""
+
+
+def _what(error: BaseException) -> str:
+    match error:
+        case _Endless():
+            return (
+                f"the import did not finish in {IMPORT_SECONDS} seconds. Is there an endless loop outside a function?"
+            )
+        case SystemExit():
+            return "the import called sys.exit(). A kata's module only defines things."
+        case SyntaxError():
+            return f"SyntaxError: {error.msg}" + (f"\n    {error.text.strip()}" if error.text else "")
+        case _:
+            return f"{type(error).__name__}: {error}"
+
+
+@contextmanager
+def _deadline(seconds: float):
+    """Interrupts the block after `seconds`, where the platform has an interval timer; keeps a timer that was running."""
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(signum, frame):
+        raise _Endless
+
+    handler = signal.signal(signal.SIGALRM, interrupt)
+    running, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, running)
+        signal.signal(signal.SIGALRM, handler)
+
+
+def install() -> None:
+    """Puts the finder in front of Python's own."""
+    if Finder not in sys.meta_path:
+        sys.meta_path.insert(0, Finder)

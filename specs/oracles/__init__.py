@@ -1,0 +1,1 @@
+from specs.oracles import tensor as tensor

@@ -1,0 +1,142 @@
+"""Cuts the learner's stubs out of the reference: same imports, signatures, docstrings, comments and order, no bodies.
+
+    python -m specs.stubs             write every stub anew (what it replaces is kept in .kata/kept)
+    python -m specs.stubs 02 04       only these
+    python -m specs.stubs --check     write nothing; fail if a committed stub is not what would be written
+
+In the reference a comment `# 02.3 Shape` opens section 02.3: what follows belongs to it, up to the next such comment. A
+definition marked `# given` is handed over as it is; other private definitions are left out.
+"""
+
+import argparse
+import ast
+import re
+import shutil
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from specs.door import KATAS, ROOT, Kata, relative
+
+SECTION = re.compile(r"\s*# (\d\d\.\d+) ")
+GIVEN = re.compile(r"# given\b")
+
+
+def stub(text: str) -> str:
+    """The stub of a reference file's text."""
+    cutter = _Cutter(text)
+    for node in ast.parse(text).body:
+        cutter.visit(node)
+    return cutter.result()
+
+
+class _Cutter:
+    def __init__(self, text: str):
+        self.lines = text.splitlines()
+        self.replaced: dict[int, str | None] = {}  # line number → its new text, or None where it is left out
+
+    def visit(self, node: ast.AST) -> None:
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign) or self.given(node):
+            return
+        if self.private(node):
+            self.drop(self.first_line(node), node.end_lineno)
+        elif isinstance(node, ast.ClassDef):
+            for child in node.body:
+                self.visit(child)
+        elif isinstance(node, ast.FunctionDef):
+            self.empty(node)
+
+    def given(self, node: ast.AST) -> bool:
+        header = self.lines[node.lineno - 1 : getattr(node, "body", [node])[0].lineno]
+        return any(GIVEN.search(line) for line in header)
+
+    def private(self, node: ast.AST) -> bool:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            return node.name.startswith("_") and not node.name.endswith("__")
+        target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+        return isinstance(target, ast.Name) and target.id.startswith("_")
+
+    def first_line(self, node: ast.AST) -> int:
+        """Where a definition begins, with its decorators and the comment that stands directly above it."""
+        line = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
+        while self.lines[line - 2].strip().startswith("#") and not SECTION.match(self.lines[line - 2]):
+            line -= 1
+        return line
+
+    def drop(self, first: int, last: int) -> None:
+        while last < len(self.lines) and not self.lines[last].strip():  # the blank lines below go with it
+            last += 1
+        self.replaced.update(dict.fromkeys(range(first, last + 1)))
+
+    def empty(self, node: ast.FunctionDef) -> None:
+        has_docstring = ast.get_docstring(node) is not None
+        body = node.body[1:] if has_docstring else node.body
+        if not body:
+            return
+        first = node.body[0].end_lineno + 1 if has_docstring else self.header_end(node) + 1
+        section = self.section(node.lineno)
+        self.replaced.update(dict.fromkeys(range(first, node.end_lineno + 1)))
+        indent = " " * (node.col_offset + 4)
+        self.replaced[first] = f'{indent}raise NotImplementedError("{section} {node.name}: README.md, {section}")'
+
+    def header_end(self, node: ast.FunctionDef) -> int:
+        """The last line of a signature: of `def f(` … `) -> X:`, however many lines it takes."""
+        line = node.returns.end_lineno if node.returns else node.lineno
+        while not self.lines[line - 1].split("#")[0].rstrip().endswith(":"):
+            line += 1
+        return line
+
+    def section(self, lineno: int) -> str:
+        for line in reversed(self.lines[:lineno]):
+            if match := SECTION.match(line):
+                return match[1]
+        raise ValueError(f"line {lineno}: no section comment such as '# 02.3 Shape' stands above")
+
+    def result(self) -> str:
+        kept = [self.replaced.get(number, line) for number, line in enumerate(self.lines, 1)]
+        text = "\n".join(line for line in kept if line is not None).rstrip() + "\n"
+        return re.sub(r"\n{4,}", "\n\n\n", text)
+
+
+def written(kata: Kata) -> tuple[Path, str]:
+    """The stub's path and what belongs into it."""
+    reference = ROOT / "reference" / kata.folder / f"{kata.module}.py"
+    return ROOT / "katas" / kata.folder / reference.name, stub(reference.read_text(encoding="utf-8"))
+
+
+def keep(path: Path) -> Path:
+    """A dated copy of a file that is about to be replaced."""
+    copy = ROOT / ".kata" / "kept" / f"{path.stem}-{datetime.now():%Y-%m-%d-%H%M%S-%f}.py"
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(path, copy)
+    return copy
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m specs.stubs", description="Writes the learner's stubs.")
+    parser.add_argument("numbers", nargs="*", metavar="NN", help="kata numbers (default: all)")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a stub differs from the reference")
+    options = parser.parse_args(argv)
+    if unknown := set(options.numbers) - {kata.number for kata in KATAS}:
+        parser.error(f"there is no kata {', '.join(sorted(unknown))}")
+    drifted = []
+    for kata in KATAS:
+        if options.numbers and kata.number not in options.numbers:
+            continue
+        path, text = written(kata)
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            continue
+        if options.check:
+            drifted.append(relative(path))
+            continue
+        if path.exists():
+            print(f"kept {relative(keep(path))}")
+        path.write_text(text, encoding="utf-8")
+        print(f"wrote {relative(path)}")
+    if drifted:
+        print(f"not what the reference gives (python -m specs.stubs writes it): {', '.join(drifted)}")
+    return bool(drifted)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
