@@ -188,9 +188,7 @@ class Budget:
             )
         return growth
 
-    def bytes(
-        self, call: Call, peak: float | None = None, retained: float | None = None, *, what: str = ""
-    ) -> tuple[int, int]:
+    def bytes(self, call: Call, peak: float | None = None, retained: float | None = None, *, what: str = "") -> tuple[int, int]:
         """(peak, retained) of a call in bytes, see `measure_bytes`. Limits: on one or on both."""
         limits = {name: limit for name, limit in (("peak", peak), ("retained", retained)) if limit is not None}
         if not limits:

@@ -64,9 +64,7 @@ def assert_dtype(got, dtype) -> None:
         )
 
 
-def assert_gradient(
-    got, function: Callable, x: np.ndarray, cotangent: np.ndarray, mistakes=None, name: str = ""
-) -> None:
+def assert_gradient(got, function: Callable, x: np.ndarray, cotangent: np.ndarray, mistakes=None, name: str = "") -> None:
     """Raises Mismatch unless `got` is the gradient of ⟨cotangent, function(x)⟩ by central differences in float64.
 
     `function` is an oracle: arrays in, arrays out. The cotangent is random, since that of a plain sum hides whole terms.
@@ -92,14 +90,10 @@ def rejects(error: type[Exception], *names: str):
     except error as raised:
         missing = [name for name in names if _squeezed(name) not in _squeezed(str(raised))]
         if missing:
-            raise Mismatch(
-                f"{wanted}\ngot {type(raised).__name__}: {raised}\nLooks like: {missing[0]} is not named."
-            ) from None
+            raise Mismatch(f"{wanted}\ngot {type(raised).__name__}: {raised}\nLooks like: {missing[0]} is not named.") from None
         return
     except Exception as raised:
-        raise Mismatch(
-            f"{wanted}\ngot {type(raised).__name__}: {raised}\nLooks like: another error came first."
-        ) from raised
+        raise Mismatch(f"{wanted}\ngot {type(raised).__name__}: {raised}\nLooks like: another error came first.") from raised
     raise Mismatch(f"{wanted}\ngot no error at all\nLooks like: bad input is let through.")
 
 
@@ -137,9 +131,7 @@ def _story(name: str, facts: str, diagnosis: str | None) -> str:
 def _difference(got: np.ndarray, want: np.ndarray, wrong: np.ndarray) -> str:
     index = tuple(int(i) for i in np.argwhere(wrong)[0])
     if want.size <= 6:
-        return f"expected {_short(want)}   got {_short(got)}" + (
-            f"   first differing index {index}" if want.ndim else ""
-        )
+        return f"expected {_short(want)}   got {_short(got)}" + (f"   first differing index {index}" if want.ndim else "")
     return (
         f"expected {want[index]:.8g} at {index}, got {got[index]:.8g}   "
         f"({wrong.sum()} of {wrong.size} values differ; shape {want.shape})"
@@ -191,7 +183,5 @@ def _constant_factor(got: np.ndarray, want: np.ndarray, tolerance: Tolerance) ->
     exact = Fraction(factor).limit_denominator(64)
     if abs(float(exact) - factor) > tolerance.relative * abs(factor):
         return f"off by a constant factor of {factor:.6g}"
-    hint = (
-        ": mean instead of sum?" if exact.numerator == 1 else ": sum instead of mean?" if exact.denominator == 1 else ""
-    )
+    hint = ": mean instead of sum?" if exact.numerator == 1 else ": sum instead of mean?" if exact.denominator == 1 else ""
     return f"off by a constant factor of exactly {exact}{hint}"

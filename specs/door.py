@@ -21,7 +21,7 @@ import threading
 import traceback
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 VARIABLE = "KATA_IMPL"
@@ -109,7 +109,9 @@ class Finder:
 class GuardedLoader(importlib.machinery.SourceFileLoader):
     """Turns everything that can go wrong during an import into a KataImportError, once a version of the file."""
 
-    failed: dict[tuple[str, int], str] = {}  # (file, modification time) → message: an endless import is waited for once
+    failed: ClassVar[
+        dict[tuple[str, int], str]
+    ] = {}  # (file, modification time) → message: an endless import is waited for once
 
     def __init__(self, fullname: str, path: str, kata: Kata):
         super().__init__(fullname, path)
@@ -142,9 +144,7 @@ class _Endless(BaseException):
 def _what(error: BaseException) -> str:
     match error:
         case _Endless():
-            return (
-                f"the import did not finish in {IMPORT_SECONDS} seconds. Is there an endless loop outside a function?"
-            )
+            return f"the import did not finish in {IMPORT_SECONDS} seconds. Is there an endless loop outside a function?"
         case SystemExit():
             return "the import called sys.exit(). A kata's module only defines things."
         case SyntaxError():

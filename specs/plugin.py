@@ -104,9 +104,7 @@ def tell(request):
 
 def pytest_runtest_setup(item):
     if item.get_closest_marker("time") and hasattr(item.config, "workerinput"):
-        item.user_properties.append(
-            ("not run", "time budgets don't share the machine: run them with -m time and without -n")
-        )
+        item.user_properties.append(("not run", "time budgets don't share the machine: run them with -m time and without -n"))
         pytest.skip("time budget")
 
 

@@ -110,9 +110,7 @@ def _called(function, frames, module: ast.Module) -> list[tuple[int, str]]:
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     used = {OPERATORS[type(node)] for node in ast.walk(tree) if type(node) in OPERATORS}
-    for value in _locals(
-        function, frames
-    ).values():  # parametrised: the name of a method, or one of `operator`'s functions
+    for value in _locals(function, frames).values():  # parametrised: the name of a method, or one of `operator`'s functions
         name = value if isinstance(value, str) else getattr(value, "__name__", "")
         names.add(name)
         used.add(name)
@@ -151,10 +149,7 @@ def _call(function, frames) -> list[str]:
     shown = [node for node in statements if node.lineno <= failed]
     if not shown:
         return []
-    lines = [
-        line.rstrip()
-        for line in textwrap.dedent("".join(text)).splitlines()[shown[0].lineno - 1 : shown[-1].end_lineno]
-    ]
+    lines = [line.rstrip() for line in textwrap.dedent("".join(text)).splitlines()[shown[0].lineno - 1 : shown[-1].end_lineno]]
     mark = failed - shown[0].lineno
     lines = [("> " if i == mark else "  ") + line[4:] for i, line in enumerate(lines)]
     lines = lines[max(0, mark - 8) : mark + 4]

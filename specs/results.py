@@ -71,9 +71,7 @@ def closing_map(specs: list[dict]) -> list[str]:
         numbers = " · ".join(f"{count} {outcome}" for outcome, count in row.items() if count)
         line = f"{kata.number} {kata.folder[3:]:<14} {'█' * filled}{'░' * (20 - filled)}  {numbers}"
         if row["blocked"] or (row["red"] and red_below):
-            by = sorted(
-                {spec["blocked_by"] for spec in specs if spec["kata"] == kata.number and spec.get("blocked_by")}
-            )
+            by = sorted({spec["blocked_by"] for spec in specs if spec["kata"] == kata.number and spec.get("blocked_by")})
             line += f"  fix {by[0] if by else red_below} first"
         lines.append(line)
         if row["red"] and red_below is None:

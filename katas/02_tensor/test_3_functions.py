@@ -14,15 +14,11 @@ def test_functions_act_on_every_element(name, draw):
     """exp, log (natural), sqrt and tanh of each element."""
     x = draw.uniform(0.5, 2, 3, 4)
     want = [[getattr(math, name)(value) for value in row] for row in x.tolist()]
-    assert_close(
-        getattr(Tensor(x), name)(), want, mistakes={"the logarithm to base 10": np.log10(x), "base 2": np.log2(x)}
-    )
+    assert_close(getattr(Tensor(x), name)(), want, mistakes={"the logarithm to base 10": np.log10(x), "base 2": np.log2(x)})
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-@pytest.mark.parametrize(
-    ("dtype", "want"), [(np.float32, np.float32), (np.float64, np.float64), (np.int64, np.float32)]
-)
+@pytest.mark.parametrize(("dtype", "want"), [(np.float32, np.float32), (np.float64, np.float64), (np.int64, np.float32)])
 def test_functions_keep_the_float_dtype(name, dtype, want):
     """A float32 stays float32. Of integers the result is float32."""
     assert_dtype(getattr(Tensor(np.ones((2, 3), dtype)), name)(), want)

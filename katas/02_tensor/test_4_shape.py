@@ -184,9 +184,7 @@ def test_an_axis_to_join_along_must_exist():
         stack([grid(2, 3), grid(2, 3)], 3)
 
 
-@pytest.mark.parametrize(
-    "change", [lambda x: x.reshape(-1), lambda x: x.T, lambda x: x[1:], lambda x: concatenate([x, x])]
-)
+@pytest.mark.parametrize("change", [lambda x: x.reshape(-1), lambda x: x.T, lambda x: x[1:], lambda x: concatenate([x, x])])
 def test_changes_of_shape_are_done_in_numpy(change, budget):
     """A hundred times more elements take not one Python step more."""
     few, many = grid(10, 10), grid(100, 100)

@@ -442,7 +442,5 @@ def _matmul(a, b) -> Tensor:
     try:
         data = a.data @ b.data
     except ValueError:
-        raise ValueError(
-            f"{a.shape} @ {b.shape}: the last axis left must be as long as the second to last right"
-        ) from None
+        raise ValueError(f"{a.shape} @ {b.shape}: the last axis left must be as long as the second to last right") from None
     return Tensor._result("matmul", data, a, b)

@@ -51,9 +51,7 @@ def _draw(classes: np.ndarray, random: np.random.RandomState) -> np.ndarray:
 
     # a stripe or the side of a check is 2.5 to 4 pixels wide
     p, q = _coordinates(random, 1 / random.uniform(2.5, 4, k), centre=random.uniform(-8, 8, (2, k)))
-    figure = _blend(
-        np.where((texture == 0)[:, None, None], _wave(p), _wave(p) * _wave(q)) / 2 + np.float32(0.5), random
-    )
+    figure = _blend(np.where((texture == 0)[:, None, None], _wave(p), _wave(p) * _wave(q)) / 2 + np.float32(0.5), random)
     slope, _ = _coordinates(random, np.full(k, 1 / 40), centre=np.zeros((2, k)))
     ground = _blend(slope + np.float32(0.5), random)
     grain = np.frombuffer(random.bytes(2 * figure.size), np.uint8).reshape(2, *figure.shape).astype(np.float32)

@@ -1,0 +1,36 @@
+"""The catalogue of wrong solutions: small patches to the reference, each of which a spec of its own kata must catch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from specs.door import KATAS, ROOT
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A plausible wrong solution: what is wrong, the reference's lines that become others, and the diagnosis it gets.
+
+    `says` is a part of the report of one of the specs that kill it. `naive` names instead the spec (its function) whose
+    budget it is there to exceed: at least twice.
+    """
+
+    name: str
+    patches: dict[str, str]
+    says: str = ""
+    naive: str = ""
+
+    def text(self, reference: str) -> str:
+        """The reference's text with every patch applied. Raises ValueError unless each fits in exactly one place."""
+        for old, new in self.patches.items():
+            if reference.count(old) != 1:
+                raise ValueError(f"{self.name}: {old!r} stands {reference.count(old)} times in the reference, not once")
+            reference = reference.replace(old, new)
+        return reference
+
+    def tree(self, number: str, folder: Path) -> Path:
+        """Writes the wrong solution of a kata into `folder`, as a tree for KATA_IMPL."""
+        kata = next(kata for kata in KATAS if kata.number == number)
+        file = f"{kata.folder}/{kata.module}.py"
+        (folder / kata.folder).mkdir(parents=True)
+        (folder / file).write_text(self.text((ROOT / "reference" / file).read_text(encoding="utf-8")), encoding="utf-8")
+        return folder
