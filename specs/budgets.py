@@ -31,11 +31,6 @@ ATTEMPTS = 3
 # How many steps threads spend on waiting for each other depends on the scheduler, so waiting is not counted.
 UNCOUNTED = {module.__file__ for module in (threading, queue, futures, executor)} | {__file__}
 
-QUESTIONS = {
-    "peak": "is there a copy or a temporary where a view would do?",
-    "retained": "what is kept alive after the call (a cache, a graph, a reference cycle)?",
-}
-
 
 @contextmanager
 def _gc_off() -> Iterator[None]:
@@ -179,32 +174,28 @@ class Budget:
         _check(small, large, limit=limit)
         few, many = count_steps(small, large)
         growth = max(many, 1) / max(few, 1)  # a call that is C alone takes no steps
-        self._record("steps", what, growth, limit)
-        if growth > limit:
-            raise _exceeded(
-                what,
-                f"steps grew {_times(growth)} times where {_times(limit)} are allowed ({few:,} to {many:,}): "
-                "is there a Python loop over elements (a for, a comprehension, np.vectorize, apply_along_axis)?",
-            )
+        complaint = (
+            f"steps grew {_times(growth)} times where {_times(limit)} are allowed ({few:,} to {many:,}): "
+            "is there a Python loop over elements (a for, a comprehension, np.vectorize, apply_along_axis)?"
+        )
+        self._settle("steps", what, ("", growth, limit, complaint))
         return growth
 
     def bytes(self, call: Call, peak: float | None = None, retained: float | None = None, *, what: str = "") -> tuple[int, int]:
-        """(peak, retained) of a call in bytes, see `measure_bytes`. Limits: on one or on both."""
-        limits = {name: limit for name, limit in (("peak", peak), ("retained", retained)) if limit is not None}
-        if not limits:
+        """(peak, retained) of a call in bytes, see `measure_bytes`; the limit is on one or on both."""
+        if peak is None and retained is None:
             raise ValueError("a budget of bytes needs a limit: peak, retained or both; got neither")
-        _check(call, **limits)
-        measured = dict(zip(("peak", "retained"), measure_bytes(call), strict=True))
-        for name, limit in limits.items():
-            self._record("bytes", f"{what} {name}".strip(), measured[name], limit)
-        complaints = [
-            f"{name} {_size(measured[name])}, allowed {_size(limit)}: {QUESTIONS[name]}"
-            for name, limit in limits.items()
-            if measured[name] > limit
-        ]
-        if complaints:
-            raise _exceeded(what, "; ".join(complaints))
-        return measured["peak"], measured["retained"]
+        _check(call, **{name: limit for name, limit in (("peak", peak), ("retained", retained)) if limit is not None})
+        top, left = measure_bytes(call)
+        figures = []
+        if peak is not None:
+            complaint = f"peak {_size(top)}, allowed {_size(peak)}: is there a copy or a temporary where a view would do?"
+            figures.append((" peak", top, peak, complaint))
+        if retained is not None:
+            complaint = f"retained {_size(left)}, allowed {_size(retained)}: what is kept alive after the call?"
+            figures.append((" retained", left, retained, complaint))
+        self._settle("bytes", what, *figures)
+        return top, left
 
     def time(self, call: Call, against: Call, limit: float, *, what: str = "") -> float:
         """How many times the CPU time of `against` that of `call` is: the best of up to three measurements.
@@ -217,13 +208,18 @@ class Budget:
             ratio = min(ratio, cpu_ratio(call, against))
             if ratio <= limit:
                 break
-        self._record("time", what, ratio, limit)
-        if ratio > limit:
-            raise _exceeded(what, f"{_times(ratio)} times the CPU time of the baseline, allowed {_times(limit)}")
+        complaint = f"{_times(ratio)} times the CPU time of the baseline, allowed {_times(limit)}"
+        self._settle("time", what, ("", ratio, limit, complaint))
         return ratio
 
-    def _record(self, measure: str, what: str, measured: float, limit: float) -> None:
-        self.figures.append({"measure": measure, "what": what, "measured": float(measured), "limit": float(limit)})
+    def _settle(self, measure: str, what: str, *figures: tuple[str, float, float, str]) -> None:
+        """Record every figure (its part, measured, limit, complaint), then complain of those above their limit."""
+        for part, measured, limit, _ in figures:
+            record = {"measure": measure, "what": (what + part).strip()}
+            self.figures.append(record | {"measured": float(measured), "limit": float(limit)})
+        complaints = [complaint for _, measured, limit, complaint in figures if measured > limit]
+        if complaints:
+            raise AssertionError((f"{what}: " if what else "") + "; ".join(complaints))
 
 
 def _check(*calls: Call, **limits: float) -> None:
@@ -233,10 +229,6 @@ def _check(*calls: Call, **limits: float) -> None:
     for name, limit in limits.items():
         if not isinstance(limit, Real) or not 0 < limit < math.inf:
             raise ValueError(f"{name} of a budget: expected a positive number, got {limit!r}")
-
-
-def _exceeded(what: str, complaint: str) -> AssertionError:
-    return AssertionError(f"{what}: {complaint}" if what else complaint)
 
 
 def _times(ratio: float) -> str:

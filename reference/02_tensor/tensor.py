@@ -96,7 +96,10 @@ class Tensor:
     # 02.2 Arithmetic: numbers, arrays and tensors, broadcast against each other
 
     def __add__(self, other) -> "Tensor":
-        """self + other. Raises, as all arithmetic: ValueError if the shapes don't broadcast; TypeError if other is no number."""
+        """self + other.
+
+        Raises, as all arithmetic: ValueError if the shapes don't broadcast; TypeError if other holds no numbers.
+        """
         return _binary("add", np.add, self, other)
 
     def __radd__(self, other) -> "Tensor":
@@ -268,9 +271,9 @@ class Tensor:
     # 02.6 Matrix product
 
     def __matmul__(self, other) -> "Tensor":
-        """self @ other: (..., n, k) @ (..., k, m) → (..., n, m); leading axes broadcast; a vector is a row left, a column right.
+        """self @ other: (..., n, k) @ (..., k, m) → (..., n, m); leading axes are broadcast.
 
-        Raises: ValueError if the shapes don't fit.
+        A vector is a row on the left and a column on the right. Raises: ValueError if the shapes don't fit.
         """
         return _matmul(self, other)
 

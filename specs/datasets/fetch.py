@@ -1,0 +1,113 @@
+"""Real data: found in $KATA_DATA or in the cache, else fetched into the cache, each file checked and whole or not there.
+
+$KATA_DATA is only read, and what lies there is used as it is. The cache is the platform's folder for such things.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import NamedTuple
+
+import platformdirs
+from filelock import FileLock
+
+from specs.datasets.download import Failed, say
+
+CHOICES = ("auto", "real", "generated")
+WAIT = 900  # seconds for another process that fetches the same data
+
+
+class Unavailable(Exception):
+    """Real data could not be had. The message says what was tried and what to do."""
+
+
+@dataclass(frozen=True)
+class RealData:
+    name: str  # as people know it
+    folder: str  # below $KATA_DATA and the cache
+    files: dict[str, str]  # canonical file name: its sha256
+    sources: dict[str, Callable[[Path], None]]  # where from: puts all files into a folder; raises OSError or Failed
+
+
+class Found(NamedTuple):
+    folder: Path
+    origin: str  # "KATA_DATA", "cache", or the source that delivered just now
+
+
+def choose(data: str, real: RealData) -> Path | None:
+    """The folder that holds the real files, or None where generated data are to be used.
+
+    data: "real"; "generated"; or "auto", real data if they are there or can be fetched, else generated.
+    Raises: Unavailable for "real"; ValueError if data is none of the three.
+    """
+    if data not in CHOICES:
+        raise ValueError(f"data must be one of {', '.join(CHOICES)}; got {data!r}")
+    if data == "generated":
+        return None
+    try:
+        return fetch(real).folder
+    except Unavailable as error:
+        if data == "real":
+            raise
+        say(f"{error}\nGoing on without {real.name}.")
+        return None
+
+
+def fetch(real: RealData) -> Found:
+    """Find the files, or fetch them from the first source that delivers. Safe in several processes at once.
+
+    Raises: Unavailable.
+    """
+    tried = []
+    if given := os.environ.get("KATA_DATA"):
+        for folder in (Path(given), Path(given, real.folder)):
+            if all((folder / name).is_file() for name in real.files):
+                return Found(folder, "KATA_DATA")
+        tried.append(f"KATA_DATA={given}: does not hold {', '.join(real.files)}")
+    cache = platformdirs.user_cache_path("tensor-kata", appauthor=False) / real.folder
+    try:
+        if not missing(real.files, cache):
+            return Found(cache, "cache")
+        cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{cache}.lock", timeout=WAIT):
+            if not missing(real.files, cache):  # another process was faster
+                return Found(cache, "cache")
+            for source, deliver in real.sources.items():
+                try:
+                    deliver(cache)
+                except (OSError, HTTPException, Failed) as error:
+                    tried.append(f"{source}: {error or type(error).__name__}")
+                else:
+                    return Found(cache, source)
+    except OSError as error:
+        tried.append(f"the cache, {cache}: {error}")
+    raise Unavailable(
+        "\n  ".join([f"{real.name} could not be had. Tried:", *tried])
+        + f"\nConnect to the internet and run `python -m specs.datasets --only {real.folder}`; "
+        + f"or put {', '.join(real.files)} into a folder and set KATA_DATA to it; or ask for generated data."
+    )
+
+
+def missing(files: dict[str, str], folder: Path) -> list[str]:
+    """The names of those files {name: sha256} that the folder does not hold, or holds damaged."""
+    return [name for name, sha256 in files.items() if not _is(folder / name, sha256)]
+
+
+def _is(path: Path, sha256: str) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+
+
+def place(path: Path, content: bytes, sha256: str) -> None:
+    """Write a file, which appears whole or not at all. Raises: Failed if the content has another checksum."""
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise Failed(f"{path.name} has sha256 {found}, expected {sha256}")
+    new = path.with_name(path.name + ".new")  # in the same folder, hence on the same disk
+    new.write_bytes(content)
+    new.replace(path)

@@ -1,0 +1,253 @@
+"""Wrong solutions of kata 02, as a learner would err and as a cheat would try."""
+
+from specs.meta.catalogue import Wrong
+
+WRONG = [
+    Wrong("every result is zero", {"Tensor(np.asarray(data), any": "Tensor(np.zeros_like(data), any"}, says="all zeros"),
+    Wrong(
+        "arrays are copied",
+        {"array = np.asarray(data, dtype=dtype)": "array = np.array(data, dtype=dtype)"},
+        says="peak",
+    ),
+    Wrong("everything becomes float32", {"array.dtype == np.float64 and not": "array.dtype.kind == 'f' or not"}, says="dtype"),
+    Wrong("lists of floats stay float64", {"array = array.astype(np.float32)": "pass"}, says="a silent promotion"),
+    Wrong("integers become floats", {"np.asarray(data, dtype=dtype)": "np.asarray(data, dtype=dtype) * 1.0"}, says="dtype"),
+    Wrong("strings are let through", {'if array.dtype.kind not in "biuf"': "if False"}, says="bad input is let through"),
+    Wrong("requires_grad is forgotten", {"self.requires_grad = requires_grad": "self.requires_grad = False"}),
+    Wrong("item is a NumPy scalar", {"return self.data.item()": "return self.data.reshape(-1)[0]"}),
+    Wrong("item takes the first of many", {"if self.size != 1": "if self.size == 0"}, says="is not named"),
+    Wrong("repr hides float64", {"(np.float32, np.int64, np.bool_)": "(np.float32, np.float64, np.int64, np.bool_)"}),
+    Wrong("randn ignores its generator", {"rng.standard_normal(shape, np.float32)": "np.random.randn(*shape)"}, says="dtype"),
+    Wrong("randn starts anew each time", {"rng.standard_normal(": "np.random.default_rng(5).standard_normal("}),
+    Wrong(
+        "2 - x gives x - 2",
+        {'"sub", np.subtract, other, self': '"sub", np.subtract, self, other'},
+        says="the operands are swapped",
+    ),
+    Wrong("1 / x gives x", {'"div", np.divide, other, _floating(self)': '"div", np.divide, _floating(self), other'}),
+    Wrong("power multiplies", {"base.data**exponent, base": "base.data * exponent, base"}, says="x · n, not xⁿ"),
+    Wrong(
+        "addition works in place",
+        {'_binary("add", np.add, self, other)': "_in_place(self, other)"}
+        | {
+            "def _compare(": "def _in_place(a, b):\n    a, b = _pair(a, b)\n    a.data += b.data\n    return a\n\n\ndef _compare("
+        },
+    ),
+    Wrong(
+        "a number promotes float32",
+        {"Tensor(np.asarray(value, beside.dtype))": "Tensor(np.asarray(value, np.float64))"},
+        says="a silent promotion",
+    ),
+    Wrong(
+        "integers promote float32 to float64", {'if a.dtype.kind == "f" != b.dtype.kind': "if False"}, says="a silent promotion"
+    ),
+    Wrong(
+        "integer division is float64",
+        {'"div", np.divide, _floating(self), other': '"div", np.divide, self, other'},
+        says="dtype",
+    ),
+    Wrong(
+        "comparison gives an array",
+        {"return Tensor(ufunc(a.data, _operand(b, a).data))": "return ufunc(a.data, _operand(b, a).data)"},
+    ),
+    Wrong("< is <=", {"_compare(np.less, self": "_compare(np.less_equal, self"}),
+    Wrong("log to base 10", {'"log", np.log, self': '"log", np.log10, self'}, says="the logarithm to base 10"),
+    Wrong(
+        "tanh from its formula overflows",
+        {'"tanh", np.tanh, self': '"tanh", lambda x: (np.exp(2 * x) - 1) / (np.exp(2 * x) + 1), self'},
+    ),
+    Wrong(
+        "functions give float64",
+        {'_unary("exp", np.exp, self)': '_unary("exp", lambda x: np.exp(x, dtype=np.float64), self)'},
+        says="a silent promotion",
+    ),
+    Wrong("maximum is the minimum", {'"maximum", np.maximum': '"maximum", np.minimum'}, says="the minimum"),
+    Wrong("maximum drops NaN", {'"maximum", np.maximum': '"maximum", np.fmax'}, says="expected [nan, nan]"),
+    Wrong("where chooses the other", {"np.where(condition, a.data, b.data)": "np.where(condition, b.data, a.data)"}),
+    Wrong("where takes numbers for truth", {"if condition.dtype != np.bool_": "if False"}, says="bad input is let through"),
+    Wrong("reshape copies", {"data = self.data.reshape(shape)": "data = self.data.copy().reshape(shape)"}),
+    Wrong("reshape goes column by column", {"self.data.reshape(shape)": 'self.data.reshape(shape, order="F")'}),
+    Wrong(
+        "permute goes the other way",
+        {"self.data.transpose(dims), self": "self.data.transpose(np.argsort([d % self.ndim for d in dims])), self"},
+        says="the inverse order",
+    ),
+    Wrong(
+        "T reverses all axes",
+        {"return self.transpose(-2, -1)": "return self.permute(*range(self.ndim)[::-1])"},
+        says="the axes are in another order",
+    ),
+    Wrong("slices are copied", {'"getitem", self.data[arrays], self': '"getitem", np.array(self.data[arrays]), self'}),
+    Wrong(
+        "a new axis is lost",
+        {"self.data[arrays], self, index": "self.data[tuple(a for a in arrays if a is not None)], self, index"},
+    ),
+    Wrong(
+        "concatenate always joins axis 0",
+        {"for tensor in tensors], dim, dtype=dtype)": "for tensor in tensors], 0, dtype=dtype)"},
+    ),
+    Wrong("stack puts the new axis first", {"dim %= len(shape) + 1": "dim = 0"}),
+    Wrong("stack counts -1 from the old axes", {"dim %= len(shape) + 1": "dim %= len(shape)"}),
+    Wrong(
+        "keepdim is ignored",
+        {"self.data.sum(dims, keepdims=keepdim), self": "self.data.sum(dims), self"},
+        says="the wrong shape",
+    ),
+    Wrong(
+        "the mean divides by the size",
+        {"sum(dim, keepdim) / count\n\n    def max": "sum(dim, keepdim) / self.size\n\n    def max"},
+        says="divided by the number of all values",
+    ),
+    Wrong("var divides by n", {"/ (count - correction)": "/ count"}, says="divided by n, not n − 1"),
+    Wrong(
+        "var by E[x²] - E[x]²",
+        {
+            "deviation = self - self.mean(dim, keepdim=True)\n        return (deviation * deviation).sum(dim, keepdim) / (count - correction)": "m = self.mean(dim, keepdim)\n        return ((self * self).mean(dim, keepdim) - m * m) * (count / (count - correction))"
+        },
+    ),
+    Wrong(
+        "a sum is a NumPy scalar",
+        {
+            '"sum", self.data.sum(dims, keepdims=keepdim), self, dim=dims, keepdim=keepdim)': '"sum", self.data.sum(dims, keepdims=keepdim), self, dim=dims, keepdim=keepdim) if dim is not None else self.data.sum()'
+        },
+    ),
+    Wrong(
+        "an axis may stand twice",
+        {
+            "if len(set(axes)) < len(axes)": "if False",
+            "axes = tuple(axis % len(shape) for axis in axes)": "axes = tuple({axis % len(shape) for axis in axes})",
+        },
+        says="bad input is let through",
+    ),
+    Wrong(
+        "float32 is summed one by one",
+        {
+            "self.data.sum(dims, keepdims=keepdim), self": "self.data.cumsum()[-1] if dim is None and not keepdim else self.data.sum(dims, keepdims=keepdim), self"
+        },
+    ),
+    Wrong(
+        "@ multiplies element by element",
+        {"data = a.data @ b.data": "data = a.data * b.data"},
+        says="a * b, element by element",
+    ),
+    Wrong("@ swaps its operands", {"data = a.data @ b.data": "data = b.data @ a.data"}, says="b @ a"),
+    Wrong("array @ tensor is swapped", {"return _matmul(other, self)": "return _matmul(self, other)"}),
+    Wrong("np.dot for batches", {"data = a.data @ b.data": "data = np.dot(a.data, b.data)"}),
+    Wrong(
+        "@ leaves its shapes to NumPy's message",
+        {
+            'raise ValueError(f"{a.shape} @ {b.shape}: the last axis left must be as long as the second to last right") from None': "raise"
+        },
+        says="is not named",
+    ),
+    Wrong("@ in float64", {"data = a.data @ b.data": "data = a.data.astype(np.float64) @ b.data"}, says="a silent promotion"),
+    Wrong(
+        "an operation does not report",
+        {"return Tensor._result(op, ufunc(x.data), x)": "return Tensor(ufunc(x.data), x.requires_grad)"},
+        says="nothing was reported",
+    ),
+    Wrong(
+        "mean cuts the chain",
+        {
+            "return _floating(self).sum(dim, keepdim) / count\n\n    def max": "return Tensor(_floating(self).data.mean(_axes(dim, self.shape), keepdims=keepdim))\n\n    def max"
+        },
+        says="nothing was reported",
+    ),
+    Wrong("exp reports another name", {'_unary("exp", np.exp': '_unary("e", np.exp'}, says="is not one of"),
+    Wrong(
+        "the attributes are wrong",
+        {"self, dim=dims, keepdim=keepdim)\n\n    def mean": "self, dim=dims, keepdim=False)\n\n    def mean"},
+        says="sum done again",
+    ),
+    # what the budgets are there to exclude
+    Wrong(
+        "matmul on nested lists",
+        {
+            "data = a.data @ b.data": "data = _lists(a.data, b.data)",
+            "def _matmul(": """def _lists(a, b):
+    rows, columns = a.tolist(), list(zip(*b.tolist(), strict=True))
+    return np.array([[sum(x * y for x, y in zip(row, column, strict=True)) for column in columns] for row in rows], a.dtype)
+
+
+def _matmul(""",
+        },
+        naive="test_a_tensor_multiplies_matrices_a_hundred_times_faster_than_nested_lists",
+    ),
+    Wrong(
+        "matmul by all products and one sum",
+        {"data = a.data @ b.data": "data = (a.data[:, :, None] * b.data[None, :, :]).sum(1)"},
+        naive="test_matmul_is_as_fast_as_numpy",
+    ),
+    Wrong(
+        "matmul row by row",
+        {
+            "data = a.data @ b.data": "data = np.stack([np.stack([row @ m for row in batch]) for batch, m in zip(a.data, b.data)])"
+        },
+        naive="test_matmul_is_done_in_numpy",
+    ),
+    Wrong(
+        "matmul by all products before the sum",
+        {"data = a.data @ b.data": "data = (a.data[..., :, :, None] * b.data[..., None, :, :]).sum(-2)"},
+        naive="test_matmul_holds_its_result_and_nothing_else",
+    ),
+    Wrong(
+        "arithmetic one by one",
+        {
+            "    return Tensor._result(op, ufunc(a.data, b.data), a, b)": """    x, y = np.broadcast_arrays(a.data, b.data)
+    values = [ufunc(p, q) for p, q in zip(x.ravel().tolist(), y.ravel().tolist(), strict=True)]
+    return Tensor._result(op, np.array(values, x.dtype).reshape(x.shape), a, b)""",
+            "return Tensor(ufunc(a.data, _operand(b, a).data))": "return Tensor(np.array([ufunc(p, q) for p, q in zip(a.data.ravel(), b.data.ravel(), strict=True)]).reshape(a.shape))",
+        },
+        naive="test_the_work_is_done_in_numpy",
+    ),
+    Wrong(
+        "arithmetic through lists",
+        {
+            "    return Tensor._result(op, ufunc(a.data, b.data), a, b)": """    x, y = np.broadcast_arrays(a.data, b.data)
+    values = [ufunc(p, q) for p, q in zip(x.ravel().tolist(), y.ravel().tolist(), strict=True)]
+    return Tensor._result(op, np.array(values, x.dtype).reshape(x.shape), a, b)"""
+        },
+        naive="test_an_operation_holds_its_result_and_nothing_else",
+    ),
+    Wrong(
+        "functions by np.vectorize",
+        {"ufunc(x.data), x)": "np.vectorize(lambda v: ufunc(v))(x.data), x)"},
+        naive="test_functions_are_done_in_numpy",
+    ),
+    Wrong(
+        "functions through a list of boxed floats",
+        {"ufunc(x.data), x)": "np.array(list(map(ufunc, x.data.ravel().tolist())), x.dtype).reshape(x.shape), x)"},
+        naive="test_functions_hold_their_result_and_nothing_else",
+    ),
+    Wrong(
+        "reductions by apply_along_axis",
+        {
+            "self.data.sum(dims, keepdims=keepdim), self": "np.apply_along_axis(lambda v: v.sum(), 0, self.data), self",
+            "self.data.max(dims, keepdims=keepdim), self": "np.apply_along_axis(lambda v: v.max(), 0, self.data), self",
+        },
+        naive="test_reductions_are_done_in_numpy",
+    ),
+    Wrong(
+        "reductions in float64",
+        {
+            "self.data.sum(dims, keepdims=keepdim), self": "self.data.astype(np.float64).sum(dims, keepdims=keepdim), self",
+            "self.data.max(dims, keepdims=keepdim), self": "self.data.astype(np.float64).max(dims, keepdims=keepdim), self",
+        },
+        naive="test_reductions_need_no_room",
+    ),
+    Wrong(
+        "wrapping copies",
+        {"array = np.asarray(data, dtype=dtype)": "array = np.array(data, dtype=dtype)"},
+        naive="test_wrapping_costs_no_memory",
+    ),
+    Wrong(
+        "changes of shape number by number",
+        {
+            "data = self.data.reshape(shape)": "data = np.array([v for v in self.data.ravel()]).reshape(shape)",
+            "self.data.transpose(dims), self": "np.array([[self.data[i, j] for i in range(self.shape[0])] for j in range(self.shape[1])]), self",
+            "self.data[arrays], self": "np.array([v for v in self.data[arrays].ravel()]), self",
+            "data = np.concatenate([tensor.data for tensor in tensors], dim, dtype=dtype)": "data = np.array([row for tensor in tensors for row in tensor.data])",
+        },
+        naive="test_changes_of_shape_are_done_in_numpy",
+    ),
+]
