@@ -4,6 +4,7 @@ Three meters (`count_steps`, `measure_bytes`, `cpu_ratio`) and `Budget`, which h
 records it, and says in words what was exceeded. Steps and bytes do not depend on a clock.
 """
 
+import _weakrefset
 import gc
 import itertools
 import math
@@ -12,6 +13,7 @@ import sys
 import threading
 import time
 import tracemalloc
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import _base as futures
 from concurrent.futures import thread as executor
@@ -28,8 +30,9 @@ ROUNDS = 25
 PATIENCE = 0.3  # seconds after which no round begins, for calls that are long themselves
 ATTEMPTS = 3
 
-# How many steps threads spend on waiting for each other depends on the scheduler, so waiting is not counted.
-UNCOUNTED = {module.__file__ for module in (threading, queue, futures, executor)} | {__file__}
+# The scheduler decides how long threads wait for each other and how many a pool starts, so what that takes is not
+# counted: locks, queues, and the weak references by which threads are kept account of.
+UNCOUNTED = {module.__file__ for module in (threading, queue, futures, executor, weakref, _weakrefset)} | {__file__}
 
 
 @contextmanager

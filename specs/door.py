@@ -15,13 +15,12 @@ import importlib.machinery
 import importlib.util
 import os
 import re
-import signal
 import sys
-import threading
 import traceback
-from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, NamedTuple
+
+from specs.limits import Endless, deadline
 
 ROOT = Path(__file__).resolve().parent.parent
 VARIABLE = "KATA_IMPL"
@@ -63,7 +62,7 @@ def trees(impl: str | None = None) -> dict[str, Path]:
         first, last, tree = match.groups()
         numbers = [number for number in chosen if first <= number <= (last or first)]
         if not numbers:
-            raise ValueError(f"{VARIABLE}: there is no kata {first} (there are {', '.join(chosen)})")
+            raise ValueError(f"{VARIABLE}: {exception!r} names no kata (there are {', '.join(chosen)})")
         chosen.update(dict.fromkeys(numbers, _tree(tree)))
     return chosen
 
@@ -78,6 +77,11 @@ def _tree(name: str) -> Path:
 def source(kata: Kata) -> Path:
     """The file that `katas.<module>` is imported from, under the present KATA_IMPL."""
     return trees()[kata.number] / kata.folder / f"{kata.module}.py"
+
+
+def sources() -> dict[str, Kata]:
+    """Every kata by the file that it is imported from, under the present KATA_IMPL."""
+    return {str(tree / kata.folder / f"{kata.module}.py"): kata for kata, tree in zip(KATAS, trees().values(), strict=True)}
 
 
 def folders() -> list[str]:
@@ -101,28 +105,32 @@ class Finder:
             return None
         file = source(kata)
         if not file.exists():
-            message = f"{relative(file)} is missing. Get the stub back: python -m specs.stubs {kata.number}"
-            raise KataImportError(message, kata.number)
+            learners = file.is_relative_to(ROOT / "katas")
+            remedy = f"Get the stub back: python -m specs.stubs {kata.number}" if learners else f"{VARIABLE} names its tree."
+            raise KataImportError(f"{relative(file)} is missing. {remedy}", kata.number)
         return importlib.util.spec_from_file_location(fullname, file, loader=GuardedLoader(fullname, str(file), kata))
 
 
 class GuardedLoader(importlib.machinery.SourceFileLoader):
     """Turns everything that can go wrong during an import into a KataImportError, once a version of the file."""
 
-    failed: ClassVar[
-        dict[tuple[str, int], str]
-    ] = {}  # (file, modification time) → message: an endless import is waited for once
+    # (file, modification time) → message: an endless import is waited for once
+    failed: ClassVar[dict[tuple[str, int], str]] = {}
 
     def __init__(self, fullname: str, path: str, kata: Kata):
         super().__init__(fullname, path)
         self.kata = kata
+
+    def path_stats(self, path):
+        """None: Python takes a compiled file for current if the source's size and second are, as after two quick edits."""
+        raise OSError
 
     def exec_module(self, module):
         version = self.path, os.stat(self.path).st_mtime_ns
         if version in self.failed:
             raise KataImportError(self.failed[version], self.kata.number)
         try:
-            with _deadline(IMPORT_SECONDS):
+            with deadline(IMPORT_SECONDS):
                 super().exec_module(module)
         except (KataImportError, KeyboardInterrupt):
             raise
@@ -137,13 +145,9 @@ class GuardedLoader(importlib.machinery.SourceFileLoader):
         return f"{relative(self.path)}:{lines[-1] if lines else 1}"
 
 
-class _Endless(BaseException):
-    """Not an Exception, so that a module's own `except Exception` can't swallow it."""
-
-
 def _what(error: BaseException) -> str:
     match error:
-        case _Endless():
+        case Endless():
             return f"the import did not finish in {IMPORT_SECONDS} seconds. Is there an endless loop outside a function?"
         case SystemExit():
             return "the import called sys.exit(). A kata's module only defines things."
@@ -151,25 +155,6 @@ def _what(error: BaseException) -> str:
             return f"SyntaxError: {error.msg}" + (f"\n    {error.text.strip()}" if error.text else "")
         case _:
             return f"{type(error).__name__}: {error}"
-
-
-@contextmanager
-def _deadline(seconds: float):
-    """Interrupts the block after `seconds`, where the platform has an interval timer; keeps a timer that was running."""
-    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(signum, frame):
-        raise _Endless
-
-    handler = signal.signal(signal.SIGALRM, interrupt)
-    running, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, running)
-        signal.signal(signal.SIGALRM, handler)
 
 
 def install() -> None:

@@ -1,16 +1,22 @@
 """The pytest plugin: which tree each kata comes from, what specs are given, how failures read, where results go."""
 
+import inspect
 import os
+import re
 import sys
-import time
+import traceback
+import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from specs import budgets, door, draw, report, results
+from specs import budgets, culprit, door, draw, limits, report, results
+from specs.recorder import Recorder
 
-SECONDS = 10  # for one spec, on a machine as fast as the one that CALIBRATION was measured on
-CALIBRATION = 0.05  # seconds for a million passes of an empty loop
+SECONDS = 10  # for one spec, on a machine as fast as the one that limits.CALIBRATION was measured on
+REPORT_SECONDS = 5  # for what a failure's report shows of a learner's objects
+STATUS = pytest.StashKey[int]()
 
 
 def pytest_addoption(parser):
@@ -22,7 +28,14 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "time: measures CPU time, so it shares the machine with no other spec")
-    impl = config.getoption("--impl") or os.environ.get(door.VARIABLE, "katas")
+    config.addinivalue_line("markers", "timeout(seconds): the time limit of a spec")  # known even without pytest-timeout
+    # `python -m pytest` in a kata's folder puts it first on the path, where a transformers.py would shadow the real one
+    sys.path[:] = [place for place in sys.path if Path(place).resolve().parent != door.ROOT / "katas"]
+    worker = getattr(config, "workerinput", None)
+    limits.memory(worker["workercount"] if worker else 1)
+    if worker:
+        return  # the main process has set KATA_IMPL
+    impl = config.getoption("--impl") or os.environ.get(door.VARIABLE) or "katas"
     if upstream := config.getoption("--upstream"):
         impl += _below(_lowest(config.args), upstream)
     try:
@@ -30,12 +43,7 @@ def pytest_configure(config):
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
     os.environ[door.VARIABLE] = impl  # child processes and xdist's workers inherit it
-    _limit_memory()
-    if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Recorder(config))
-    if config.option.verbose < 2:  # -vv: pytest's own tracebacks
-        config.option.tbstyle = "no"
-        config.option.reportchars = ""
+    config.pluginmanager.register(Recorder(config))
 
 
 def _lowest(arguments: list[str]) -> str:
@@ -51,35 +59,25 @@ def _below(number: str, tree: str) -> str:
     return f",{lower[0]}-{lower[-1]}={tree}" if lower else ""
 
 
-def _limit_memory() -> None:
-    """More memory than the machine has becomes a MemoryError in the spec that asks, not the end of the whole run."""
-    if sys.platform == "linux":
-        import resource
-
-        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        soft = there if hard == resource.RLIM_INFINITY else min(there, hard)
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-
-
 def pytest_report_header(config):
     return results.header()
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    slower = max(1.0, _calibrate() / CALIBRATION)
+    slowness = limits.slowness()
     for item in items:
         marker = item.get_closest_marker("timeout")
-        item.add_marker(pytest.mark.timeout(slower * (marker.args[0] if marker else SECONDS)), append=False)
-        if "budget" in getattr(item, "fixturenames", ()) and "time" in item.function.__code__.co_names:
+        item.add_marker(pytest.mark.timeout(slowness * (marker.args[0] if marker else SECONDS)), append=False)
+        if not culprit.judged(item.path):
+            continue
+        item.user_properties.append(("clause", report.clause(item.function)))
+        if item.config.option.verbose < 2:
+            item.repr_failure = lambda excinfo: ""  # pytest's own is slow, and calls a learner's __repr__ for every argument
+        if re.search(r"\bbudget\.time\(", inspect.getsource(item.function)):
             item.add_marker(pytest.mark.time)
-
-
-def _calibrate() -> float:
-    start = time.process_time()
-    for _ in range(1_000_000):
-        pass
-    return time.process_time() - start
+        if item.get_closest_marker("time") and hasattr(item.config, "workerinput"):
+            item.add_marker(pytest.mark.skip(reason="time budgets share the machine with nothing: pytest -m time, without -n"))
 
 
 @pytest.fixture(name="draw")
@@ -102,126 +100,105 @@ def tell(request):
     return lambda text: request.node.user_properties.append(("tell", text))
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item):
-    if item.get_closest_marker("time") and hasattr(item.config, "workerinput"):
-        item.user_properties.append(("not run", "time budgets don't share the machine: run them with -m time and without -n"))
-        pytest.skip("time budget")
+    with _guarded(item):
+        return (yield)
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item):
+    with _guarded(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item):
+    with _guarded(item):
+        return (yield)
+
+
+@contextmanager
+def _guarded(item):
+    """A learner's code runs inside: its time is limited, a million warnings are not kept, and memory is free afterwards."""
+    if not culprit.judged(item.path):
+        yield
+        return
+    with limits.deadline(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", append=True)  # what a spec's own filters say comes before
+        try:
+            yield
+        except MemoryError as error:
+            traceback.clear_frames(error.__traceback__)  # they hold what filled the memory
+            raise
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_enter_pdb():
+    limits.stop_the_clock()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item, call):
-    outcome = yield
-    judged = report.kata_of(item.path) is not None or "milestones" in item.path.parts
-    if judged and call.when == "setup":
-        item.user_properties.append(("clause", report.clause(item.function)))
-    if judged and outcome.failed:
-        _explain(item, call, outcome)
-    outcome.sections = [(name, text[-2000:]) for name, text in outcome.sections]  # a flood of prints
-    return outcome
+    with limits.paused():
+        outcome = yield
+        if culprit.judged(item.path):
+            if outcome.failed:
+                _explain(item, call, outcome)
+            outcome.sections = [(name, text[-2000:]) for name, text in outcome.sections]  # a flood of prints
+        return outcome
 
 
 def _explain(item, call, outcome) -> None:
-    error, kata = call.excinfo.value, report.kata_of(item.path)
-    behind = report.kata_behind(error)
-    if behind and (kata is None or behind < kata.number):
-        _, name, section = report.stub_behind(error) or (behind, "", "")
-        why = f"{section} {name} is still to be written" if section else str(error).splitlines()[0]
-        outcome.user_properties.append(("blocked", [behind, why]))
+    """Adds whose doing a failure is and what the learner reads of it."""
+    error, kata = call.excinfo.value, culprit.kata_of(item.path)
+    who = culprit.find(error)
+    if who and (kata is None or who.number < kata.number):
+        outcome.user_properties.append(("blocked", [who.number, who.why.splitlines()[0]]))
+    elif who and who.stub:
+        outcome.user_properties.append(("stub", who.stub))
+    printed = "".join(text for name, text in outcome.sections if "Captured stdout" in name)
+    try:
+        with limits.deadline(REPORT_SECONDS):
+            why = report.failure(item.function, item.path, call.excinfo, printed[-2000:])
+    except (Exception, limits.Endless):  # a learner's object that can't even be looked at: Python's own words, then
+        why = report.headed(item.path, report.clause(item.function), "".join(traceback.format_exception(error)))
+    outcome.user_properties.append(("why", why))
     if item.config.option.verbose < 2:
-        printed = "".join(text for name, text in outcome.sections if "Captured stdout" in name)
-        outcome.longrepr = report.failure(item.function, item.path, item.nodeid, call.excinfo, printed)
+        outcome.longrepr = why
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report(collector):
     outcome = yield
     call = getattr(outcome, "call", None)
-    if outcome.failed and call is not None:
-        broken = [error for error in report.chain(call.excinfo.value) if isinstance(error, door.KataImportError)]
-        if broken:
-            outcome.broken = [broken[-1].number, str(broken[-1])]
-            outcome.longrepr = str(broken[-1])
+    if outcome.failed and call is not None and culprit.judged(collector.path):
+        who = culprit.find(call.excinfo.value)
+        if who:
+            outcome.culprit = [who.number, who.why.splitlines()[0]]
+            outcome.longrepr = report.headed(collector.path, "", who.why)
     return outcome
 
 
-def pytest_report_teststatus(report):
-    properties = dict(report.user_properties) if hasattr(report, "user_properties") else {}
-    if "blocked" in properties:
-        return "blocked", "b", "BLOCKED"
-    if "not run" in properties and report.skipped:
-        return "not run", "n", "NOT RUN"
+def pytest_report_teststatus(report, config):
+    if not culprit.judged(report.nodeid.split("::")[0]):
+        return None
+    named = dict(tuple(pair) for pair in report.user_properties)
+    if report.failed and "blocked" in named:
+        return "blocked", "b", ("BLOCKED", {"yellow": True})
+    if report.skipped:
+        return "not run", "n", ("NOT RUN", {"yellow": True})
+    if report.failed and config.option.verbose < 2:
+        return "red", "F", ("RED", {"red": True})
     return None
 
 
-class Recorder:
-    """Gathers every spec's outcome in the main process, closes the output with the map, and writes the results."""
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session, exitstatus):
+    session.config.stash[STATUS] = exitstatus
 
-    def __init__(self, config):
-        self.config = config
-        self.specs: dict[str, dict] = {}
-        self.failures: dict[str, str] = {}
-        self.told: list[str] = []
 
-    def pytest_runtest_logreport(self, report):
-        properties = [tuple(pair) for pair in report.user_properties]
-        named = dict(properties)
-        if "clause" not in named:
-            return
-        spec = self.specs.setdefault(report.nodeid, self._spec(report.nodeid, named["clause"]))
-        spec["seconds"] = round(spec["seconds"] + report.duration, 4)
-        spec["budget"] = [value for key, value in properties if key == "budget"]
-        if "not run" in named:
-            spec["outcome"], spec["why"] = "not run", named["not run"]
-        elif "blocked" in named:
-            spec["outcome"], (spec["blocked_by"], spec["why"]) = "blocked", named["blocked"]
-        elif report.failed:
-            spec["outcome"], spec["why"] = "red", str(report.longrepr)
-        if report.when == "teardown":
-            self.told += [f"{spec['kata'] or '':2} {value}" for key, value in properties if key == "tell"]
-
-    def pytest_collectreport(self, report):
-        if not report.failed:
-            return
-        spec = self._spec(report.nodeid, "the file can be imported") | {"outcome": "red", "why": str(report.longrepr)}
-        number, why = getattr(report, "broken", (None, None))
-        if number and spec["kata"] and number < spec["kata"]:
-            spec |= {"outcome": "blocked", "blocked_by": number, "why": why}
-        self.specs[report.nodeid] = spec
-
-    def _spec(self, nodeid: str, clause: str) -> dict:
-        kata = report.kata_of(door.ROOT / nodeid.split("::")[0])
-        number = kata.number if kata else None
-        tree = door.relative(door.trees()[number]) if number else None
-        blank = {"id": nodeid, "kata": number, "outcome": "green", "clause": clause, "tree": tree}
-        return blank | {"seconds": 0.0, "budget": []}
-
-    def pytest_terminal_summary(self, terminalreporter):
-        specs = list(self.specs.values())
-        if not specs:
-            return
-        write = terminalreporter.write_line
-        if self.config.option.verbose < 2:
-            self._failures(terminalreporter, specs)
-        terminalreporter.section("katas")
-        for line in [*self.told, *results.closing_map(specs)]:
-            write(line)
-        for number, row in results.counts(specs).items():
-            if row["green"] and not row["red"] and not row["blocked"] and not row["not run"]:
-                write(f"{number} is green: {results.done(number)}")
-
-    def _failures(self, terminalreporter, specs: list[dict]) -> None:
-        first = results.next_step(specs)
-        if first is None:
-            return
-        red = [first] if self.config.option.verbose < 1 else [spec for spec in specs if spec["outcome"] == "red"]
-        terminalreporter.section("red" if len(red) > 1 else "the first red spec")
-        for text in dict.fromkeys(spec["why"] for spec in red):
-            terminalreporter.write_line(text + "\n")
-        others = sum(spec["outcome"] == "red" for spec in specs) - len(red)
-        if others:
-            terminalreporter.write_line(f"and {others} more (-v shows them all, -vv with Python's own tracebacks)")
-
-    def pytest_sessionfinish(self):
-        if self.specs:
-            arguments = [str(argument) for argument in self.config.invocation_params.args]
-            results.write(list(self.specs.values()), arguments, self.config.getoption("--results"))
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config):
+    if STATUS in config.stash and not hasattr(config, "workerinput"):
+        limits.leave(int(config.stash[STATUS]))

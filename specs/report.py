@@ -9,18 +9,19 @@ from pathlib import Path
 
 import numpy as np
 
-from specs.check import Mismatch
-from specs.door import KATAS, Kata, KataImportError, relative, source
+from specs import culprit
+from specs.culprit import kata_of, message
+from specs.door import relative, source, sources
+from specs.limits import Endless
 
-STUB = re.compile(r"\b(\d\d)\.\d+ (\w+): README\.md, (\d\d\.\d+)")
+WIDTH = 118
 OPERATORS = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "truediv", ast.Pow: "pow", ast.MatMult: "matmul"}
 OPERATORS |= {ast.USub: "neg", ast.Eq: "eq", ast.NotEq: "ne", ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge"}
 
 
-def kata_of(path: Path | str) -> Kata | None:
-    """The kata that a spec file belongs to, or None for those of milestones and of the specs themselves."""
-    path = Path(path)
-    return next((kata for kata in KATAS if path.parent.name == kata.folder), None)
+def clause(function) -> str:
+    """A spec's docstring in one line: the sentence of the specification that it checks."""
+    return " ".join((inspect.getdoc(function) or function.__name__.replace("_", " ")).split())
 
 
 def section(path: Path | str) -> str:
@@ -30,78 +31,66 @@ def section(path: Path | str) -> str:
     return "" if kata is None else f"{kata.number}.{match[1]}" if match and match[1] != "0" else kata.number
 
 
-def clause(function) -> str:
-    """A spec's docstring in one line: the sentence of the specification that it checks."""
-    return " ".join((inspect.getdoc(function) or function.__name__.replace("_", " ")).split())
-
-
-def chain(error: BaseException) -> list[BaseException]:
-    """An exception and what led to it."""
-    found = []
-    while error is not None and error not in found:
-        found.append(error)
-        error = error.__cause__ or error.__context__
-    return found
-
-
-def stub_behind(error: BaseException) -> tuple[str, str, str] | None:
-    """(kata, function, section) of the stub that an exception, or a child process it quotes, comes from."""
-    for link in chain(error):
-        if match := STUB.search(str(link)):
-            return match.groups()
-    return None
-
-
-def kata_behind(error: BaseException) -> str | None:
-    """The number of the kata whose stub, or whose broken file, an exception comes from."""
-    broken = next((link.number for link in chain(error) if isinstance(link, KataImportError)), None)
-    stub = stub_behind(error)
-    return broken or (stub[0] if stub else None)
-
-
-def failure(function, path: Path, nodeid: str, excinfo, output: str) -> str:
-    """The whole report of one red spec."""
-    heading = f"{section(path)}  {clause(function)}".strip()
+def failure(function, path: Path, excinfo, printed: str) -> str:
+    """The whole report of one red spec; a stub is one line."""
     error, frames = excinfo.value, excinfo.traceback
-    lines = [*_where(function, frames), ""]
-    if stub := stub_behind(error):
-        _, name, number = stub
-        lines = [*lines[:-1], f"{number} {name} is yours to write: README.md, {number}"]
-    else:
-        lines += _call(function, frames)
-        lines += _story(error, frames)
-        if output.strip():
-            lines += ["", "it printed:", *("    " + line for line in output.strip().splitlines()[-8:])]
-    lines.append(f"again: pytest '{nodeid}'")
-    body = "\n".join(lines)
-    return textwrap.fill(heading, 118, subsequent_indent="      ") + "\n" + textwrap.indent(body, "      ")
+    who = culprit.find(error)
+    where = _where(function, path, frames)
+    if who and who.stub:
+        place = f"{where[0].split(' in ')[0]}, " if where else ""
+        return f"{who.why} ({place}README.md {who.stub})"
+    if who:
+        return headed(path, clause(function), who.why)
+    lines = [*where, *_call(function, frames), *_story(error)]
+    if printed.strip():
+        lines += ["it printed:", *("    " + _cut(line) for line in printed.strip().splitlines()[-8:])]
+    return headed(path, clause(function), "\n".join(lines))
 
 
-def _story(error: BaseException, frames) -> list[str]:
+def headed(path: Path, title: str, body: str) -> str:
+    """A report: the section and the title, and below them the indented body."""
+    heading = textwrap.fill(f"{section(path)}  {title}".strip(), WIDTH, subsequent_indent="      ")
+    return f"{heading}\n{textwrap.indent(body, '      ')}"
+
+
+def _story(error: BaseException) -> list[str]:
     """Expected, got and the diagnosis, or the error and what it usually means."""
-    message = str(error)
-    if "Timeout" in message and type(error).__name__ == "Failed":
-        return ["stopped: it did not finish in time. Looks like: an endless loop, or work that grows too fast."]
+    text = message(error)
+    if isinstance(error, Endless) or (type(error).__name__ == "Failed" and "Timeout" in text):
+        return ["stopped: it did not finish in time.", "Looks like: an endless loop, or work that grows too fast."]
     if isinstance(error, RecursionError):
         return ["RecursionError: a function calls itself without end."]
     if isinstance(error, MemoryError):
-        return [f"MemoryError: {message}", "Looks like: an array far larger than this spec needs. Is a shape wrong?"]
-    if isinstance(error, Mismatch | AssertionError):
-        return message.splitlines()[:4] or ["the assertion above does not hold"]
-    return [*f"{type(error).__name__}: {message}".splitlines()[:8]]
+        return [
+            _cut(f"MemoryError: {text}".rstrip(": ")),
+            "Looks like: far more than this spec needs. Is a shape wrong?",
+        ]
+    if isinstance(error, SystemExit):
+        return [f"SystemExit: sys.exit({text}) was called. A function returns or raises; only a program exits."]
+    if isinstance(error, AssertionError):
+        return [_cut(line) for line in text.splitlines()[:6]] or ["the assertion above does not hold"]
+    return [_cut(line) for line in f"{type(error).__name__}: {text}".splitlines()[:8]]
 
 
-def _where(function, frames) -> list[str]:
+def _where(function, path: Path, frames) -> list[str]:
     """The learner's file, line and function: where the exception came from, or what the spec calls."""
-    files = {str(source(kata)): kata for kata in KATAS}
+    files = sources()
     for entry in reversed(frames):
         if str(entry.path) in files:
-            return [f"{relative(entry.path)}:{entry.lineno + 1} in {entry.name}"]
-    kata = kata_of(inspect.getsourcefile(function))
+            return [f"{relative(entry.path)}:{entry.lineno + 1} in {_qualified(entry)}"]
+    kata = kata_of(path)
     if kata is None or not source(kata).exists():
         return []
-    found = _called(function, frames, ast.parse(source(kata).read_text(encoding="utf-8")))
+    try:
+        module = ast.parse(source(kata).read_bytes())
+    except SyntaxError:  # since the import: that has a line of its own in the next run
+        return []
+    found = _called(function, frames, module)
     return [f"{relative(source(kata))}:{line} in {name}" for line, name in found[:2]]
+
+
+def _qualified(entry) -> str:
+    return entry.frame.code.raw.co_qualname.replace(".<locals>", "")
 
 
 def _called(function, frames, module: ast.Module) -> list[tuple[int, str]]:
@@ -111,7 +100,7 @@ def _called(function, frames, module: ast.Module) -> list[tuple[int, str]]:
     names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     used = {OPERATORS[type(node)] for node in ast.walk(tree) if type(node) in OPERATORS}
     for value in _locals(function, frames).values():  # parametrised: the name of a method, or one of `operator`'s functions
-        name = value if isinstance(value, str) else getattr(value, "__name__", "")
+        name = value if isinstance(value, str) else value.__name__ if inspect.isroutine(value) else ""
         names.add(name)
         used.add(name)
     names |= {f"__{name}__" for name in used}
@@ -143,34 +132,39 @@ def _call(function, frames) -> list[str]:
     if entry is None:
         return []
     text, first = inspect.getsourcelines(function)
-    tree = ast.parse(textwrap.dedent("".join(text))).body[0]
+    text = textwrap.dedent("".join(text))
+    tree = ast.parse(text).body[0]
     statements = tree.body[1:] if ast.get_docstring(tree) else tree.body
     failed = entry.lineno + 1 - first + 1
     shown = [node for node in statements if node.lineno <= failed]
     if not shown:
         return []
-    lines = [line.rstrip() for line in textwrap.dedent("".join(text)).splitlines()[shown[0].lineno - 1 : shown[-1].end_lineno]]
+    lines = [line.rstrip() for line in text.splitlines()[shown[0].lineno - 1 : shown[-1].end_lineno]]
     mark = failed - shown[0].lineno
-    lines = [("> " if i == mark else "  ") + line[4:] for i, line in enumerate(lines)]
+    lines = [_cut(("> " if i == mark else "  ") + line[4:]) for i, line in enumerate(lines)]
     lines = lines[max(0, mark - 8) : mark + 4]
     names = {node.id for statement in shown for node in ast.walk(statement) if isinstance(node, ast.Name)}
     values = [(name, value) for name, value in entry.frame.f_locals.items() if name in names]
-    return [*lines, *(f"  {name} = {described}" for name, value in values if (described := describe(value))), ""]
+    return [*lines, *(f"  {name} = {described}" for name, value in values if (described := describe(value)))]
 
 
 def describe(value) -> str:
     """A value in one line; nothing for what says nothing (modules, fixtures, functions without a name of their own)."""
+    try:
+        return _cut(" ".join(_described(value).split()), 100)
+    except Exception as fault:  # the learner's own __repr__, or a property that is still to be written
+        return f"({type(value).__name__}; showing it raises {type(fault).__name__})"
+
+
+def _described(value) -> str:
     data = value if isinstance(value, np.ndarray) else getattr(value, "data", None)
     if isinstance(data, np.ndarray):
         kind = "" if data is value else f"{type(value).__name__} of "
-        inside = np.array2string(data, precision=4, separator=", ", threshold=12, edgeitems=2)
-        return _one_line(f"{kind}{data.dtype} {data.shape}: {inside}")
+        return f"{kind}{data.dtype} {data.shape}: " + np.array2string(data, 100, 4, separator=", ", threshold=12, edgeitems=2)
     if isinstance(value, str | int | float | tuple | list | dict | type | slice):
-        return _one_line(reprlib.repr(value))
-    name = getattr(value, "__name__", "")
-    return name if callable(value) and name != "<lambda>" else ""
+        return reprlib.repr(value)
+    return value.__name__ if inspect.isroutine(value) and value.__name__ != "<lambda>" else ""
 
 
-def _one_line(text: str, width: int = 100) -> str:
-    text = " ".join(text.split())
+def _cut(text: str, width: int = WIDTH) -> str:
     return text if len(text) <= width else f"{text[: width - 2]} …"

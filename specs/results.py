@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+from collections import Counter
 from datetime import datetime
 from pathlib import Path
 
@@ -47,49 +48,64 @@ def counts(specs: list[dict]) -> dict[str, dict[str, int]]:
 
 
 def header() -> str:
-    """Which tree every kata comes from: `katas 01–06: reference, 07: katas`."""
+    """Which tree every kata comes from: `katas 01-06 from reference/, 07-20 from katas/`."""
     groups: list[list] = []
     for number, tree in trees().items():
         if groups and groups[-1][2] == tree:
             groups[-1][1] = number
         else:
             groups.append([number, number, tree])
-    parts = [f"{first if first == last else f'{first}–{last}'} from {relative(tree)}/" for first, last, tree in groups]
+    parts = [f"{first if first == last else f'{first}-{last}'} from {relative(tree)}/" for first, last, tree in groups]
     return f"katas {', '.join(parts)}"
 
 
 def closing_map(specs: list[dict]) -> list[str]:
-    """A line a kata, and what to do about it."""
+    """A line a kata, what to do first where an earlier one is at fault, and why specs are blocked or did not run."""
     table, lines = counts(specs), []
-    red_below = None
+    faulty = None  # the first kata with a spec that is red and no stub: what builds on it can't be trusted
     for kata in KATAS:
         row = table.get(kata.number)
         if row is None:
             continue
+        own = [spec for spec in specs if spec["kata"] == kata.number]
         judged = row["green"] + row["red"] + row["blocked"]
-        filled = round(20 * row["green"] / judged) if judged else 0
+        filled = 20 * row["green"] // judged if judged else 0
         numbers = " · ".join(f"{count} {outcome}" for outcome, count in row.items() if count)
         line = f"{kata.number} {kata.folder[3:]:<14} {'█' * filled}{'░' * (20 - filled)}  {numbers}"
-        if row["blocked"] or (row["red"] and red_below):
-            by = sorted({spec["blocked_by"] for spec in specs if spec["kata"] == kata.number and spec.get("blocked_by")})
-            line += f"  fix {by[0] if by else red_below} first"
+        first = min([spec["blocked_by"] for spec in own if "blocked_by" in spec], default=faulty)
+        if first and (row["blocked"] or row["red"]):
+            line += f"  fix {first} first"
         lines.append(line)
-        if row["red"] and red_below is None:
-            red_below = kata.number
-    blocked = {spec["blocked_by"]: spec["why"] for spec in reversed(specs) if spec.get("blocked_by")}
-    lines += [f"blocked by {number}: {why}" for number, why in sorted(blocked.items())]
-    return lines
+        if any(spec["outcome"] == "red" and "stub" not in spec for spec in own):
+            faulty = faulty or kata.number
+    reasons = {f"blocked by {spec['blocked_by']}: {spec['why']}": spec["blocked_by"] for spec in specs if "blocked_by" in spec}
+    first_reasons = {number: reason for reason, number in reversed(reasons.items())}
+    lines += [first_reasons[number] for number in sorted(first_reasons)]
+    skipped = Counter(spec["why"] for spec in specs if spec["outcome"] == "not run" and "why" in spec)
+    return lines + [f"{count} not run: {why}" for why, count in skipped.items()]
 
 
 def next_step(specs: list[dict]) -> dict | None:
     """The first useful failure: the first red spec in the order of the chain, those that ask why coming last in a kata."""
     red = [spec for spec in specs if spec["outcome"] == "red"]
-    return min(red, key=lambda spec: (spec["kata"] or "99", "test_0_why" in spec["id"], red.index(spec)), default=None)
+    return min(red, key=lambda spec: (spec["kata"] or "99", "test_0_why" in spec["id"]), default=None)
 
 
-def done(number: str) -> str:
-    """What to say of a kata that is all green."""
-    kata = next(kata for kata in KATAS if kata.number == number)
-    later = [other for other in KATAS if other.number > number]
-    compare = f"compare {relative(source(kata))} with reference/{kata.folder}/{kata.module}.py"
-    return compare + (f"; next: katas/{later[0].folder}/README.md" if later else "")
+def done(specs: list[dict]) -> list[str]:
+    """What to say of each kata all of whose specs are there and green."""
+    lines = []
+    for number, row in counts(specs).items():
+        kata = next(kata for kata in KATAS if kata.number == number)
+        files = {path.name for path in (ROOT / "katas" / kata.folder).glob("test_*.py")}
+        seen = {Path(spec["id"].split("::")[0]).name for spec in specs if spec["kata"] == number}
+        if seen != files or row["green"] != sum(row.values()):
+            continue
+        reference = ROOT / "reference" / kata.folder / f"{kata.module}.py"
+        told = []
+        if source(kata) != reference and reference.exists():
+            told.append(f"compare {relative(source(kata))} with {relative(reference)}")
+        later = next((other for other in KATAS if other.number > number and other.number not in counts(specs)), None)
+        if later:
+            told.append(f"next: katas/{later.folder}/README.md")
+        lines.append(f"{number} is green" + (f": {'; '.join(told)}" if told else ""))
+    return lines

@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 import subprocess
-import urllib.error
+import time
 import urllib.request
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 SILENCE = 5  # seconds without an answer or a byte until a server counts as absent
-NPM_TIME = 900  # seconds for one package
+PATIENCE = 3600  # seconds for one file or package
 
 
 class Failed(Exception):
@@ -33,26 +33,23 @@ def download(remote: Remote, folder: Path) -> Path:
     """
     target = folder / remote.url.rsplit("/", 1)[1]
     part = target.with_name(target.name + ".part")
-    with part.open("ab") as file:
-        if file.tell() >= remote.size:  # nothing left to ask for: killed before it was checked, or foreign
-            file.truncate(0)
-        ask = urllib.request.Request(remote.url, headers={"User-Agent": "tensor-kata"})
-        if file.tell():
-            ask.add_header("Range", f"bytes={file.tell()}-")
-        with urllib.request.urlopen(ask, timeout=SILENCE) as answer, _bar(remote, target.name) as bar:
-            if answer.status != 206:  # the server sends it from the beginning
-                file.truncate(0)
-            while file.tell() < remote.size and (chunk := answer.read1(1 << 16)):
-                file.write(chunk[: remote.size - file.tell()])
-                bar.update(bar.task_ids[0], completed=file.tell())
+    have = part.stat().st_size if part.exists() else 0
+    ask = urllib.request.Request(remote.url, headers={"User-Agent": "tensor-kata"})
+    if 0 < have < remote.size:
+        ask.add_header("Range", f"bytes={have}-")
+    deadline = time.monotonic() + PATIENCE
+    with (
+        urllib.request.urlopen(ask, timeout=SILENCE) as answer,
+        part.open("ab" if answer.status == 206 else "wb") as file,  # 206: only the rest follows
+        _bar(remote, target.name) as bar,
+    ):
+        while file.tell() < remote.size and time.monotonic() < deadline and (chunk := answer.read1(1 << 16)):
+            file.write(chunk[: remote.size - file.tell()])
+            bar.update(bar.task_ids[0], completed=file.tell())
     size = part.stat().st_size
     if size < remote.size:
         raise Failed(f"{target.name} broke off after {size:,} of {remote.size:,} bytes; the next attempt resumes there")
-    with part.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != remote.sha256:
-        part.unlink()
-        raise Failed(f"{target.name} has sha256 {found}, expected {remote.sha256}")
+    _check(part, remote.sha256)
     return part.replace(target)
 
 
@@ -68,20 +65,29 @@ def npm_pack(package: str, version: str, sha256: str, folder: Path) -> Path:
     command = [npm, "pack", f"{package}@{version}", "--fetch-retries=0"]  # offline, three attempts take over a minute
     try:
         done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=NPM_TIME, check=False
+            command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=PATIENCE, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise Failed(f"npm pack took more than {NPM_TIME} s") from error
+        raise Failed(f"npm pack took more than {PATIENCE} s") from error
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if line.lower().startswith("npm err")]
         raise Failed("; ".join(errors[:2]) or f"npm pack ended with exit code {done.returncode}")
     archive = folder / f"{package}-{version}.tgz"
-    with archive.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != sha256:
-        archive.unlink()
-        raise Failed(f"{archive.name} has sha256 {found}, expected {sha256}")
+    _check(archive, sha256)
     return archive
+
+
+def digest(path: Path) -> str:
+    """The sha256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check(path: Path, sha256: str) -> None:
+    found = digest(path)
+    if found != sha256:
+        path.unlink()
+        raise Failed(f"{path.name} has sha256 {found}, expected {sha256}")
 
 
 def say(text: str) -> None:

@@ -14,10 +14,9 @@ from typing import NamedTuple
 import platformdirs
 from filelock import FileLock
 
-from specs.datasets.download import Failed, say
+from specs.datasets.download import PATIENCE, Failed, digest, say
 
 CHOICES = ("auto", "real", "generated")
-WAIT = 900  # seconds for another process that fetches the same data
 
 
 class Unavailable(Exception):
@@ -72,15 +71,17 @@ def fetch(real: RealData) -> Found:
         if not missing(real.files, cache):
             return Found(cache, "cache")
         cache.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{cache}.lock", timeout=WAIT):
+        with FileLock(f"{cache}.lock", timeout=2 * PATIENCE):
             if not missing(real.files, cache):  # another process was faster
                 return Found(cache, "cache")
             for source, deliver in real.sources.items():
                 try:
                     deliver(cache)
                 except (OSError, HTTPException, Failed) as error:
-                    tried.append(f"{source}: {error or type(error).__name__}")
+                    tried.append(f"{source}: {error}")
                 else:
+                    for rest in cache.glob("*.part"):  # what another source began
+                        rest.unlink()
                     return Found(cache, source)
     except OSError as error:
         tried.append(f"the cache, {cache}: {error}")
@@ -93,14 +94,7 @@ def fetch(real: RealData) -> Found:
 
 def missing(files: dict[str, str], folder: Path) -> list[str]:
     """The names of those files {name: sha256} that the folder does not hold, or holds damaged."""
-    return [name for name, sha256 in files.items() if not _is(folder / name, sha256)]
-
-
-def _is(path: Path, sha256: str) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    return [name for name, sha256 in files.items() if not (folder / name).is_file() or digest(folder / name) != sha256]
 
 
 def place(path: Path, content: bytes, sha256: str) -> None:

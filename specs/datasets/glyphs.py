@@ -91,7 +91,7 @@ def _distances() -> np.ndarray:
 
     Strokes are the lines between neighbouring marks of the font, so a change of thickness is a change of threshold.
     """
-    lines = [line.split() for line in FONT.split("\n") if line]
+    lines = [line.split() for line in FONT.strip().split("\n")]
     marks = np.array([[list(row) for row in digit] for digit in zip(*lines, strict=True)]) == "#"  # (10, 7, 5)
     marks = np.pad(marks, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)))
     height, width = marks.shape[1:]

@@ -39,7 +39,7 @@ def load(folder: Path) -> Images:
     arrays = [read_idx(folder / name) for name in FILES]
     train, train_labels, test, test_labels = arrays
     for images, labels in ((train, train_labels), (test, test_labels)):
-        if images.ndim != 3 or labels.shape != images.shape[:1]:
+        if images.shape[1:] != (28, 28) or labels.shape != images.shape[:1]:
             raise ValueError(f"{folder}: expected images (N, 28, 28) and labels (N,), got {images.shape}, {labels.shape}")
     return Images(*arrays, f"MNIST ({len(train):,} + {len(test):,})")
 

@@ -34,8 +34,11 @@ def python_docs() -> Text:
 
 
 def load(folder: Path) -> Text:
-    """Read the file. Raises: ValueError (UnicodeDecodeError) if it is not UTF-8."""
-    text = (folder / FILE).read_bytes().decode()  # bytes: reading as text would translate line ends
+    """Read the file. Raises: ValueError if it is not UTF-8."""
+    try:
+        text = (folder / FILE).read_bytes().decode()  # bytes: reading as text would translate line ends
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{folder / FILE}: expected text in UTF-8, found {error.reason} at byte {error.start:,}") from error
     return Text(text, f"tiny Shakespeare ({len(text):,} characters)")
 
 

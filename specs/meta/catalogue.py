@@ -1,9 +1,10 @@
 """The catalogue of wrong solutions: small patches to the reference, each of which a spec of its own kata must catch."""
 
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from specs.door import KATAS, ROOT
+from specs.door import KATAS, ROOT, Kata
 
 
 @dataclass(frozen=True)
@@ -34,3 +35,8 @@ class Wrong:
         (folder / kata.folder).mkdir(parents=True)
         (folder / file).write_text(self.text((ROOT / "reference" / file).read_text(encoding="utf-8")), encoding="utf-8")
         return folder
+
+
+def catalogue(kata: Kata) -> list[Wrong]:
+    """The wrong solutions of a kata: WRONG in specs/meta/wrong/kata_NN.py."""
+    return importlib.import_module(f"specs.meta.wrong.kata_{kata.number}").WRONG

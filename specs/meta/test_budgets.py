@@ -112,6 +112,38 @@ def test_steps_of_threads_are_the_same_integer_on_every_repeat_under_load(load):
     assert len({tuple(count_steps(lambda: in_two_threads(loop, 300), lambda: pool(300))) for _ in range(20)}) == 1
 
 
+def test_steps_do_not_depend_on_how_many_workers_a_pool_starts():
+    """A pool starts its second worker only if the first is still busy, which is the scheduler's choice."""
+
+    def work(gate):
+        gate.wait()
+        return loop(300)
+
+    def pool(first_gate, pause):
+        with ThreadPoolExecutor(2) as executor:
+            first = executor.submit(work, first_gate)
+            time.sleep(pause)
+            second = executor.submit(work, first_gate)
+            workers.append(len(executor._threads))
+            first_gate.set()
+            return first.result() + second.result()
+
+    def opened():
+        gate = threading.Event()
+        gate.set()
+        return pool(gate, 0.3)  # the first worker is idle again
+
+    def closed():
+        gate = threading.Event()
+        gate.is_set()  # as many steps as above
+        return pool(gate, 0.0)
+
+    workers = []
+    one, two = count_steps(opened, closed)
+    assert workers == [1, 2, 1, 2]
+    assert one == two
+
+
 def test_steps_in_threads_are_counted():
     """A loop moved into two threads takes all of its steps there."""
     alone, threaded = count_steps(lambda: loop(1000), lambda: in_two_threads(loop, 1000))
@@ -228,7 +260,7 @@ def test_an_exception_passes_through_and_leaves_nothing_behind(meter, works):
 
 
 @pytest.mark.parametrize("meter", [count_steps, measure_bytes, lambda call: cpu_ratio(call, call)])
-def test_a_garbage_collector_that_was_off_stays_off(meter):
+def test_the_garbage_collector_is_left_on_or_off_as_it_was(meter):
     """A meter restores the garbage collector's state, it does not impose one."""
     gc.disable()
     try:
@@ -236,6 +268,8 @@ def test_a_garbage_collector_that_was_off_stays_off(meter):
         assert not gc.isenabled()
     finally:
         gc.enable()
+    meter(lambda: loop(10))
+    assert gc.isenabled()
 
 
 def test_a_meter_works_inside_a_metered_call():

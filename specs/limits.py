@@ -1,0 +1,115 @@
+"""What a learner's code can't use up: the time of a spec, the machine's memory, and the end of the run."""
+
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+CALIBRATION = 0.05  # seconds for a million passes of an empty loop, on the machine that the time limits were set on
+SHARE = 0.8  # of the free memory
+
+
+class Endless(BaseException):
+    """Time is up. Not an Exception, so that `except Exception` does not swallow it."""
+
+
+@contextmanager
+def deadline(seconds: float | None = None):
+    """Raises Endless in the block after `seconds`, or when the timer that is running would ring; then again every second,
+
+    since a bare `except:` in a loop swallows it once. Does nothing where there is no interval timer (Windows, threads).
+    """
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    running, interval = signal.getitimer(signal.ITIMER_REAL)
+    seconds = min(filter(None, (seconds, running)), default=0)
+    handler = signal.signal(signal.SIGALRM, _interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1)
+    start = time.monotonic()
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+        _resume(running - (time.monotonic() - start) if running else 0, interval)
+
+
+@contextmanager
+def paused():
+    """The timer that is running stands still: what happens in the block is not the spec's doing. It has a second left then."""
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+    running, interval = signal.setitimer(signal.ITIMER_REAL, 0)
+    try:
+        yield
+    finally:
+        _resume(running, interval)
+
+
+def stop_the_clock() -> None:
+    """Ends the timer that is running, for a person in a debugger."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _interrupt(signum, frame):
+    tracer = sys.gettrace()
+    if not (tracer and getattr(tracer, "__module__", "").startswith(("bdb", "pydevd", "_pydevd"))):  # a debugger's break
+        raise Endless
+
+
+def _resume(seconds: float, interval: float) -> None:
+    if seconds:
+        signal.setitimer(signal.ITIMER_REAL, max(seconds, 1), interval)
+
+
+def slowness() -> float:
+    """How many times slower this machine is now than the one that CALIBRATION was measured on; at least 1."""
+    start = time.process_time()
+    for _ in range(1_000_000):
+        pass
+    return max(1.0, (time.process_time() - start) / CALIBRATION)
+
+
+def memory(processes: int) -> None:
+    """Asking for more memory than is free becomes a MemoryError where it is asked for, not the end of the run.
+
+    `processes` share what is free. On Linux only, which alone counts address space as it is used.
+    """
+    if sys.platform != "linux":
+        return
+    import resource
+
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limits = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_AS, (min([*limits, used + int(SHARE * _free() / processes)]), hard))
+
+
+def _free() -> int:
+    """Bytes that the machine, or the container, has left."""
+    available = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
+    free = [int(available[1]) * 1024]
+    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        if (path := Path(file)).exists() and (text := path.read_text().strip()).isdigit():
+            free.append(int(text))
+    return min(free)
+
+
+def leave(status: int) -> None:
+    """Ends the process even if threads never do: Python waits for those that are not daemons."""
+    left = [thread for thread in threading.enumerate() if thread is not threading.main_thread() and not thread.daemon]
+    end = time.monotonic() + 1
+    for thread in left:
+        thread.join(max(0, end - time.monotonic()))
+    if names := [thread.name for thread in left if thread.is_alive()]:
+        print(f"still running, so they were stopped: {', '.join(names)}. A thread needs an end, or daemon=True.")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
