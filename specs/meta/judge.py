@@ -96,6 +96,14 @@ def run(options: Sequence[str], watch: "Watch") -> list[dict]:
         return [spec | {"cpu": watch.seconds.get(spec["id"], 0.0)} for spec in results.read(path)["specs"]]
 
 
+def told(specs: list[dict]) -> str:
+    """What became of some specs: the first few in full."""
+    return (
+        "\n".join(f"{spec['id']} is {spec['outcome']}\n{spec.get('why', '')}" for spec in specs[:5])
+        + f"\n({len(specs)} in all)"
+    )
+
+
 class Watch:
     """A pytest plugin: chooses specs by whether they have a budget, shuffles them, ends the run early, and takes the time.
 

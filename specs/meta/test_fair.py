@@ -1,7 +1,7 @@
 import pytest
 
 from specs.door import KATAS, ROOT
-from specs.meta.judge import Watch, judge
+from specs.meta.judge import Watch, judge, told
 
 pytestmark = pytest.mark.timeout(120)
 SOLUTIONS = [
@@ -18,4 +18,4 @@ def test_a_correct_solution_in_another_style_passes(kata, folder):
     specs = judge(kata, impl=f"reference,{kata.number}={folder}", watch=Watch(budget=False))
     assert specs
     unfair = [spec for spec in specs if spec["outcome"] != "green"]
-    assert not unfair, "\n".join(spec.get("why", spec["id"]) for spec in unfair)
+    assert not unfair, told(unfair)

@@ -1,6 +1,6 @@
 import pytest
 
-from specs.meta.judge import Watch, each_kata, judge
+from specs.meta.judge import Watch, each_kata, judge, told
 
 pytestmark = pytest.mark.timeout(120)
 SPEC_SECONDS, KATA_SECONDS = 1, 10  # of CPU time
@@ -13,7 +13,7 @@ def test_the_reference_is_green_and_quick(kata, seed):
     specs = judge(kata, "-m", "not time", watch=Watch(shuffle=seed))
     assert specs
     not_green = [spec for spec in specs if spec["outcome"] != "green"]
-    assert not not_green, "\n".join(f"{spec['id']} is {spec['outcome']}\n{spec.get('why', '')}" for spec in not_green)
+    assert not not_green, told(not_green)
     slow = [spec for spec in specs if spec["cpu"] > SPEC_SECONDS and "test_0_why" not in spec["id"]]
     assert not slow, "\n".join(f"{spec['id']}: {spec['cpu']:.2f} s" for spec in slow)
     assert sum(spec["cpu"] for spec in specs if "test_0_why" not in spec["id"]) < KATA_SECONDS
