@@ -176,7 +176,7 @@ def pytest_make_collect_report(collector):
         who = culprit.find(call.excinfo.value)
         if who:
             outcome.culprit = [who.number, who.why.splitlines()[0]]
-            outcome.longrepr = report.headed(collector.path, "", who.why)
+            outcome.longrepr = report.unimportable(collector.path, who.why)
     return outcome
 
 

@@ -53,6 +53,13 @@ def headed(path: Path, title: str, body: str) -> str:
     return f"{heading}\n{textwrap.indent(body, '      ')}"
 
 
+def unimportable(path: Path, why: str) -> str:
+    """The report of a spec file that can't be imported because a kata can't."""
+    return f"{kata_of(path).number if kata_of(path) else ''}  The specs can't be imported.\n".lstrip() + textwrap.indent(
+        why, "      "
+    )
+
+
 def _story(error: BaseException) -> list[str]:
     """Expected, got and the diagnosis, or the error and what it usually means."""
     text = message(error)

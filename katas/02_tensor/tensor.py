@@ -1,5 +1,6 @@
 """Tensor: an n-dimensional array of numbers, and the operations from which every later kata is built."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -68,7 +69,7 @@ class Tensor:
     @staticmethod
     def _result(op: str, data, *parents: "Tensor", **attrs) -> "Tensor":  # given
         """The Tensor in which every operation ends: wraps data and tells the recorder, if there is one, what was done."""
-        result = Tensor(np.asarray(data), any(parent.requires_grad for parent in parents))
+        result = Tensor(np.asarray(data), any([parent.requires_grad for parent in parents]))
         if Tensor._recorder is not None:
             Tensor._recorder(op, result, parents, attrs)
         return result

@@ -1,5 +1,6 @@
 """Tensor: an n-dimensional array of numbers, and the operations from which every later kata is built."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -27,10 +28,10 @@ class Tensor:
         """
         if isinstance(data, Tensor):
             data = data.data
-        array = np.asarray(data, dtype=dtype)
+        array = np.asarray(data, dtype)
         if array.dtype.kind not in "biuf":
             raise TypeError(f"a Tensor holds booleans, integers or floats, not {array.dtype}: {data!r}")
-        if dtype is None and array.dtype == np.float64 and not isinstance(data, np.ndarray | np.generic | Tensor):
+        if dtype is None and not isinstance(data, (np.ndarray, np.generic)) and array.dtype == np.float64:
             array = array.astype(np.float32)
         self.data = array
         self.requires_grad = requires_grad
@@ -80,7 +81,7 @@ class Tensor:
     @staticmethod
     def _result(op: str, data, *parents: "Tensor", **attrs) -> "Tensor":  # given
         """The Tensor in which every operation ends: wraps data and tells the recorder, if there is one, what was done."""
-        result = Tensor(np.asarray(data), any(parent.requires_grad for parent in parents))
+        result = Tensor(np.asarray(data), any([parent.requires_grad for parent in parents]))
         if Tensor._recorder is not None:
             Tensor._recorder(op, result, parents, attrs)
         return result
@@ -321,21 +322,22 @@ def _pair(a, b) -> tuple[Tensor, Tensor]:
     if not isinstance(a, Tensor):
         return _operand(a, b), b
     b = _operand(b, a)
-    if a.dtype != b.dtype:
-        if a.dtype.kind == "f" != b.dtype.kind:
-            b = Tensor(b.data.astype(a.dtype))
-        elif b.dtype.kind == "f" != a.dtype.kind:
-            a = Tensor(a.data.astype(b.dtype))
+    left, right = a.data.dtype, b.data.dtype
+    if left.kind != right.kind:
+        if left.kind == "f":
+            b = Tensor(b.data.astype(left))
+        elif right.kind == "f":
+            a = Tensor(a.data.astype(right))
     return a, b
 
 
 def _operand(value, beside: Tensor) -> Tensor:
     if isinstance(value, Tensor):
         return value
-    if isinstance(value, int | float | np.number):
-        whole = isinstance(value, int | np.integer)
-        if beside.dtype.kind == "f" or (whole and beside.dtype.kind in "iu"):
-            return Tensor(np.asarray(value, beside.dtype))
+    if isinstance(value, (int, float, np.number)):
+        whole, dtype = isinstance(value, (int, np.integer)), beside.data.dtype
+        if dtype.kind == "f" or (whole and dtype.kind in "iu"):
+            return Tensor(np.asarray(value, dtype))
         return Tensor(np.asarray(value, np.int64 if whole else np.float32))
     if isinstance(value, np.ndarray):
         return Tensor(value)
@@ -356,7 +358,7 @@ def _compare(ufunc: np.ufunc, a: Tensor, b) -> Tensor:
 
 def _floating(x):
     """x, as float32 if it holds integers or booleans."""
-    return Tensor(x.data.astype(np.float32)) if x.dtype.kind != "f" else x
+    return x if x.data.dtype.kind == "f" else Tensor(x.data.astype(np.float32))
 
 
 def _unary(op: str, ufunc: np.ufunc, x: Tensor) -> Tensor:
@@ -434,7 +436,7 @@ def _axes(dim: Dim, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _count(shape: tuple[int, ...], dim: Dim) -> int:
-    return int(np.prod([shape[axis] for axis in _axes(dim, shape)]))
+    return math.prod([shape[axis] for axis in _axes(dim, shape)])
 
 
 # 02.6 Matrix product

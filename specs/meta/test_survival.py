@@ -43,7 +43,10 @@ MISHAPS = {
         ["assert 1 == 2"],
     ),
     "recursion": ("def f(x):\n    return f(x)\n", [":2 in f", "RecursionError"]),
-    "big": ("import numpy as np\ndef f(x):\n    return np.ones(50_000_000_000)\n", [":3 in f", "MemoryError", "Unable to allocate"]),
+    "big": (
+        "import numpy as np\ndef f(x):\n    return np.ones(50_000_000_000)\n",
+        [":3 in f", "MemoryError", "Unable to allocate"],
+    ),
     "growing": (
         "import numpy as np\ndef f(x):\n    a = []\n    while True:\n        a.append(np.empty(9_999_999))\n",
         [":5 in f", "MemoryError"],
@@ -100,7 +103,9 @@ def test_a_mishap_is_named_with_its_place(run, name):
 def test_the_other_specs_are_green(run):
     """What surrounds a mishap is judged as ever: other katas, and a kata's other specs."""
     printed, specs, code = run
-    assert [specs[f"{name}{test}"]["outcome"] for name in ("first", "last") for test in ("test_f", "test_something_else")] == ["green"] * 4
+    assert [specs[f"{name}{test}"]["outcome"] for name in ("first", "last") for test in ("test_f", "test_something_else")] == [
+        "green"
+    ] * 4
     for name in set(MISHAPS) - AT_IMPORT:
         assert specs[f"{name}test_something_else"]["outcome"] == "green"
     assert code == 1

@@ -6,12 +6,12 @@ WRONG = [
     Wrong("every result is zero", {"Tensor(np.asarray(data), any": "Tensor(np.zeros_like(data), any"}, says="all zeros"),
     Wrong(
         "arrays are copied",
-        {"array = np.asarray(data, dtype=dtype)": "array = np.array(data, dtype=dtype)"},
+        {"array = np.asarray(data, dtype)": "array = np.array(data, dtype)"},
         says="peak",
     ),
-    Wrong("everything becomes float32", {"array.dtype == np.float64 and not": "array.dtype.kind == 'f' or not"}, says="dtype"),
+    Wrong("everything becomes float32", {"(np.ndarray, np.generic)) and array.dtype == np.float64": "()) and array.dtype.kind == 'f'"}, says="dtype"),
     Wrong("lists of floats stay float64", {"array = array.astype(np.float32)": "pass"}, says="a silent promotion"),
-    Wrong("integers become floats", {"np.asarray(data, dtype=dtype)": "np.asarray(data, dtype=dtype) * 1.0"}, says="dtype"),
+    Wrong("integers become floats", {"np.asarray(data, dtype)": "np.asarray(data, dtype) * 1.0"}, says="dtype"),
     Wrong("strings are let through", {'if array.dtype.kind not in "biuf"': "if False"}, says="bad input is let through"),
     Wrong("requires_grad is forgotten", {"self.requires_grad = requires_grad": "self.requires_grad = False"}),
     Wrong("item is a NumPy scalar", {"return self.data.item()": "return self.data.reshape(-1)[0]"}),
@@ -35,11 +35,11 @@ WRONG = [
     ),
     Wrong(
         "a number promotes float32",
-        {"Tensor(np.asarray(value, beside.dtype))": "Tensor(np.asarray(value, np.float64))"},
+        {"return Tensor(np.asarray(value, dtype))": "return Tensor(np.asarray(value, np.float64))"},
         says="a silent promotion",
     ),
     Wrong(
-        "integers promote float32 to float64", {'if a.dtype.kind == "f" != b.dtype.kind': "if False"}, says="a silent promotion"
+        "integers promote float32 to float64", {'if left.kind == "f":': "if False:"}, says="a silent promotion"
     ),
     Wrong(
         "integer division is float64",
@@ -237,7 +237,7 @@ def _matmul(""",
     ),
     Wrong(
         "wrapping copies",
-        {"array = np.asarray(data, dtype=dtype)": "array = np.array(data, dtype=dtype)"},
+        {"array = np.asarray(data, dtype)": "array = np.array(data, dtype)"},
         naive="test_wrapping_costs_no_memory",
     ),
     Wrong(

@@ -1,0 +1,76 @@
+import os
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from katas.environment import make_rng
+
+from specs.check import assert_close, rejects
+from specs.door import ROOT
+
+
+def test_a_generator_is_made():
+    """make_rng(seed) gives a np.random.Generator, on which all further draws are methods."""
+    rng = make_rng(7)
+    assert isinstance(rng, np.random.Generator), f"expected a np.random.Generator, got {type(rng).__name__}"
+
+
+def test_the_same_seed_gives_the_same_numbers():
+    """Two generators of one seed draw the same, however far one of them has come."""
+    first, again = make_rng(7), make_rng(7)
+    numbers = first.random(1000)
+    assert_close(again.random(1000), numbers)
+    assert_close(make_rng(7).random(1000), numbers)
+    assert not np.isin(first.random(1000), numbers).any(), "the second thousand repeats the first"
+
+
+def test_another_run_draws_the_same_numbers():
+    """A new process that makes the generator of the same seed gets the same numbers."""
+    want = make_rng(7).random(3)
+    program = "from katas.environment import make_rng; print(*make_rng(7).random(3).tolist())"
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=os.environ, capture_output=True, text=True, check=True)
+    assert_close([float(number) for number in run.stdout.split()], want)
+
+
+@pytest.mark.parametrize("other", [0, 8, 7 + 2**32, 7 + 2**64], ids=["0", "8", "7 + 2³²", "7 + 2⁶⁴"])
+def test_another_seed_gives_other_numbers(other):
+    """No number of one seed turns up among another's, be the seeds neighbours or alike in their last 32 bits."""
+    numbers, others = make_rng(7).random(1000), make_rng(other).random(1000)
+    assert not np.isin(others, numbers).any(), f"seeds 7 and {other} share {np.isin(others, numbers).sum()} of 1000 numbers"
+
+
+def test_integers_of_numpy_are_seeds():
+    """A seed may come out of an array."""
+    assert_close(make_rng(np.int64(7)).random(5), make_rng(7).random(5))
+
+
+def test_a_generator_has_independent_children():
+    """make_rng(seed).spawn(n) gives one generator for each worker: other numbers each, the same ones in the next run."""
+    first, second = (child.random(1000) for child in make_rng(7).spawn(2))
+    assert not np.isin(first, second).any()
+    assert_close(make_rng(7).spawn(2)[1].random(1000), second)
+
+
+def test_no_global_state_is_touched():
+    """Neither NumPy's global generator nor Python's is seeded or drawn from."""
+    before, python = np.random.get_state(), random.getstate()  # noqa: NPY002
+    make_rng(7).random(10)
+    after = np.random.get_state()  # noqa: NPY002
+    assert np.array_equal(before[1], after[1]), "np.random's global state has changed"
+    assert before[2:] == after[2:], "np.random's global state has changed"
+    assert random.getstate() == python, "random's global state has changed"
+
+
+@pytest.mark.parametrize("seed", [None, True, 1.0, np.float64(1), "7", [1, 2]], ids=repr)
+def test_what_is_not_an_integer_is_refused(seed):
+    """None would mean another seed each time. A seed that is not an integer is a TypeError that shows it; a bool is none."""
+    with rejects(TypeError, repr(seed)):
+        make_rng(seed)
+
+
+def test_a_negative_seed_is_refused():
+    """A negative seed is a ValueError that names it."""
+    with rejects(ValueError, "-1"):
+        make_rng(-1)

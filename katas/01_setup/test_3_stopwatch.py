@@ -1,0 +1,131 @@
+import threading
+import time
+from contextlib import suppress
+
+from katas.environment import stopwatch
+
+from specs.check import rejects
+
+
+def work() -> None:
+    """Keeps a processor busy for two milliseconds of CPU time."""
+    end = time.process_time() + 0.002
+    while time.process_time() < end:
+        pass
+
+
+def in_a_thread() -> None:
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+
+def assert_measured(clock: str, function, block) -> None:
+    """watch.<clock> of a block lies between what `function` reads just inside of the stopwatch and just outside."""
+    outside = function()
+    with stopwatch() as watch:
+        inside = function()
+        block()
+        inside = function() - inside
+    outside = function() - outside
+    seconds = getattr(watch, clock)
+    assert inside <= seconds <= outside, f"expected {clock} between {inside:.6f} and {outside:.6f} seconds, got {seconds:.6f}"
+
+
+def test_wall_is_the_seconds_that_passed():
+    """wall is what time.perf_counter() says, in seconds, whether the block works or waits."""
+    assert_measured("wall", time.perf_counter, work)
+    assert_measured("wall", time.perf_counter, lambda: time.sleep(0.01))
+
+
+def test_cpu_is_the_seconds_of_work():
+    """cpu is what time.process_time() says, in seconds: waiting is not work."""
+    assert_measured("cpu", time.process_time, work)
+    assert_measured("cpu", time.process_time, lambda: time.sleep(0.01))
+
+
+def test_the_work_of_other_threads_counts():
+    """cpu is that of the whole process: NumPy's matrix product works in threads of its own."""
+    assert_measured("cpu", time.process_time, in_a_thread)
+
+
+def test_the_seconds_stand_still_after_the_block():
+    """What was measured does not change any more."""
+    with stopwatch() as watch:
+        work()
+    wall, cpu = watch.wall, watch.cpu
+    work()
+    assert (watch.wall, watch.cpu) == (wall, cpu)
+
+
+def test_an_exception_passes_through():
+    """An error in the block is an error outside of it."""
+    with rejects(ZeroDivisionError), stopwatch():
+        _ = 1 / 0
+
+
+def test_the_seconds_are_there_after_an_exception():
+    """A block that fails has taken its time too."""
+    watch = stopwatch()
+    with suppress(ZeroDivisionError), watch:
+        work()
+        _ = 1 / 0
+    assert min(watch.wall, watch.cpu) >= 0.002
+
+
+def test_stopwatches_nest():
+    """One inside another: each measures its own block."""
+    with stopwatch() as outer:
+        work()
+        with stopwatch() as inner:
+            work()
+    assert inner.wall >= 0.002
+    assert inner.cpu >= 0.002
+    assert outer.cpu >= inner.cpu + 0.002
+    assert outer.wall >= inner.wall + 0.002
+
+
+def test_a_stopwatch_used_again_measures_anew():
+    """The second block's seconds replace those of the first; they are not added up."""
+    with stopwatch() as watch:
+        work()
+    start, busy = time.perf_counter(), time.process_time()
+    with watch:
+        pass
+    assert watch.wall <= time.perf_counter() - start
+    assert watch.cpu <= time.process_time() - busy
+
+
+def test_seconds_before_the_end_are_refused():
+    """wall and cpu are a RuntimeError that names them while there is nothing to tell: before the block, and in it."""
+    watch = stopwatch()
+    with rejects(RuntimeError, "wall"):
+        _ = watch.wall
+    with rejects(RuntimeError, "cpu"):
+        _ = watch.cpu
+    with watch, rejects(RuntimeError, "wall"):
+        _ = watch.wall
+    with watch, rejects(RuntimeError, "cpu"):
+        _ = watch.cpu
+
+
+def test_the_clock_on_the_wall_may_be_set_back(monkeypatch):
+    """time.time() jumps when a computer's clock is set, so it is not what durations are measured with."""
+    times = iter([1e9, 1e9 - 3600])
+    monkeypatch.setattr(time, "time", lambda: next(times, 0.0))
+    with stopwatch() as watch:
+        work()
+    assert 0.002 <= watch.wall < 3000
+
+
+def test_measuring_costs_next_to_nothing(budget):
+    """An empty block costs at most eight times what reading both clocks twice does."""
+
+    def clocks():
+        time.perf_counter(), time.process_time(), time.perf_counter(), time.process_time()
+
+    def empty():
+        with stopwatch():
+            pass
+
+    budget.time(empty, against=clocks, limit=8)

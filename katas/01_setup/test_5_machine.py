@@ -1,0 +1,193 @@
+import os
+import time
+
+import numpy as np
+import pytest
+from katas.environment import COPIED, SIDE, Machine, measure_machine
+from threadpoolctl import threadpool_limits
+
+from specs.budgets import cpu_ratio, measure_bytes
+from specs.check import assert_close, rejects
+
+MACHINE = Machine(cores=4, peak_gflops=200.0, bandwidth_gbs=10.0, overhead_us=0.5)
+
+
+class Timer:
+    """Stands in for best_of: keeps the calls that it should time, and says that each took so many seconds."""
+
+    def __init__(self, *seconds: float):
+        self.seconds, self.calls = seconds, []
+
+    def __call__(self, call, *args, **kwargs) -> float:
+        self.calls.append(call)
+        return self.seconds[(len(self.calls) - 1) % len(self.seconds)]
+
+    def timed_for(self, seconds: float):
+        """The call behind a figure that was computed from so many seconds."""
+        for call, said in zip(self.calls, self.seconds, strict=False):
+            if abs(said - seconds) < 1e-9 * said:
+                return call
+        raise AssertionError(f"a figure was made from {seconds:g} seconds, but best_of gave {list(self.seconds)}")
+
+
+@pytest.fixture
+def timed(monkeypatch):
+    """timed(seconds, …): measure_machine() with a best_of that answers with these seconds, and what it should have timed."""
+
+    def measure(*seconds: float) -> tuple[Machine, Timer]:
+        timer = Timer(*seconds)
+        monkeypatch.setattr("katas.environment.best_of", timer)
+        machine = measure_machine()
+        assert timer.calls, "measure_machine() took no time by best_of"
+        return machine, timer
+
+    return measure
+
+
+@pytest.fixture
+def calls(timed):
+    """What is timed for each figure: the matrix product, the copy and the small call."""
+    machine, timer = timed(*[0.5**n for n in range(20)])
+    return {
+        "product": timer.timed_for(2 * SIDE**3 / 1e9 / machine.peak_gflops),
+        "copy": timer.timed_for(2 * COPIED / 1e9 / machine.bandwidth_gbs),
+        "small": timer.timed_for(machine.overhead_us / 1e6),
+    }
+
+
+def assert_same_work(call, own) -> None:
+    """A timed call takes as much CPU time as the spec's own, give or take a factor of two: the best of three measurements."""
+    ratios = []
+    for _ in range(3):
+        ratios.append(cpu_ratio(call, own))
+        if 0.5 <= ratios[-1] <= 2:
+            return
+    raise AssertionError(f"what is timed takes {min(ratios):.2f} times as long as it should: is it something else?")
+
+
+def fastest(call) -> float:
+    """The fewest wall seconds of three calls, after one that warms up."""
+    times = []
+    for _ in range(4):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return min(times[1:])
+
+
+def test_a_program_that_computes_much_is_limited_by_the_peak():
+    """roofline(flops, nbytes): 10¹² operations at 200 GFLOP/s take 5 seconds, if their 10⁹ bytes take less."""
+    assert_close(MACHINE.roofline(1e12, 1e9), 5.0, mistakes={"the sum of both": 5.1, "the time of the bytes": 0.1})
+
+
+def test_a_program_that_moves_much_is_limited_by_the_bandwidth():
+    """10¹⁰ bytes at 10 GB/s take 1 second, if the operations on them take less."""
+    assert_close(MACHINE.roofline(1e9, 1e10), 1.0, mistakes={"the sum of both": 1.005, "the time of the operations": 0.005})
+
+
+def test_a_roofline_of_less_than_nothing_is_refused():
+    """Negative flops or nbytes are a ValueError that names them."""
+    with rejects(ValueError, "-1"):
+        MACHINE.roofline(-1, 10)
+    with rejects(ValueError, "-2"):
+        MACHINE.roofline(10, -2)
+
+
+@pytest.mark.parametrize("seconds", [0.5, 0.002])
+def test_the_peak_counts_multiplications_and_additions(timed, seconds):
+    """A product of two n × n matrices is n³ multiplications and as many additions: 2n³ operations, in 10⁹ a second."""
+    got, want = timed(seconds)[0].peak_gflops, 2 * SIDE**3 / seconds / 1e9
+    mistakes = {"n³ instead of 2n³ operations": want / 2, "operations a second, not 10⁹": want * 1e9, "TFLOP/s": want / 1e3}
+    assert_close(got, want, mistakes=mistakes)
+
+
+@pytest.mark.parametrize("seconds", [0.5, 0.002])
+def test_the_bandwidth_counts_reading_and_writing(timed, seconds):
+    """A copy of n bytes reads n and writes n: 2n bytes, in 10⁹ a second."""
+    got, want = timed(seconds)[0].bandwidth_gbs, 2 * COPIED / seconds / 1e9
+    mistakes = {
+        "only reading or only writing is counted": want / 2,
+        "GiB (2³⁰ bytes), not GB": want * 1e9 / 2**30,
+        "numbers instead of bytes": want / 4,
+        "MB/s": want * 1e3,
+    }
+    assert_close(got, want, mistakes=mistakes)
+
+
+@pytest.mark.parametrize("seconds", [0.5, 0.002])
+def test_the_overhead_is_in_microseconds(timed, seconds):
+    """What best_of says of a small call, in µs. It divides by the number of calls already."""
+    got, want = timed(seconds)[0].overhead_us, 1e6 * seconds
+    assert_close(got, want, mistakes={"seconds": want / 1e6, "milliseconds": want / 1e3, "nanoseconds": want * 1e3})
+
+
+def test_cores_are_those_that_this_process_may_use(timed):
+    """cores: a process can be confined to some of them, in a container or by taskset. Elsewhere, all that there are."""
+    if not hasattr(os, "sched_setaffinity"):
+        assert timed(0.5)[0].cores == os.cpu_count()
+        return
+    allowed = os.sched_getaffinity(0)
+    assert timed(0.5)[0].cores == len(allowed)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        assert timed(0.5)[0].cores == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def test_the_peak_is_that_of_a_matrix_product(calls, draw):
+    """What is timed for peak_gflops is the product of two SIDE × SIDE matrices."""
+    a, b = np.array(draw.normal(2, SIDE, SIDE, dtype=np.float32))
+    assert_same_work(calls["product"], lambda: a @ b)
+
+
+def test_the_matrices_are_float32(calls):
+    """A float64 product takes twice as long and twice the memory: the result is 4 · SIDE² bytes."""
+    peak, _ = measure_bytes(calls["product"])
+    assert peak < 1.5 * 4 * SIDE**2, (
+        f"the product takes {peak:,} bytes, float32 is {4 * SIDE**2:,}: are these float64 matrices?"
+    )
+
+
+def test_the_bandwidth_is_that_of_a_copy(calls):
+    """What is timed for bandwidth_gbs copies COPIED bytes that were written before: untouched memory is not there yet."""
+    source = np.ones(COPIED // 4, np.float32)
+    target = np.ones_like(source)
+    assert_same_work(calls["copy"], lambda: np.copyto(target, source))
+
+
+def test_the_copy_goes_where_memory_is_already(calls, budget):
+    """The copy allocates nothing: to fetch new memory from the system takes longer than to fill it."""
+    budget.bytes(calls["copy"], peak=1_000_000)
+
+
+def test_the_overhead_is_that_of_a_small_call(calls):
+    """What is timed for overhead_us is the sum of two arrays of one element."""
+    one = np.ones(1, np.float32)
+    assert_same_work(calls["small"], lambda: one + one)
+
+
+def test_measuring_holds_two_arrays_and_leaves_none(monkeypatch, budget):
+    """A source and a target of COPIED bytes and two matrices: 140 MB, of which nothing is kept."""
+    monkeypatch.setattr("katas.environment.best_of", lambda *args, **kwargs: 0.5)
+    budget.bytes(measure_machine, peak=300e6, retained=1e6)
+
+
+def test_the_figures_are_those_of_this_machine():
+    """measure_machine() finds what a measurement without it finds, within a factor of five."""
+    a, source = np.ones((SIDE, SIDE), np.float32), np.ones(COPIED, np.uint8)
+    target, one = np.ones_like(source), np.ones(1, np.float32)
+
+    with threadpool_limits(1):
+        for _ in range(3):
+            machine = measure_machine()
+            found = {
+                "peak_gflops": 2 * SIDE**3 / fastest(lambda: a @ a) / 1e9,
+                "bandwidth_gbs": 2 * COPIED / fastest(lambda: np.copyto(target, source)) / 1e9,
+                "overhead_us": 1e6 * fastest(lambda: [one + one for _ in range(1000)]) / 1000,
+            }
+            off = {name: (getattr(machine, name), want) for name, want in found.items()}
+            off = {name: pair for name, pair in off.items() if not 1 / 5 < pair[0] / pair[1] < 5}
+            if not off:
+                return
+    raise AssertionError("; ".join(f"{name} is {got:.3g}, measured here {want:.3g}" for name, (got, want) in off.items()))
