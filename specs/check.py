@@ -59,7 +59,7 @@ def assert_dtype(got, dtype) -> None:
             _story(
                 "",
                 f"expected dtype {np.dtype(dtype)}, got {found}",
-                "a silent promotion" if promoted else "wrong dtype",
+                "a silent promotion" if promoted else None,
             )
         )
 
@@ -125,13 +125,14 @@ def _same(got: np.ndarray, want, tolerance: Tolerance) -> bool:
 
 def _story(name: str, facts: str, diagnosis: str | None) -> str:
     lines = [f"{name}: {facts}" if name else facts]
-    return "\n".join(lines + ([f"Looks like: {diagnosis}."] if diagnosis else []))
+    return "\n".join(lines + ([f"Looks like: {diagnosis}{'' if diagnosis.endswith(('?', '.')) else '.'}"] if diagnosis else []))
 
 
 def _difference(got: np.ndarray, want: np.ndarray, wrong: np.ndarray) -> str:
     index = tuple(int(i) for i in np.argwhere(wrong)[0])
     if want.size <= 6:
-        return f"expected {_short(want)}   got {_short(got)}" + (f"   first differing index {index}" if want.ndim else "")
+        facts = [f"expected {_short(want)}", f"got {_short(got)}", *([f"first differing index {index}"] if want.ndim else [])]
+        return ("   " if sum(map(len, facts)) < 90 else "\n").join(facts)
     return (
         f"expected {want[index]:.8g} at {index}, got {got[index]:.8g}   "
         f"({wrong.sum()} of {wrong.size} values differ; shape {want.shape})"

@@ -1,5 +1,6 @@
 """What a learner's code can't use up: the time of a spec, the machine's memory, and the end of the run."""
 
+import atexit
 import os
 import re
 import signal
@@ -19,9 +20,10 @@ class Endless(BaseException):
 
 @contextmanager
 def deadline(seconds: float | None = None):
-    """Raises Endless in the block after `seconds`, or when the timer that is running would ring; then again every second,
+    """Raises Endless in the block after `seconds`, at the latest when the timer that is running would ring.
 
-    since a bare `except:` in a loop swallows it once. Does nothing where there is no interval timer (Windows, threads).
+    Then again every second: a bare `except:` in a loop swallows the first. Does nothing in other threads than the main one,
+    and on Windows, which has no such timer.
     """
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
@@ -103,13 +105,16 @@ def _free() -> int:
 
 
 def leave(status: int) -> None:
-    """Ends the process even if threads never do: Python waits for those that are not daemons."""
+    """Ends the process even if threads never do: Python would wait for those that are not daemons."""
     left = [thread for thread in threading.enumerate() if thread is not threading.main_thread() and not thread.daemon]
     end = time.monotonic() + 1
     for thread in left:
         thread.join(max(0, end - time.monotonic()))
-    if names := [thread.name for thread in left if thread.is_alive()]:
-        print(f"still running, so they were stopped: {', '.join(names)}. A thread needs an end, or daemon=True.")
+    left = [thread.name for thread in left if thread.is_alive()]
+    if busy := [name for name in left if not name.startswith("ThreadPoolExecutor")]:  # whose threads wait for work
+        print(f"still running, so they were stopped: {', '.join(busy)}. A thread needs an end, or daemon=True.")
+    if left:
+        atexit._run_exitfuncs()  # coverage, say, has results to write
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)

@@ -4,6 +4,7 @@ import inspect
 import os
 import re
 import sys
+import threading
 import traceback
 import warnings
 from contextlib import contextmanager
@@ -16,7 +17,6 @@ from specs.recorder import Recorder
 
 SECONDS = 10  # for one spec, on a machine as fast as the one that limits.CALIBRATION was measured on
 REPORT_SECONDS = 5  # for what a failure's report shows of a learner's objects
-STATUS = pytest.StashKey[int]()
 
 
 def pytest_addoption(parser):
@@ -195,10 +195,5 @@ def pytest_report_teststatus(report, config):
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session, exitstatus):
-    session.config.stash[STATUS] = exitstatus
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_unconfigure(config):
-    if STATUS in config.stash and not hasattr(config, "workerinput"):
-        limits.leave(int(config.stash[STATUS]))
+    if not hasattr(session.config, "workerinput"):
+        threading._register_atexit(limits.leave, int(exitstatus))  # before Python waits for threads

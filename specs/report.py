@@ -13,10 +13,9 @@ from specs import culprit
 from specs.culprit import kata_of, message
 from specs.door import relative, source, sources
 from specs.limits import Endless
+from specs.where import Spec
 
 WIDTH = 118
-OPERATORS = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "truediv", ast.Pow: "pow", ast.MatMult: "matmul"}
-OPERATORS |= {ast.USub: "neg", ast.Eq: "eq", ast.NotEq: "ne", ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge"}
 
 
 def clause(function) -> str:
@@ -35,13 +34,14 @@ def failure(function, path: Path, excinfo, printed: str) -> str:
     """The whole report of one red spec; a stub is one line."""
     error, frames = excinfo.value, excinfo.traceback
     who = culprit.find(error)
-    where = _where(function, path, frames)
+    spec = _spec(function, frames)
+    where = _where(spec, path, frames)
     if who and who.stub:
         place = f"{where[0].split(' in ')[0]}, " if where else ""
         return f"{who.why} ({place}README.md {who.stub})"
     if who:
         return headed(path, clause(function), who.why)
-    lines = [*where, *_call(function, frames), *_story(error)]
+    lines = [*where, *(_call(spec) if spec else []), *_story(error)]
     if printed.strip():
         lines += ["it printed:", *("    " + _cut(line) for line in printed.strip().splitlines()[-8:])]
     return headed(path, clause(function), "\n".join(lines))
@@ -55,9 +55,9 @@ def headed(path: Path, title: str, body: str) -> str:
 
 def unimportable(path: Path, why: str) -> str:
     """The report of a spec file that can't be imported because a kata can't."""
-    return f"{kata_of(path).number if kata_of(path) else ''}  The specs can't be imported.\n".lstrip() + textwrap.indent(
-        why, "      "
-    )
+    kata = kata_of(path)
+    heading = f"{kata.number if kata else path.name}  These specs can't be imported."
+    return f"{heading}\n{textwrap.indent(why, '      ')}"
 
 
 def _story(error: BaseException) -> list[str]:
@@ -75,84 +75,53 @@ def _story(error: BaseException) -> list[str]:
     if isinstance(error, SystemExit):
         return [f"SystemExit: sys.exit({text}) was called. A function returns or raises; only a program exits."]
     if isinstance(error, AssertionError):
-        return [_cut(line) for line in text.splitlines()[:6]] or ["the assertion above does not hold"]
-    return [_cut(line) for line in f"{type(error).__name__}: {text}".splitlines()[:8]]
+        return _wrapped(_assertion(text.splitlines()))
+    if isinstance(error, ValueError) and "read-only" in text:
+        return [_cut(f"ValueError: {text}"), "Looks like: an input is changed in place. It belongs to the caller."]
+    return _wrapped(f"{type(error).__name__}: {text}".splitlines())
 
 
-def _where(function, path: Path, frames) -> list[str]:
+def _assertion(lines: list[str]) -> list[str]:
+    """An assertion's message without pytest's account of where each value comes from: lines and values stand above it."""
+    plain = next((i for i, line in enumerate(lines) if line.startswith("assert ")), None)
+    if plain:  # the spec has a message of its own
+        return lines[:plain]
+    kept = [line for line in lines if line.strip() and not re.match(r"\s*\+\s+(where|and) ", line)]
+    return [line for line in kept if not re.fullmatch(r"assert (not )?(True|False)", line)] or ["this does not hold"]
+
+
+def _where(spec: Spec | None, path: Path, frames) -> list[str]:
     """The learner's file, line and function: where the exception came from, or what the spec calls."""
     files = sources()
     for entry in reversed(frames):
         if str(entry.path) in files:
             return [f"{relative(entry.path)}:{entry.lineno + 1} in {_qualified(entry)}"]
     kata = kata_of(path)
-    if kata is None or not source(kata).exists():
+    if kata is None or spec is None or not source(kata).exists():
         return []
+    file = relative(source(kata))
     try:
-        module = ast.parse(source(kata).read_bytes())
-    except SyntaxError:  # since the import: that has a line of its own in the next run
-        return []
-    found = _called(function, frames, module)
-    return [f"{relative(source(kata))}:{line} in {name}" for line, name in found[:2]]
+        found = spec.called(ast.parse(source(kata).read_bytes()))
+    except SyntaxError:  # new since the import: the next run has a report of its own for it
+        found = []
+    return [f"{file}:{line} in {name}" for line, name in found[:3]] or [file]
 
 
 def _qualified(entry) -> str:
     return entry.frame.code.raw.co_qualname.replace(".<locals>", "")
 
 
-def _called(function, frames, module: ast.Module) -> list[tuple[int, str]]:
-    """Line and name of the functions of `module` that a spec names; of constructors only if it names nothing else."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    used = {OPERATORS[type(node)] for node in ast.walk(tree) if type(node) in OPERATORS}
-    for value in _locals(function, frames).values():  # parametrised: the name of a method, or one of `operator`'s functions
-        name = value if isinstance(value, str) else value.__name__ if inspect.isroutine(value) else ""
-        names.add(name)
-        used.add(name)
-    names |= {f"__{name}__" for name in used}
-    found = []
-    for node in module.body:
-        if isinstance(node, ast.FunctionDef) and node.name in names:
-            found.append((node.lineno, node.name))
-        if isinstance(node, ast.ClassDef):
-            named = node.name in names
-            for child in node.body:
-                if isinstance(child, ast.FunctionDef) and (child.name in names or (named and child.name == "__init__")):
-                    found.append((child.lineno, f"{node.name}.{child.name}"))
-    return [item for item in found if not item[1].endswith("__init__")] or found
-
-
-def _spec_entry(function, frames):
+def _spec(function, frames) -> Spec | None:
+    """The spec at the line that failed; None if it was not running, but a fixture was."""
     code = inspect.unwrap(function).__code__
-    return next((entry for entry in frames if entry.frame.code.raw is code), None)
+    entry = next((entry for entry in frames if entry.frame.code.raw is code), None)
+    return Spec(function, entry.lineno + 1, entry.frame.f_locals) if entry else None
 
 
-def _locals(function, frames) -> dict:
-    entry = _spec_entry(function, frames)
-    return dict(entry.frame.f_locals) if entry else {}
-
-
-def _call(function, frames) -> list[str]:
-    """The spec's own lines up to the one that failed, and the values they used."""
-    entry = _spec_entry(function, frames)
-    if entry is None:
-        return []
-    text, first = inspect.getsourcelines(function)
-    text = textwrap.dedent("".join(text))
-    tree = ast.parse(text).body[0]
-    statements = tree.body[1:] if ast.get_docstring(tree) else tree.body
-    failed = entry.lineno + 1 - first + 1
-    shown = [node for node in statements if node.lineno <= failed]
-    if not shown:
-        return []
-    lines = [line.rstrip() for line in text.splitlines()[shown[0].lineno - 1 : shown[-1].end_lineno]]
-    mark = failed - shown[0].lineno
-    lines = [_cut(("> " if i == mark else "  ") + line[4:]) for i, line in enumerate(lines)]
-    lines = lines[max(0, mark - 8) : mark + 4]
-    names = {node.id for statement in shown for node in ast.walk(statement) if isinstance(node, ast.Name)}
-    values = [(name, value) for name, value in entry.frame.f_locals.items() if name in names]
-    return [*lines, *(f"  {name} = {described}" for name, value in values if (described := describe(value)))]
+def _call(spec: Spec) -> list[str]:
+    """The spec's own lines up to the one that failed, and the values that this depends on."""
+    values = [(name, describe(value)) for name, value in spec.locals.items() if name in spec.names]
+    return [*map(_cut, spec.shown()), *(f"  {name} = {described}" for name, described in values if described)]
 
 
 def describe(value) -> str:
@@ -168,9 +137,26 @@ def _described(value) -> str:
     if isinstance(data, np.ndarray):
         kind = "" if data is value else f"{type(value).__name__} of "
         return f"{kind}{data.dtype} {data.shape}: " + np.array2string(data, 100, 4, separator=", ", threshold=12, edgeitems=2)
+    if isinstance(value, list) and _is_numbers(value):
+        return np.array2string(np.asarray(value), 100, 4, separator=", ", threshold=12, edgeitems=2)
     if isinstance(value, str | int | float | tuple | list | dict | type | slice):
         return reprlib.repr(value)
     return value.__name__ if inspect.isroutine(value) and value.__name__ != "<lambda>" else ""
+
+
+def _is_numbers(value) -> bool:
+    """Whether lists within lists hold numbers and have a shape."""
+    if not isinstance(value, list):
+        return isinstance(value, int | float)
+    lengths = {len(item) if isinstance(item, list) else None for item in value}
+    return len(lengths) == 1 and all(map(_is_numbers, value))
+
+
+def _wrapped(lines: list[str]) -> list[str]:
+    """At most eight lines of text, the long ones wrapped."""
+    return [
+        part for line in lines for part in textwrap.wrap(line, WIDTH, max_lines=3, placeholder=" …", subsequent_indent="  ")
+    ][:8]
 
 
 def _cut(text: str, width: int = WIDTH) -> str:

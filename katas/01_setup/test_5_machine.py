@@ -55,14 +55,13 @@ def calls(timed):
     }
 
 
-def assert_same_work(call, own) -> None:
-    """A timed call takes as much CPU time as the spec's own, give or take a factor of two: the best of three measurements."""
-    ratios = []
+def assert_same_work(call, own, within: float) -> None:
+    """A timed call takes the CPU time of the spec's own, within a factor: in one of three measurements."""
     for _ in range(3):
-        ratios.append(cpu_ratio(call, own))
-        if 0.5 <= ratios[-1] <= 2:
+        ratio = cpu_ratio(call, own)
+        if 1 / within <= ratio <= within:
             return
-    raise AssertionError(f"what is timed takes {min(ratios):.2f} times as long as it should: is it something else?")
+    raise AssertionError(f"what is timed takes {ratio:.2f} times as long as it should: is it something else?")
 
 
 def fastest(call) -> float:
@@ -138,7 +137,7 @@ def test_cores_are_those_that_this_process_may_use(timed):
 def test_the_peak_is_that_of_a_matrix_product(calls, draw):
     """What is timed for peak_gflops is the product of two SIDE × SIDE matrices."""
     a, b = np.array(draw.normal(2, SIDE, SIDE, dtype=np.float32))
-    assert_same_work(calls["product"], lambda: a @ b)
+    assert_same_work(calls["product"], lambda: a @ b, within=1.3)
 
 
 def test_the_matrices_are_float32(calls):
@@ -153,7 +152,7 @@ def test_the_bandwidth_is_that_of_a_copy(calls):
     """What is timed for bandwidth_gbs copies COPIED bytes that were written before: untouched memory is not there yet."""
     source = np.ones(COPIED // 4, np.float32)
     target = np.ones_like(source)
-    assert_same_work(calls["copy"], lambda: np.copyto(target, source))
+    assert_same_work(calls["copy"], lambda: np.copyto(target, source), within=1.4)
 
 
 def test_the_copy_goes_where_memory_is_already(calls, budget):
@@ -164,7 +163,7 @@ def test_the_copy_goes_where_memory_is_already(calls, budget):
 def test_the_overhead_is_that_of_a_small_call(calls):
     """What is timed for overhead_us is the sum of two arrays of one element."""
     one = np.ones(1, np.float32)
-    assert_same_work(calls["small"], lambda: one + one)
+    assert_same_work(calls["small"], lambda: one + one, within=2)
 
 
 def test_measuring_holds_two_arrays_and_leaves_none(monkeypatch, budget):

@@ -1,8 +1,10 @@
 """Activations: the nonlinearities between linear maps, and their derivatives by hand."""
 
+import math
+
 import numpy as np
 
-from katas.tensor import Tensor
+from katas.tensor import Tensor, maximum, where
 
 
 class Differentiable:  # given
@@ -22,3 +24,163 @@ class Differentiable:  # given
         if self._kept is None:
             raise RuntimeError(f"{type(self).__name__}.backward() needs a forward() before it")
         return self._kept
+
+
+def _check(grad: np.ndarray, output: np.ndarray) -> None:
+    if grad.shape != output.shape:
+        raise ValueError(f"grad has shape {grad.shape}, but the output of forward had {output.shape}")
+
+
+# 03.1 ReLU and LeakyReLU
+
+
+class ReLU(Differentiable):
+    """max(x, 0): what is negative becomes 0."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x of any shape → the same shape and dtype, as in every activation. NaN stays NaN."""
+        y = maximum(x, 0)  # 0 stands second, where maximum's gradient goes at a tie
+        self.keep(y.data)
+        return y
+
+    def backward(self, grad: np.ndarray) -> np.ndarray:
+        """grad where x > 0, else 0: at 0 too. grad and the result have the shape of x.
+
+        Raises, as every backward here: RuntimeError if no forward came before; ValueError if grad has not the output's shape.
+        """
+        (y,) = self.kept()
+        _check(grad, y)
+        return grad * (y > 0)  # np.where takes ten times as long: it branches at every element
+
+
+class LeakyReLU(Differentiable):
+    """x where x > 0, else negative_slope · x (Maas, Hannun & Ng 2013, sec. 2)."""
+
+    def __init__(self, negative_slope: float = 0.01):
+        self.negative_slope = negative_slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x of any shape → the same."""
+        positive = x.data > 0
+        self.keep(positive)
+        return where(positive, x, x * self.negative_slope)
+
+    def backward(self, grad: np.ndarray) -> np.ndarray:
+        """grad where x > 0, else negative_slope · grad: at 0 too."""
+        (positive,) = self.kept()
+        _check(grad, positive)
+        return np.where(positive, grad, self.negative_slope * grad)
+
+
+# 03.2 Sigmoid and Tanh
+
+
+class Sigmoid(Differentiable):
+    """σ(x) = 1 / (1 + e⁻ˣ), in [0, 1]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x of any shape → the same. Large |x| overflow nowhere."""
+        y = 0.5 * (1 + (0.5 * x).tanh())  # e⁻ˣ would overflow
+        self.keep(y.data)
+        return y
+
+    def backward(self, grad: np.ndarray) -> np.ndarray:
+        """grad · σ' = grad · y (1 - y)."""
+        (y,) = self.kept()
+        _check(grad, y)
+        return grad * y * (1 - y)
+
+
+class Tanh(Differentiable):
+    """The hyperbolic tangent, in [-1, 1]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x of any shape → the same."""
+        y = x.tanh()
+        self.keep(y.data)
+        return y
+
+    def backward(self, grad: np.ndarray) -> np.ndarray:
+        """grad · tanh' = grad · (1 - y²)."""
+        (y,) = self.kept()
+        _check(grad, y)
+        return grad * (1 - y * y)
+
+
+# 03.3 GELU
+
+_SCALE, _CUBE = math.sqrt(2 / math.pi), 0.044715  # Python floats, which promote no float32 as np.sqrt's result would
+
+
+class GELU(Differentiable):
+    """x/2 · (1 + tanh u), u = √(2/π) (x + 0.044715 x³): the tanh form (Hendrycks & Gimpel 2016, sec. 2)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x of any shape → the same."""
+        t = (_SCALE * (x + _CUBE * (x * x * x))).tanh()  # x**3 takes a hundred times as long
+        self.keep(x.data, t.data)
+        return 0.5 * x * (1 + t)
+
+    def backward(self, grad: np.ndarray) -> np.ndarray:
+        """grad · [(1 + t)/2 + x/2 · (1 - t²) · u'], t = tanh u, u' = √(2/π) (1 + 3 · 0.044715 x²)."""
+        x, t = self.kept()
+        _check(grad, t)
+        inner = _SCALE * (1 + 3 * _CUBE * (x * x))
+        return grad * (0.5 * (1 + t + x * (1 - t * t) * inner))
+
+
+# 03.4 Softmax
+
+
+class Softmax(Differentiable):
+    """yᵢ = eˣⁱ / Σⱼ eˣʲ along the axis dim: positive numbers that sum to 1."""
+
+    def __init__(self, dim: int = -1):
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x of any shape → the same. Raises: ValueError if it has no axis dim.
+
+        Overflows nowhere; -inf becomes 0 as long as another value on the line is finite.
+        """
+        e = _shifted(x, self.dim).exp()
+        y = e / e.sum(self.dim, keepdim=True)
+        self.keep(y.data)
+        return y
+
+    def backward(self, grad: np.ndarray) -> np.ndarray:
+        """y · (grad - Σⱼ gradⱼ yⱼ), the sum along dim: the product with the Jacobian, which is never built."""
+        (y,) = self.kept()
+        _check(grad, y)
+        return y * (grad - (grad * y).sum(self.dim, keepdims=True))
+
+
+def _shifted(x: Tensor, dim: int) -> Tensor:
+    """x less its maximum along dim. That is an array, not a Tensor: a constant, through which no gradient has to flow."""
+    return x - x.max(dim, keepdim=True).data
+
+
+# 03.5 LogSoftmax
+
+
+class LogSoftmax(Differentiable):
+    """yᵢ = log softmax(x)ᵢ = xᵢ - log Σⱼ eˣʲ along the axis dim."""
+
+    def __init__(self, dim: int = -1):
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x of any shape → the same. Raises: ValueError if it has no axis dim.
+
+        Finite where x is, however unlikely; -inf stays -inf as long as another value on the line is finite.
+        """
+        z = _shifted(x, self.dim)
+        y = z - z.exp().sum(self.dim, keepdim=True).log()
+        self.keep(y.data)
+        return y
+
+    def backward(self, grad: np.ndarray) -> np.ndarray:
+        """grad - eʸ Σⱼ gradⱼ, the sum along dim."""
+        (y,) = self.kept()
+        _check(grad, y)
+        return grad - np.exp(y) * grad.sum(self.dim, keepdims=True)

@@ -88,11 +88,13 @@ class Box:
         command = [sys.executable, "-c", "import sys, pytest; sys.path.remove(''); sys.exit(pytest.main())", *arguments]
         return self.popen(command, cwd=cwd, **options)
 
-    def popen(self, command: list[str], cwd: str = ".", env: dict | None = None, **options) -> subprocess.Popen:
+    def popen(
+        self, command: list[str], cwd: str = ".", env: dict | None = None, encoding="utf-8", **options
+    ) -> subprocess.Popen:
         inherited = {key: value for key, value in os.environ.items() if key != VARIABLE and not key.startswith("PYTEST_")}
         environment = inherited | {"OPENBLAS_NUM_THREADS": "1", "COLUMNS": "120", "PYTHONUTF8": "1"} | (env or {})
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
-        return subprocess.Popen(command, cwd=self.root / cwd, env=environment, text=True, encoding="utf-8", **pipes | options)
+        return subprocess.Popen(command, cwd=self.root / cwd, env=environment, encoding=encoding, **pipes | options)
 
     def pytest(self, *arguments: str, **options) -> str:
         """What `pytest arguments` prints. Its exit code is in `code`."""

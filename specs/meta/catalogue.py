@@ -1,6 +1,7 @@
 """The catalogue of wrong solutions: small patches to the reference, each of which a spec of its own kata must catch."""
 
 import importlib
+import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,5 +39,6 @@ class Wrong:
 
 
 def catalogue(kata: Kata) -> list[Wrong]:
-    """The wrong solutions of a kata: WRONG in specs/meta/wrong/kata_NN.py."""
-    return importlib.import_module(f"specs.meta.wrong.kata_{kata.number}").WRONG
+    """The wrong solutions of a kata: WRONG in specs/meta/wrong/kata_NN.py, none where there is no such file."""
+    module = f"specs.meta.wrong.kata_{kata.number}"
+    return importlib.import_module(module).WRONG if importlib.util.find_spec(module) else []

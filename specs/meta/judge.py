@@ -14,17 +14,10 @@ import pytest
 
 from specs import door, results
 
-WARM = [
-    "pytest",
-    "pytest_timeout",
-    "specs.plugin",
-    "specs.check",
-    "specs.oracles",
-    "specs.probe",
-]  # nothing that imports a kata
+# What the warm process has imported: nothing that imports a kata.
+WARM = ["pytest", "pytest_timeout", "specs.plugin", "specs.check", "specs.oracles", "specs.probe", "specs.meta.judge"]
 PRESENT = [kata for kata in door.KATAS if any((door.ROOT / "katas" / kata.folder).glob("*.*"))]
 each_kata = pytest.mark.parametrize("kata", PRESENT, ids=[kata.number for kata in PRESENT])
-
 PATIENCE = 300  # seconds for one process: pytest-timeout ends each spec long before
 
 
@@ -52,8 +45,9 @@ def apart(function: Callable, *arguments):
             done, result = receiver.recv() if receiver.poll(PATIENCE) else (False, f"not finished after {PATIENCE} seconds")
         except EOFError:
             done, result = False, "the process died"
-        process.kill()
-        process.join()
+        finally:
+            process.kill()
+            process.join()
         if not done:
             raise RuntimeError(f"{function.__name__}{arguments}: {result}\n{log.read_text(errors='replace')[-4000:]}")
     return result
@@ -98,10 +92,8 @@ def run(options: Sequence[str], watch: "Watch") -> list[dict]:
 
 def told(specs: list[dict]) -> str:
     """What became of some specs: the first few in full."""
-    return (
-        "\n".join(f"{spec['id']} is {spec['outcome']}\n{spec.get('why', '')}" for spec in specs[:5])
-        + f"\n({len(specs)} in all)"
-    )
+    lines = [f"{spec['id']} is {spec['outcome']}\n{spec.get('why', '')}" for spec in specs[:5]]
+    return "\n".join([*lines, f"({len(specs)} in all)"])
 
 
 class Watch:

@@ -10,7 +10,6 @@ from specs.meta.box import SOLUTION, Box
 
 pytestmark = pytest.mark.timeout(120)
 FOLDERS = ["01_one", "02_two", "03_three"]
-ALL = [f"0{kata}::{test}" for kata in (1, 2) for test in ("test_one_and_one_are_two", "test_minus_one_and_one_are_zero")]
 
 
 @pytest.fixture
@@ -57,7 +56,7 @@ def test_what_fails_by_an_earlier_file_that_is_broken_is_blocked(box):
     file = box.root / "katas/02_two/two.py"
     file.write_text("from katas.one import add_one as first\n" + file.read_text())
     printed = box.pytest()
-    assert [spec["outcome"] for spec in box.results()] == ["red", "blocked", "green", "green", "green"]
+    assert [spec["outcome"] for spec in box.results()] == ["red", "blocked", "green", "green", "blocked"]
     assert "blocked by 01: katas/01_one/one.py:8: SyntaxError: invalid syntax" in printed
     assert "retrun x + 1\n      again: pytest katas/01_one/test_1_numbers.py\n" in printed
 
@@ -107,12 +106,13 @@ def test_results_are_the_same_under_xdist(box):
     """The results have one entry per spec, in the order of the chain, however the specs were spread."""
     solve(box, "02_two")
     solve(box, "03_three", "return", "raise OSError\n    return")
-    box.pytest("-vv")
-    alone = box.results()
-    box.pytest("-n", "2")
-    for spec in [*alone, *box.results()]:
-        assert 0 <= spec.pop("seconds") < 10
-    assert alone == box.results() or alone == [{k: v for k, v in spec.items() if k != "seconds"} for spec in box.results()]
+    runs = []
+    for arguments in (["-vv"], ["-n", "2"]):
+        box.pytest(*arguments)
+        runs.append([{key: value for key, value in spec.items() if key != "seconds"} for spec in box.results()])
+    assert runs[0] == runs[1]
+    assert {spec["outcome"] for spec in runs[0]} == {"green", "red", "blocked"}
+    assert all(0 <= spec["seconds"] < 10 for spec in box.results())
     assert len(box.files()) == 2
 
 
@@ -158,10 +158,9 @@ def test_more_is_shown_on_request(box):
 
 def test_where_pytest_is_started_does_not_matter(box):
     """In a kata's folder, where `python -m pytest` would let the kata's file shadow a module of the same name, too."""
-    shutil_like = "wave"
     box.write("katas/04_wave/wave.py", "def add_one(x):\n    return x + 1\n")
-    spec = f'import {shutil_like}\nfrom katas.wave import add_one\n\ndef test_both():\n    """Both."""\n'
-    box.write("katas/04_wave/test_1_numbers.py", spec + f"    assert {shutil_like}.Wave_read and add_one(1) == 2\n")
+    spec = "import wave\nfrom katas.wave import add_one\n\ndef test_both():\n    assert wave.Wave_read and add_one(1) == 2\n"
+    box.write("katas/04_wave/test_1_numbers.py", spec)
     for command in ([sys.executable, "-m", "pytest"], [sys.executable, "-m", "pytest", "-n", "1"]):
         printed = box.wait(box.popen(command, cwd="katas/04_wave"))
         assert "1 passed" in printed
@@ -247,7 +246,7 @@ def test_pytests_own_options_work(box):
     assert "2 passed" in box.pytest("-p", "no:xdist", "-p", "no:timeout", "katas/01_one")
     box.pytest("--lf", "katas/01_one")
     assert box.code == 0
-    assert box.pytest("-p", "no:terminal", "katas/01_one", "--results", "here.json") == ""
+    box.pytest("katas/01_one", "--results", "here.json")
     assert (box.root / "here.json").exists()
 
 

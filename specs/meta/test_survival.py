@@ -71,16 +71,15 @@ def run(request, tmp_path_factory):
     """One run over katas to each of which something happened: what it printed, the results, and the exit code."""
     box = Box(tmp_path_factory.mktemp("box"), dict.fromkeys(FOLDERS, WELL))
     for folder in FOLDERS:
-        number, module = folder.split("_")
+        module = folder[3:]
         box.write(f"katas/{folder}/test_1_numbers.py", SPEC.format(m=module))
         if module in MISHAPS:
             file = box.write(f"katas/{folder}/{module}.py", MISHAPS[module][0] or "")
             if module == "deleted":
                 file.unlink()
-    limit = 2_500_000_000
 
     def little_memory():
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        resource.setrlimit(resource.RLIMIT_AS, (2_500_000_000,) * 2)
 
     printed = box.pytest(*(["-n", "2"] if request.param == "two workers" else []), "-v", preexec_fn=little_memory)
     return printed, {spec["id"].split("/")[1][3:] + spec["id"].partition("::")[2]: spec for spec in box.results()}, box.code

@@ -1,1 +1,3 @@
+from specs.oracles import activations as activations
+from specs.oracles import losses as losses
 from specs.oracles import tensor as tensor

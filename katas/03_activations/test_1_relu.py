@@ -1,0 +1,105 @@
+import math
+
+import numpy as np
+import pytest
+from katas.activations import LeakyReLU, ReLU
+from katas.tensor import Tensor
+
+from specs import oracles
+from specs.check import assert_close, assert_dtype, assert_gradient
+
+SLOPES = [0.01, 0.3, 1.5]
+
+
+def test_relu_lets_through_what_is_positive(draw):
+    """ReLU: x where x > 0, else 0, whatever the shape."""
+    x = draw.normal(2, 3, 4)
+    mistakes = {"the absolute value": abs(x), "the negative part": np.minimum(x, 0), "0 or 1, not x": (x > 0) * 1.0}
+    assert_close(ReLU()(Tensor(x)), oracles.activations.relu(x), mistakes=mistakes)
+
+
+def test_relu_passes_the_gradient_where_the_input_was_positive(draw):
+    """Backward of ReLU: grad where x > 0, else 0."""
+    x, grad, relu = draw.normal(2, 3, 4), draw.normal(2, 3, 4), ReLU()
+    relu(Tensor(x))
+    mistakes = {
+        "grad is forgotten": (x > 0) * 1.0,
+        "grad passes everywhere": grad,
+        "grad passes where x < 0": grad * (x < 0),
+        "grad passes where grad is positive, not where x is": grad * (grad > 0),
+        "grad times the output, not times its derivative": grad * np.maximum(x, 0),
+    }
+    assert_gradient(relu.backward(grad), oracles.activations.relu, x, grad, mistakes)
+
+
+def test_the_gradient_of_relu_at_zero_is_zero():
+    """At 0, where ReLU has a corner, its derivative is taken to be 0."""
+    relu = ReLU()
+    relu(Tensor(np.array([-1.0, -0.0, 0.0, 2.0])))
+    got = relu.backward(np.array([5.0, 7.0, 11.0, 13.0]))
+    assert_close(got, [0.0, 0.0, 0.0, 13.0], mistakes={"at 0 the gradient passes": [0.0, 7.0, 11.0, 13.0]})
+
+
+def test_leaky_relu_lets_a_part_of_the_negative_through(draw):
+    """LeakyReLU: x where x > 0, else negative_slope · x; the slope is 0.01 unless told otherwise."""
+    x = draw.normal(2, 3, 4)
+    mistakes = {"x² / 100": x * x * 0.01, "the slope is on the positive side": np.where(x > 0, 0.01 * x, x)}
+    assert_close(LeakyReLU()(Tensor(x)), oracles.activations.leaky_relu(x), mistakes=mistakes)
+
+
+@pytest.mark.parametrize("slope", SLOPES)
+def test_leaky_relu_takes_any_slope(slope, draw):
+    """LeakyReLU(negative_slope) is the same formula with any slope, one above 1 too."""
+    x = draw.normal(2, 3, 4)
+    mistakes = {"the slope is always 0.01": np.where(x > 0, x, 0.01 * x), "max(x, slope · x)": np.maximum(x, slope * x)}
+    assert_close(LeakyReLU(slope)(Tensor(x)), oracles.activations.leaky_relu(x, slope), mistakes=mistakes)
+
+
+@pytest.mark.parametrize("slope", SLOPES)
+def test_leaky_relu_scales_the_gradient_where_the_input_was_negative(slope, draw):
+    """Backward of LeakyReLU: grad where x > 0, else negative_slope · grad."""
+    x, grad, leaky = draw.normal(2, 3, 4), draw.normal(2, 3, 4), LeakyReLU(slope)
+    leaky(Tensor(x))
+    mistakes = {
+        "grad is forgotten": np.where(x > 0, 1.0, slope),
+        "the gradient of ReLU": grad * (x > 0),
+        "the slope is on the positive side": np.where(x > 0, slope, 1.0) * grad,
+        "grad · x where x < 0": np.where(x > 0, grad, grad * x * slope),
+    }
+    assert_gradient(leaky.backward(grad), lambda x: oracles.activations.leaky_relu(x, slope), x, grad, mistakes)
+
+
+def test_the_gradient_of_leaky_relu_at_zero_is_that_of_the_negative_side():
+    """At 0 the derivative of LeakyReLU is its negative_slope."""
+    leaky = LeakyReLU(0.5)
+    leaky(Tensor(np.array([-1.0, 0.0, 2.0])))
+    got = leaky.backward(np.array([6.0, 10.0, 14.0]))
+    assert_close(got, [3.0, 5.0, 14.0], mistakes={"at 0 the gradient passes": [3.0, 10.0, 14.0]})
+
+
+@pytest.mark.parametrize("activation", [ReLU, LeakyReLU])
+def test_relu_and_leaky_relu_pass_nan_on(activation):
+    """NaN stays NaN: a broken number must not vanish."""
+    assert_close(activation()(Tensor([math.nan, 1.0])), [math.nan, 1.0])
+
+
+@pytest.mark.parametrize("activation", [ReLU, LeakyReLU])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_relu_and_leaky_relu_keep_the_dtype(activation, dtype, draw):
+    """float32 stays float32 and float64 float64, forward and backward."""
+    layer = activation()
+    assert_dtype(layer(Tensor(draw.normal(3, 4, dtype=dtype))), dtype)
+    assert_dtype(layer.backward(draw.normal(3, 4, dtype=dtype)), dtype)
+
+
+@pytest.mark.parametrize("activation", [ReLU, LeakyReLU])
+def test_relu_and_leaky_relu_are_done_in_numpy(activation, budget):
+    """A hundred times more elements take not one Python step more, forward and backward."""
+    few, many, layer = np.ones((10, 10), np.float32), np.ones((100, 100), np.float32), activation()
+    budget.steps(lambda: layer(Tensor(few)), lambda: layer(Tensor(many)), limit=2, what="forward")
+    budget.steps(lambda: both(layer, few), lambda: both(layer, many), limit=2, what="forward and backward")
+
+
+def both(layer, values: np.ndarray) -> np.ndarray:
+    layer(Tensor(values))
+    return layer.backward(values)

@@ -1,0 +1,120 @@
+import math
+
+import numpy as np
+import pytest
+from katas.activations import Softmax
+from katas.tensor import Tensor
+
+from specs import oracles
+from specs.check import assert_close, assert_dtype, assert_gradient, rejects
+
+DIMS = [-1, 0, 1, 2, -2]
+
+
+def mistaken(x: np.ndarray) -> dict:
+    return {
+        "softmax over axis 0": oracles.activations.softmax(x, 0),
+        "softmax over everything": np.exp(x) / np.exp(x).sum(),
+        "eˣ, not divided by its sum": np.exp(x),
+        "eˣ⁻ᵐ, not divided by its sum": np.exp(x - x.max(-1, keepdims=True)),
+        "x over its sum, without eˣ": x / x.sum(-1, keepdims=True),
+    }
+
+
+def test_softmax_turns_the_last_axis_into_probabilities(draw):
+    """Softmax: eˣ over the sum of eˣ along the last axis, so that each line sums to 1."""
+    x = draw.normal(2, 3, 4)
+    assert_close(Softmax()(Tensor(x)), oracles.activations.softmax(x), mistakes=mistaken(x))
+
+
+@pytest.mark.parametrize("dim", DIMS)
+def test_softmax_takes_any_axis(dim, draw):
+    """Softmax(dim) normalises along the axis dim, counted from the front or from the back."""
+    x = draw.normal(2, 3, 4)
+    mistakes = {"softmax over the last axis, whatever dim": oracles.activations.softmax(x), **mistaken(x)}
+    assert_close(Softmax(dim)(Tensor(x)), oracles.activations.softmax(x, dim), mistakes=mistakes)
+
+
+@pytest.mark.parametrize("dim", DIMS)
+def test_softmax_multiplies_the_gradient_by_its_jacobian(dim, draw):
+    """Backward of Softmax: y · (grad − Σ grad · y), the sum along dim: every output depends on every input of its line."""
+    x, grad, softmax = draw.normal(2, 3, 4), draw.normal(2, 3, 4), Softmax(dim)
+    softmax(Tensor(x))
+    y = oracles.activations.softmax(x, dim)
+    mistakes = {
+        "the diagonal of the Jacobian alone, y (1 − y)": grad * y * (1 - y),
+        "grad is forgotten": y * (1 - y),
+        "Σ grad · y is missing": y * grad,
+        "Σ grad instead of Σ grad · y": y * (grad - grad.sum(dim, keepdims=True)),
+        "the sum runs over everything": y * (grad - (grad * y).sum()),
+        "the sum runs over the last axis, whatever dim": y * (grad - (grad * y).sum(-1, keepdims=True)),
+        "the factor y before the bracket is missing": grad - (grad * y).sum(dim, keepdims=True),
+    }
+    assert_gradient(softmax.backward(grad), lambda x: oracles.activations.softmax(x, dim), x, grad, mistakes)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_softmax_of_large_numbers_is_quiet(dtype):
+    """e¹⁰⁰⁰⁰ overflows, but only differences count: no overflow, no NaN, no warning, forward and backward."""
+    softmax, x = Softmax(), np.array([[1e4, 0, -1e4], [1e4, 1e4, 1e4 - 1], [-1e4, -1e4, -1e4]], dtype)
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        assert_close(softmax(Tensor(x)), oracles.activations.softmax(x))
+        grad = softmax.backward(np.array([[1, 2, 3], [0, 0, 0], [0, 0, 9]], dtype))
+        assert_close(grad, [[0, 0, 0], [0, 0, 0], [-1, -1, 2]])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_softmax_subtracts_the_maximum_of_each_line(dtype):
+    """Lines of very different size do not disturb each other: a maximum over everything would leave 0 / 0 in the smaller."""
+    x = np.array([[1e4, 1e4], [-1e4, -1e4 + 1]], dtype)
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        assert_close(Softmax()(Tensor(x)), oracles.activations.softmax(x))
+
+
+def test_softmax_gives_nothing_to_what_is_masked():
+    """-inf, by which a position is masked, gets probability 0 and gradient 0, and no NaN comes of it."""
+    softmax, masked = Softmax(), -math.inf
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        y = softmax(Tensor(np.array([[1.0, masked, 1.0], [masked, masked, 5.0]])))
+        assert_close(y, [[0.5, 0, 0.5], [0, 0, 1]])
+        assert_close(softmax.backward(np.array([[2.0, 3.0, 4.0], [1.0, 1.0, 7.0]])), [[-0.5, 0, 0.5], [0, 0, 0]])
+
+
+def test_softmax_names_an_axis_that_does_not_exist():
+    """Softmax along an axis that x does not have is a ValueError that names the axis and the shape."""
+    with rejects(ValueError, "2", "(3, 4)"):
+        Softmax(2)(Tensor(np.ones((3, 4))))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_softmax_keeps_the_dtype(dtype, draw):
+    """float32 stays float32 and float64 float64, forward and backward."""
+    softmax = Softmax()
+    assert_dtype(softmax(Tensor(draw.normal(3, 4, dtype=dtype))), dtype)
+    assert_dtype(softmax.backward(draw.normal(3, 4, dtype=dtype)), dtype)
+
+
+def test_softmax_is_done_in_numpy(budget):
+    """A hundred times more elements take not one Python step more, forward and backward."""
+    few, many, softmax = np.ones((10, 10), np.float32), np.ones((100, 100), np.float32), Softmax()
+    budget.steps(lambda: softmax(Tensor(few)), lambda: softmax(Tensor(many)), limit=2, what="forward")
+    budget.steps(lambda: both(softmax, few), lambda: both(softmax, many), limit=2, what="forward and backward")
+
+
+def test_softmax_builds_no_jacobian(budget):
+    """Backward holds five arrays of the input's size at most. The Jacobian of one line of 500 alone is 25 times that here."""
+    x, softmax = np.ones((20, 500), np.float32), Softmax()
+    softmax(Tensor(x))
+    budget.bytes(lambda: softmax.backward(x), peak=5 * x.nbytes)
+
+
+def test_softmax_is_as_fast_as_its_formula(budget, draw):
+    """Backward takes at most four times as long as its formula in NumPy; with a Jacobian for each line it takes fifty."""
+    x, grad, softmax = draw.normal(64, 100, dtype=np.float32), np.array(draw.normal(64, 100, dtype=np.float32)), Softmax()
+    y = np.array(softmax(Tensor(x)).data)
+    budget.time(lambda: softmax.backward(grad), against=lambda: y * (grad - (grad * y).sum(-1, keepdims=True)), limit=4)
+
+
+def both(layer, values: np.ndarray) -> np.ndarray:
+    layer(Tensor(values))
+    return layer.backward(values)

@@ -1,0 +1,118 @@
+import math
+
+import numpy as np
+import pytest
+from katas.activations import LogSoftmax
+from katas.tensor import Tensor
+
+from specs import oracles
+from specs.check import assert_close, assert_dtype, assert_gradient, rejects
+
+DIMS = [-1, 0, 1, 2, -2]
+
+
+def test_log_softmax_is_the_logarithm_of_the_probabilities(draw):
+    """LogSoftmax: x − log Σ eˣ along the last axis."""
+    x = draw.normal(2, 3, 4)
+    mistakes = {
+        "softmax, without the logarithm": oracles.activations.softmax(x),
+        "log softmax over axis 0": oracles.activations.log_softmax(x, 0),
+        "log softmax over everything": x - np.log(np.exp(x).sum()),
+        "the maximum is not added back: x − log Σ eˣ⁻ᵐ": x - np.log(np.exp(x - x.max(-1, keepdims=True)).sum(-1, keepdims=True)),
+        "x less its maximum alone": x - x.max(-1, keepdims=True),
+        "the logarithm to base 10": np.log10(oracles.activations.softmax(x)),
+    }
+    assert_close(LogSoftmax()(Tensor(x)), oracles.activations.log_softmax(x), mistakes=mistakes)
+
+
+@pytest.mark.parametrize("dim", DIMS)
+def test_log_softmax_takes_any_axis(dim, draw):
+    """LogSoftmax(dim) normalises along the axis dim, counted from the front or from the back."""
+    x = draw.normal(2, 3, 4)
+    mistakes = {"log softmax over the last axis, whatever dim": oracles.activations.log_softmax(x)}
+    assert_close(LogSoftmax(dim)(Tensor(x)), oracles.activations.log_softmax(x, dim), mistakes=mistakes)
+
+
+@pytest.mark.parametrize("dim", DIMS)
+def test_log_softmax_takes_the_mean_off_the_gradient(dim, draw):
+    """Backward of LogSoftmax: grad − eʸ · Σ grad, the sum along dim."""
+    x, grad, layer = draw.normal(2, 3, 4), draw.normal(2, 3, 4), LogSoftmax(dim)
+    layer(Tensor(x))
+    p = oracles.activations.softmax(x, dim)
+    mistakes = {
+        "Σ grad is missing": grad - p,
+        "grad is forgotten": 1 - p,
+        "the diagonal of the Jacobian alone, 1 − eʸ": grad * (1 - p),
+        "the backward of Softmax": p * (grad - (grad * p).sum(dim, keepdims=True)),
+        "Σ grad · eʸ instead of Σ grad": grad - p * (grad * p).sum(dim, keepdims=True),
+        "y instead of eʸ": grad - np.log(p) * grad.sum(dim, keepdims=True),
+        "the sum runs over everything": grad - p * grad.sum(),
+        "the sum runs over the last axis, whatever dim": grad - p * grad.sum(-1, keepdims=True),
+    }
+    assert_gradient(layer.backward(grad), lambda x: oracles.activations.log_softmax(x, dim), x, grad, mistakes)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_log_softmax_of_the_impossible_is_finite(dtype):
+    """The logarithm of a probability as small as e⁻²⁰⁰⁰⁰ is −20000, not −inf: no logarithm is taken of a softmax."""
+    x = np.array([[1e4, 0, -1e4], [-1e4, -1e4, -1e4]], dtype)
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        assert_close(LogSoftmax()(Tensor(x)), [[0, -1e4, -2e4], [-math.log(3)] * 3])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_log_softmax_of_large_numbers_has_a_quiet_gradient(dtype):
+    """At ±10⁴ backward neither overflows nor warns: the impossible has gradient grad, the certain what is left."""
+    layer = LogSoftmax()
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        layer(Tensor(np.array([[1e4, 0, -1e4]], dtype)))
+        assert_close(layer.backward(np.array([[1, 2, 3]], dtype)), [[-5, 2, 3]])
+
+
+def test_log_softmax_subtracts_the_maximum_of_each_line():
+    """Lines of very different size do not disturb each other."""
+    x = np.array([[1e4, 1e4], [-1e4, -1e4 + 1]])
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        assert_close(LogSoftmax()(Tensor(x))[1], oracles.activations.log_softmax(x)[1])
+
+
+def test_log_softmax_leaves_the_masked_at_minus_infinity():
+    """-inf, by which a position is masked, stays -inf, the others are as if it were not there, and no NaN comes of it."""
+    layer, masked = LogSoftmax(), -math.inf
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        y = layer(Tensor(np.array([[1.0, masked, 1.0], [masked, masked, 5.0]])))
+        assert_close(y, [[-math.log(2), masked, -math.log(2)], [masked, masked, 0]])
+        assert_close(layer.backward(np.array([[3.0, 0.0, 1.0], [0.0, 0.0, 7.0]])), [[1, 0, -1], [0, 0, 0]])
+
+
+def test_log_softmax_names_an_axis_that_does_not_exist():
+    """LogSoftmax along an axis that x does not have is a ValueError that names the axis and the shape."""
+    with rejects(ValueError, "2", "(3, 4)"):
+        LogSoftmax(2)(Tensor(np.ones((3, 4))))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_log_softmax_keeps_the_dtype(dtype, draw):
+    """float32 stays float32 and float64 float64, forward and backward."""
+    layer = LogSoftmax()
+    assert_dtype(layer(Tensor(draw.normal(3, 4, dtype=dtype))), dtype)
+    assert_dtype(layer.backward(draw.normal(3, 4, dtype=dtype)), dtype)
+
+
+def test_log_softmax_is_done_in_numpy(budget):
+    """A hundred times more elements take not one Python step more, forward and backward."""
+    few, many, layer = np.ones((10, 10), np.float32), np.ones((100, 100), np.float32), LogSoftmax()
+    budget.steps(lambda: layer(Tensor(few)), lambda: layer(Tensor(many)), limit=2, what="forward")
+    budget.steps(lambda: both(layer, few), lambda: both(layer, many), limit=2, what="forward and backward")
+
+
+def test_log_softmax_builds_no_jacobian(budget):
+    """Backward holds five arrays of the input's size at most. The Jacobian of one line of 500 alone is 25 times that here."""
+    x, layer = np.ones((20, 500), np.float32), LogSoftmax()
+    layer(Tensor(x))
+    budget.bytes(lambda: layer.backward(x), peak=5 * x.nbytes)
+
+
+def both(layer, values: np.ndarray) -> np.ndarray:
+    layer(Tensor(values))
+    return layer.backward(values)

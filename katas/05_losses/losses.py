@@ -1,0 +1,80 @@
+"""Losses: how wrong a prediction is, as one number, and which way would make it smaller."""
+
+import numpy as np
+from katas.activations import Differentiable
+from katas.tensor import Tensor, maximum
+
+
+# 05.1 Mean squared error
+
+
+class MSELoss(Differentiable):
+    """The mean of (prediction - target)² over all values."""
+
+    def forward(self, prediction: Tensor, target) -> Tensor:
+        """The loss, of shape (). The target, a Tensor or an array, has the prediction's shape and is a constant.
+
+        Raises: ValueError if the shapes differ, be it by an axis of length 1, or if there are no values.
+        """
+        raise NotImplementedError("05.1 forward: README.md, 05.1")
+
+    def backward(self, grad: float = 1.0) -> np.ndarray:
+        """The gradient of the prediction, in its shape and dtype; grad is that of the loss.
+
+        Raises: RuntimeError unless a forward came before.
+        """
+        raise NotImplementedError("05.1 backward: README.md, 05.1")
+
+
+# 05.2 Cross-entropy
+
+
+class CrossEntropyLoss(Differentiable):
+    """-log p[target], where p = softmax(logits), averaged over the targets.
+
+    With label smoothing ε (Szegedy et al., 2016, section 7) the target has the probability 1 - ε, and ε is spread evenly over
+    all classes: (1 - ε)·(-log p[target]) + ε·mean over classes of -log p. A target that is ignore_index does not count.
+    """
+
+    def __init__(self, label_smoothing: float = 0.0, ignore_index: int = -100):
+        """Raises: ValueError unless 0 <= label_smoothing < 1."""
+        raise NotImplementedError("05.2 __init__: README.md, 05.2")
+
+    def forward(self, logits: Tensor, target) -> Tensor:
+        """The loss, of shape (). logits (…, classes); target (…), whole numbers in a Tensor or an array.
+
+        Raises: ValueError if the shapes don't fit, a class does not exist, or there is no target, or none that counts;
+        TypeError if the target holds anything but integers.
+        """
+        raise NotImplementedError("05.2 forward: README.md, 05.2")
+
+    def backward(self, grad: float = 1.0) -> np.ndarray:
+        """The gradient of the logits, in their shape and dtype: (p - smoothed one-hot) / n; zero where a target is ignored.
+
+        grad is the gradient of the loss. Raises: RuntimeError unless a forward came before.
+        """
+        raise NotImplementedError("05.2 backward: README.md, 05.2")
+
+
+# 05.3 Binary cross-entropy
+
+
+class BCEWithLogitsLoss(Differentiable):
+    """-y·log σ(x) - (1 - y)·log(1 - σ(x)), with σ(x) = 1 / (1 + e⁻ˣ), averaged over all values.
+
+    Computed as max(x, 0) - x·y + log(1 + e^-|x|), which can't overflow. In float32 the logarithm is off by at most 1.2e-7.
+    """
+
+    def forward(self, logits: Tensor, target) -> Tensor:
+        """The loss, of shape (). The target, a Tensor or an array, has the logits' shape and values in [0, 1].
+
+        Raises: ValueError if the shapes differ, a target lies outside [0, 1], or there are no values.
+        """
+        raise NotImplementedError("05.3 forward: README.md, 05.3")
+
+    def backward(self, grad: float = 1.0) -> np.ndarray:
+        """The gradient of the logits, in their shape and dtype: (σ(x) - y) / n; grad is that of the loss.
+
+        Raises: RuntimeError unless a forward came before.
+        """
+        raise NotImplementedError("05.3 backward: README.md, 05.3")

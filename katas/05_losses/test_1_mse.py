@@ -1,0 +1,125 @@
+import numpy as np
+import pytest
+from katas.losses import MSELoss
+from katas.tensor import Tensor
+
+from specs import oracles
+from specs.check import assert_close, assert_dtype, assert_gradient, rejects
+from specs.probe import recording
+
+
+def test_it_is_the_mean_of_the_squared_differences(draw):
+    """The mean of (prediction − target)² over all values, a Tensor of shape (); the target is a Tensor or an array."""
+    prediction, target = draw.normal(2, 3, 4), draw.normal(2, 3, 4)
+    mistakes = {
+        "the sum, not the mean": ((prediction - target) ** 2).sum(),
+        "divided by the batch, not by the number of values": ((prediction - target) ** 2).sum() / 2,
+        "halved": ((prediction - target) ** 2).mean() / 2,
+        "the absolute error": np.abs(prediction - target).mean(),
+        "the root of the mean": ((prediction - target) ** 2).mean() ** 0.5,
+    }
+    for given in (target, Tensor(target)):
+        loss = MSELoss()(Tensor(prediction), given)
+        assert isinstance(loss, Tensor)
+        assert_close(loss, oracles.losses.mse(prediction, target), mistakes=mistakes)
+
+
+def test_a_right_prediction_costs_nothing(draw):
+    """Loss and gradient are zero where the prediction is the target."""
+    x, loss = draw.normal(3, 4), MSELoss()
+    assert_close(loss(Tensor(x), x), 0.0)
+    assert_close(loss.backward(), np.zeros((3, 4)))
+
+
+def test_the_gradient(draw):
+    """2·(prediction − target) / n, times the gradient that comes in."""
+    prediction, target, grad = draw.normal(2, 3, 4), draw.normal(2, 3, 4), draw.normal().item()
+    loss = MSELoss()
+    loss(Tensor(prediction), target)
+    whole = 2 * (prediction - target)
+    mistakes = {
+        "the gradient of the sum, not of the mean": whole * grad,
+        "divided by the batch, not by the number of values": whole * grad / 2,
+        "the factor 2 is missing": whole * grad / 48,
+        "the incoming gradient is ignored": whole / 24,
+    }
+    assert_gradient(loss.backward(grad), lambda x: oracles.losses.mse(x, target), prediction, grad, mistakes)
+
+
+def test_the_incoming_gradient_is_one_unless_given(draw):
+    """backward() is backward(1.0): the gradient of the loss itself."""
+    prediction, target, loss = draw.normal(3, 4), draw.normal(3, 4), MSELoss()
+    loss(Tensor(prediction), target)
+    assert_close(loss.backward(), 2 * (prediction - target) / 12)
+
+
+def test_backward_belongs_to_the_last_forward(draw):
+    """Nothing is left of an earlier batch, whatever its shape; and asking twice gives the same gradient twice."""
+    loss, prediction, target = MSELoss(), draw.normal(3, 4), draw.normal(3, 4)
+    loss(Tensor(draw.normal(5, 2)), draw.normal(5, 2))
+    loss.backward()
+    loss(Tensor(prediction), target)
+    first = loss.backward(0.5).copy()
+    assert_close(first, (prediction - target) / 12)
+    assert_close(loss.backward(0.5), first)
+
+
+@pytest.mark.parametrize("grad", [0.5, np.float64(0.5), np.array(0.5)], ids=repr)
+def test_float32_stays_float32(grad, draw):
+    """Loss and gradient have the prediction's dtype, whatever the target's and the incoming gradient's are."""
+    loss = MSELoss()
+    for target in (draw.normal(3, 4), draw.normal(3, 4, dtype=np.float32), draw.integers(9, 3, 4)):
+        assert_dtype(loss(Tensor(draw.normal(3, 4, dtype=np.float32)), target), np.float32)
+        assert_dtype(loss.backward(grad), np.float32)
+
+
+@pytest.mark.parametrize("shapes", [((5, 1), (5,)), ((5,), (5, 1)), ((3, 4), (4,)), ((3, 4), ()), ((3, 4), (4, 3))], ids=str)
+def test_shapes_that_differ_are_named(shapes):
+    """(5, 1) against (5,) would be broadcast to 25 differences, and learn the mean of all targets: a ValueError names both."""
+    with rejects(ValueError, *map(str, shapes)):
+        MSELoss()(Tensor(np.ones(shapes[0])), np.ones(shapes[1]))
+
+
+def test_an_empty_batch_is_refused():
+    """The mean of no values is a ValueError that names the shape."""
+    with rejects(ValueError, "(0, 3)"):
+        MSELoss()(Tensor(np.ones((0, 3))), np.ones((0, 3)))
+
+
+def test_backward_needs_a_forward():
+    """backward before any forward is a RuntimeError that says so."""
+    with rejects(RuntimeError, "forward"):
+        MSELoss().backward()
+
+
+def test_the_record_leads_from_the_loss_to_the_prediction(draw):
+    """The loss is made of Tensor operations: done again from the record on other predictions, it gives their loss."""
+    prediction, target = Tensor(draw.normal(2, 3, 4), requires_grad=True), draw.normal(2, 3, 4)
+    other = draw.normal(2, 3, 4)
+    with recording() as probe:
+        loss = MSELoss()(prediction, target)
+    assert loss.requires_grad
+    got = oracles.losses.done_again(probe, loss, prediction, other)
+    want = oracles.losses.mse(other, target)
+    assert_close(got, want, mistakes={"the chain from the loss does not reach the prediction": loss.data})
+
+
+def test_nothing_is_kept_while_operations_are_recorded(draw, budget):
+    """While a recorder is installed the record holds what a gradient needs; the loss keeps nothing beside it."""
+    loss, prediction, target = MSELoss(), Tensor(draw.normal(100, 200)), draw.normal(100, 200)
+
+    def forward():
+        with recording():
+            loss(prediction, target)
+
+    budget.bytes(forward, retained=20_000)
+
+
+def test_the_work_is_done_in_numpy(budget):
+    """A hundred times more values take not one Python step more, forward and backward."""
+
+    def both(n: int):
+        loss, x = MSELoss(), np.ones((n, 10), np.float32)
+        return lambda: (loss(Tensor(x), x), loss.backward())
+
+    budget.steps(both(10), both(1000), limit=2)

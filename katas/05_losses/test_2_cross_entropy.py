@@ -1,0 +1,304 @@
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+from katas.losses import CrossEntropyLoss
+from katas.tensor import Tensor
+
+from specs import oracles
+from specs.check import assert_close, assert_dtype, assert_gradient, rejects
+from specs.probe import recording
+
+IGNORED = np.array([[4, -100, 0], [-100, 2, 2]])  # of five classes, two of six targets don't count
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    odds = np.exp(logits)
+    return odds / odds.sum(-1, keepdims=True)
+
+
+def one_hot(target: np.ndarray, classes: int) -> np.ndarray:
+    return np.eye(classes)[target]
+
+
+def test_it_is_minus_the_log_probability_of_the_target(draw):
+    """−log softmax(logits)[target], averaged over the samples: a Tensor of shape (); the target is a Tensor or an array."""
+    logits, target = draw.normal(4, 5), np.array([3, 0, 4, 3])
+    logs = np.log(softmax(logits))
+    picked = logs[np.arange(4), target]
+    mistakes = {
+        "the sum, not the mean": -picked.sum(),
+        "divided by samples × classes: the mean of one-hot × log p": -picked.sum() / 20,
+        "the sign": picked.mean(),
+        "the logarithm is missing": -softmax(logits)[np.arange(4), target].mean(),
+        "the softmax is missing": -logits[np.arange(4), target].mean(),
+        "softmax over the batch": -np.log(softmax(logits.T).T)[np.arange(4), target].mean(),
+        "softmax twice: log softmax of softmax": -np.log(softmax(softmax(logits)))[np.arange(4), target].mean(),
+    }
+    for given in (target, Tensor(target)):
+        loss = CrossEntropyLoss()(Tensor(logits), given)
+        assert isinstance(loss, Tensor)
+        assert_close(loss, oracles.losses.cross_entropy(logits, target), mistakes=mistakes)
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (2, 3), (2, 3, 4)], ids=str)
+def test_the_classes_are_the_last_axis(shape, draw):
+    """logits (…, classes) and target (…): a single sample, a batch, a batch of sequences (batch, time, classes)."""
+    logits, target, grad = draw.normal(*shape, 5), draw.integers(5, *shape), draw.normal().item()
+    loss = CrossEntropyLoss()
+    assert_close(loss(Tensor(logits), target), oracles.losses.cross_entropy(logits, target))
+    assert_gradient(loss.backward(grad), lambda x: oracles.losses.cross_entropy(x, target), logits, grad)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 1000])
+def test_equal_logits_cost_the_logarithm_of_the_number_of_classes(classes):
+    """Who knows nothing pays log C. So should an untrained network: look at the first loss of a training run."""
+    assert_close(CrossEntropyLoss()(Tensor(np.full((3, classes), 7.0)), [0, classes - 1, classes // 2]), math.log(classes))
+
+
+def test_the_gradient_is_softmax_minus_one_hot(draw):
+    """(softmax − one-hot) / n, times the gradient that comes in."""
+    logits, target, grad = draw.normal(4, 5), np.array([3, 0, 4, 3]), draw.normal().item()
+    loss = CrossEntropyLoss()
+    loss(Tensor(logits), target)
+    whole = softmax(logits) - one_hot(target, 5)
+    mistakes = {
+        "the gradient of the sum, not of the mean": whole * grad,
+        "divided by samples × classes": whole * grad / 20,
+        "one-hot is not subtracted": softmax(logits) * grad / 4,
+        "the softmax is missing": -one_hot(target, 5) * grad / 4,
+        "the incoming gradient is ignored": whole / 4,
+    }
+    assert_gradient(loss.backward(grad), lambda x: oracles.losses.cross_entropy(x, target), logits, grad, mistakes)
+
+
+def test_the_incoming_gradient_is_one_unless_given(draw):
+    """backward() is backward(1.0): the gradient of the loss itself."""
+    logits, loss = draw.normal(4, 5), CrossEntropyLoss()
+    loss(Tensor(logits), [3, 0, 4, 3])
+    assert_close(loss.backward(), (softmax(logits) - one_hot(np.array([3, 0, 4, 3]), 5)) / 4)
+
+
+def test_the_gradients_of_a_sample_add_up_to_zero(draw):
+    """Adding the same number to all logits of a sample changes no probability, so the gradient has no part along it."""
+    loss = CrossEntropyLoss(label_smoothing=0.2)
+    loss(Tensor(draw.normal(2, 3, 5)), IGNORED)
+    assert_close(loss.backward(3.0).sum(-1) + 1, np.ones((2, 3)))
+
+
+def test_backward_belongs_to_the_last_forward(draw):
+    """Nothing is left of an earlier batch, whatever its shape; and asking twice gives the same gradient twice."""
+    loss, logits, target = CrossEntropyLoss(), draw.normal(4, 5), np.array([3, 0, 4, 3])
+    loss(Tensor(draw.normal(2, 3, 7)), draw.integers(7, 2, 3))
+    loss.backward()
+    loss(Tensor(logits), target)
+    first = loss.backward(0.5).copy()
+    assert_close(first, (softmax(logits) - one_hot(target, 5)) / 8)
+    assert_close(loss.backward(0.5), first)
+
+
+@pytest.mark.parametrize("grad", [0.5, np.float64(0.5), np.array(0.5)], ids=repr)
+@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1}, {"ignore_index": 0}], ids=str)
+def test_float32_stays_float32(options, grad, draw):
+    """Loss and gradient have the logits' dtype, whatever the incoming gradient's is."""
+    loss = CrossEntropyLoss(**options)
+    assert_dtype(loss(Tensor(draw.normal(4, 5, dtype=np.float32)), [3, 0, 4, 3]), np.float32)
+    assert_dtype(loss.backward(grad), np.float32)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.int64])
+def test_any_integers_are_class_indices(dtype, draw):
+    """The labels of an image file are uint8, and −100 is none of them."""
+    logits, target = draw.normal(4, 5), np.array([3, 0, 4, 3])
+    assert_close(CrossEntropyLoss()(Tensor(logits), target.astype(dtype)), oracles.losses.cross_entropy(logits, target))
+
+
+@pytest.mark.parametrize("smoothing", [0.1, 0.5])
+def test_label_smoothing_spreads_a_part_over_all_classes(smoothing, draw):
+    """(1 − ε)·(−log p[target]) + ε·mean over all C classes of −log p, the target among them; gradients accordingly."""
+    logits, target, grad = draw.normal(4, 5), np.array([3, 0, 4, 3]), draw.normal().item()
+    logs, hot = np.log(softmax(logits)), one_hot(target, 5)
+    mistakes = {
+        "ε is spread over the C − 1 other classes": -(logs * ((1 - smoothing) * hot + smoothing / 4 * (1 - hot))).sum(1).mean(),
+        "ε is added, but 1 − ε forgotten": -(logs * (hot + smoothing / 5)).sum(1).mean(),
+        "the sum over classes, not their mean": -(logs * ((1 - smoothing) * hot + smoothing)).sum(1).mean(),
+        "no smoothing at all": -(logs * hot).sum(1).mean(),
+        "ε and 1 − ε are swapped": -(logs * (smoothing * hot + (1 - smoothing) / 5)).sum(1).mean(),
+    }
+    loss = CrossEntropyLoss(label_smoothing=smoothing)
+    want = oracles.losses.cross_entropy(logits, target, smoothing)
+    assert_close(loss(Tensor(logits), target), want, mistakes=mistakes)
+    part = (softmax(logits) - hot) * grad / 4
+    wrong = {
+        "no smoothing at all": part,
+        "ε is spread over the C − 1 other classes": (softmax(logits) - (1 - smoothing) * hot - smoothing / 4 * (1 - hot))
+        * (grad / 4),
+    }
+    assert_gradient(loss.backward(grad), lambda x: oracles.losses.cross_entropy(x, target, smoothing), logits, grad, wrong)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("ignored", [-100, 2])
+def test_ignored_targets_do_not_count(ignored, smoothing, draw):
+    """A target that is ignore_index adds nothing, and the mean is over the others; it may be a class, as that of padding is."""
+    logits, target, grad = draw.normal(2, 3, 5), np.where(IGNORED == -100, ignored, IGNORED), draw.normal().item()
+    counts = target != ignored
+    want = oracles.losses.cross_entropy(logits, target, smoothing, ignored)
+    loss = CrossEntropyLoss(label_smoothing=smoothing, ignore_index=ignored)
+    assert_close(loss(Tensor(logits), target), want, mistakes={"divided by all, ignored ones too": want * counts.sum() / 6})
+    whole = softmax(logits) - (1 - smoothing) * one_hot(np.where(counts, target, 0), 5) - smoothing / 5
+    mistakes = {
+        "divided by all, ignored ones too": whole * counts[..., None] * grad / 6,
+        "ignored positions get a gradient": np.where(counts[..., None], whole, softmax(logits) - smoothing / 5)
+        * grad
+        / counts.sum(),
+    }
+    function = partial(oracles.losses.cross_entropy, target=target, smoothing=smoothing, ignored=ignored)
+    assert_gradient(loss.backward(grad), function, logits, grad, mistakes)
+
+
+def test_an_ignored_position_has_no_gradient(draw):
+    """Exactly zero, so that nothing is learnt from padding."""
+    loss = CrossEntropyLoss(label_smoothing=0.1)
+    loss(Tensor(draw.normal(2, 3, 5)), IGNORED)
+    assert not loss.backward()[IGNORED == -100].any()
+
+
+def test_inputs_are_left_alone(draw):
+    """Neither the logits nor the target change, ignored ones included."""
+    logits, target = np.array(draw.normal(2, 3, 5)), IGNORED.copy()
+    kept, loss = logits.copy(), CrossEntropyLoss(label_smoothing=0.1)
+    loss(Tensor(logits), target)
+    loss.backward()
+    assert_close(logits, kept)
+    assert_close(target, IGNORED)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("size", [1000, 1e4])
+def test_large_logits_neither_overflow_nor_warn(size, smoothing, dtype, draw):
+    """Logits of ±10⁴ give the right loss and gradient, without a floating-point warning."""
+    logits = np.array([[size, 0, -size], [-size, size, 1], [-size, -size - 2, -size + 1]], dtype)
+    target, loss = np.array([2, 1, 0]), CrossEntropyLoss(label_smoothing=smoothing)
+    with np.errstate(over="raise", divide="raise", invalid="raise"):
+        got = loss(Tensor(logits), target)
+        grad = loss.backward()
+    assert_close(got, oracles.losses.cross_entropy(logits, target, smoothing))
+    p = np.exp([oracles.losses.log_softmax(row) for row in logits.astype(np.float64).tolist()])
+    assert_close(grad, (p - (1 - smoothing) * one_hot(target, 3) - smoothing / 3) / 3)
+
+
+def test_a_class_may_be_excluded(draw):
+    """A logit of −∞ gives a class the probability 0: the loss of the others is finite, and so is every gradient."""
+    logits, loss = np.array(draw.normal(4, 5)), CrossEntropyLoss()
+    logits[:, 1] = -np.inf
+    others = np.delete(logits, 1, axis=1)
+    with np.errstate(over="raise", divide="raise", invalid="raise"):
+        got = loss(Tensor(logits), [3, 0, 4, 3])
+        grad = loss.backward()
+    assert_close(got, oracles.losses.cross_entropy(others, np.array([2, 0, 3, 2])))
+    assert_close(grad[:, 1], np.zeros(4))
+    assert np.isfinite(grad).all()
+
+
+@pytest.mark.parametrize("index", [5, 17, -1, -5])
+def test_a_class_that_does_not_exist_is_named(index):
+    """An index out of range is a ValueError that names it and the number of classes. −1 is one, not the last class."""
+    with rejects(ValueError, str(index), "5"):
+        CrossEntropyLoss()(Tensor(np.ones((2, 3, 5))), np.array([[0, 1, 2], [4, index, 3]]))
+
+
+@pytest.mark.parametrize("target", [np.array([3.0, 0.0]), np.array([True, False]), np.eye(5)[[3, 0]]], ids=str)
+def test_a_target_that_is_no_index_is_refused(target):
+    """Floats, booleans and one-hot rows are a TypeError that names the dtype that came."""
+    with rejects(TypeError, str(target.dtype)):
+        CrossEntropyLoss()(Tensor(np.ones((2, 5))), target)
+
+
+@pytest.mark.parametrize("shapes", [((4, 5), (5,)), ((4, 5), (4, 1)), ((4, 5), (4, 5)), ((2, 5, 3), (2, 3)), ((), ())], ids=str)
+def test_shapes_that_do_not_fit_are_named(shapes):
+    """The target has the shape of the logits without their last axis, else a ValueError names both."""
+    with rejects(ValueError, *map(str, shapes)):
+        CrossEntropyLoss()(Tensor(np.ones(shapes[0])), np.zeros(shapes[1], np.int64))
+
+
+def test_a_mean_of_no_targets_is_refused():
+    """Nothing in the batch, or nothing that counts, is a ValueError, where 0/0 would put NaN into every weight."""
+    with rejects(ValueError, "(0,)"):
+        CrossEntropyLoss()(Tensor(np.ones((0, 5))), np.zeros(0, np.int64))
+    with rejects(ValueError, "ignore_index", "3"):
+        CrossEntropyLoss(ignore_index=3)(Tensor(np.ones((2, 5))), [3, 3])
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.0, 1.5, math.nan])
+def test_a_label_smoothing_outside_zero_to_one_is_refused(smoothing):
+    """0 ≤ label_smoothing < 1, else a ValueError names it: 1 would leave nothing of the target."""
+    with rejects(ValueError, "label_smoothing", str(smoothing)):
+        CrossEntropyLoss(label_smoothing=smoothing)
+
+
+def test_backward_needs_a_forward():
+    """backward before any forward is a RuntimeError that says so."""
+    with rejects(RuntimeError, "forward"):
+        CrossEntropyLoss().backward()
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_record_leads_from_the_loss_to_the_logits(smoothing, draw):
+    """The loss is made of Tensor operations, the choice of the target's logit too: done again from the record on slightly
+    different logits, it gives their loss.
+    """
+    logits = Tensor(draw.normal(2, 3, 5), requires_grad=True)
+    other = logits.data + 0.01 * draw.normal(2, 3, 5)
+    with recording() as probe:
+        loss = CrossEntropyLoss(label_smoothing=smoothing)(logits, IGNORED)
+    assert loss.requires_grad
+    got = oracles.losses.done_again(probe, loss, logits, other)
+    want = oracles.losses.cross_entropy(other, IGNORED, smoothing, -100)
+    assert_close(got, want, mistakes={"the chain from the loss does not reach the logits": loss.data})
+
+
+def test_nothing_is_kept_while_operations_are_recorded(draw, budget):
+    """While a recorder is installed the record holds what a gradient needs; the loss keeps nothing beside it."""
+    loss, logits, target = CrossEntropyLoss(), Tensor(draw.normal(100, 200)), draw.integers(200, 100)
+
+    def forward():
+        with recording():
+            loss(logits, target)
+
+    budget.bytes(forward, retained=20_000)
+
+
+def test_the_work_is_done_in_numpy(budget):
+    """A hundred times more samples take not one Python step more, forward and backward."""
+
+    def both(n: int):
+        loss, logits, target = CrossEntropyLoss(label_smoothing=0.1), np.ones((n, 10), np.float32), np.arange(n) % 10
+        return lambda: (loss(Tensor(logits), target), loss.backward())
+
+    budget.steps(both(10), both(1000), limit=2)
+
+
+def test_the_target_is_looked_up_not_multiplied_by_a_matrix_of_zeros(draw, budget):
+    """Forward and backward hold at most four and a half times the logits: no one-hot matrix, nothing in float64."""
+    loss, logits, target = CrossEntropyLoss(), Tensor(draw.normal(100, 2000, dtype=np.float32)), draw.integers(2000, 100)
+    budget.bytes(lambda: (loss(logits, target), loss.backward()), peak=4.5 * logits.data.nbytes)
+
+
+def test_it_is_as_fast_as_numpy(draw, budget):
+    """Forward and backward take at most three times what the same formulas do in NumPy (they should take the same)."""
+    x, target = np.array(draw.normal(512, 100, dtype=np.float32)), draw.integers(100, 512)
+    loss, logits, rows = CrossEntropyLoss(), Tensor(x), np.arange(512)
+
+    def plain():
+        shifted = x - x.max(1, keepdims=True)
+        p = np.exp(shifted)
+        totals = p.sum(1, keepdims=True)
+        np.mean(np.log(totals[:, 0]) - shifted[rows, target])
+        p /= totals
+        p[rows, target] -= 1
+        p /= 512
+
+    budget.time(lambda: (loss(logits, target), loss.backward()), against=plain, limit=3)

@@ -1,0 +1,162 @@
+import math
+
+import numpy as np
+import pytest
+from katas.losses import BCEWithLogitsLoss
+from katas.tensor import Tensor
+
+from specs import oracles
+from specs.check import assert_close, assert_dtype, assert_gradient, rejects
+from specs.probe import recording
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def test_it_is_minus_the_log_probability_of_the_answer(draw):
+    """−y·log σ(x) − (1 − y)·log(1 − σ(x)), the mean over all values, a Tensor of shape (); targets may lie between 0 and 1."""
+    logits, target = draw.normal(2, 3, 4), draw.uniform(0, 1, 2, 3, 4)
+    p = sigmoid(logits)
+    each = -target * np.log(p) - (1 - target) * np.log(1 - p)
+    mistakes = {
+        "the sum, not the mean": each.sum(),
+        "divided by the batch, not by the number of values": each.sum() / 2,
+        "the sign": -each.mean(),
+        "only the targets of 1 count": -(target * np.log(p)).mean(),
+        "the sigmoid is applied twice": -(target * np.log(sigmoid(p)) + (1 - target) * np.log(1 - sigmoid(p))).mean(),
+        "y and 1 − y are swapped": -((1 - target) * np.log(p) + target * np.log(1 - p)).mean(),
+    }
+    for given in (target, Tensor(target)):
+        loss = BCEWithLogitsLoss()(Tensor(logits), given)
+        assert isinstance(loss, Tensor)
+        assert_close(loss, oracles.losses.bce_with_logits(logits, target), mistakes=mistakes)
+
+
+def test_a_logit_of_zero_costs_the_logarithm_of_two():
+    """Who knows nothing pays log 2, whatever the answer; the gradient pulls with ½ to either side."""
+    loss = BCEWithLogitsLoss()
+    assert_close(loss(Tensor(np.zeros(2)), [0, 1]), math.log(2))
+    assert_close(loss.backward(2.0), [0.5, -0.5])
+
+
+def test_it_is_the_cross_entropy_of_two_classes(draw):
+    """σ(x) is the softmax of (0, x): the loss is the cross-entropy of two classes with these logits."""
+    logits, target = draw.normal(6), draw.integers(2, 6)
+    pairs = np.stack([np.zeros(6), logits], axis=1)
+    assert_close(BCEWithLogitsLoss()(Tensor(logits), target), oracles.losses.cross_entropy(pairs, target))
+
+
+def test_the_gradient_is_sigmoid_minus_target(draw):
+    """(σ(x) − y) / n, times the gradient that comes in."""
+    logits, target, grad = draw.normal(2, 3, 4), draw.uniform(0, 1, 2, 3, 4), draw.normal().item()
+    loss = BCEWithLogitsLoss()
+    loss(Tensor(logits), target)
+    whole = sigmoid(logits) - target
+    mistakes = {
+        "the gradient of the sum, not of the mean": whole * grad,
+        "divided by the batch, not by the number of values": whole * grad / 2,
+        "the target is not subtracted": sigmoid(logits) * grad / 24,
+        "the sigmoid is missing": (logits - target) * grad / 24,
+        "the incoming gradient is ignored": whole / 24,
+    }
+    assert_gradient(loss.backward(grad), lambda x: oracles.losses.bce_with_logits(x, target), logits, grad, mistakes)
+
+
+def test_the_incoming_gradient_is_one_unless_given(draw):
+    """backward() is backward(1.0): the gradient of the loss itself."""
+    logits, target, loss = draw.normal(3, 4), draw.uniform(0, 1, 3, 4), BCEWithLogitsLoss()
+    loss(Tensor(logits), target)
+    assert_close(loss.backward(), (sigmoid(logits) - target) / 12)
+
+
+def test_backward_belongs_to_the_last_forward(draw):
+    """Nothing is left of an earlier batch, whatever its shape; and asking twice gives the same gradient twice."""
+    loss, logits, target = BCEWithLogitsLoss(), draw.normal(3, 4), draw.integers(2, 3, 4)
+    loss(Tensor(draw.normal(5, 2)), draw.integers(2, 5, 2))
+    loss.backward()
+    loss(Tensor(logits), target)
+    first = loss.backward(0.5).copy()
+    assert_close(first, (sigmoid(logits) - target) / 24)
+    assert_close(loss.backward(0.5), first)
+
+
+@pytest.mark.parametrize("grad", [0.5, np.float64(0.5), np.array(0.5)], ids=repr)
+def test_float32_stays_float32(grad, draw):
+    """Loss and gradient have the logits' dtype, whatever the incoming gradient's and the target's are (booleans too)."""
+    loss = BCEWithLogitsLoss()
+    for target in (draw.uniform(0, 1, 3, 4), draw.integers(2, 3, 4), draw.normal(3, 4) > 0):
+        assert_dtype(loss(Tensor(draw.normal(3, 4, dtype=np.float32)), target), np.float32)
+        assert_dtype(loss.backward(grad), np.float32)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [100, 1000, 1e4])
+def test_large_logits_neither_overflow_nor_warn(size, dtype):
+    """Logits of ±10⁴, right or wrong, give the right loss and gradient, without a floating-point warning."""
+    logits, target = np.array([size, size, -size, -size], dtype), np.array([1, 0, 1, 0], dtype)
+    loss = BCEWithLogitsLoss()
+    with np.errstate(over="raise", divide="raise", invalid="raise"):
+        got = loss(Tensor(logits), target)
+        grad = loss.backward()
+    assert_close(got, oracles.losses.bce_with_logits(logits, target))
+    assert_close(grad, np.array([0, 1, -1, 0]) / 4)
+
+
+@pytest.mark.parametrize("value", [-1.0, 1.5, 2.0, math.nan])
+def test_a_target_that_is_no_probability_is_named(value):
+    """A target outside [0, 1] is a ValueError that names it: with labels of −1 and 1 the loss would fall for ever."""
+    with rejects(ValueError, str(value)):
+        BCEWithLogitsLoss()(Tensor(np.ones((2, 3))), np.array([[0, 1, 0.5], [1, value, 0]]))
+
+
+@pytest.mark.parametrize("shapes", [((5, 1), (5,)), ((5,), (5, 1)), ((3, 4), (4,)), ((3, 4), ())], ids=str)
+def test_shapes_that_differ_are_named(shapes):
+    """(5, 1) against (5,) would be broadcast to 25 pairs: a ValueError names both."""
+    with rejects(ValueError, *map(str, shapes)):
+        BCEWithLogitsLoss()(Tensor(np.ones(shapes[0])), np.ones(shapes[1]))
+
+
+def test_an_empty_batch_is_refused():
+    """The mean of no values is a ValueError that names the shape."""
+    with rejects(ValueError, "(0, 3)"):
+        BCEWithLogitsLoss()(Tensor(np.ones((0, 3))), np.ones((0, 3)))
+
+
+def test_backward_needs_a_forward():
+    """backward before any forward is a RuntimeError that says so."""
+    with rejects(RuntimeError, "forward"):
+        BCEWithLogitsLoss().backward()
+
+
+def test_the_record_leads_from_the_loss_to_the_logits(draw):
+    """The loss is made of Tensor operations: done again from the record on slightly different logits, it gives their loss."""
+    start, target = draw.uniform(0.5, 3, 2, 3, 4) * np.sign(draw.normal(2, 3, 4)), draw.integers(2, 2, 3, 4)
+    logits, other = Tensor(start, requires_grad=True), start + 0.01 * draw.normal(2, 3, 4)
+    with recording() as probe:
+        loss = BCEWithLogitsLoss()(logits, target)
+    assert loss.requires_grad
+    got = oracles.losses.done_again(probe, loss, logits, other)
+    want = oracles.losses.bce_with_logits(other, target)
+    assert_close(got, want, mistakes={"the chain from the loss does not reach the logits": loss.data})
+
+
+def test_nothing_is_kept_while_operations_are_recorded(draw, budget):
+    """While a recorder is installed the record holds what a gradient needs; the loss keeps nothing beside it."""
+    loss, logits, target = BCEWithLogitsLoss(), Tensor(draw.normal(100, 200)), draw.integers(2, 100, 200)
+
+    def forward():
+        with recording():
+            loss(logits, target)
+
+    budget.bytes(forward, retained=20_000)
+
+
+def test_the_work_is_done_in_numpy(budget):
+    """A hundred times more values take not one Python step more, forward and backward."""
+
+    def both(n: int):
+        loss, x = BCEWithLogitsLoss(), np.ones((n, 10), np.float32)
+        return lambda: (loss(Tensor(x), x), loss.backward())
+
+    budget.steps(both(10), both(1000), limit=2)

@@ -1,0 +1,134 @@
+"""Losses: how wrong a prediction is, as one number, and which way would make it smaller."""
+
+import numpy as np
+from katas.activations import Differentiable
+from katas.tensor import Tensor, maximum
+
+
+def _values(prediction: Tensor, target) -> np.ndarray:
+    """The target's values in the dtype of the prediction, whose shape they must have."""
+    values = Tensor(target).data
+    if values.shape != prediction.shape:
+        raise ValueError(f"a prediction of shape {prediction.shape} and a target of shape {values.shape} must have one shape")
+    if not values.size:
+        raise ValueError(f"the loss of an empty batch: shape {values.shape}")
+    return values.astype(prediction.dtype, copy=False)
+
+
+# 05.1 Mean squared error
+
+
+class MSELoss(Differentiable):
+    """The mean of (prediction - target)² over all values."""
+
+    def forward(self, prediction: Tensor, target) -> Tensor:
+        """The loss, of shape (). The target, a Tensor or an array, has the prediction's shape and is a constant.
+
+        Raises: ValueError if the shapes differ, be it by an axis of length 1, or if there are no values.
+        """
+        difference = prediction - _values(prediction, target)
+        self.keep(difference.data)
+        return (difference * difference).mean()
+
+    def backward(self, grad: float = 1.0) -> np.ndarray:
+        """The gradient of the prediction, in its shape and dtype; grad is that of the loss.
+
+        Raises: RuntimeError unless a forward came before.
+        """
+        (difference,) = self.kept()
+        return difference * (2 * float(grad) / difference.size)
+
+
+# 05.2 Cross-entropy
+
+
+class CrossEntropyLoss(Differentiable):
+    """-log p[target], where p = softmax(logits), averaged over the targets.
+
+    With label smoothing ε (Szegedy et al., 2016, section 7) the target has the probability 1 - ε, and ε is spread evenly over
+    all classes: (1 - ε)·(-log p[target]) + ε·mean over classes of -log p. A target that is ignore_index does not count.
+    """
+
+    def __init__(self, label_smoothing: float = 0.0, ignore_index: int = -100):
+        """Raises: ValueError unless 0 <= label_smoothing < 1."""
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing must be in [0, 1), not {label_smoothing!r}")
+        self.label_smoothing = float(label_smoothing)
+        self.ignore_index = ignore_index
+
+    def forward(self, logits: Tensor, target) -> Tensor:
+        """The loss, of shape (). logits (…, classes); target (…), whole numbers in a Tensor or an array.
+
+        Raises: ValueError if the shapes don't fit, a class does not exist, or there is no target, or none that counts;
+        TypeError if the target holds anything but integers.
+        """
+        labels = Tensor(target).data
+        if labels.dtype.kind not in "iu":
+            raise TypeError(f"the target must be class indices, which are integers, not {labels.dtype}")
+        if logits.ndim == 0 or labels.shape != logits.shape[:-1]:
+            raise ValueError(f"logits (…, classes) of shape {logits.shape} don't fit a target (…) of shape {labels.shape}")
+        classes, labels = logits.shape[-1], labels.reshape(-1)  # labels (n,)
+        rows = np.flatnonzero(labels != self.ignore_index)  # those that count, (m,)
+        labels = labels[rows]
+        if not rows.size:
+            raise ValueError(f"no target counts: shape {logits.shape[:-1]}, ignore_index {self.ignore_index}")
+        if labels.min() < 0 or labels.max() >= classes:
+            wrong = labels[(labels < 0) | (labels >= classes)][0]
+            raise ValueError(f"there is no class {wrong}: the logits have {classes} classes")
+
+        flat = logits.reshape(-1, classes)  # (n, classes)
+        shifted = flat - flat.data.max(-1, keepdims=True)  # changes no probability, and e^shifted can't overflow
+        odds = shifted.exp()
+        totals = odds.sum(-1)  # (n,)
+        self.keep(odds.data, totals.data, rows, labels, logits.shape)
+        loss = totals.log()[rows].mean() - shifted[rows, labels].mean() * (1 - self.label_smoothing)
+        if self.label_smoothing:  # an excluded class, with a logit of -∞, would give 0·∞
+            loss = loss - shifted.mean(-1)[rows].mean() * self.label_smoothing
+        return loss
+
+    def backward(self, grad: float = 1.0) -> np.ndarray:
+        """The gradient of the logits, in their shape and dtype: (p - smoothed one-hot) / n; zero where a target is ignored.
+
+        grad is the gradient of the loss. Raises: RuntimeError unless a forward came before.
+        """
+        odds, totals, rows, labels, shape = self.kept()
+        share = np.zeros_like(totals)  # (n,)
+        share[rows] = float(grad) / len(rows)
+        result = odds * (share / totals)[:, None]  # (n, classes)
+        result[rows, labels] -= share[rows] * (1 - self.label_smoothing)
+        if self.label_smoothing:
+            result -= share[:, None] * (self.label_smoothing / shape[-1])
+        return result.reshape(shape)
+
+
+# 05.3 Binary cross-entropy
+
+
+class BCEWithLogitsLoss(Differentiable):
+    """-y·log σ(x) - (1 - y)·log(1 - σ(x)), with σ(x) = 1 / (1 + e⁻ˣ), averaged over all values.
+
+    Computed as max(x, 0) - x·y + log(1 + e^-|x|), which can't overflow. In float32 the logarithm is off by at most 1.2e-7.
+    """
+
+    def forward(self, logits: Tensor, target) -> Tensor:
+        """The loss, of shape (). The target, a Tensor or an array, has the logits' shape and values in [0, 1].
+
+        Raises: ValueError if the shapes differ, a target lies outside [0, 1], or there are no values.
+        """
+        y = _values(logits, target)
+        outside = ~((y >= 0) & (y <= 1))
+        if outside.any():
+            raise ValueError(f"a target must lie in [0, 1], not be {y[outside][0]}")
+        positive = maximum(logits, 0)
+        decay = (logits - 2 * positive).exp()  # e^-|x|
+        self.keep(logits.data, y, decay.data)
+        return (positive - logits * y + (1 + decay).log()).mean()
+
+    def backward(self, grad: float = 1.0) -> np.ndarray:
+        """The gradient of the logits, in their shape and dtype: (σ(x) - y) / n; grad is that of the loss.
+
+        Raises: RuntimeError unless a forward came before.
+        """
+        x, y, decay = self.kept()
+        sigmoid = np.where(x > 0, 1, decay) / (1 + decay)
+        return (sigmoid - y) * (float(grad) / x.size)

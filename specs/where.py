@@ -1,0 +1,140 @@
+"""Where to look: the failing line of a spec, what it depends on, and which of the learner's functions that calls."""
+
+import ast
+import inspect
+import textwrap
+from types import ModuleType
+
+OPERATORS = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "truediv", ast.Pow: "pow", ast.MatMult: "matmul"}
+OPERATORS |= {ast.USub: "neg", ast.Eq: "eq", ast.NotEq: "ne", ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge"}
+BUILTINS = {"repr", "str", "len", "iter", "bool", "float", "int", "hash"}
+
+
+class Spec:
+    """A spec's source, the line that failed, and the statements and names that the failing one depends on.
+
+    `values` are the names that the spec can see: its `locals` and its module's.
+    """
+
+    def __init__(self, function, failed: int, local: dict):
+        text, first = inspect.getsourcelines(function)
+        self.lines = textwrap.dedent("".join(text)).splitlines()
+        self.failed = failed - first + 1  # counted from the first line of `lines`, which is 1
+        self.locals = dict(local)
+        self.values = inspect.unwrap(function).__globals__ | self.locals
+        definition = ast.parse("\n".join(self.lines)).body[0]
+        self.body = definition.body[1:] if ast.get_docstring(definition) else definition.body
+        self.parts, self.names = self._depends()
+
+    def shown(self) -> list[str]:
+        """The lines down to the statement that failed, marked."""
+        statements = [node for node in self.body if node.lineno <= self.failed]
+        if not statements:
+            return []
+        first, last = statements[0].lineno, statements[-1].end_lineno
+        lines = [("> " if i == self.failed else "  ") + self.lines[i - 1][4:].rstrip() for i in range(first, last + 1)]
+        mark = self.failed - first
+        return lines[max(0, mark - 8) : mark + 4]
+
+    def _depends(self) -> tuple[list[ast.AST], set[str]]:
+        """What the failing statement judges, then the statements before it that made or changed what it names."""
+        before = [
+            node for node in ast.walk(ast.Module(self.body, [])) if isinstance(node, ast.stmt) and node.lineno <= self.failed
+        ]
+        if not before:
+            return [], set()
+        failing = max(before, key=lambda node: (node.end_lineno >= self.failed, node.lineno))
+        parts = _judged(failing)
+        names = {name for part in parts for name in _names(part)}
+        for statement in sorted(before, key=lambda node: -node.lineno):
+            if statement is failing or _is_check(statement):
+                continue
+            if failing in ast.walk(statement):  # a block around it: a loop's variables matter, the rest is there already
+                parts += [statement.iter] if isinstance(statement, ast.For) and _names(statement.target) & names else []
+                continue
+            changed = _names(statement, None if isinstance(statement, ast.Expr) else ast.Store)
+            if changed & names:
+                parts.append(statement)
+                names |= _names(statement)
+        return parts, names
+
+    def called(self, module: ast.Module) -> list[tuple[int, str]]:
+        """Line and name of the functions of `module` that these parts call, the nearest to the failure first.
+
+        Constructors only if nothing else is called; of several classes with a method those that the spec names.
+        """
+        classes = {name for value in map(self.values.get, self.names) for name in _class_names(value)}
+        found: dict[str, int] = {}
+        for part in self.parts:
+            functions, methods = self._used(part)
+            for node in module.body:
+                if isinstance(node, ast.FunctionDef) and node.name in functions:
+                    found.setdefault(node.name, node.lineno)
+                if isinstance(node, ast.ClassDef):
+                    wanted = methods | ({"__init__"} if node.name in functions else set())
+                    for child in node.body:
+                        if (
+                            isinstance(child, ast.FunctionDef)
+                            and child.name in wanted
+                            and (node.name in classes or not classes)
+                        ):
+                            found.setdefault(f"{node.name}.{child.name}", child.lineno)
+        calls = {name: line for name, line in found.items() if not name.endswith("__init__")}
+        return [(line, name) for name, line in (calls or found).items()]
+
+    def _used(self, part: ast.AST) -> tuple[set[str], set[str]]:
+        """The functions and classes that a part of the spec names, and the methods that it may call."""
+        functions, methods = set(), set()
+        for node in ast.walk(part):
+            if isinstance(node, ast.Name):
+                value = self.values.get(node.id)
+                name = value.__name__ if inspect.isroutine(value) or inspect.isclass(value) else node.id
+                functions.add(name)
+                if node.id in BUILTINS or getattr(value, "__module__", "") == "_operator":
+                    methods.add(f"__{name}__")
+                if isinstance(value, str):  # parametrised by the names of methods
+                    methods |= {value, f"__{value}__"}
+            elif isinstance(node, ast.Attribute):
+                value = self.values.get(node.value.id) if isinstance(node.value, ast.Name) else None
+                if not isinstance(value, ModuleType):
+                    methods.add(node.attr)
+                elif value.__name__.startswith("katas."):
+                    functions.add(node.attr)
+            elif isinstance(node, ast.BinOp | ast.UnaryOp):
+                methods.add(f"__{OPERATORS.get(type(node.op), '')}__")
+            elif isinstance(node, ast.Compare):
+                methods |= {f"__{OPERATORS.get(type(op), '')}__" for op in node.ops}
+            elif isinstance(node, ast.Subscript):
+                methods.add("__getitem__")
+            elif isinstance(node, ast.Call) and not (
+                isinstance(node.func, ast.Name) and inspect.isroutine(self.values.get(node.func.id))
+            ):
+                methods |= {"forward", "__call__"}
+        return functions, methods
+
+
+def _judged(statement: ast.stmt) -> list[ast.AST]:
+    """The parts of a failing statement that hold what is judged: the block of `with rejects`, the first argument of a check."""
+    if isinstance(statement, ast.With):
+        return list(statement.body)
+    if isinstance(statement, ast.Assert):
+        test = statement.test
+        return [test.left, *test.comparators] if isinstance(test, ast.Compare) else [test]
+    return list(statement.value.args[:1]) if _is_check(statement) else [statement]
+
+
+def _is_check(statement: ast.stmt) -> bool:
+    if isinstance(statement, ast.Assert):
+        return True
+    call = statement.value if isinstance(statement, ast.Expr) else None
+    return isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id.startswith("assert_")
+
+
+def _names(part: ast.AST, context=None) -> set[str]:
+    return {node.id for node in ast.walk(part) if isinstance(node, ast.Name) and (not context or isinstance(node.ctx, context))}
+
+
+def _class_names(value) -> list[str]:
+    """The names of the learner's classes that a value is, or is an instance of."""
+    kind = value if inspect.isclass(value) else type(value)
+    return [base.__name__ for base in kind.__mro__ if base.__module__.startswith("katas.")]
