@@ -30,20 +30,23 @@ def stub(text: str) -> str:
     return cutter.result()
 
 
+FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
+
+
 class _Cutter:
     def __init__(self, text: str):
         self.lines = text.splitlines()
         self.replaced: dict[int, str | None] = {}  # line number → its new text, or None where it is left out
 
     def visit(self, node: ast.AST) -> None:
-        if not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign) or self.given(node):
+        if not isinstance(node, FUNCTIONS | ast.ClassDef | ast.Assign | ast.AnnAssign) or self.given(node):
             return
         if self.private(node):
             self.drop(self.first_line(node), node.end_lineno)
         elif isinstance(node, ast.ClassDef):
             for child in node.body:
                 self.visit(child)
-        elif isinstance(node, ast.FunctionDef):
+        elif isinstance(node, FUNCTIONS):
             self.empty(node)
 
     def given(self, node: ast.AST) -> bool:
@@ -51,7 +54,7 @@ class _Cutter:
         return any(GIVEN.search(line) for line in header)
 
     def private(self, node: ast.AST) -> bool:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        if isinstance(node, FUNCTIONS | ast.ClassDef):
             return node.name.startswith("_") and not node.name.endswith("__")
         target = node.targets[0] if isinstance(node, ast.Assign) else node.target
         return isinstance(target, ast.Name) and target.id.startswith("_")
@@ -64,25 +67,28 @@ class _Cutter:
         return line
 
     def drop(self, first: int, last: int) -> None:
-        while last < len(self.lines) and not self.lines[last].strip():  # the blank lines below go with it
-            last += 1
+        if not self.lines[first - 2].strip():  # the blank lines below go with it, since those above stay
+            while last < len(self.lines) and not self.lines[last].strip():
+                last += 1
         self.replaced.update(dict.fromkeys(range(first, last + 1)))
 
-    def empty(self, node: ast.FunctionDef) -> None:
+    def empty(self, node: FUNCTIONS) -> None:
         has_docstring = ast.get_docstring(node) is not None
         body = node.body[1:] if has_docstring else node.body
         if not body:
             return
         first = node.body[0].end_lineno + 1 if has_docstring else self.header_end(node) + 1
+        if body[0].lineno < first:
+            raise ValueError(f"line {body[0].lineno}: the body of {node.name} must stand on lines of its own")
         section = self.section(node.lineno)
         self.replaced.update(dict.fromkeys(range(first, node.end_lineno + 1)))
         indent = " " * (node.col_offset + 4)
         self.replaced[first] = f'{indent}raise NotImplementedError("{section} {node.name}: README.md, {section}")'
 
-    def header_end(self, node: ast.FunctionDef) -> int:
+    def header_end(self, node: FUNCTIONS) -> int:
         """The last line of a signature: of `def f(` … `) -> X:`, however many lines it takes."""
         line = node.returns.end_lineno if node.returns else node.lineno
-        while not self.lines[line - 1].split("#")[0].rstrip().endswith(":"):
+        while line < node.body[0].lineno and not self.lines[line - 1].split("#")[0].rstrip().endswith(":"):
             line += 1
         return line
 
@@ -123,7 +129,10 @@ def main(argv: list[str] | None = None) -> int:
     for kata in KATAS:
         if options.numbers and kata.number not in options.numbers:
             continue
-        path, text = written(kata)
+        try:
+            path, text = written(kata)
+        except (OSError, ValueError) as error:
+            parser.error(f"reference/{kata.folder}/{kata.module}.py: {error}")
         if path.exists() and path.read_text(encoding="utf-8") == text:
             continue
         if options.check:

@@ -106,11 +106,14 @@ class Spec:
                 methods |= {f"__{OPERATORS.get(type(op), '')}__" for op in node.ops}
             elif isinstance(node, ast.Subscript):
                 methods.add("__getitem__")
-            elif isinstance(node, ast.Call) and not (
-                isinstance(node.func, ast.Name) and inspect.isroutine(self.values.get(node.func.id))
-            ):
+            elif isinstance(node, ast.Call) and self._is_object(node.func):
                 methods |= {"forward", "__call__"}
         return functions, methods
+
+    def _is_object(self, called: ast.expr) -> bool:
+        """Whether what is called is an object, such as a layer, as in `layer(x)` and `Linear(2, 3)(x)`."""
+        value = self.values.get(called.id) if isinstance(called, ast.Name) else None
+        return isinstance(called, ast.Call) or not (value is None or inspect.isroutine(value) or inspect.isclass(value))
 
 
 def _judged(statement: ast.stmt) -> list[ast.AST]:

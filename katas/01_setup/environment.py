@@ -72,7 +72,6 @@ class stopwatch:
         """The seconds that this process kept processors busy, all threads together. Raises: as wall."""
         raise NotImplementedError("01.3 cpu: README.md, 01.3")
 
-
 # 01.4 The best of several
 
 

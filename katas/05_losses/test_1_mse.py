@@ -104,7 +104,7 @@ def test_the_record_leads_from_the_loss_to_the_prediction(draw):
     assert_close(got, want, mistakes={"the chain from the loss does not reach the prediction": loss.data})
 
 
-def test_nothing_is_kept_while_operations_are_recorded(draw, budget):
+def test_nothing_of_squared_errors_is_kept_while_operations_are_recorded(draw, budget):
     """While a recorder is installed the record holds what a gradient needs; the loss keeps nothing beside it."""
     loss, prediction, target = MSELoss(), Tensor(draw.normal(100, 200)), draw.normal(100, 200)
 
@@ -115,7 +115,7 @@ def test_nothing_is_kept_while_operations_are_recorded(draw, budget):
     budget.bytes(forward, retained=20_000)
 
 
-def test_the_work_is_done_in_numpy(budget):
+def test_squared_errors_are_taken_in_numpy(budget):
     """A hundred times more values take not one Python step more, forward and backward."""
 
     def both(n: int):

@@ -141,7 +141,7 @@ def test_the_record_leads_from_the_loss_to_the_logits(draw):
     assert_close(got, want, mistakes={"the chain from the loss does not reach the logits": loss.data})
 
 
-def test_nothing_is_kept_while_operations_are_recorded(draw, budget):
+def test_nothing_of_binary_cross_entropy_is_kept_while_operations_are_recorded(draw, budget):
     """While a recorder is installed the record holds what a gradient needs; the loss keeps nothing beside it."""
     loss, logits, target = BCEWithLogitsLoss(), Tensor(draw.normal(100, 200)), draw.integers(2, 100, 200)
 
@@ -152,7 +152,7 @@ def test_nothing_is_kept_while_operations_are_recorded(draw, budget):
     budget.bytes(forward, retained=20_000)
 
 
-def test_the_work_is_done_in_numpy(budget):
+def test_binary_cross_entropy_is_computed_in_numpy(budget):
     """A hundred times more values take not one Python step more, forward and backward."""
 
     def both(n: int):

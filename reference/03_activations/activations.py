@@ -1,9 +1,13 @@
-"""Activations: the nonlinearities between linear maps, and their derivatives by hand."""
+"""Activations: the nonlinearities between linear maps, and their derivatives by hand.
+
+`forward` takes a Tensor of any shape and gives one of the same shape and dtype. `backward` takes the gradient of the output
+and gives that of the input, both arrays of that shape; it changes neither grad nor what forward kept.
+Raises, in every backward: RuntimeError if no forward came before; ValueError if grad has not the shape of the output.
+"""
 
 import math
 
 import numpy as np
-
 from katas.tensor import Tensor, maximum, where
 
 
@@ -16,7 +20,9 @@ class Differentiable:  # given
         return self.forward(*inputs)
 
     def keep(self, *values) -> None:
-        """Holds what backward will need. Not while operations are recorded: then the record holds it, and backward isn't called."""
+        """Holds what backward will need. Not while operations are recorded: then the record holds it, and backward isn't
+        called.
+        """
         self._kept = None if Tensor._recorder is not None else values
 
     def kept(self) -> tuple:
@@ -35,32 +41,27 @@ def _check(grad: np.ndarray, output: np.ndarray) -> None:
 
 
 class ReLU(Differentiable):
-    """max(x, 0): what is negative becomes 0."""
+    """max(x, 0): what is negative becomes 0; NaN stays NaN."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """x of any shape → the same shape and dtype, as in every activation. NaN stays NaN."""
-        y = maximum(x, 0)  # 0 stands second, where maximum's gradient goes at a tie
+        y = maximum(x, 0)  # 0 stands second, where the gradient of maximum goes at a tie
         self.keep(y.data)
         return y
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
-        """grad where x > 0, else 0: at 0 too. grad and the result have the shape of x.
-
-        Raises, as every backward here: RuntimeError if no forward came before; ValueError if grad has not the output's shape.
-        """
+        """grad where x > 0, else 0: at 0 too."""
         (y,) = self.kept()
         _check(grad, y)
-        return grad * (y > 0)  # np.where takes ten times as long: it branches at every element
+        return grad * (y > 0)  # np.where branches at every element, which takes ten times as long
 
 
 class LeakyReLU(Differentiable):
-    """x where x > 0, else negative_slope · x (Maas, Hannun & Ng 2013, sec. 2)."""
+    """x where x > 0, else negative_slope · x (Maas, Hannun & Ng 2013, sec. 2). Any slope will do; NaN stays NaN."""
 
     def __init__(self, negative_slope: float = 0.01):
         self.negative_slope = negative_slope
 
     def forward(self, x: Tensor) -> Tensor:
-        """x of any shape → the same."""
         positive = x.data > 0
         self.keep(positive)
         return where(positive, x, x * self.negative_slope)
@@ -69,17 +70,16 @@ class LeakyReLU(Differentiable):
         """grad where x > 0, else negative_slope · grad: at 0 too."""
         (positive,) = self.kept()
         _check(grad, positive)
-        return np.where(positive, grad, self.negative_slope * grad)
+        return np.where(positive, grad, grad * self.negative_slope)
 
 
 # 03.2 Sigmoid and Tanh
 
 
 class Sigmoid(Differentiable):
-    """σ(x) = 1 / (1 + e⁻ˣ), in [0, 1]."""
+    """σ(x) = 1 / (1 + e⁻ˣ), in [0, 1]. No x overflows."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """x of any shape → the same. Large |x| overflow nowhere."""
         y = 0.5 * (1 + (0.5 * x).tanh())  # e⁻ˣ would overflow
         self.keep(y.data)
         return y
@@ -95,7 +95,6 @@ class Tanh(Differentiable):
     """The hyperbolic tangent, in [-1, 1]."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """x of any shape → the same."""
         y = x.tanh()
         self.keep(y.data)
         return y
@@ -109,20 +108,20 @@ class Tanh(Differentiable):
 
 # 03.3 GELU
 
-_SCALE, _CUBE = math.sqrt(2 / math.pi), 0.044715  # Python floats, which promote no float32 as np.sqrt's result would
+_SCALE = math.sqrt(2 / math.pi)  # a Python float: np.sqrt's result would promote float32
+_CUBE = 0.044715
 
 
 class GELU(Differentiable):
     """x/2 · (1 + tanh u), u = √(2/π) (x + 0.044715 x³): the tanh form (Hendrycks & Gimpel 2016, sec. 2)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """x of any shape → the same."""
-        t = (_SCALE * (x + _CUBE * (x * x * x))).tanh()  # x**3 takes a hundred times as long
+        t = (_SCALE * (x + _CUBE * (x * x * x))).tanh()  # x**3 would take a hundred times as long
         self.keep(x.data, t.data)
         return 0.5 * x * (1 + t)
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
-        """grad · [(1 + t)/2 + x/2 · (1 - t²) · u'], t = tanh u, u' = √(2/π) (1 + 3 · 0.044715 x²)."""
+        """grad · ((1 + t)/2 + x/2 · (1 - t²) · u'), where t = tanh u and u' is the derivative of u."""
         x, t = self.kept()
         _check(grad, t)
         inner = _SCALE * (1 + 3 * _CUBE * (x * x))
@@ -133,30 +132,29 @@ class GELU(Differentiable):
 
 
 class Softmax(Differentiable):
-    """yᵢ = eˣⁱ / Σⱼ eˣʲ along the axis dim: positive numbers that sum to 1."""
+    """eˣ / Σ eˣ, the sum along the axis dim. -inf becomes 0 if another x on its line is finite; no finite x overflows.
+
+    Raises: ValueError if x has no axis dim.
+    """
 
     def __init__(self, dim: int = -1):
         self.dim = dim
 
     def forward(self, x: Tensor) -> Tensor:
-        """x of any shape → the same. Raises: ValueError if it has no axis dim.
-
-        Overflows nowhere; -inf becomes 0 as long as another value on the line is finite.
-        """
         e = _shifted(x, self.dim).exp()
         y = e / e.sum(self.dim, keepdim=True)
         self.keep(y.data)
         return y
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
-        """y · (grad - Σⱼ gradⱼ yⱼ), the sum along dim: the product with the Jacobian, which is never built."""
+        """y · (grad - Σ grad · y), the sum along dim: grad times the Jacobian, which is never built."""
         (y,) = self.kept()
         _check(grad, y)
         return y * (grad - (grad * y).sum(self.dim, keepdims=True))
 
 
 def _shifted(x: Tensor, dim: int) -> Tensor:
-    """x less its maximum along dim. That is an array, not a Tensor: a constant, through which no gradient has to flow."""
+    """x less its maximum along dim, taken for a constant: whatever is subtracted, softmax and its gradient are the same."""
     return x - x.max(dim, keepdim=True).data
 
 
@@ -164,23 +162,22 @@ def _shifted(x: Tensor, dim: int) -> Tensor:
 
 
 class LogSoftmax(Differentiable):
-    """yᵢ = log softmax(x)ᵢ = xᵢ - log Σⱼ eˣʲ along the axis dim."""
+    """x - log Σ eˣ, the sum along the axis dim: finite where x is. -inf stays if another x on its line is finite.
+
+    Raises: ValueError if x has no axis dim.
+    """
 
     def __init__(self, dim: int = -1):
         self.dim = dim
 
     def forward(self, x: Tensor) -> Tensor:
-        """x of any shape → the same. Raises: ValueError if it has no axis dim.
-
-        Finite where x is, however unlikely; -inf stays -inf as long as another value on the line is finite.
-        """
         z = _shifted(x, self.dim)
         y = z - z.exp().sum(self.dim, keepdim=True).log()
         self.keep(y.data)
         return y
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
-        """grad - eʸ Σⱼ gradⱼ, the sum along dim."""
+        """grad - eʸ Σ grad, the sum along dim."""
         (y,) = self.kept()
         _check(grad, y)
         return grad - np.exp(y) * grad.sum(self.dim, keepdims=True)

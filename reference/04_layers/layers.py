@@ -1,7 +1,11 @@
-"""Layers: parameters that are found, initialised, saved and loaded, and the modules that hold them."""
+"""Layers: modules that find, save and load their parameters, and the first ones of them."""
+
+import math
+from collections.abc import Iterator
 
 import numpy as np
 
+from katas.activations import Differentiable
 from katas.tensor import Tensor
 
 # 04.1 Parameter
@@ -11,14 +15,304 @@ class Parameter(Tensor):
     """A Tensor that is learnt: it owns a copy of its data and requires a gradient."""
 
     def __init__(self, data):
+        """data as a Tensor takes it, with the same rules for the dtype."""
         super().__init__(np.array(Tensor(data).data), requires_grad=True)
 
 
 def accumulate(parameter: Parameter, grad: np.ndarray) -> None:
-    """Adds grad to parameter.grad, which starts as None. Raises: ValueError if grad has another shape."""
+    """Adds grad to parameter.grad, which has the data's shape and dtype, and is None before the first.
+
+    The first grad is copied, the next ones are added in place. Raises: ValueError if grad has another shape.
+    """
     if grad.shape != parameter.shape:
         raise ValueError(f"a gradient of shape {grad.shape} for a parameter of shape {parameter.shape}")
     if parameter.grad is None:
         parameter.grad = np.array(grad, dtype=parameter.dtype)
     else:
         parameter.grad += grad
+
+
+# 04.2 Module
+
+
+class Module(Differentiable):
+    """Finds the Parameters and Modules among its attributes, in lists and tuples there, and so on below.
+
+    Everything is found once, by the first of its names ("0.weight", "blocks.1.bias"), in the order of definition. Subclasses
+    write `forward` and `backward`; they need not call super().__init__().
+    """
+
+    training = True  # given: what train() and eval() change
+    _buffers: tuple[str, ...] = ()
+
+    def named_parameters(self) -> list[tuple[str, Parameter]]:
+        """All Parameters with their names: the attributes and list indices that lead there, joined by dots."""
+        return _found(self, Parameter)
+
+    def parameters(self) -> list[Parameter]:
+        """All Parameters."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def modules(self) -> list["Module"]:
+        """This module and all below it."""
+        return [module for _, module in _found(self, Module)]
+
+    def register_buffer(self, name: str, array) -> None:
+        """Makes a copy of array the attribute `name`: a NumPy array that is state, though not learnt.
+
+        Raises: ValueError if there is an attribute of that name.
+        """
+        if hasattr(self, name):
+            raise ValueError(f"{type(self).__name__} has an attribute {name!r} already")
+        setattr(self, name, np.array(Tensor(array).data))
+        self._buffers = (*self._buffers, name)
+
+    def named_buffers(self) -> list[tuple[str, np.ndarray]]:
+        """The present values of all buffers, here and below, with their names."""
+        return [(_join(name, key), getattr(module, key)) for name, module in _found(self, Module) for key in module._buffers]
+
+    def train(self, mode: bool = True) -> "Module":
+        """Sets `training` here and in all modules below. Returns the module itself."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> "Module":
+        """train(False)."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Sets the grad of every Parameter to None."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def _members(self) -> Iterator[tuple[str, object]]:
+        return ((name, value) for name, value in vars(self).items() if name != "_kept")  # that may hold others' parameters
+
+    # 04.6 Saving and loading
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies of all parameters' data and all buffers, by name."""
+        return {name: array.copy() for name, array in self._state().items()}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Copies arrays, or Tensors, by name into the parameters' data and the buffers, in place: dtypes stay.
+
+        Raises: ValueError that lists every missing and unexpected name and every other shape. Then nothing is changed.
+        """
+        own, given = self._state(), {name: Tensor(value).data for name, value in state.items()}
+        problems = [f"{name} is missing" for name in own if name not in given]
+        problems += [f"{name} is unexpected" for name in given if name not in own]
+        problems += [
+            f"{name} has shape {given[name].shape}, not {array.shape}"
+            for name, array in own.items()
+            if name in given and given[name].shape != array.shape
+        ]
+        if problems:
+            raise ValueError(f"the state does not fit {type(self).__name__}: {'; '.join(problems)}")
+        for name, array in own.items():
+            array[...] = given[name]
+
+    def _state(self) -> dict[str, np.ndarray]:
+        return {name: parameter.data for name, parameter in self.named_parameters()} | dict(self.named_buffers())
+
+
+def _found(root: Module, kind: type) -> list[tuple[str, object]]:
+    return [(name, value) for name, value in _walk("", root, set()) if isinstance(value, kind)]
+
+
+def _walk(name: str, value, seen: set[int]) -> Iterator[tuple[str, object]]:
+    """value and what lies below it, depth first, each once, with its name."""
+    if not isinstance(value, Parameter | Module | list | tuple) or id(value) in seen:
+        return
+    seen.add(id(value))
+    yield name, value
+    if not isinstance(value, Parameter):
+        for key, member in value._members() if isinstance(value, Module) else enumerate(value):
+            yield from _walk(_join(name, key), member, seen)
+
+
+def _join(name: str, key: str | int) -> str:
+    return f"{name}.{key}" if name else str(key)
+
+
+# 04.3 Initialisation: float32 arrays for weights of shape (out, in, ...), where further axes are those of a kernel
+
+
+def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """How many inputs an output is summed from, and how many outputs an input goes to."""
+    if len(shape) < 2 or min(shape) < 1:
+        raise ValueError(f"a weight needs a shape (out, in, ...) of positive lengths, not {shape}")
+    receptive_field = math.prod(shape[2:])
+    return shape[1] * receptive_field, shape[0] * receptive_field
+
+
+def _uniform(bound: float, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    return bound * (2 * rng.random(shape, np.float32) - 1)
+
+
+def kaiming_uniform(shape: tuple[int, ...], rng: np.random.Generator, a: float = 0.0) -> np.ndarray:
+    """Uniform with the standard deviation of kaiming_normal, which is that of ±bound over √3.
+
+    Raises, as all four: ValueError unless shape has two axes or more, of positive length.
+    """
+    fan_in, _ = _fans(shape)
+    return _uniform(math.sqrt(6 / ((1 + a * a) * fan_in)), shape, rng)
+
+
+def kaiming_normal(shape: tuple[int, ...], rng: np.random.Generator, a: float = 0.0) -> np.ndarray:
+    """Normal with mean 0 and variance 2 / ((1 + a²) · fan_in); a is the slope of the LeakyReLU that follows.
+
+    He, Zhang, Ren & Sun 2015, section 2.2, equations 10 and 15.
+    """
+    fan_in, _ = _fans(shape)
+    return math.sqrt(2 / ((1 + a * a) * fan_in)) * rng.standard_normal(shape, np.float32)
+
+
+def xavier_uniform(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Uniform in ±√(6 / (fan_in + fan_out)): Glorot & Bengio 2010, equation 16."""
+    return _uniform(math.sqrt(6 / sum(_fans(shape))), shape, rng)
+
+
+def xavier_normal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Normal with mean 0 and variance 2 / (fan_in + fan_out): Glorot & Bengio 2010, equation 12."""
+    return math.sqrt(2 / sum(_fans(shape))) * rng.standard_normal(shape, np.float32)
+
+
+# 04.4 Linear
+
+
+def _check(grad: np.ndarray, shape: tuple[int, ...]) -> None:
+    if grad.shape != shape:
+        raise ValueError(f"grad has shape {grad.shape}, but the output of forward had {shape}")
+
+
+class Linear(Module):
+    """y = x Wᵀ + b over the last axis: weight W (out_features, in_features), bias b (out_features,) or None."""
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, rng: np.random.Generator | None = None):
+        """Draws the weight by kaiming_uniform with a = √5, which is uniform in ±1/√in_features, and so the bias.
+
+        That is what torch.nn.Linear does. rng None means a fresh generator. Raises: ValueError unless both sizes are positive.
+        """
+        rng = np.random.default_rng(rng)
+        self.in_features, self.out_features = in_features, out_features
+        self.weight = Parameter(kaiming_uniform((out_features, in_features), rng, math.sqrt(5)))
+        self.bias = Parameter(_uniform(1 / math.sqrt(in_features), (out_features,), rng)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (..., in_features) → (..., out_features). Raises: ValueError if the last axis is not in_features."""
+        if x.shape[-1:] != (self.in_features,):
+            raise ValueError(f"Linear({self.in_features}, {self.out_features}) got input of shape {x.shape}")
+        rows = x.reshape(-1, self.in_features)  # (batch·…, in_features): one large product, not many small ones
+        self.keep(rows.data, x.shape, x.requires_grad)
+        y = rows @ self.weight.T
+        if self.bias is not None:
+            y = y + self.bias
+        return y.reshape(*x.shape[:-1], self.out_features)
+
+    def backward(self, grad: np.ndarray) -> np.ndarray | None:
+        """Accumulates ∂W = gradᵀ x and ∂b = Σ grad over the leading axes; returns ∂x = grad W.
+
+        None, and a product of matrices less, if x did not require a gradient. Raises, as every backward here: RuntimeError
+        if no forward came before; ValueError if grad has not the output's shape.
+        """
+        rows, shape, wanted = self.kept()
+        _check(grad, (*shape[:-1], self.out_features))
+        grads = grad.reshape(-1, self.out_features)  # (batch·…, out_features)
+        accumulate(self.weight, grads.T @ rows)
+        if self.bias is not None:
+            accumulate(self.bias, grads.sum(0))
+        return (grads @ self.weight.data).reshape(shape) if wanted else None
+
+
+# 04.5 Sequential, Flatten and Dropout
+
+
+class Sequential(Module):
+    """Layers one after another. A layer is anything with forward and backward; `layers` is the list of them.
+
+    Their names are "0", "1", and so on: "0.weight".
+    """
+
+    def __init__(self, *layers):
+        """Raises: TypeError that names what has no forward, or is a class rather than a layer."""
+        for layer in layers:
+            if isinstance(layer, type) or not hasattr(layer, "forward"):
+                raise TypeError(f"Sequential takes layers, which have a forward and a backward, not {layer!r}")
+        self.layers = list(layers)
+
+    def __len__(self) -> int:
+        """The number of layers."""
+        return len(self.layers)
+
+    def __getitem__(self, index: int):
+        """The layer at an index. So for layer in sequential works too."""
+        return self.layers[index]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The last layer of the one before it of … of x."""
+        for layer in self.layers:
+            x = layer.forward(x)
+        return x
+
+    def backward(self, grad: np.ndarray) -> np.ndarray | None:
+        """The layers' backward, from the last to the first; None, at once, where one of them returns None."""
+        for layer in reversed(self.layers):
+            grad = layer.backward(grad)
+            if grad is None:
+                break
+        return grad
+
+    def _members(self) -> Iterator[tuple[str, object]]:
+        yield from ((str(index), layer) for index, layer in enumerate(self.layers))
+        yield from super()._members()  # a subclass's own
+
+
+class Flatten(Module):
+    """Makes one axis of all from start_dim on: (batch, 3, 8, 8) becomes (batch, 192). A view, not a copy."""
+
+    def __init__(self, start_dim: int = 1):
+        self.start_dim = start_dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x → x.shape[:start_dim] and one axis. Raises: ValueError if x has no axis start_dim."""
+        if not -x.ndim <= self.start_dim < x.ndim:
+            raise ValueError(f"Flatten(start_dim={self.start_dim}) got input of shape {x.shape}")
+        y = x.reshape(*x.shape[: self.start_dim], math.prod(x.shape[self.start_dim :]))
+        self.keep(x.shape, y.shape)
+        return y
+
+    def backward(self, grad: np.ndarray) -> np.ndarray:
+        """grad in the shape of x."""
+        before, after = self.kept()
+        _check(grad, after)
+        return grad.reshape(before)
+
+
+class Dropout(Module):
+    """In training, sets each value to 0 with probability p and divides the others by 1 - p; else changes nothing.
+
+    So the expectation of a value is the same in both (Srivastava et al. 2014, section 10: inverted dropout).
+    """
+
+    def __init__(self, p: float = 0.5, rng: np.random.Generator | None = None):
+        """`rng` is kept as an attribute; None means a fresh generator. Raises: ValueError unless 0 <= p < 1."""
+        if not 0 <= p < 1:
+            raise ValueError(f"p must be in [0, 1), not {p!r}")
+        self.p, self.rng = p, np.random.default_rng(rng)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x of any shape and a float dtype → the same: x * mask, with a new mask each time; x itself if not training."""
+        if not self.training:
+            self.keep(1.0, x.shape)
+            return x
+        mask = (self.rng.random(x.shape, np.float32) >= self.p) * x.dtype.type(1 / (1 - self.p))
+        self.keep(mask, x.shape)
+        return x * mask
+
+    def backward(self, grad: np.ndarray) -> np.ndarray:
+        """grad * mask, the mask of the last forward; grad if that was not in training."""
+        mask, shape = self.kept()
+        _check(grad, shape)
+        return grad * mask

@@ -1,0 +1,139 @@
+"""Activations: the nonlinearities between linear maps, and their derivatives by hand.
+
+`forward` takes a Tensor of any shape and gives one of the same shape and dtype. `backward` takes the gradient of the output
+and gives that of the input, both arrays of that shape; it changes neither grad nor what forward kept.
+Raises, in every backward: RuntimeError if no forward came before; ValueError if grad has not the shape of the output.
+"""
+
+import math
+
+import numpy as np
+from katas.tensor import Tensor, maximum, where
+
+
+class Differentiable:  # given
+    """Something with a `forward` and a hand-derived `backward`. Calling it runs forward."""
+
+    _kept: tuple | None = None
+
+    def __call__(self, *inputs) -> Tensor:
+        return self.forward(*inputs)
+
+    def keep(self, *values) -> None:
+        """Holds what backward will need. Not while operations are recorded: then the record holds it, and backward isn't
+        called.
+        """
+        self._kept = None if Tensor._recorder is not None else values
+
+    def kept(self) -> tuple:
+        """What the last forward kept. Raises: RuntimeError if there was none."""
+        if self._kept is None:
+            raise RuntimeError(f"{type(self).__name__}.backward() needs a forward() before it")
+        return self._kept
+
+
+# 03.1 ReLU and LeakyReLU
+
+
+class ReLU(Differentiable):
+    """max(x, 0): what is negative becomes 0; NaN stays NaN."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        raise NotImplementedError("03.1 forward: README.md, 03.1")
+
+    def backward(self, grad: np.ndarray) -> np.ndarray:
+        """grad where x > 0, else 0: at 0 too."""
+        raise NotImplementedError("03.1 backward: README.md, 03.1")
+
+
+class LeakyReLU(Differentiable):
+    """x where x > 0, else negative_slope · x (Maas, Hannun & Ng 2013, sec. 2). Any slope will do; NaN stays NaN."""
+
+    def __init__(self, negative_slope: float = 0.01):
+        raise NotImplementedError("03.1 __init__: README.md, 03.1")
+
+    def forward(self, x: Tensor) -> Tensor:
+        raise NotImplementedError("03.1 forward: README.md, 03.1")
+
+    def backward(self, grad: np.ndarray) -> np.ndarray:
+        """grad where x > 0, else negative_slope · grad: at 0 too."""
+        raise NotImplementedError("03.1 backward: README.md, 03.1")
+
+
+# 03.2 Sigmoid and Tanh
+
+
+class Sigmoid(Differentiable):
+    """σ(x) = 1 / (1 + e⁻ˣ), in [0, 1]. No x overflows."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        raise NotImplementedError("03.2 forward: README.md, 03.2")
+
+    def backward(self, grad: np.ndarray) -> np.ndarray:
+        """grad · σ' = grad · y (1 - y)."""
+        raise NotImplementedError("03.2 backward: README.md, 03.2")
+
+
+class Tanh(Differentiable):
+    """The hyperbolic tangent, in [-1, 1]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        raise NotImplementedError("03.2 forward: README.md, 03.2")
+
+    def backward(self, grad: np.ndarray) -> np.ndarray:
+        """grad · tanh' = grad · (1 - y²)."""
+        raise NotImplementedError("03.2 backward: README.md, 03.2")
+
+
+# 03.3 GELU
+
+
+class GELU(Differentiable):
+    """x/2 · (1 + tanh u), u = √(2/π) (x + 0.044715 x³): the tanh form (Hendrycks & Gimpel 2016, sec. 2)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        raise NotImplementedError("03.3 forward: README.md, 03.3")
+
+    def backward(self, grad: np.ndarray) -> np.ndarray:
+        """grad · ((1 + t)/2 + x/2 · (1 - t²) · u'), where t = tanh u and u' is the derivative of u."""
+        raise NotImplementedError("03.3 backward: README.md, 03.3")
+
+
+# 03.4 Softmax
+
+
+class Softmax(Differentiable):
+    """eˣ / Σ eˣ, the sum along the axis dim. -inf becomes 0 if another x on its line is finite; no finite x overflows.
+
+    Raises: ValueError if x has no axis dim.
+    """
+
+    def __init__(self, dim: int = -1):
+        raise NotImplementedError("03.4 __init__: README.md, 03.4")
+
+    def forward(self, x: Tensor) -> Tensor:
+        raise NotImplementedError("03.4 forward: README.md, 03.4")
+
+    def backward(self, grad: np.ndarray) -> np.ndarray:
+        """y · (grad - Σ grad · y), the sum along dim: grad times the Jacobian, which is never built."""
+        raise NotImplementedError("03.4 backward: README.md, 03.4")
+
+
+# 03.5 LogSoftmax
+
+
+class LogSoftmax(Differentiable):
+    """x - log Σ eˣ, the sum along the axis dim: finite where x is. -inf stays if another x on its line is finite.
+
+    Raises: ValueError if x has no axis dim.
+    """
+
+    def __init__(self, dim: int = -1):
+        raise NotImplementedError("03.5 __init__: README.md, 03.5")
+
+    def forward(self, x: Tensor) -> Tensor:
+        raise NotImplementedError("03.5 forward: README.md, 03.5")
+
+    def backward(self, grad: np.ndarray) -> np.ndarray:
+        """grad - eʸ Σ grad, the sum along dim."""
+        raise NotImplementedError("03.5 backward: README.md, 03.5")

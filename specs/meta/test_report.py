@@ -1,0 +1,144 @@
+"""What a red spec says to a learner, compared word for word."""
+
+import textwrap
+
+import numpy as np
+import pytest
+
+from specs import report
+from specs.meta.box import Box
+
+pytestmark = pytest.mark.timeout(60)
+LAYERS = """class Layer:
+    def __init__(self, size):
+        self.size = size
+
+    def forward(self, x):
+        return x * self.size
+
+
+class Other:
+    def forward(self, x):
+        return x
+
+
+def scale(x, by):
+    return x + by
+"""
+SPECS = '''import numpy as np
+import pytest
+from katas.two import Layer, Other, scale
+from specs.check import assert_close, rejects
+
+
+def test_a():
+    """Twice as much."""
+    unrelated = np.zeros((2, 3))
+    x = np.array([1.0, 3.0])
+    y = scale(x, 2.0)
+    assert_close(y, 2 * x, mistakes={"added, not multiplied": x + 2})
+
+
+def test_b():
+    """A layer is found by its class, though both have the method."""
+    layer = Layer(3)
+    assert_close(layer.forward(np.ones(2)), [2.0, 2.0])
+
+
+def test_c():
+    """Strings are refused."""
+    with rejects(TypeError, "text"):
+        scale("te", "xt")
+
+
+def test_d():
+    """A message of the spec's own stands alone."""
+    assert scale(1, 2) == 2, "1 times 2 is 2"
+
+
+def test_e(draw):
+    """An error's place is the learner's line."""
+    scale(draw.normal(2), "x")
+'''
+REPORTS = [
+    """
+    02.1  Twice as much.
+          katas/02_two/two.py:14 in scale
+            unrelated = np.zeros((2, 3))
+            x = np.array([1.0, 3.0])
+            y = scale(x, 2.0)
+          > assert_close(y, 2 * x, mistakes={"added, not multiplied": x + 2})
+            x = float64 (2,): [1., 3.]
+            y = float64 (2,): [3., 5.]
+          expected [2., 6.]   got [3., 5.]   first differing index (0,)
+          Looks like: added, not multiplied.
+    """,
+    """
+    02.1  A layer is found by its class, though both have the method.
+          katas/02_two/two.py:5 in Layer.forward
+            layer = Layer(3)
+          > assert_close(layer.forward(np.ones(2)), [2.0, 2.0])
+          expected [2., 2.]   got [3., 3.]   first differing index (0,)
+          Looks like: off by a constant factor of exactly 3/2.
+    """,
+    """
+    02.1  Strings are refused.
+          katas/02_two/two.py:14 in scale
+          > with rejects(TypeError, "text"):
+                scale("te", "xt")
+          expected a TypeError that names text
+          got no error at all
+          Looks like: bad input is let through.
+    """,
+    """
+    02.1  A message of the spec's own stands alone.
+          katas/02_two/two.py:14 in scale
+          > assert scale(1, 2) == 2, "1 times 2 is 2"
+          1 times 2 is 2
+    """,
+]
+
+
+def test_reports_read_as_they_should(tmp_path):
+    box = Box(tmp_path / "box", {"01_one": None, "02_two": LAYERS})
+    box.write("katas/02_two/test_1_numbers.py", SPECS)
+    box.pytest("katas/02_two")
+    found = [spec["why"] for spec in box.results()]
+    assert found[:4] == [textwrap.dedent(text).strip() for text in REPORTS]
+    assert "katas/02_two/two.py:15 in scale\n" in found[4]
+    assert "UFuncTypeError" in found[4]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (np.arange(3), "int64 (3,): [0, 1, 2]"),
+        (np.zeros((2, 0), np.float32), "float32 (2, 0): []"),
+        ([[1, 2.5], [3, 4]], "[[1. , 2.5], [3. , 4. ]]"),
+        ([[1, 2], [3]], "[[1, 2], [3]]"),
+        ([np.zeros(2), np.zeros(3)], "[array([0., 0.]), array([0., 0., 0.])]"),
+        ("word", "'word'"),
+        (np.sin, ""),
+        (len, "len"),
+        (lambda: 0, ""),
+        (np, ""),
+    ],
+    ids=["ints", "empty", "list", "ragged", "arrays", "word", "ufunc", "builtin", "lambda", "module"],
+)
+def test_values_are_described_in_a_line(value, text):
+    assert report.describe(value) == text
+
+
+def test_large_values_are_cut():
+    for value in (np.zeros((100, 100)), list(range(1000)), "word" * 1000, {i: i for i in range(1000)}):
+        assert len(report.describe(value)) <= 100
+        assert "\n" not in report.describe(value)
+
+
+def test_a_value_that_cant_be_shown_says_so():
+    class Broken:
+        @property
+        def data(self):
+            raise OSError
+
+    assert report.describe(Broken()) == "(Broken; showing it raises OSError)"

@@ -1,0 +1,375 @@
+"""Wrong solutions of kata 05, as a learner would err and as a cheat would try."""
+
+from specs.meta.catalogue import Wrong
+
+WRONG = [
+    # mean squared error
+    Wrong(
+        "squared errors are summed",
+        {"return (difference * difference).mean()": "return (difference * difference).sum()"},
+        says="the sum, not the mean",
+    ),
+    Wrong(
+        "squared errors are halved",
+        {"return (difference * difference).mean()": "return (difference * difference).mean() / 2"},
+        says="halved",
+    ),
+    Wrong(
+        "squared errors are divided by the batch",
+        {"return (difference * difference).mean()": "return (difference * difference).sum() / len(prediction)"},
+        says="divided by the batch",
+    ),
+    Wrong(
+        "the root of the mean squared error",
+        {"return (difference * difference).mean()": "return (difference * difference).mean().sqrt()"},
+        says="the root",
+    ),
+    Wrong(
+        "its gradient lacks 1/n",
+        {"difference * (2 * float(grad) / difference.size)": "difference * (2 * float(grad))"},
+        says="not of the mean",
+    ),
+    Wrong(
+        "its gradient is divided by the batch",
+        {"(2 * float(grad) / difference.size)": "(2 * float(grad) / len(difference))"},
+        says="divided by the batch",
+    ),
+    Wrong(
+        "its gradient lacks the 2",
+        {"(2 * float(grad) / difference.size)": "(float(grad) / difference.size)"},
+        says="the factor 2 is missing",
+    ),
+    Wrong("its gradient has the other sign", {"return difference * (2": "return -difference * (2"}, says="the sign is wrong"),
+    Wrong(
+        "its gradient ignores what comes in",
+        {"(2 * float(grad) / difference.size)": "(2 / difference.size)"},
+        says="the incoming gradient is ignored",
+    ),
+    Wrong(
+        "its gradient is promoted by the incoming one",
+        {"(2 * float(grad) / difference.size)": "(2 * grad / difference.size)"},
+        says="a silent promotion",
+    ),
+    Wrong(
+        "its backward consumes what was kept",
+        {
+            "return difference * (2 * float(grad) / difference.size)": "difference *= 2 * float(grad) / difference.size\n        return difference"
+        },
+    ),
+    Wrong(
+        "its backward belongs to the first forward",
+        {"self.keep(difference.data)\n": "self._kept or self.keep(difference.data)\n"},
+    ),
+    Wrong(
+        "squared errors are computed in NumPy",
+        {"return (difference * difference).mean()": "return Tensor((difference.data**2).mean(), prediction.requires_grad)"},
+        says="the chain from the loss does not reach",
+    ),
+    Wrong(
+        "half of the square is cut from the chain",
+        {"return (difference * difference).mean()": "return (difference * difference.data).mean()"},
+    ),
+    Wrong(
+        "shapes are broadcast silently", {"if values.shape != prediction.shape:": "if False:"}, says="bad input is let through"
+    ),
+    Wrong(
+        "shapes that broadcast are let through",
+        {"if values.shape != prediction.shape:": "if np.broadcast(values, prediction.data).size != prediction.size:"},
+    ),
+    Wrong(
+        "only the number of values is compared",
+        {"if values.shape != prediction.shape:": "if values.size != prediction.size:"},
+        says="bad input is let through",
+    ),
+    Wrong(
+        "the target's float64 is taken on", {"values.astype(prediction.dtype, copy=False)": "values"}, says="a silent promotion"
+    ),
+    Wrong(
+        "an empty batch is let through",
+        {
+            "if not values.size:": "if False:",
+            "return (difference * difference).mean()": "return (difference * difference).sum() / max(difference.size, 1)",
+            "log()).mean()": "log()).sum() / max(logits.size, 1)",
+        },
+    ),
+    # cross-entropy
+    Wrong(
+        "cross-entropy is summed",
+        {"totals.log()[rows].mean() - shifted[rows, labels].mean()": "totals.log()[rows].sum() - shifted[rows, labels].sum()"},
+        says="the sum, not the mean",
+    ),
+    Wrong(
+        "divided by samples × classes",
+        {"        return loss\n": "        return loss / classes\n"},
+        says="divided by samples × classes",
+    ),
+    Wrong("cross-entropy has the other sign", {"        return loss\n": "        return -loss\n"}, says="the sign"),
+    Wrong(
+        "the probability without the logarithm",
+        {
+            "loss = totals.log()[rows].mean() - shifted[rows, labels].mean()": "loss = -(odds / totals.reshape(-1, 1))[rows, labels].mean()"
+        },
+        says="the logarithm is missing",
+    ),
+    Wrong("softmax over the batch", {"odds.sum(-1)": "odds.sum(0)", "totals.log()[rows]": "totals.log()[labels]"}),
+    Wrong(
+        "classes on axis 1",
+        {
+            "flat = logits.reshape(-1, classes)": "flat = (logits if logits.ndim < 3 else logits.transpose(1, -1)).reshape(-1, classes)"
+        },
+    ),
+    Wrong(
+        "log of softmax",
+        {
+            "loss = totals.log()[rows].mean() - shifted[rows, labels].mean()": "loss = -(odds / totals.reshape(-1, 1))[rows, labels].log().mean()"
+        },
+    ),
+    Wrong("nothing is taken off before exp", {"flat - flat.data.max(-1, keepdims=True)": "flat - 0"}),
+    Wrong("the largest logit of the batch is taken off", {"flat.data.max(-1, keepdims=True)": "flat.data.max()"}),
+    Wrong(
+        "the softmax is that of the absolute logits",
+        {"flat.data.max(-1, keepdims=True)": "np.abs(flat.data).max(-1, keepdims=True)"},
+    ),
+    Wrong("log with a small number added", {"totals.log()[rows]": "(totals + 1e-7).log()[rows]"}),
+    Wrong(
+        "ε is spread over the other classes",
+        {
+            "* (1 - self.label_smoothing)\n        if self.label_smoothing:  #": "* (1 - self.label_smoothing * classes / (classes - 1))\n        if self.label_smoothing:  #",
+            "shifted.mean(-1)[rows].mean() * self.label_smoothing": "shifted.mean(-1)[rows].mean() * (self.label_smoothing * classes / (classes - 1))",
+        },
+        says="ε is spread over the C − 1 other classes",
+    ),
+    Wrong(
+        "1 - ε is forgotten",
+        {
+            "shifted[rows, labels].mean() * (1 - self.label_smoothing)": "shifted[rows, labels].mean()",
+            "loss - shifted.mean(-1)[rows].mean()": "loss - (shifted.mean(-1) - totals.log())[rows].mean()",
+        },
+        says="1 − ε forgotten",
+    ),
+    Wrong(
+        "smoothing sums over the classes",
+        {"loss - shifted.mean(-1)[rows].mean()": "loss - (shifted.sum(-1) - totals.log() * (classes - 1))[rows].mean()"},
+        says="the sum over classes",
+    ),
+    Wrong(
+        "smoothing is missing in backward",
+        {
+            "            result -= share[:, None] * (self.label_smoothing / shape[-1])\n": "            pass\n",
+            "share[rows] * (1 - self.label_smoothing)": "share[rows]",
+        },
+        says="no smoothing at all",
+    ),
+    Wrong("smoothing is always computed", {"if self.label_smoothing:  # an": "if True:  # an"}),
+    Wrong("smoothing reaches ignored positions", {"shifted.mean(-1)[rows].mean()": "shifted.mean()"}),
+    Wrong("any smoothing is let through", {"if not 0 <= label_smoothing < 1:": "if False:"}, says="bad input is let through"),
+    Wrong(
+        "a smoothing of NaN is let through",
+        {"if not 0 <= label_smoothing < 1:": "if label_smoothing < 0 or label_smoothing >= 1:"},
+        says="bad input is let through",
+    ),
+    Wrong(
+        "ignored targets count in the mean",
+        {
+            "        return loss\n": "        return loss * (len(rows) / len(flat))\n",
+            "float(grad) / len(rows)": "float(grad) / len(odds)",
+        },
+        says="divided by all, ignored ones too",
+    ),
+    Wrong(
+        "ignored targets count in the gradient's mean",
+        {"float(grad) / len(rows)": "float(grad) / len(odds)"},
+        says="divided by all, ignored ones too",
+    ),
+    Wrong(
+        "ignored positions get a gradient",
+        {"share = np.zeros_like(totals)": "share = np.full_like(totals, float(grad) / len(rows))"},
+        says="ignored positions get a gradient",
+    ),
+    Wrong("ignore_index is always -100", {"labels != self.ignore_index": "labels != -100"}),
+    Wrong(
+        "ignored targets are overwritten",
+        {
+            "labels = labels[rows]\n": "Tensor(target).data.reshape(-1)[labels == self.ignore_index] = 0\n        labels = labels[rows]\n"
+        },
+    ),
+    Wrong(
+        "negative targets are ignored",
+        {
+            "np.flatnonzero(labels != self.ignore_index)": "np.flatnonzero((labels != self.ignore_index) & (labels.astype(int) >= 0))"
+        },
+        says="bad input is let through",
+    ),
+    Wrong(
+        "-1 is the last class",
+        {
+            "labels.min() < 0 or labels.max() >= classes": "labels.max() >= classes",
+            "(labels < 0) | (labels >= classes)": "labels >= classes",
+        },
+        says="bad input is let through",
+    ),
+    Wrong(
+        "a class beyond the last is left to NumPy",
+        {"if labels.min() < 0 or labels.max() >= classes:": "if labels.min() < 0:"},
+        says="another error came first",
+    ),
+    Wrong("labels must be int64", {'labels.dtype.kind not in "iu"': "labels.dtype != np.int64"}),
+    Wrong(
+        "float targets are truncated",
+        {"labels = Tensor(target).data\n": "labels = Tensor(target).data.astype(np.int64)\n"},
+        says="bad input is let through",
+    ),
+    Wrong(
+        "shapes of equal size are flattened",
+        {
+            "if logits.ndim == 0 or labels.shape != logits.shape[:-1]:": "if logits.ndim == 0 or labels.size != logits.size // logits.shape[-1]:"
+        },
+        says="bad input is let through",
+    ),
+    Wrong(
+        "all ignored gives zero",
+        {
+            '            raise ValueError(f"no target counts: shape {logits.shape[:-1]}, ignore_index {self.ignore_index}")': "            return (logits * 0).sum()"
+        },
+        says="bad input is let through",
+    ),
+    Wrong("its gradient is summed, not averaged", {"float(grad) / len(rows)": "float(grad)"}, says="not of the mean"),
+    Wrong(
+        "one-hot is not subtracted",
+        {"        result[rows, labels] -= share[rows] * (1 - self.label_smoothing)\n": ""},
+        says="one-hot is not subtracted",
+    ),
+    Wrong(
+        "the incoming gradient of cross-entropy is ignored",
+        {"float(grad) / len(rows)": "1 / len(rows)"},
+        says="the incoming gradient is ignored",
+    ),
+    Wrong(
+        "the gradient of cross-entropy is float64",
+        {"odds * (share / totals)[:, None]": "odds * (share / totals.astype(np.float64))[:, None]"},
+        says="a silent promotion",
+    ),
+    Wrong("the gradient of cross-entropy is flat", {"return result.reshape(shape)": "return result"}),
+    Wrong(
+        "backward overwrites what was kept",
+        {"result = odds * (share / totals)[:, None]": "result = odds\n        result *= (share / totals)[:, None]"},
+    ),
+    Wrong(
+        "the target's logit is read from the array",
+        {"shifted[rows, labels].mean()": "Tensor(shifted.data[rows, labels]).mean()"},
+    ),
+    Wrong(
+        "cross-entropy is computed in NumPy",
+        {"        return loss\n": "        return Tensor(loss.data, logits.requires_grad)\n"},
+    ),
+    # binary cross-entropy
+    Wrong("binary losses are summed", {"(1 + decay).log()).mean()": "(1 + decay).log()).sum()"}, says="the sum, not the mean"),
+    Wrong(
+        "binary cross-entropy has the other sign",
+        {
+            "return (positive - logits * y + (1 + decay).log()).mean()": "return -(positive - logits * y + (1 + decay).log()).mean()"
+        },
+        says="the sign",
+    ),
+    Wrong(
+        "only targets of 1 count",
+        {
+            "return (positive - logits * y + (1 + decay).log()).mean()": "return (y * (positive - logits + (1 + decay).log())).mean()"
+        },
+        says="only the targets of 1 count",
+    ),
+    Wrong("y and 1 - y are swapped", {"positive - logits * y": "positive - logits * (1 - y)"}, says="y and 1 − y are swapped"),
+    Wrong(
+        "log σ as it is defined",
+        {
+            "return (positive - logits * y + (1 + decay).log()).mean()": "p = 1 / (1 + (-logits).exp())\n        return -(y * p.log() + (1 - y) * (1 - p).log()).mean()"
+        },
+    ),
+    Wrong(
+        "log σ with a small number added",
+        {
+            "return (positive - logits * y + (1 + decay).log()).mean()": "p = 1 / (1 + (-maximum(logits, -80)).exp())\n        return -(y * (p + 1e-12).log() + (1 - y) * (1 - p + 1e-12).log()).mean()"
+        },
+    ),
+    Wrong(
+        "probabilities are clipped",
+        {
+            "return (positive - logits * y + (1 + decay).log()).mean()": "z = -maximum(-maximum(logits, -15), -15)\n        return (maximum(z, 0) - z * y + (1 + (z - 2 * maximum(z, 0)).exp()).log()).mean()"
+        },
+    ),
+    Wrong("its sigmoid overflows in backward", {"np.where(x > 0, 1, decay) / (1 + decay)": "1 / (1 + np.exp(-x))"}),
+    Wrong("binary gradients lack 1/n", {"(float(grad) / x.size)": "float(grad)"}, says="not of the mean"),
+    Wrong(
+        "binary gradients are divided by the batch",
+        {"(float(grad) / x.size)": "(float(grad) / len(x))"},
+        says="divided by the batch",
+    ),
+    Wrong("binary gradients forget the target", {"(sigmoid - y) * ": "sigmoid * "}, says="the target is not subtracted"),
+    Wrong("binary gradients forget the sigmoid", {"(sigmoid - y) * ": "(x - y) * "}, says="the sigmoid is missing"),
+    Wrong(
+        "binary gradients ignore what comes in",
+        {"(float(grad) / x.size)": "(1 / x.size)"},
+        says="the incoming gradient is ignored",
+    ),
+    Wrong("binary gradients are promoted", {"(float(grad) / x.size)": "(grad / x.size)"}, says="a silent promotion"),
+    Wrong("sigmoid without the sign of x", {"np.where(x > 0, 1, decay) / (1 + decay)": "1 / (1 + decay)"}),
+    Wrong("labels of -1 are let through", {"~((y >= 0) & (y <= 1))": "y > 1"}, says="bad input is let through"),
+    Wrong("a target of NaN is let through", {"~((y >= 0) & (y <= 1))": "(y < 0) | (y > 1)"}, says="bad input is let through"),
+    Wrong("only 0 and 1 are targets", {"~((y >= 0) & (y <= 1))": "(y != 0) & (y != 1)"}),
+    Wrong("the logarithm is cut from the chain", {"(1 + decay).log()).mean()": "np.log(1 + decay.data)).mean()"}),
+    # what the budgets are there to exclude
+    Wrong(
+        "squares one by one",
+        {
+            "return (difference * difference).mean()": "return sum([d * d for d in difference.reshape(-1)], Tensor(0.0)) / difference.size"
+        },
+        naive="test_squared_errors_are_taken_in_numpy",
+    ),
+    Wrong(
+        "cross-entropy row by row",
+        {
+            "import Tensor, maximum": "import Tensor, maximum, stack",
+            "odds = shifted.exp()": "odds = stack([row.exp() for row in shifted])",
+            "totals = odds.sum(-1)": "totals = stack([row.sum() for row in odds])",
+        },
+        naive="test_cross_entropy_is_computed_in_numpy",
+    ),
+    Wrong(
+        "cross-entropy sample by sample",
+        {
+            "import Tensor, maximum": "import Tensor, maximum, stack",
+            "odds = shifted.exp()": "odds = stack([row.exp() for row in shifted])",
+            "totals = odds.sum(-1)": "totals = stack([row.sum() for row in odds])",
+        },
+        naive="test_it_is_as_fast_as_numpy",
+    ),
+    Wrong(
+        "cross-entropy with a one-hot matrix",
+        {"shifted[rows, labels].mean()": "(shifted[rows] * np.eye(classes)[labels]).sum(-1).mean()"},
+        naive="test_the_target_is_looked_up_not_multiplied_by_a_matrix_of_zeros",
+    ),
+    Wrong(
+        "sigmoid one by one",
+        {
+            "np.where(x > 0, 1, decay) / (1 + decay)": "np.array([1 / (1 + np.exp(-v)) for v in x.ravel()], x.dtype).reshape(x.shape)"
+        },
+        naive="test_binary_cross_entropy_is_computed_in_numpy",
+    ),
+    Wrong(
+        "squared errors are kept although they are recorded",
+        {"self.keep(difference.data)": "self._kept = (difference.data,)"},
+        naive="test_nothing_of_squared_errors_is_kept_while_operations_are_recorded",
+    ),
+    Wrong(
+        "cross-entropy is kept although it is recorded",
+        {
+            "self.keep(odds.data, totals.data, rows, labels, logits.shape)": "self._kept = (odds.data, totals.data, rows, labels, logits.shape)"
+        },
+        naive="test_nothing_of_cross_entropy_is_kept_while_operations_are_recorded",
+    ),
+    Wrong(
+        "binary cross-entropy is kept although it is recorded",
+        {"self.keep(logits.data, y, decay.data)": "self._kept = (logits.data, y, decay.data)"},
+        naive="test_nothing_of_binary_cross_entropy_is_kept_while_operations_are_recorded",
+    ),
+]
