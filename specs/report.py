@@ -38,7 +38,9 @@ def failure(function, path: Path, excinfo, printed: str) -> str:
     where = _where(spec, path, frames)
     if who and who.stub:
         place = f"{where[0].split(' in ')[0]}, " if where else ""
-        return f"{who.why} ({place}README.md {who.stub})"
+        callers = [entry for entry in frames if str(entry.path) in sources()][:-1]
+        reached = f"\n      reached from {_place(callers[-1])}" if callers else ""
+        return f"{who.why} ({place}README.md {who.stub}){reached}"
     if who:
         return headed(path, clause(function), who.why)
     lines = [*where, *(_call(spec) if spec else []), *_story(error)]
@@ -95,7 +97,7 @@ def _where(spec: Spec | None, path: Path, frames) -> list[str]:
     files = sources()
     for entry in reversed(frames):
         if str(entry.path) in files:
-            return [f"{relative(entry.path)}:{entry.lineno + 1} in {_qualified(entry)}"]
+            return [_place(entry)]
     kata = kata_of(path)
     if kata is None or spec is None or not source(kata).exists():
         return []
@@ -107,8 +109,9 @@ def _where(spec: Spec | None, path: Path, frames) -> list[str]:
     return [f"{file}:{line} in {name}" for line, name in found[:3]] or [file]
 
 
-def _qualified(entry) -> str:
-    return entry.frame.code.raw.co_qualname.replace(".<locals>", "")
+def _place(entry) -> str:
+    """A frame's file, line and function."""
+    return f"{relative(entry.path)}:{entry.lineno + 1} in {entry.frame.code.raw.co_qualname.replace('.<locals>', '')}"
 
 
 def _spec(function, frames) -> Spec | None:

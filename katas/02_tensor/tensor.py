@@ -22,8 +22,9 @@ class Tensor:
     # 02.1 Creation
 
     def __init__(self, data, requires_grad: bool = False, dtype=None):
-        """Wraps numbers: an array is shared and keeps its dtype; of lists, floats become float32 and integers int64.
+        """Wraps numbers: an array, or that of a Tensor, is shared and keeps its dtype; of lists, floats become float32.
 
+        Integers in lists become int64, booleans bool.
         Raises: TypeError if data are not real numbers; ValueError if lists are ragged.
         """
         raise NotImplementedError("02.1 __init__: README.md, 02.1")
@@ -124,7 +125,10 @@ class Tensor:
         raise NotImplementedError("02.2 __neg__: README.md, 02.2")
 
     def __pow__(self, exponent: float) -> "Tensor":
-        """self ** exponent, a Python number. Raises: TypeError if it is not."""
+        """self ** exponent, a Python number. Integers to a negative or a float power give float32.
+
+        Raises: TypeError if the exponent is anything else.
+        """
         raise NotImplementedError("02.2 __pow__: README.md, 02.2")
 
     def __eq__(self, other) -> "Tensor":
@@ -191,7 +195,7 @@ class Tensor:
 
     @property
     def T(self) -> "Tensor":
-        """The last two axes swapped: the transpose of a matrix, or of each matrix in a batch."""
+        """The last two axes swapped: the transpose of a matrix, or of each in a batch. Raises: ValueError without two."""
         raise NotImplementedError("02.4 T: README.md, 02.4")
 
     def __getitem__(self, index) -> "Tensor":

@@ -30,6 +30,12 @@ def test_lists_of_booleans_are_bool():
     assert_dtype(Tensor([True, False]), np.bool_)
 
 
+def test_a_numpy_scalar_keeps_its_dtype():
+    """A NumPy scalar, which is what NumPy makes of a sum, is an array without axes: float64 stays float64."""
+    assert_dtype(Tensor(np.float64(2.5)), np.float64)
+    assert_dtype(Tensor(np.float32(2.5)), np.float32)
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, np.int64, np.int8, np.uint8, np.bool_])
 def test_an_array_keeps_its_dtype(dtype):
     """Whoever made an array chose its dtype. It is not changed."""
@@ -48,7 +54,7 @@ def test_an_array_is_shared_not_copied():
     values = np.zeros((2, 3), np.float32)
     x = Tensor(values)
     values[1, 2] = 7
-    assert np.shares_memory(x.data, values)
+    assert np.shares_memory(x.data, values), "this is a copy: the memory is not that of the array"
     assert_close(x, [[0, 0, 0], [0, 0, 7]])
 
 
@@ -61,7 +67,7 @@ def test_wrapping_costs_no_memory(budget):
 def test_a_tensor_of_a_tensor_shares_its_values():
     """Tensor(tensor) wraps the same array, quickly: it does not walk over the elements."""
     x = Tensor(np.zeros((4, 5), np.float32))
-    assert np.shares_memory(Tensor(x).data, x.data)
+    assert np.shares_memory(Tensor(x).data, x.data), "this is a copy: the memory is not that of x"
     assert_dtype(Tensor(x), np.float32)
 
 
@@ -103,7 +109,7 @@ def test_item_of_several_values_is_refused():
 def test_numpy_is_the_array_itself():
     """numpy() copies nothing."""
     x = Tensor([1.0, 2.0])
-    assert np.shares_memory(x.numpy(), x.data)
+    assert np.shares_memory(x.numpy(), x.data), "this is a copy: the memory is not that of x"
 
 
 def test_repr_shows_the_values():

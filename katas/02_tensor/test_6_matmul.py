@@ -23,7 +23,7 @@ SHAPES = {
 def test_matmul_sums_over_the_inner_axis(shapes, draw):
     """(…, n, k) @ (…, k, m) → (…, n, m): leading axes are broadcast, a vector is a row on the left, a column on the right."""
     a, b = draw.normal(*shapes[0]), draw.normal(*shapes[1])
-    assert_close(Tensor(a) @ Tensor(b), oracles.tensor.matmul(a, b))
+    assert_close(Tensor(a) @ Tensor(b), oracles.tensor.matmul(a, b), mistakes={"np.dot, which pairs all": np.dot(a, b)})
 
 
 def test_square_matrices_are_not_transposed(draw):
@@ -78,7 +78,7 @@ def test_matmul_is_done_in_numpy(budget):
 def test_matmul_holds_its_result_and_nothing_else(budget):
     """No product of all pairs before the sum, no matrix repeated for the batch: the peak is the result."""
     batch, matrix = Tensor(np.ones((64, 16, 64), np.float32)), Tensor(np.ones((64, 64), np.float32))
-    budget.bytes(lambda: batch @ matrix, peak=600_000)
+    budget.bytes(lambda: batch @ matrix, peak=390_000)
 
 
 def test_matmul_is_as_fast_as_numpy(budget):

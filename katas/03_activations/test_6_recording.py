@@ -69,7 +69,7 @@ def test_requires_grad_is_passed_on(activation, draw):
 
 
 def test_the_zero_of_relu_stands_second_in_maximum():
-    """At a tie kata 07 will give the gradient of a maximum to its second operand. That must be the 0: then ReLU′(0) is 0 too."""
+    """At a tie kata 07 will give the gradient of a maximum to its second operand. Let that be 0: then ReLU′(0) is 0 too."""
     x = Tensor([-1.0, 0.0, 1.0])
     with recording() as probe:
         ReLU()(x)

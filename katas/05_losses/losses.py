@@ -4,7 +4,6 @@ import numpy as np
 from katas.activations import Differentiable
 from katas.tensor import Tensor, maximum
 
-
 # 05.1 Mean squared error
 
 

@@ -22,8 +22,9 @@ class Tensor:
     # 02.1 Creation
 
     def __init__(self, data, requires_grad: bool = False, dtype=None):
-        """Wraps numbers: an array is shared and keeps its dtype; of lists, floats become float32 and integers int64.
+        """Wraps numbers: an array, or that of a Tensor, is shared and keeps its dtype; of lists, floats become float32.
 
+        Integers in lists become int64, booleans bool.
         Raises: TypeError if data are not real numbers; ValueError if lists are ragged.
         """
         if isinstance(data, Tensor):
@@ -136,7 +137,10 @@ class Tensor:
         return Tensor._result("neg", -self.data, self)
 
     def __pow__(self, exponent: float) -> "Tensor":
-        """self ** exponent, a Python number. Raises: TypeError if it is not."""
+        """self ** exponent, a Python number. Integers to a negative or a float power give float32.
+
+        Raises: TypeError if the exponent is anything else.
+        """
         if not isinstance(exponent, int | float):
             raise TypeError(f"the exponent must be a Python number, not {exponent!r}")
         base = self if isinstance(exponent, int) and exponent >= 0 else _floating(self)
@@ -220,7 +224,7 @@ class Tensor:
 
     @property
     def T(self) -> "Tensor":
-        """The last two axes swapped: the transpose of a matrix, or of each matrix in a batch."""
+        """The last two axes swapped: the transpose of a matrix, or of each in a batch. Raises: ValueError without two."""
         if self.ndim < 2:
             raise ValueError(f"T needs two axes, but the shape is {self.shape}")
         return self.transpose(-2, -1)

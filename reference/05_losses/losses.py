@@ -4,6 +4,8 @@ import numpy as np
 from katas.activations import Differentiable
 from katas.tensor import Tensor, maximum
 
+# 05.1 Mean squared error
+
 
 def _values(prediction: Tensor, target) -> np.ndarray:
     """The target's values in the dtype of the prediction, whose shape they must have."""
@@ -13,9 +15,6 @@ def _values(prediction: Tensor, target) -> np.ndarray:
     if not values.size:
         raise ValueError(f"the loss of an empty batch: shape {values.shape}")
     return values.astype(prediction.dtype, copy=False)
-
-
-# 05.1 Mean squared error
 
 
 class MSELoss(Differentiable):

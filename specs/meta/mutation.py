@@ -88,13 +88,15 @@ def main(argv: list[str] | None = None) -> int:
     if not survives(kata, text):
         parser.error(f"the reference of kata {number} is not green: pytest katas/{kata.folder} --impl reference")
     made = list(mutants(reference(kata)))
+    killed = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        verdicts = list(track(pool.map(lambda mutant: survives(kata, mutant), made), f"kata {number}", len(made)))
-    survivors = [mutant for mutant, survived in zip(made, verdicts, strict=True) if survived]
-    for mutant in survivors:
-        print(*difflib.unified_diff(text.splitlines(), mutant.splitlines(), lineterm="", n=1), sep="\n", end="\n\n")
-    killed = len(made) - len(survivors)
-    print(f"kata {number}: {killed} of {len(made)} mutants killed ({killed / len(made):.1%}), {len(survivors)} survive")
+        verdicts = pool.map(lambda mutant: survives(kata, mutant), made)
+        for mutant, survived in track(zip(made, verdicts, strict=True), f"kata {number}", len(made)):
+            killed += not survived
+            if survived:
+                diff = difflib.unified_diff(text.splitlines(), mutant.splitlines(), lineterm="", n=1)
+                print(*diff, sep="\n", end="\n\n", flush=True)
+    print(f"kata {number}: {killed} of {len(made)} mutants killed ({killed / len(made):.1%}), {len(made) - killed} survive")
     return int(killed < REQUIRED * len(made))
 
 

@@ -1,3 +1,4 @@
 from specs.oracles import activations as activations
+from specs.oracles import layers as layers
 from specs.oracles import losses as losses
 from specs.oracles import tensor as tensor

@@ -9,7 +9,11 @@ WRONG = [
         {"array = np.asarray(data, dtype)": "array = np.array(data, dtype)"},
         says="peak",
     ),
-    Wrong("everything becomes float32", {"(np.ndarray, np.generic)) and array.dtype == np.float64": "()) and array.dtype.kind == 'f'"}, says="dtype"),
+    Wrong(
+        "everything becomes float32",
+        {"(np.ndarray, np.generic)) and array.dtype == np.float64": "()) and array.dtype.kind == 'f'"},
+        says="dtype",
+    ),
     Wrong("lists of floats stay float64", {"array = array.astype(np.float32)": "pass"}, says="a silent promotion"),
     Wrong("integers become floats", {"np.asarray(data, dtype)": "np.asarray(data, dtype) * 1.0"}, says="dtype"),
     Wrong("strings are let through", {'if array.dtype.kind not in "biuf"': "if False"}, says="bad input is let through"),
@@ -38,9 +42,7 @@ WRONG = [
         {"return Tensor(np.asarray(value, dtype))": "return Tensor(np.asarray(value, np.float64))"},
         says="a silent promotion",
     ),
-    Wrong(
-        "integers promote float32 to float64", {'if left.kind == "f":': "if False:"}, says="a silent promotion"
-    ),
+    Wrong("integers promote float32 to float64", {'if left.kind == "f":': "if False:"}, says="a silent promotion"),
     Wrong(
         "integer division is float64",
         {'"div", np.divide, _floating(self), other': '"div", np.divide, self, other'},
@@ -132,7 +134,7 @@ WRONG = [
     ),
     Wrong("@ swaps its operands", {"data = a.data @ b.data": "data = b.data @ a.data"}, says="b @ a"),
     Wrong("array @ tensor is swapped", {"return _matmul(other, self)": "return _matmul(self, other)"}),
-    Wrong("np.dot for batches", {"data = a.data @ b.data": "data = np.dot(a.data, b.data)"}),
+    Wrong("np.dot for batches", {"data = a.data @ b.data": "data = np.dot(a.data, b.data)"}, says="np.dot, which pairs all"),
     Wrong(
         "@ leaves its shapes to NumPy's message",
         {
@@ -159,6 +161,37 @@ WRONG = [
         {"self, dim=dims, keepdim=keepdim)\n\n    def mean": "self, dim=dims, keepdim=False)\n\n    def mean"},
         says="sum done again",
     ),
+    Wrong(
+        "an exponent may be a Tensor",
+        {
+            "if not isinstance(exponent, int | float):": "exponent = getattr(exponent, 'data', exponent)\n        if isinstance(exponent, str | None):"
+        },
+    ),
+    Wrong(
+        "where promotes as NumPy does",
+        {
+            '    a, b = _pair(a, b)\n    return Tensor._result("where"': '    a, b = (v if isinstance(v, Tensor) else Tensor(v) for v in (a, b))\n    return Tensor._result("where"'
+        },
+        says="dtype",
+    ),
+    Wrong(
+        "operands are copied",
+        {"Tensor._result(op, ufunc(a.data, b.data), a, b)": "Tensor._result(op, ufunc(a.data.copy(), b.data), a, b)"},
+        says="peak",
+    ),
+    Wrong("a function works on a copy", {"ufunc(x.data), x)": "ufunc(x.data.copy()), x)"}, says="peak"),
+    Wrong("@ copies its operands", {"data = a.data @ b.data": "data = a.data.copy() @ b.data"}, says="peak"),
+    Wrong(
+        "the index keeps its Tensors",
+        {"self.data[arrays], self, index=arrays": "self.data[arrays], self, index=index"},
+        says="holds a Tensor",
+    ),
+    Wrong(
+        "a parent is forgotten",
+        {"ufunc(a.data, b.data), a, b)": "ufunc(a.data, b.data), a)"},
+        says="was reported with 1 parents",
+    ),
+    Wrong("a NumPy scalar becomes float32", {"(np.ndarray, np.generic)": "np.ndarray"}, says="dtype"),
     # what the budgets are there to exclude
     Wrong(
         "matmul on nested lists",

@@ -1,0 +1,240 @@
+import numpy as np
+import pytest
+from katas.layers import Module, Parameter
+from katas.tensor import Tensor
+
+from specs.check import assert_close, assert_dtype, rejects
+
+
+class Leaf(Module):
+    """Two parameters, and things that are none. It does not call super().__init__(): nobody has to."""
+
+    def __init__(self, *values: float):
+        self.size, self.nothing, self.table = 2, None, np.zeros(3)
+        self.weight = Parameter(list(values) or [1.0, 2.0])
+        self.constant, self.wish = Tensor([1.0]), Tensor([1.0], requires_grad=True)
+        self.bias = Parameter([3.0])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.weight + self.bias
+
+
+class Tree(Module):
+    """Modules and parameters as attributes and in lists and tuples, and lists of those."""
+
+    def __init__(self):
+        self.blocks = [Leaf(), Leaf()]
+        self.scale = Parameter([1.0])
+        self.head = Leaf()
+        self.mixed = (Parameter([4.0]), "text", [Leaf(), [Parameter([5.0])]])
+        self._hidden = Parameter([6.0])
+
+
+NAMES = ["blocks.0.weight", "blocks.0.bias", "blocks.1.weight", "blocks.1.bias", "scale", "head.weight", "head.bias"]
+NAMES += ["mixed.0", "mixed.2.0.weight", "mixed.2.0.bias", "mixed.2.1.0", "_hidden"]
+
+
+def identical(found: list, wanted: list) -> bool:
+    """The same objects in the same order: == would compare values."""
+    return isinstance(found, list) and [id(value) for value in found] == [id(value) for value in wanted]
+
+
+def test_the_parameters_are_the_attributes_that_are_parameters():
+    """parameters() is the list of the Parameters among a module's attributes, in the order in which they were defined. Plain
+    tensors, arrays and other attributes are none, whatever they require.
+    """
+    leaf = Leaf()
+    assert identical(leaf.parameters(), [leaf.weight, leaf.bias]), f"got {leaf.parameters()}"
+
+
+def test_parameters_have_names():
+    """named_parameters() is the list of pairs of the attribute's name and the Parameter."""
+    leaf = Leaf()
+    (first, weight), (second, bias) = leaf.named_parameters()
+    assert (first, second) == ("weight", "bias")
+    assert identical([weight, bias], [leaf.weight, leaf.bias])
+
+
+def test_parameters_are_found_in_modules_lists_and_tuples():
+    """Names lead through attributes and indices, joined by dots; depth first, in the order of definition."""
+    assert [name for name, _ in Tree().named_parameters()] == NAMES
+    assert [len(parameter) for parameter in Tree().parameters()] == [2, 1, 2, 1, 1, 2, 1, 1, 2, 1, 1, 1]
+
+
+def test_a_shared_parameter_is_found_once():
+    """A weight that two modules share (weight tying) is one parameter: an optimizer must not move it twice. Its name is the
+    first one.
+    """
+    tree = Tree()
+    tree.head.weight = tree.blocks[1].weight
+    tree.alias = tree.scale
+    assert [name for name, _ in tree.named_parameters()] == [name for name in NAMES if name != "head.weight"]
+
+
+def test_a_shared_module_is_found_once():
+    """A module that is used in two places has one set of parameters."""
+    tree = Tree()
+    tree.blocks.append(tree.blocks[0])
+    tree.again = tree.head
+    tree.lists = [tree.blocks, tree.mixed]
+    assert [name for name, _ in tree.named_parameters()] == NAMES
+    assert len(tree.modules()) == 5
+
+
+def test_parameters_with_equal_values_are_different_parameters():
+    """What counts is the object: two biases of zeros are two."""
+    tree = Tree()
+    tree.more = [Parameter([1.0]), Parameter([1.0])]
+    assert [name for name, _ in tree.named_parameters()] == [*NAMES, "more.0", "more.1"]
+
+
+def test_what_is_found_is_what_is_there_now():
+    """A layer that is added, replaced or removed later counts at once: nothing is remembered from an earlier search."""
+    tree = Tree()
+    tree.parameters(), tree.modules()
+    tree.blocks[:] = [tree.blocks[1]]
+    tree.scale = Parameter([1.0, 2.0, 3.0])
+    del tree.mixed
+    tree.head.added = Parameter([1.0])
+    want = ["blocks.0.weight", "blocks.0.bias", "scale", "head.weight", "head.bias", "head.added", "_hidden"]
+    assert [name for name, _ in tree.named_parameters()] == want
+    assert len(dict(tree.named_parameters())["scale"]) == 3
+    assert len(tree.modules()) == 3
+
+
+def test_the_list_of_parameters_is_the_callers():
+    """Who empties the list loses no parameter."""
+    leaf = Leaf()
+    leaf.parameters().clear()
+    leaf.named_parameters().clear()
+    leaf.modules().clear()
+    assert (len(leaf.parameters()), len(leaf.named_parameters()), len(leaf.modules())) == (2, 2, 1)
+
+
+def test_what_forward_kept_for_backward_is_no_parameter():
+    """keep(...) may hold a parameter of somebody else, such as an input that is learnt. It does not become one's own."""
+    leaf = Leaf()
+    leaf.keep(Parameter([1.0]), [Parameter([2.0])])
+    assert identical(leaf.parameters(), [leaf.weight, leaf.bias]), f"got {leaf.parameters()}"
+
+
+def test_a_module_may_know_its_parent():
+    """A child that refers back to its parent does not send the search in circles."""
+    tree = Tree()
+    tree.head.parent = tree
+    tree.blocks.append(tree.blocks)
+    assert [name for name, _ in tree.named_parameters()] == NAMES
+    assert [name for name, _ in tree.head.named_parameters()][:2] == ["weight", "bias"]
+    assert len(tree.head.modules()) == 5
+    tree.eval()
+    assert not tree.head.training
+
+
+def test_modules_lists_the_module_itself_and_all_below():
+    """modules(): itself first, then depth first, in the order of definition, in lists and tuples too."""
+    tree = Tree()
+    want = [tree, *tree.blocks, tree.head, tree.mixed[2][0]]
+    assert identical(tree.modules(), want), f"got {tree.modules()}"
+
+
+def test_a_module_that_is_called_runs_forward():
+    """module(x) is module.forward(x)."""
+    assert_close(Leaf()(Tensor([10.0, 20.0])), [13.0, 43.0])
+
+
+def test_training_is_on_until_eval_switches_it_off():
+    """training is True at first; eval() makes it False, train() True again, both return the module."""
+    leaf = Leaf()
+    assert leaf.training is True
+    assert leaf.eval() is leaf
+    assert leaf.training is False
+    assert leaf.train() is leaf
+    assert leaf.training is True
+    leaf.train(False)
+    assert leaf.training is False
+
+
+def test_train_and_eval_reach_every_module_below():
+    """In attributes, lists and tuples: a Dropout that is left behind spoils every evaluation."""
+    tree = Tree().eval()
+    assert [module.training for module in tree.modules()] == [False] * 5
+    tree.blocks[1].train()
+    assert [module.training for module in tree.modules()] == [False, False, True, False, False]
+    tree.train()
+    assert [module.training for module in tree.modules()] == [True] * 5
+
+
+def test_training_belongs_to_one_module():
+    """eval() of one network leaves all others in training."""
+    leaf, other = Leaf(), Leaf()
+    leaf.eval()
+    assert other.training is True
+    assert Leaf().training is True
+
+
+def test_zero_grad_forgets_all_gradients():
+    """zero_grad() sets grad to None below too. An array that somebody else holds is left as it is."""
+    tree = Tree()
+    held = np.ones(1, np.float32)
+    for parameter in tree.parameters():
+        parameter.grad = held if parameter is tree.scale else np.ones(parameter.shape, np.float32)
+    tree.zero_grad()
+    assert [parameter.grad for parameter in tree.parameters()] == [None] * len(NAMES)
+    assert_close(held, [1.0])
+
+
+def test_a_buffer_is_an_attribute_but_no_parameter(draw):
+    """register_buffer(name, array) makes a NumPy array an attribute: it is state, such as a running mean, but is not learnt."""
+    leaf, values = Leaf(), draw.normal(2, 3)
+    leaf.register_buffer("mean", values)
+    assert isinstance(leaf.mean, np.ndarray)
+    assert_close(leaf.mean, values)
+    assert len(leaf.parameters()) == 2
+    ((name, buffer),) = leaf.named_buffers()
+    assert name == "mean"
+    assert buffer is leaf.mean
+
+
+def test_a_buffer_is_a_copy_with_the_dtype_of_a_tensor():
+    """The array that was handed over is not changed by the module. Lists of floats become float32; arrays keep their dtype."""
+    leaf, values = Leaf(), np.zeros(3)
+    leaf.register_buffer("mean", values)
+    leaf.mean += 1
+    assert_close(values, np.zeros(3))
+    assert_dtype(leaf.mean, np.float64)
+    leaf.register_buffer("ones", [1.0, 1.0])
+    assert_dtype(leaf.ones, np.float32)
+
+
+def test_buffers_are_found_below():
+    """named_buffers() names the buffers of all modules, as named_parameters() does, with the values they have now."""
+    tree = Tree()
+    tree.blocks[1].register_buffer("mean", [0.0])
+    tree.register_buffer("count", np.array([0]))
+    tree.mixed[2][0].register_buffer("mean", [1.0])
+    tree.mixed[2][0].register_buffer("var", [2.0])
+    tree.blocks[1].mean = tree.blocks[1].mean + 7
+    found = dict(tree.named_buffers())
+    assert set(found) == {"count", "blocks.1.mean", "mixed.2.0.mean", "mixed.2.0.var"}
+    assert_close(found["blocks.1.mean"], [7.0])
+    assert_close(found["mixed.2.0.var"], [2.0])
+    assert isinstance(tree.named_buffers(), list)
+
+
+def test_a_buffer_belongs_to_one_module():
+    """Another module of the same class has no such buffer."""
+    first, second = Leaf(), Leaf()
+    first.register_buffer("mean", [0.0])
+    assert second.named_buffers() == []
+    assert not hasattr(second, "mean")
+
+
+@pytest.mark.parametrize("name", ["weight", "mean", "forward"])
+def test_a_buffer_replaces_nothing(name):
+    """A buffer with the name of an attribute that is there already is a ValueError that names it."""
+    leaf = Leaf()
+    leaf.register_buffer("mean", [0.0])
+    with rejects(ValueError, name):
+        leaf.register_buffer(name, [1.0])
+    assert_close(leaf.mean, [0.0])
+    assert len(leaf.parameters()) == 2

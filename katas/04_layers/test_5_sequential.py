@@ -1,0 +1,260 @@
+import numpy as np
+import pytest
+from katas.layers import Dropout, Flatten, Linear, Module, Parameter, Sequential
+from katas.tensor import Tensor
+
+from specs import oracles
+from specs.check import assert_close, assert_dtype, assert_gradient, rejects
+from specs.probe import recording
+
+
+class Affine:
+    """factor · x + shift: a layer that is no Module. It notes what it was asked for."""
+
+    def __init__(self, factor: float, shift: float, log: list | None = None):
+        self.factor, self.shift, self.log = factor, shift, [] if log is None else log
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.log.append(("forward", self.factor))
+        return x * self.factor + self.shift
+
+    def backward(self, grad: np.ndarray) -> np.ndarray:
+        self.log.append(("backward", self.factor))
+        return grad * self.factor
+
+
+class Square:
+    """x²."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.x = x.data
+        return x * x
+
+    def backward(self, grad: np.ndarray) -> np.ndarray:
+        return 2 * self.x * grad
+
+
+class Deaf(Affine):
+    """Its input needs no gradient."""
+
+    def backward(self, grad: np.ndarray) -> None:
+        super().backward(grad)
+
+
+def network(draw) -> Sequential:
+    """5 → 4 → 3 with a bend between, in float64."""
+    stack = Sequential(Linear(5, 4), Square(), Linear(4, 3))
+    for parameter in stack.parameters():
+        parameter.data = draw.normal(*parameter.shape)
+    return stack
+
+
+def network_oracle(x, w1, b1, w2, b2) -> np.ndarray:
+    return oracles.layers.linear(oracles.layers.linear(x, w1, b1) ** 2, w2, b2)
+
+
+def test_layers_run_one_after_another(draw):
+    """Sequential(f, g)(x) is g(f(x)). A layer is anything with forward and backward."""
+    x = draw.normal(2, 3)
+    stack = Sequential(Affine(2.0, 1.0), Square(), Affine(5.0, 3.0))
+    want = 5 * (2 * x + 1) ** 2 + 3
+    mistakes = {"the layers run in reverse": 2 * (5 * x + 3) ** 2 + 1, "only the last layer": 5 * x + 3}
+    assert_close(stack(Tensor(x)), want, mistakes=mistakes | {"only the first layer": 2 * x + 1})
+
+
+def test_an_empty_stack_changes_nothing(draw):
+    """Sequential() passes x, and on the way back grad, through."""
+    x, grad, stack = draw.normal(2, 3), draw.normal(2, 3), Sequential()
+    assert_close(stack(Tensor(x)), x)
+    assert_close(stack.backward(grad), grad)
+    assert len(stack) == 0
+
+
+def test_a_stack_is_a_sequence(draw):
+    """len(), an index (negative too) and iteration give the layers themselves; `layers` is the list of them."""
+    layers = [Affine(1.0, 0.0), Square(), Linear(5, 4)]
+    stack = Sequential(*layers)
+    assert len(stack) == 3
+    assert [stack[0], stack[1], stack[-1]] == layers
+    assert list(stack) == layers
+    assert stack.layers == layers
+    with rejects(IndexError):
+        stack[3]
+
+
+def test_a_layer_of_a_stack_can_be_replaced(draw):
+    """Whoever changes the list `layers` changes the network: forward, backward and parameters() follow."""
+    x, stack = draw.normal(2, 5), Sequential(Linear(5, 4), Affine(2.0, 1.0))
+    stack(Tensor(x))
+    stack.layers[0] = Affine(3.0, 0.0)
+    stack.layers.append(Square())
+    assert_close(stack(Tensor(x)), (6 * x + 1) ** 2)
+    assert_close(stack.backward(np.ones((2, 5))), 2 * (6 * x + 1) * 6)
+    assert stack.parameters() == []
+
+
+def test_the_layers_have_numbers_for_names():
+    """Names are "0.weight", as in PyTorch; layers without parameters count too, stacks in stacks have two numbers."""
+    stack = Sequential(Linear(5, 4), Square(), Sequential(Square(), Linear(4, 3, bias=False)), Linear(3, 2))
+    names = [name for name, _ in stack.named_parameters()]
+    assert names == ["0.weight", "0.bias", "2.1.weight", "3.weight", "3.bias"]
+    assert len(stack.modules()) == 5
+
+
+def test_a_subclass_may_hold_more_than_layers():
+    """Parameters that are attributes of a subclass of Sequential are found beside its layers."""
+
+    class Scaled(Sequential):
+        def __init__(self, *layers):
+            super().__init__(*layers)
+            self.scale = Parameter([1.0])
+
+    assert [name for name, _ in Scaled(Linear(5, 4)).named_parameters()] == ["0.weight", "0.bias", "scale"]
+
+
+def test_train_and_eval_reach_the_layers():
+    """eval() of a stack is eval() of its layers."""
+    stack = Sequential(Linear(5, 4), Sequential(Dropout(), Square()))
+    stack.eval()
+    assert not stack[0].training
+    assert not stack[1][0].training
+
+
+@pytest.mark.parametrize("layers", [[[Square()]], [Square], [Square(), None], [np.tanh]], ids=["list", "class", "None", "function"])
+def test_what_is_no_layer_is_refused(layers):
+    """A list of layers, a class instead of a layer of it, None, a function: each a TypeError that names it."""
+    with rejects(TypeError, repr(layers[-1])):
+        Sequential(*layers)
+
+
+def test_backward_runs_through_the_stack_from_the_end(draw):
+    """Sequential.backward(grad) hands each layer what the one after it returned: the chain rule."""
+    stack, x, grad = network(draw), draw.normal(2, 5), draw.normal(2, 3)
+    stack(Tensor(x, requires_grad=True))
+    parameters = [parameter.data for parameter in stack.parameters()]
+    assert_gradient(stack.backward(grad), lambda x: network_oracle(x, *parameters), x, grad, name="x")
+    for index, (name, parameter) in enumerate(stack.named_parameters()):
+
+        def output(values, index=index):
+            return network_oracle(x, *parameters[:index], values, *parameters[index + 1 :])
+
+        assert_gradient(parameter.grad, output, parameter.data, grad, name=name)
+
+
+def test_every_layer_is_asked_once(draw):
+    """One forward and one backward of the stack are one of each layer, the backward ones in reverse."""
+    log = []
+    stack = Sequential(Affine(2.0, 0.0, log), Affine(3.0, 0.0, log), Affine(5.0, 0.0, log))
+    stack(Tensor(draw.normal(2, 3), requires_grad=True))
+    stack.backward(draw.normal(2, 3))
+    assert log == [(way, factor) for way, order in (("forward", (2, 3, 5)), ("backward", (5, 3, 2))) for factor in order]
+
+
+def test_backward_stops_where_no_gradient_is_wanted(draw):
+    """A layer that returns None ends the way back: None is returned, and the layers before it are not asked."""
+    log = []
+    stack = Sequential(Affine(2.0, 0.0, log), Deaf(3.0, 0.0, log), Affine(5.0, 0.0, log))
+    stack(Tensor(draw.normal(2, 3)))
+    log.clear()
+    assert stack.backward(draw.normal(2, 3)) is None
+    assert log == [("backward", 5.0), ("backward", 3.0)]
+
+
+def test_data_need_no_gradient_but_hidden_layers_do(draw):
+    """The input does not require a gradient, so backward returns None. All parameters have one, since each Linear's output
+    requires a gradient, and so the next one passes its own on.
+    """
+    stack, x, grad = network(draw), draw.normal(2, 5), draw.normal(2, 3)
+    stack(Tensor(x))
+    assert stack.backward(grad) is None
+    missing = [name for name, parameter in stack.named_parameters() if parameter.grad is None]
+    assert not missing, f"without a gradient: {', '.join(missing)}"
+
+
+def test_flatten_makes_one_axis_of_many(draw):
+    """Flatten(): (batch, a, b) → (batch, a·b), in row-major order. The batch stays."""
+    x = draw.normal(2, 3, 4)
+    mistakes = {"column by column": x.reshape(2, -1, order="F"), "the batch is flattened too": x.reshape(-1)}
+    assert_close(Flatten()(Tensor(x)), x.reshape(2, 12), mistakes=mistakes)
+
+
+@pytest.mark.parametrize(("start", "shape"), [(0, (120,)), (1, (2, 60)), (2, (2, 3, 20)), (-1, (2, 3, 4, 5)), (-2, (2, 3, 20))])
+def test_flatten_begins_where_it_is_told(start, shape, draw):
+    """Flatten(start_dim): axes before start_dim stay; a negative one counts from the end."""
+    x, flatten = draw.normal(2, 3, 4, 5), Flatten(start_dim=start)
+    assert_close(flatten(Tensor(x)), x.reshape(shape))
+    grad = draw.normal(*shape)
+    assert_close(flatten.backward(grad), grad.reshape(2, 3, 4, 5))
+
+
+@pytest.mark.parametrize("shape", [(2, 5), (0, 3, 4)], ids=str)
+def test_flatten_of_a_flat_or_an_empty_batch(shape):
+    """(batch, n) stays as it is, and no images are (0, a·b)."""
+    assert Flatten()(Tensor(np.zeros(shape))).shape == (shape[0], int(np.prod(shape[1:])))
+
+
+@pytest.mark.parametrize(("start", "shape"), [(1, (5,)), (2, (3, 4)), (-3, (3, 4)), (0, ())], ids=str)
+def test_flatten_needs_the_axis_it_begins_at(start, shape):
+    """An input without an axis start_dim is a ValueError that names the layer and the shape."""
+    with rejects(ValueError, f"Flatten(start_dim={start})", str(shape)):
+        Flatten(start)(Tensor(np.zeros(shape)))
+
+
+def test_flatten_copies_nothing():
+    """The output is a view of the input."""
+    x = Tensor(np.zeros((2, 3, 4), np.float32))
+    assert np.shares_memory(Flatten()(x).data, x.data)
+
+
+def test_flatten_checks_what_comes_back(draw):
+    """backward before forward is a RuntimeError; a gradient that has not the output's shape a ValueError that names both."""
+    flatten = Flatten()
+    with rejects(RuntimeError, "forward"):
+        flatten.backward(np.zeros((2, 12)))
+    flatten(Tensor(draw.normal(2, 3, 4)))
+    with rejects(ValueError, "(3, 8)", "(2, 12)"):
+        flatten.backward(np.zeros((3, 8)))
+
+
+def test_float32_stays_float32_through_a_stack(draw):
+    """Output, input gradient and all parameters' gradients of float32 are float32."""
+    stack = Sequential(Flatten(), Linear(12, 4), Dropout(0.3), Linear(4, 3))
+    assert_dtype(stack(Tensor(draw.normal(2, 3, 4, dtype=np.float32), requires_grad=True)), np.float32)
+    assert_dtype(stack.backward(draw.normal(2, 3, dtype=np.float32)), np.float32)
+    for parameter in stack.parameters():
+        assert_dtype(parameter.grad, np.float32)
+
+
+def test_the_record_leads_through_the_whole_stack(draw):
+    """From the output to the input and every parameter there is an unbroken chain, through Flatten and Dropout too."""
+    stack, x = Sequential(Flatten(), Linear(12, 4), Dropout(), Linear(4, 3)), Tensor(draw.normal(2, 3, 4))
+    with recording() as probe:
+        y = stack(x)
+    for name, tensor in [("x", x), *stack.named_parameters()]:
+        assert probe.reaches(y, tensor), f"the chain from the output does not reach {name}"
+
+
+def test_no_activations_are_held_while_operations_are_recorded(budget):
+    """While a recorder is installed the record holds what a gradient needs; the layers keep nothing beside it."""
+    stack = Sequential(Linear(100, 200), Dropout(), Linear(200, 100))
+
+    def forward():
+        with recording():
+            stack(Tensor(np.ones((500, 100), np.float32)))
+
+    budget.bytes(forward, retained=20_000)
+
+
+def test_a_module_goes_into_a_stack(draw):
+    """A Module of one's own is a layer like any other, and is called by forward alone."""
+
+    class Double(Module):
+        def forward(self, x):
+            return x * 2
+
+        def backward(self, grad):
+            return grad * 2
+
+    x, stack = draw.normal(2, 3), Sequential(Double(), Double())
+    assert_close(stack(Tensor(x)), 4 * x)
+    assert_close(stack.backward(x), 4 * x)

@@ -1,0 +1,35 @@
+import pytest
+
+from specs.meta.catalogue import Wrong
+from specs.meta.judge import Watch, apart, run, told
+
+pytestmark = pytest.mark.timeout(300)
+XOR, DIGITS = "specs/milestones/test_1_xor.py", "specs/milestones/test_2_vision.py"
+
+
+def frozen(condition: str) -> dict[str, str]:
+    """Patches a Linear so that its weight learns only where the condition holds."""
+    return {
+        "        accumulate(self.weight, grads.T @ rows)": f"        if {condition}:\n            accumulate(self.weight, grads.T @ rows)"
+    }
+
+
+KNOCKOUTS = [
+    (XOR, "03", Wrong("tanh is the identity", {"y = x.tanh()": "y = x * 1.0", "grad * (1 - y * y)": "grad * 1.0"})),
+    (XOR, "04", Wrong("weights never move", frozen("False"))),
+    (XOR, "04", Wrong("the hidden layer is frozen", frozen("self.in_features > 2"))),
+    (XOR, "05", Wrong("the gradient has the wrong sign", {"(sigmoid - y) * (float(grad)": "(y - sigmoid) * (float(grad)"})),
+    (DIGITS, "03", Wrong("ReLU is the identity", {"y = maximum(x, 0)": "y = x * 1.0 ", "grad * (y > 0)": "grad * 1.0"})),
+    (DIGITS, "03", Wrong("ReLU lets every gradient through", {"grad * (y > 0)": "grad * 1.0"})),
+    (DIGITS, "04", Wrong("the hidden layer is frozen", frozen("self.in_features < 784"))),
+    (DIGITS, "05", Wrong("the loss looks at the next class", {"labels = labels[rows]": "labels = (labels[rows] + 1) % 10"})),
+    (DIGITS, "05", Wrong("the gradient is a sum, not a mean", {"float(grad) / len(rows)": "float(grad)"})),
+]
+
+
+@pytest.mark.parametrize(("milestone", "number", "wrong"), KNOCKOUTS, ids=[f"{n}-{wrong.name}" for _, n, wrong in KNOCKOUTS])
+def test_a_milestone_fails_with_one_component_sabotaged(milestone, number, wrong, tmp_path):
+    """A milestone that is reached without a part says nothing about that part."""
+    impl = f"reference,{number}={wrong.tree(number, tmp_path)}"
+    specs = apart(run, (milestone, "--impl", impl, "--data", "generated", "-m", "not time", "-s"), Watch(until=""))
+    assert any(spec["outcome"] == "red" for spec in specs), told(specs)
