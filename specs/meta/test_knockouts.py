@@ -9,9 +9,8 @@ XOR, DIGITS = "specs/milestones/test_1_xor.py", "specs/milestones/test_2_vision.
 
 def frozen(condition: str) -> dict[str, str]:
     """Patches a Linear so that its weight learns only where the condition holds."""
-    return {
-        "        accumulate(self.weight, grads.T @ rows)": f"        if {condition}:\n            accumulate(self.weight, grads.T @ rows)"
-    }
+    line = "accumulate(self.weight, grads.T @ rows)"
+    return {f"        {line}": f"        if {condition}:\n            {line}"}
 
 
 KNOCKOUTS = [
