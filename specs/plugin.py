@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from specs import budgets, culprit, door, draw, limits, report, results
+from specs import budgets, culprit, door, draw, editor, limits, report, results
 from specs.recorder import Recorder
 
 SECONDS = 10  # for one spec, on a machine as fast as the one that limits.CALIBRATION was measured on
@@ -44,6 +44,7 @@ def pytest_configure(config):
         raise pytest.UsageError(str(error)) from None
     os.environ[door.VARIABLE] = impl  # child processes and xdist's workers inherit it
     config.pluginmanager.register(Recorder(config))
+    editor.link()
 
 
 def _lowest(arguments: list[str]) -> str:

@@ -51,6 +51,8 @@ class Recorder:
         spec["clause"] = named.get("clause", spec["clause"])
         spec["seconds"] = round(spec["seconds"] + report.duration, 4)
         spec["budget"] = [value for key, value in properties if key == "budget"]
+        if numbers := dict(value for key, value in properties if key == "number"):
+            spec["numbers"] = numbers
         if report.failed:
             spec |= _failed(spec, named)
         elif report.skipped:
@@ -89,7 +91,7 @@ class Recorder:
         if self.brief:
             self._failures(terminalreporter, write, specs)
         terminalreporter.section("katas")
-        for line in [*sorted(self.told), *results.closing_map(specs)]:
+        for line in [*sorted(self.told, key=lambda line: line[:2]), *results.closing_map(specs)]:
             write(line)
         if not self._selected():
             for line in results.done(specs):

@@ -79,7 +79,7 @@ def test_gelu_is_done_in_numpy(budget):
 
 
 def test_gelu_multiplies_where_a_power_would_be_slow(budget, draw):
-    """Forward and backward take at most six times as long as the forward formula in NumPy: x · x · x is a hundred times
+    """Forward and backward take at most eight times as long as the forward formula in NumPy: x · x · x is a hundred times
     faster than x ** 3, for which NumPy asks the general power function.
     """
     x, gelu = draw.normal(100, 200, dtype=np.float32).copy(), GELU()
@@ -87,4 +87,4 @@ def test_gelu_multiplies_where_a_power_would_be_slow(budget, draw):
     def formula():
         return 0.5 * x * (1 + np.tanh(SCALE * (x + 0.044715 * (x * x * x))))
 
-    budget.time(lambda: (gelu(Tensor(x)), gelu.backward(x)), against=formula, limit=6)
+    budget.time(lambda: (gelu(Tensor(x)), gelu.backward(x)), against=formula, limit=8)

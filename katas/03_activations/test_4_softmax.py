@@ -104,10 +104,10 @@ def test_softmax_is_done_in_numpy(budget):
 
 
 def test_softmax_builds_no_jacobian(budget):
-    """Backward holds five arrays of the input's size at most. The Jacobian of one line alone would be 25 of them here."""
+    """Backward holds eight arrays of the input's size at most. The Jacobian of one line alone would be 25 of them here."""
     x, softmax = np.ones((20, 500), np.float32), Softmax()
     softmax(Tensor(x))
-    budget.bytes(lambda: softmax.backward(x), peak=5 * x.nbytes)
+    budget.bytes(lambda: softmax.backward(x), peak=8 * x.nbytes)
 
 
 def test_softmax_is_as_fast_as_its_formula(budget, draw):

@@ -140,9 +140,11 @@ def test_backward_changes_nothing(activation, draw):
 
 @every_activation
 def test_the_output_is_a_tensor_of_its_own(activation, draw):
-    """The output does not share the input's memory, even where it equals the input."""
-    x = Tensor(draw.uniform(1, 2, 3, 4))
+    """The output does not share the input's memory, even where it equals the input, and the input stays as it was."""
+    values = draw.uniform(1, 2, 3, 4)
+    x = Tensor(values)
     assert not np.shares_memory(activation()(x).data, x.data)
+    assert_close(x, values, name="the input after forward")
 
 
 @every_activation

@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
-
 from katas.activations import Differentiable
 from katas.tensor import Tensor
 
@@ -86,6 +85,7 @@ class Module(Differentiable):
         Raises: ValueError that lists every missing and unexpected name and every other shape. Then nothing is changed.
         """
         raise NotImplementedError("04.6 load_state_dict: README.md, 04.6")
+
 
 # 04.3 Initialisation: float32 arrays for weights of shape (out, in, ...), where further axes are those of a kernel
 
@@ -170,6 +170,7 @@ class Sequential(Module):
     def backward(self, grad: np.ndarray) -> np.ndarray | None:
         """The layers' backward, from the last to the first; None, at once, where one of them returns None."""
         raise NotImplementedError("04.5 backward: README.md, 04.5")
+
 
 class Flatten(Module):
     """Makes one axis of all from start_dim on: (batch, 3, 8, 8) becomes (batch, 192). A view, not a copy."""

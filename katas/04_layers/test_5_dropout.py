@@ -101,7 +101,7 @@ def test_half_is_dropped_unless_told_otherwise():
 
 
 def test_the_mask_is_drawn_from_the_given_generator():
-    """The same seed drops the same values, whatever their dtype; `rng` is the generator; NumPy's global state is left alone."""
+    """The same seed drops the same values; `rng` is the generator; NumPy's global state is left alone."""
     before = np.random.get_state()[1].copy()  # noqa: NPY002
     x, rng = np.ones((10, 20), np.float32), np.random.default_rng(0)
     layer = Dropout(0.5, rng=rng)

@@ -120,11 +120,14 @@ def test_train_and_eval_reach_the_layers():
     assert not stack[1][0].training
 
 
-@pytest.mark.parametrize("layers", [[[Square()]], [Square], [Square(), None], [np.tanh]], ids=["list", "class", "None", "function"])
-def test_what_is_no_layer_is_refused(layers):
+NO_LAYERS = {"list": [Square()], "class": Square, "None": None, "function": np.tanh}
+
+
+@pytest.mark.parametrize("given", NO_LAYERS.values(), ids=NO_LAYERS)
+def test_what_is_no_layer_is_refused(given):
     """A list of layers, a class instead of a layer of it, None, a function: each a TypeError that names it."""
-    with rejects(TypeError, repr(layers[-1])):
-        Sequential(*layers)
+    with rejects(TypeError, repr(given)):
+        Sequential(Square(), given)
 
 
 def test_backward_runs_through_the_stack_from_the_end(draw):

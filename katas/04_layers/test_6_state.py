@@ -74,7 +74,7 @@ def test_loading_works_in_place():
     parameters, arrays, mean = net.parameters(), [parameter.data for parameter in net.parameters()], net.mean
     net.load_state_dict(state)
     assert [id(parameter) for parameter in net.parameters()] == [id(parameter) for parameter in parameters]
-    assert [id(parameter.data) for parameter in parameters] == [id(array) for array in arrays], "data was bound to another array"
+    assert [id(parameter.data) for parameter in parameters] == [id(array) for array in arrays], "data is another array now"
     assert_close(arrays[0], state["blocks.0.weight"])
     assert_close(mean, state["mean"])
 

@@ -11,14 +11,14 @@ class MSELoss(Differentiable):
     """The mean of (prediction - target)² over all values."""
 
     def forward(self, prediction: Tensor, target) -> Tensor:
-        """The loss, of shape (). The target, a Tensor or an array, has the prediction's shape and is a constant.
+        """The loss, of shape (). The target (a Tensor, an array or a list) has the prediction's shape and is a constant.
 
         Raises: ValueError if the shapes differ, be it by an axis of length 1, or if there are no values.
         """
         raise NotImplementedError("05.1 forward: README.md, 05.1")
 
     def backward(self, grad: float = 1.0) -> np.ndarray:
-        """The gradient of the prediction, in its shape and dtype; grad is that of the loss.
+        """The gradient of the prediction, in its shape and dtype; grad, a number or an array of shape (), is that of the loss.
 
         Raises: RuntimeError unless a forward came before.
         """
@@ -40,7 +40,7 @@ class CrossEntropyLoss(Differentiable):
         raise NotImplementedError("05.2 __init__: README.md, 05.2")
 
     def forward(self, logits: Tensor, target) -> Tensor:
-        """The loss, of shape (). logits (…, classes); target (…), whole numbers in a Tensor or an array.
+        """The loss, of shape (). logits (…, classes); target (…), integers in a Tensor, an array or a list.
 
         Raises: ValueError if the shapes don't fit, a class does not exist, or there is no target, or none that counts;
         TypeError if the target holds anything but integers.
@@ -50,7 +50,7 @@ class CrossEntropyLoss(Differentiable):
     def backward(self, grad: float = 1.0) -> np.ndarray:
         """The gradient of the logits, in their shape and dtype: (p - smoothed one-hot) / n; zero where a target is ignored.
 
-        grad is the gradient of the loss. Raises: RuntimeError unless a forward came before.
+        grad, a number or an array of shape (), is the gradient of the loss. Raises: RuntimeError unless a forward came before.
         """
         raise NotImplementedError("05.2 backward: README.md, 05.2")
 
@@ -65,7 +65,7 @@ class BCEWithLogitsLoss(Differentiable):
     """
 
     def forward(self, logits: Tensor, target) -> Tensor:
-        """The loss, of shape (). The target, a Tensor or an array, has the logits' shape and values in [0, 1].
+        """The loss, of shape (). The target (a Tensor, an array or a list) has the logits' shape and values in [0, 1].
 
         Raises: ValueError if the shapes differ, a target lies outside [0, 1], or there are no values.
         """

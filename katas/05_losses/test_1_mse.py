@@ -64,13 +64,14 @@ def test_backward_belongs_to_the_last_forward(draw):
     assert_close(loss.backward(0.5), first)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("grad", [0.5, np.float64(0.5), np.array(0.5)], ids=repr)
-def test_float32_stays_float32(grad, draw):
+def test_the_dtype_stays(dtype, grad, draw):
     """Loss and gradient have the prediction's dtype, whatever the target's and the incoming gradient's are."""
     loss = MSELoss()
     for target in (draw.normal(3, 4), draw.normal(3, 4, dtype=np.float32), draw.integers(9, 3, 4)):
-        assert_dtype(loss(Tensor(draw.normal(3, 4, dtype=np.float32)), target), np.float32)
-        assert_dtype(loss.backward(grad), np.float32)
+        assert_dtype(loss(Tensor(draw.normal(3, 4, dtype=dtype)), target), dtype)
+        assert_dtype(loss.backward(grad), dtype)
 
 
 @pytest.mark.parametrize("shapes", [((5, 1), (5,)), ((5,), (5, 1)), ((3, 4), (4,)), ((3, 4), ()), ((3, 4), (4, 3))], ids=str)

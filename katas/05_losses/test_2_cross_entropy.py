@@ -98,13 +98,14 @@ def test_backward_belongs_to_the_last_forward(draw):
     assert_close(loss.backward(0.5), first)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("grad", [0.5, np.float64(0.5), np.array(0.5)], ids=repr)
 @pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1}, {"ignore_index": 0}], ids=str)
-def test_float32_stays_float32(options, grad, draw):
+def test_the_dtype_stays(options, dtype, grad, draw):
     """Loss and gradient have the logits' dtype, whatever the incoming gradient's is."""
     loss = CrossEntropyLoss(**options)
-    assert_dtype(loss(Tensor(draw.normal(4, 5, dtype=np.float32)), [3, 0, 4, 3]), np.float32)
-    assert_dtype(loss.backward(grad), np.float32)
+    assert_dtype(loss(Tensor(draw.normal(4, 5, dtype=dtype)), [3, 0, 4, 3]), dtype)
+    assert_dtype(loss.backward(grad), dtype)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.int64])

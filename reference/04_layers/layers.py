@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
-
 from katas.activations import Differentiable
 from katas.tensor import Tensor
 
@@ -91,6 +90,9 @@ class Module(Differentiable):
 
     # 04.6 Saving and loading
 
+    def _state(self) -> dict[str, np.ndarray]:
+        return {name: parameter.data for name, parameter in self.named_parameters()} | dict(self.named_buffers())
+
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of all parameters' data and all buffers, by name."""
         return {name: array.copy() for name, array in self._state().items()}
@@ -112,9 +114,6 @@ class Module(Differentiable):
             raise ValueError(f"the state does not fit {type(self).__name__}: {'; '.join(problems)}")
         for name, array in own.items():
             array[...] = given[name]
-
-    def _state(self) -> dict[str, np.ndarray]:
-        return {name: parameter.data for name, parameter in self.named_parameters()} | dict(self.named_buffers())
 
 
 def _found(root: Module, kind: type) -> list[tuple[str, object]]:
@@ -191,9 +190,9 @@ class Linear(Module):
     """y = x Wᵀ + b over the last axis: weight W (out_features, in_features), bias b (out_features,) or None."""
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, rng: np.random.Generator | None = None):
-        """Draws the weight by kaiming_uniform with a = √5, which is uniform in ±1/√in_features, and so the bias.
+        """Draws the weight by kaiming_uniform with a = √5, that is uniform in ±1/√in_features, as the bias is drawn too.
 
-        That is what torch.nn.Linear does. rng None means a fresh generator. Raises: ValueError unless both sizes are positive.
+        So does torch.nn.Linear. rng None means a fresh generator. Raises: ValueError unless both sizes are positive.
         """
         rng = np.random.default_rng(rng)
         self.in_features, self.out_features = in_features, out_features
@@ -242,6 +241,10 @@ class Sequential(Module):
                 raise TypeError(f"Sequential takes layers, which have a forward and a backward, not {layer!r}")
         self.layers = list(layers)
 
+    def _members(self) -> Iterator[tuple[str, object]]:
+        yield from ((str(index), layer) for index, layer in enumerate(self.layers))
+        yield from super()._members()  # a subclass's own
+
     def __len__(self) -> int:
         """The number of layers."""
         return len(self.layers)
@@ -263,10 +266,6 @@ class Sequential(Module):
             if grad is None:
                 break
         return grad
-
-    def _members(self) -> Iterator[tuple[str, object]]:
-        yield from ((str(index), layer) for index, layer in enumerate(self.layers))
-        yield from super()._members()  # a subclass's own
 
 
 class Flatten(Module):

@@ -173,6 +173,11 @@ WRONG = [
         {SOFTMAX: "x.max(self.dim)\n        e = x.exp()\n        y = e / e.sum(self.dim, keepdim=True)"},
         says="overflow",
     ),
+    Wrong(
+        "softmax shifts its input",
+        {SHIFTED: "x.data = x.data - x.max(dim, keepdim=True).data\n    return x"},
+        says="the input after forward",
+    ),
     Wrong("softmax subtracts the maximum of everything", {SHIFTED: "x.max(dim)\n    return x - x.max().data"}, says="divide"),
     Wrong(
         "softmax subtracts the minimum", {SHIFTED: "x.max(dim)\n    return x - x.data.min(dim, keepdims=True)"}, says="overflow"
@@ -233,6 +238,13 @@ WRONG = [
         "log softmax subtracts the maximum once",
         {LOG_SOFTMAX: "z = _shifted(x, self.dim)\n        y = x - z.exp().sum(self.dim, keepdim=True).log()"},
         says="the maximum is not added back",
+    ),
+    Wrong(
+        "log softmax adds the maximum back",
+        {
+            LOG_SOFTMAX: "z = _shifted(x, self.dim)\n        y = x - (z.exp().sum(self.dim, keepdim=True).log() + x.max(self.dim, keepdim=True))"
+        },
+        says="the maximum was added back before x was subtracted",
     ),
     Wrong(
         "log softmax's sum bypasses the record",

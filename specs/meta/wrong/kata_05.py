@@ -92,7 +92,23 @@ WRONG = [
             "log()).mean()": "log()).sum() / max(logits.size, 1)",
         },
     ),
+    Wrong(
+        "squared errors are float32",
+        {"difference = prediction - _values": "difference = Tensor(prediction.data.astype(np.float32)) - _values"},
+    ),
+    Wrong(
+        "its gradient is float32",
+        {
+            "return difference * (2 * float(grad) / difference.size)": "return (difference * (2 * float(grad) / difference.size)).astype(np.float32)"
+        },
+        says="expected dtype float64",
+    ),
     # cross-entropy
+    Wrong(
+        "the gradient of cross-entropy is float32",
+        {"return result.reshape(shape)": "return result.reshape(shape).astype(np.float32)"},
+        says="expected dtype float64",
+    ),
     Wrong(
         "cross-entropy is summed",
         {"totals.log()[rows].mean() - shifted[rows, labels].mean()": "totals.log()[rows].sum() - shifted[rows, labels].sum()"},
