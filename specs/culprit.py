@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from specs.door import KATAS, Kata, KataImportError, relative, source
 
-STUB = re.compile(r"\b(\d\d)\.\d+ (\w+): README\.md, (\d\d\.\d+)")
+STUB = re.compile(r"\b(\d\d)\.\d+ ([\w.]+): README\.md, (\d\d\.\d+)")
 SHOWN = re.compile(r"<\[.*? raised in repr\(\)\].*?>")  # an assertion's message, where a value could not be shown
 MISSING = re.compile(r"cannot import name '(\w+)' from '")
 

@@ -38,16 +38,16 @@ class _Cutter:
         self.lines = text.splitlines()
         self.replaced: dict[int, str | None] = {}  # line number → its new text, or None where it is left out
 
-    def visit(self, node: ast.AST) -> None:
+    def visit(self, node: ast.AST, owner: str = "") -> None:
         if not isinstance(node, FUNCTIONS | ast.ClassDef | ast.Assign | ast.AnnAssign) or self.given(node):
             return
         if self.private(node):
             self.drop(self.first_line(node), node.end_lineno)
         elif isinstance(node, ast.ClassDef):
             for child in node.body:
-                self.visit(child)
+                self.visit(child, f"{owner}{node.name}.")
         elif isinstance(node, FUNCTIONS):
-            self.empty(node)
+            self.empty(node, owner)
 
     def given(self, node: ast.AST) -> bool:
         header = self.lines[node.lineno - 1 : getattr(node, "body", [node])[0].lineno]
@@ -72,7 +72,7 @@ class _Cutter:
                 last += 1
         self.replaced.update(dict.fromkeys(range(first, last + 1)))
 
-    def empty(self, node: FUNCTIONS) -> None:
+    def empty(self, node: FUNCTIONS, owner: str) -> None:
         has_docstring = ast.get_docstring(node) is not None
         body = node.body[1:] if has_docstring else node.body
         if not body:
@@ -83,7 +83,7 @@ class _Cutter:
         section = self.section(node.lineno)
         self.replaced.update(dict.fromkeys(range(first, node.end_lineno + 1)))
         indent = " " * (node.col_offset + 4)
-        self.replaced[first] = f'{indent}raise NotImplementedError("{section} {node.name}: README.md, {section}")'
+        self.replaced[first] = f'{indent}raise NotImplementedError("{section} {owner}{node.name}: README.md, {section}")'
 
     def header_end(self, node: FUNCTIONS) -> int:
         """The last line of a signature: of `def f(` … `) -> X:`, however many lines it takes."""

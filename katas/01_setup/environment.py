@@ -56,21 +56,21 @@ class stopwatch:
 
     def __enter__(self) -> "stopwatch":
         """Starts. The clocks are time.perf_counter() and time.process_time()."""
-        raise NotImplementedError("01.3 __enter__: README.md, 01.3")
+        raise NotImplementedError("01.3 stopwatch.__enter__: README.md, 01.3")
 
     def __exit__(self, *exception) -> None:
         """Stops."""
-        raise NotImplementedError("01.3 __exit__: README.md, 01.3")
+        raise NotImplementedError("01.3 stopwatch.__exit__: README.md, 01.3")
 
     @property
     def wall(self) -> float:
         """The seconds that passed. Raises: RuntimeError before the block has ended."""
-        raise NotImplementedError("01.3 wall: README.md, 01.3")
+        raise NotImplementedError("01.3 stopwatch.wall: README.md, 01.3")
 
     @property
     def cpu(self) -> float:
         """The seconds that this process kept processors busy, all threads together. Raises: as wall."""
-        raise NotImplementedError("01.3 cpu: README.md, 01.3")
+        raise NotImplementedError("01.3 stopwatch.cpu: README.md, 01.3")
 
 # 01.4 The best of several
 
@@ -100,7 +100,7 @@ class Machine:
 
         Raises: ValueError if either is negative.
         """
-        raise NotImplementedError("01.5 roofline: README.md, 01.5")
+        raise NotImplementedError("01.5 Machine.roofline: README.md, 01.5")
 
 
 def measure_machine() -> Machine:

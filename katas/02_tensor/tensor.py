@@ -27,43 +27,43 @@ class Tensor:
         Integers in lists become int64, booleans bool.
         Raises: TypeError if data are not real numbers; ValueError if lists are ragged.
         """
-        raise NotImplementedError("02.1 __init__: README.md, 02.1")
+        raise NotImplementedError("02.1 Tensor.__init__: README.md, 02.1")
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The length of each axis."""
-        raise NotImplementedError("02.1 shape: README.md, 02.1")
+        raise NotImplementedError("02.1 Tensor.shape: README.md, 02.1")
 
     @property
     def ndim(self) -> int:
         """The number of axes."""
-        raise NotImplementedError("02.1 ndim: README.md, 02.1")
+        raise NotImplementedError("02.1 Tensor.ndim: README.md, 02.1")
 
     @property
     def size(self) -> int:
         """The number of values."""
-        raise NotImplementedError("02.1 size: README.md, 02.1")
+        raise NotImplementedError("02.1 Tensor.size: README.md, 02.1")
 
     @property
     def dtype(self) -> np.dtype:
         """The type of the values, such as float32."""
-        raise NotImplementedError("02.1 dtype: README.md, 02.1")
+        raise NotImplementedError("02.1 Tensor.dtype: README.md, 02.1")
 
     def __len__(self) -> int:
         """The length of the first axis. Raises: TypeError if there is none."""
-        raise NotImplementedError("02.1 __len__: README.md, 02.1")
+        raise NotImplementedError("02.1 Tensor.__len__: README.md, 02.1")
 
     def item(self) -> float | int | bool:
         """The only value, as a Python number. Raises: ValueError if there are more or none."""
-        raise NotImplementedError("02.1 item: README.md, 02.1")
+        raise NotImplementedError("02.1 Tensor.item: README.md, 02.1")
 
     def numpy(self) -> np.ndarray:
         """The array itself, not a copy."""
-        raise NotImplementedError("02.1 numpy: README.md, 02.1")
+        raise NotImplementedError("02.1 Tensor.numpy: README.md, 02.1")
 
     def __repr__(self) -> str:
         """Tensor([1., 2.]), with the dtype unless float32, int64 or bool, and with requires_grad=True if so."""
-        raise NotImplementedError("02.1 __repr__: README.md, 02.1")
+        raise NotImplementedError("02.1 Tensor.__repr__: README.md, 02.1")
 
     # The seam, which katas 03 to 20 build on.
 
@@ -90,88 +90,88 @@ class Tensor:
 
         Raises, as all arithmetic: ValueError if the shapes don't broadcast; TypeError if other holds no numbers.
         """
-        raise NotImplementedError("02.2 __add__: README.md, 02.2")
+        raise NotImplementedError("02.2 Tensor.__add__: README.md, 02.2")
 
     def __radd__(self, other) -> "Tensor":
         """other + self."""
-        raise NotImplementedError("02.2 __radd__: README.md, 02.2")
+        raise NotImplementedError("02.2 Tensor.__radd__: README.md, 02.2")
 
     def __sub__(self, other) -> "Tensor":
         """self - other."""
-        raise NotImplementedError("02.2 __sub__: README.md, 02.2")
+        raise NotImplementedError("02.2 Tensor.__sub__: README.md, 02.2")
 
     def __rsub__(self, other) -> "Tensor":
         """other - self."""
-        raise NotImplementedError("02.2 __rsub__: README.md, 02.2")
+        raise NotImplementedError("02.2 Tensor.__rsub__: README.md, 02.2")
 
     def __mul__(self, other) -> "Tensor":
         """self * other."""
-        raise NotImplementedError("02.2 __mul__: README.md, 02.2")
+        raise NotImplementedError("02.2 Tensor.__mul__: README.md, 02.2")
 
     def __rmul__(self, other) -> "Tensor":
         """other * self."""
-        raise NotImplementedError("02.2 __rmul__: README.md, 02.2")
+        raise NotImplementedError("02.2 Tensor.__rmul__: README.md, 02.2")
 
     def __truediv__(self, other) -> "Tensor":
         """self / other; of integers float32."""
-        raise NotImplementedError("02.2 __truediv__: README.md, 02.2")
+        raise NotImplementedError("02.2 Tensor.__truediv__: README.md, 02.2")
 
     def __rtruediv__(self, other) -> "Tensor":
         """other / self."""
-        raise NotImplementedError("02.2 __rtruediv__: README.md, 02.2")
+        raise NotImplementedError("02.2 Tensor.__rtruediv__: README.md, 02.2")
 
     def __neg__(self) -> "Tensor":
         """-self."""
-        raise NotImplementedError("02.2 __neg__: README.md, 02.2")
+        raise NotImplementedError("02.2 Tensor.__neg__: README.md, 02.2")
 
     def __pow__(self, exponent: float) -> "Tensor":
         """self ** exponent, a Python number. Integers to a negative or a float power give float32.
 
         Raises: TypeError if the exponent is anything else.
         """
-        raise NotImplementedError("02.2 __pow__: README.md, 02.2")
+        raise NotImplementedError("02.2 Tensor.__pow__: README.md, 02.2")
 
     def __eq__(self, other) -> "Tensor":
         """self == other, element by element, as booleans."""
-        raise NotImplementedError("02.2 __eq__: README.md, 02.2")
+        raise NotImplementedError("02.2 Tensor.__eq__: README.md, 02.2")
 
     def __ne__(self, other) -> "Tensor":
         """self != other."""
-        raise NotImplementedError("02.2 __ne__: README.md, 02.2")
+        raise NotImplementedError("02.2 Tensor.__ne__: README.md, 02.2")
 
     def __lt__(self, other) -> "Tensor":
         """self < other."""
-        raise NotImplementedError("02.2 __lt__: README.md, 02.2")
+        raise NotImplementedError("02.2 Tensor.__lt__: README.md, 02.2")
 
     def __le__(self, other) -> "Tensor":
         """self <= other."""
-        raise NotImplementedError("02.2 __le__: README.md, 02.2")
+        raise NotImplementedError("02.2 Tensor.__le__: README.md, 02.2")
 
     def __gt__(self, other) -> "Tensor":
         """self > other."""
-        raise NotImplementedError("02.2 __gt__: README.md, 02.2")
+        raise NotImplementedError("02.2 Tensor.__gt__: README.md, 02.2")
 
     def __ge__(self, other) -> "Tensor":
         """self >= other."""
-        raise NotImplementedError("02.2 __ge__: README.md, 02.2")
+        raise NotImplementedError("02.2 Tensor.__ge__: README.md, 02.2")
 
     # 02.3 Functions of every element
 
     def exp(self) -> "Tensor":
         """e to the power of each element."""
-        raise NotImplementedError("02.3 exp: README.md, 02.3")
+        raise NotImplementedError("02.3 Tensor.exp: README.md, 02.3")
 
     def log(self) -> "Tensor":
         """The natural logarithm."""
-        raise NotImplementedError("02.3 log: README.md, 02.3")
+        raise NotImplementedError("02.3 Tensor.log: README.md, 02.3")
 
     def sqrt(self) -> "Tensor":
         """The square root."""
-        raise NotImplementedError("02.3 sqrt: README.md, 02.3")
+        raise NotImplementedError("02.3 Tensor.sqrt: README.md, 02.3")
 
     def tanh(self) -> "Tensor":
         """The hyperbolic tangent, in [-1, 1]."""
-        raise NotImplementedError("02.3 tanh: README.md, 02.3")
+        raise NotImplementedError("02.3 Tensor.tanh: README.md, 02.3")
 
     # 02.4 Shape
 
@@ -180,52 +180,52 @@ class Tensor:
 
         Raises: ValueError if the shape holds another number of values.
         """
-        raise NotImplementedError("02.4 reshape: README.md, 02.4")
+        raise NotImplementedError("02.4 Tensor.reshape: README.md, 02.4")
 
     def permute(self, *dims) -> "Tensor":
         """Axis i of the result is axis dims[i] of this tensor. Numbers or one tuple.
 
         Raises: ValueError unless dims names each axis once.
         """
-        raise NotImplementedError("02.4 permute: README.md, 02.4")
+        raise NotImplementedError("02.4 Tensor.permute: README.md, 02.4")
 
     def transpose(self, dim0: int, dim1: int) -> "Tensor":
         """Axes dim0 and dim1 swapped. Raises: ValueError if either does not exist."""
-        raise NotImplementedError("02.4 transpose: README.md, 02.4")
+        raise NotImplementedError("02.4 Tensor.transpose: README.md, 02.4")
 
     @property
     def T(self) -> "Tensor":
         """The last two axes swapped: the transpose of a matrix, or of each in a batch. Raises: ValueError without two."""
-        raise NotImplementedError("02.4 T: README.md, 02.4")
+        raise NotImplementedError("02.4 Tensor.T: README.md, 02.4")
 
     def __getitem__(self, index) -> "Tensor":
         """NumPy's indexing; an index, or a part of it, may be a Tensor. Raises: IndexError if it is out of range."""
-        raise NotImplementedError("02.4 __getitem__: README.md, 02.4")
+        raise NotImplementedError("02.4 Tensor.__getitem__: README.md, 02.4")
 
     def __iter__(self) -> Iterator["Tensor"]:
         """One tensor for each index of the first axis."""
-        raise NotImplementedError("02.4 __iter__: README.md, 02.4")
+        raise NotImplementedError("02.4 Tensor.__iter__: README.md, 02.4")
 
     # 02.5 Reductions: dim is one axis, several, or None for all; keepdim leaves them with length 1
 
     def sum(self, dim: Dim = None, keepdim: bool = False) -> "Tensor":
         """The sum. Raises, as all reductions: ValueError if an axis does not exist or stands twice."""
-        raise NotImplementedError("02.5 sum: README.md, 02.5")
+        raise NotImplementedError("02.5 Tensor.sum: README.md, 02.5")
 
     def mean(self, dim: Dim = None, keepdim: bool = False) -> "Tensor":
         """The arithmetic mean; of integers float32. Raises: ValueError if it is one of no values."""
-        raise NotImplementedError("02.5 mean: README.md, 02.5")
+        raise NotImplementedError("02.5 Tensor.mean: README.md, 02.5")
 
     def max(self, dim: Dim = None, keepdim: bool = False) -> "Tensor":
         """The largest value. Raises: ValueError if it is one of no values."""
-        raise NotImplementedError("02.5 max: README.md, 02.5")
+        raise NotImplementedError("02.5 Tensor.max: README.md, 02.5")
 
     def var(self, dim: Dim = None, keepdim: bool = False, correction: int = 1) -> "Tensor":
         """The variance: the sum of squared deviations from the mean over n - correction (1: Bessel's).
 
         Raises: ValueError unless n > correction.
         """
-        raise NotImplementedError("02.5 var: README.md, 02.5")
+        raise NotImplementedError("02.5 Tensor.var: README.md, 02.5")
 
     # 02.6 Matrix product
 
@@ -234,11 +234,11 @@ class Tensor:
 
         A vector is a row on the left and a column on the right. Raises: ValueError if the shapes don't fit.
         """
-        raise NotImplementedError("02.6 __matmul__: README.md, 02.6")
+        raise NotImplementedError("02.6 Tensor.__matmul__: README.md, 02.6")
 
     def __rmatmul__(self, other) -> "Tensor":
         """other @ self."""
-        raise NotImplementedError("02.6 __rmatmul__: README.md, 02.6")
+        raise NotImplementedError("02.6 Tensor.__rmatmul__: README.md, 02.6")
 
 
 # 02.1 Creation

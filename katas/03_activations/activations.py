@@ -39,25 +39,25 @@ class ReLU(Differentiable):
     """max(x, 0): what is negative becomes 0; NaN stays NaN."""
 
     def forward(self, x: Tensor) -> Tensor:
-        raise NotImplementedError("03.1 forward: README.md, 03.1")
+        raise NotImplementedError("03.1 ReLU.forward: README.md, 03.1")
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
         """grad where x > 0, else 0: at 0 too."""
-        raise NotImplementedError("03.1 backward: README.md, 03.1")
+        raise NotImplementedError("03.1 ReLU.backward: README.md, 03.1")
 
 
 class LeakyReLU(Differentiable):
     """x where x > 0, else negative_slope · x (Maas, Hannun & Ng 2013, sec. 2). Any slope will do; NaN stays NaN."""
 
     def __init__(self, negative_slope: float = 0.01):
-        raise NotImplementedError("03.1 __init__: README.md, 03.1")
+        raise NotImplementedError("03.1 LeakyReLU.__init__: README.md, 03.1")
 
     def forward(self, x: Tensor) -> Tensor:
-        raise NotImplementedError("03.1 forward: README.md, 03.1")
+        raise NotImplementedError("03.1 LeakyReLU.forward: README.md, 03.1")
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
         """grad where x > 0, else negative_slope · grad: at 0 too."""
-        raise NotImplementedError("03.1 backward: README.md, 03.1")
+        raise NotImplementedError("03.1 LeakyReLU.backward: README.md, 03.1")
 
 
 # 03.2 Sigmoid and Tanh
@@ -67,22 +67,22 @@ class Sigmoid(Differentiable):
     """σ(x) = 1 / (1 + e⁻ˣ), in [0, 1]. No x overflows."""
 
     def forward(self, x: Tensor) -> Tensor:
-        raise NotImplementedError("03.2 forward: README.md, 03.2")
+        raise NotImplementedError("03.2 Sigmoid.forward: README.md, 03.2")
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
         """grad · σ' = grad · y (1 - y)."""
-        raise NotImplementedError("03.2 backward: README.md, 03.2")
+        raise NotImplementedError("03.2 Sigmoid.backward: README.md, 03.2")
 
 
 class Tanh(Differentiable):
     """The hyperbolic tangent, in [-1, 1]."""
 
     def forward(self, x: Tensor) -> Tensor:
-        raise NotImplementedError("03.2 forward: README.md, 03.2")
+        raise NotImplementedError("03.2 Tanh.forward: README.md, 03.2")
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
         """grad · tanh' = grad · (1 - y²)."""
-        raise NotImplementedError("03.2 backward: README.md, 03.2")
+        raise NotImplementedError("03.2 Tanh.backward: README.md, 03.2")
 
 
 # 03.3 GELU
@@ -92,11 +92,11 @@ class GELU(Differentiable):
     """x/2 · (1 + tanh u), u = √(2/π) (x + 0.044715 x³): the tanh form (Hendrycks & Gimpel 2016, sec. 2)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        raise NotImplementedError("03.3 forward: README.md, 03.3")
+        raise NotImplementedError("03.3 GELU.forward: README.md, 03.3")
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
         """grad · ((1 + t)/2 + x/2 · (1 - t²) · u'), where t = tanh u and u' is the derivative of u."""
-        raise NotImplementedError("03.3 backward: README.md, 03.3")
+        raise NotImplementedError("03.3 GELU.backward: README.md, 03.3")
 
 
 # 03.4 Softmax
@@ -109,14 +109,14 @@ class Softmax(Differentiable):
     """
 
     def __init__(self, dim: int = -1):
-        raise NotImplementedError("03.4 __init__: README.md, 03.4")
+        raise NotImplementedError("03.4 Softmax.__init__: README.md, 03.4")
 
     def forward(self, x: Tensor) -> Tensor:
-        raise NotImplementedError("03.4 forward: README.md, 03.4")
+        raise NotImplementedError("03.4 Softmax.forward: README.md, 03.4")
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
         """y · (grad - Σ grad · y), the sum along dim: grad times the Jacobian, which is never built."""
-        raise NotImplementedError("03.4 backward: README.md, 03.4")
+        raise NotImplementedError("03.4 Softmax.backward: README.md, 03.4")
 
 
 # 03.5 LogSoftmax
@@ -129,11 +129,11 @@ class LogSoftmax(Differentiable):
     """
 
     def __init__(self, dim: int = -1):
-        raise NotImplementedError("03.5 __init__: README.md, 03.5")
+        raise NotImplementedError("03.5 LogSoftmax.__init__: README.md, 03.5")
 
     def forward(self, x: Tensor) -> Tensor:
-        raise NotImplementedError("03.5 forward: README.md, 03.5")
+        raise NotImplementedError("03.5 LogSoftmax.forward: README.md, 03.5")
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
         """grad - eʸ Σ grad, the sum along dim."""
-        raise NotImplementedError("03.5 backward: README.md, 03.5")
+        raise NotImplementedError("03.5 LogSoftmax.backward: README.md, 03.5")

@@ -15,7 +15,7 @@ class Parameter(Tensor):
 
     def __init__(self, data):
         """data as a Tensor takes it, with the same rules for the dtype."""
-        raise NotImplementedError("04.1 __init__: README.md, 04.1")
+        raise NotImplementedError("04.1 Parameter.__init__: README.md, 04.1")
 
 
 def accumulate(parameter: Parameter, grad: np.ndarray) -> None:
@@ -40,51 +40,51 @@ class Module(Differentiable):
 
     def named_parameters(self) -> list[tuple[str, Parameter]]:
         """All Parameters with their names: the attributes and list indices that lead there, joined by dots."""
-        raise NotImplementedError("04.2 named_parameters: README.md, 04.2")
+        raise NotImplementedError("04.2 Module.named_parameters: README.md, 04.2")
 
     def parameters(self) -> list[Parameter]:
         """All Parameters."""
-        raise NotImplementedError("04.2 parameters: README.md, 04.2")
+        raise NotImplementedError("04.2 Module.parameters: README.md, 04.2")
 
     def modules(self) -> list["Module"]:
         """This module and all below it."""
-        raise NotImplementedError("04.2 modules: README.md, 04.2")
+        raise NotImplementedError("04.2 Module.modules: README.md, 04.2")
 
     def register_buffer(self, name: str, array) -> None:
         """Makes a copy of array the attribute `name`: a NumPy array that is state, though not learnt.
 
         Raises: ValueError if there is an attribute of that name.
         """
-        raise NotImplementedError("04.2 register_buffer: README.md, 04.2")
+        raise NotImplementedError("04.2 Module.register_buffer: README.md, 04.2")
 
     def named_buffers(self) -> list[tuple[str, np.ndarray]]:
         """The present values of all buffers, here and below, with their names."""
-        raise NotImplementedError("04.2 named_buffers: README.md, 04.2")
+        raise NotImplementedError("04.2 Module.named_buffers: README.md, 04.2")
 
     def train(self, mode: bool = True) -> "Module":
         """Sets `training` here and in all modules below. Returns the module itself."""
-        raise NotImplementedError("04.2 train: README.md, 04.2")
+        raise NotImplementedError("04.2 Module.train: README.md, 04.2")
 
     def eval(self) -> "Module":
         """train(False)."""
-        raise NotImplementedError("04.2 eval: README.md, 04.2")
+        raise NotImplementedError("04.2 Module.eval: README.md, 04.2")
 
     def zero_grad(self) -> None:
         """Sets the grad of every Parameter to None."""
-        raise NotImplementedError("04.2 zero_grad: README.md, 04.2")
+        raise NotImplementedError("04.2 Module.zero_grad: README.md, 04.2")
 
     # 04.6 Saving and loading
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of all parameters' data and all buffers, by name."""
-        raise NotImplementedError("04.6 state_dict: README.md, 04.6")
+        raise NotImplementedError("04.6 Module.state_dict: README.md, 04.6")
 
     def load_state_dict(self, state: dict) -> None:
         """Copies arrays, or Tensors, by name into the parameters' data and the buffers, in place: dtypes stay.
 
         Raises: ValueError that lists every missing and unexpected name and every other shape. Then nothing is changed.
         """
-        raise NotImplementedError("04.6 load_state_dict: README.md, 04.6")
+        raise NotImplementedError("04.6 Module.load_state_dict: README.md, 04.6")
 
 
 # 04.3 Initialisation: float32 arrays for weights of shape (out, in, ...), where further axes are those of a kernel
@@ -123,15 +123,15 @@ class Linear(Module):
     """y = x Wᵀ + b over the last axis: weight W (out_features, in_features), bias b (out_features,) or None."""
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, rng: np.random.Generator | None = None):
-        """Draws the weight by kaiming_uniform with a = √5, which is uniform in ±1/√in_features, and so the bias.
+        """Draws the weight by kaiming_uniform with a = √5, that is uniform in ±1/√in_features, as the bias is drawn too.
 
-        That is what torch.nn.Linear does. rng None means a fresh generator. Raises: ValueError unless both sizes are positive.
+        So does torch.nn.Linear. rng None means a fresh generator. Raises: ValueError unless both sizes are positive.
         """
-        raise NotImplementedError("04.4 __init__: README.md, 04.4")
+        raise NotImplementedError("04.4 Linear.__init__: README.md, 04.4")
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., in_features) → (..., out_features). Raises: ValueError if the last axis is not in_features."""
-        raise NotImplementedError("04.4 forward: README.md, 04.4")
+        raise NotImplementedError("04.4 Linear.forward: README.md, 04.4")
 
     def backward(self, grad: np.ndarray) -> np.ndarray | None:
         """Accumulates ∂W = gradᵀ x and ∂b = Σ grad over the leading axes; returns ∂x = grad W.
@@ -139,7 +139,7 @@ class Linear(Module):
         None, and a product of matrices less, if x did not require a gradient. Raises, as every backward here: RuntimeError
         if no forward came before; ValueError if grad has not the output's shape.
         """
-        raise NotImplementedError("04.4 backward: README.md, 04.4")
+        raise NotImplementedError("04.4 Linear.backward: README.md, 04.4")
 
 
 # 04.5 Sequential, Flatten and Dropout
@@ -153,38 +153,38 @@ class Sequential(Module):
 
     def __init__(self, *layers):
         """Raises: TypeError that names what has no forward, or is a class rather than a layer."""
-        raise NotImplementedError("04.5 __init__: README.md, 04.5")
+        raise NotImplementedError("04.5 Sequential.__init__: README.md, 04.5")
 
     def __len__(self) -> int:
         """The number of layers."""
-        raise NotImplementedError("04.5 __len__: README.md, 04.5")
+        raise NotImplementedError("04.5 Sequential.__len__: README.md, 04.5")
 
     def __getitem__(self, index: int):
         """The layer at an index. So for layer in sequential works too."""
-        raise NotImplementedError("04.5 __getitem__: README.md, 04.5")
+        raise NotImplementedError("04.5 Sequential.__getitem__: README.md, 04.5")
 
     def forward(self, x: Tensor) -> Tensor:
         """The last layer of the one before it of … of x."""
-        raise NotImplementedError("04.5 forward: README.md, 04.5")
+        raise NotImplementedError("04.5 Sequential.forward: README.md, 04.5")
 
     def backward(self, grad: np.ndarray) -> np.ndarray | None:
         """The layers' backward, from the last to the first; None, at once, where one of them returns None."""
-        raise NotImplementedError("04.5 backward: README.md, 04.5")
+        raise NotImplementedError("04.5 Sequential.backward: README.md, 04.5")
 
 
 class Flatten(Module):
     """Makes one axis of all from start_dim on: (batch, 3, 8, 8) becomes (batch, 192). A view, not a copy."""
 
     def __init__(self, start_dim: int = 1):
-        raise NotImplementedError("04.5 __init__: README.md, 04.5")
+        raise NotImplementedError("04.5 Flatten.__init__: README.md, 04.5")
 
     def forward(self, x: Tensor) -> Tensor:
         """x → x.shape[:start_dim] and one axis. Raises: ValueError if x has no axis start_dim."""
-        raise NotImplementedError("04.5 forward: README.md, 04.5")
+        raise NotImplementedError("04.5 Flatten.forward: README.md, 04.5")
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
         """grad in the shape of x."""
-        raise NotImplementedError("04.5 backward: README.md, 04.5")
+        raise NotImplementedError("04.5 Flatten.backward: README.md, 04.5")
 
 
 class Dropout(Module):
@@ -195,12 +195,12 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5, rng: np.random.Generator | None = None):
         """`rng` is kept as an attribute; None means a fresh generator. Raises: ValueError unless 0 <= p < 1."""
-        raise NotImplementedError("04.5 __init__: README.md, 04.5")
+        raise NotImplementedError("04.5 Dropout.__init__: README.md, 04.5")
 
     def forward(self, x: Tensor) -> Tensor:
         """x of any shape and a float dtype → the same: x * mask, with a new mask each time; x itself if not training."""
-        raise NotImplementedError("04.5 forward: README.md, 04.5")
+        raise NotImplementedError("04.5 Dropout.forward: README.md, 04.5")
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
         """grad * mask, the mask of the last forward; grad if that was not in training."""
-        raise NotImplementedError("04.5 backward: README.md, 04.5")
+        raise NotImplementedError("04.5 Dropout.backward: README.md, 04.5")

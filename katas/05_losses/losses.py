@@ -15,14 +15,14 @@ class MSELoss(Differentiable):
 
         Raises: ValueError if the shapes differ, be it by an axis of length 1, or if there are no values.
         """
-        raise NotImplementedError("05.1 forward: README.md, 05.1")
+        raise NotImplementedError("05.1 MSELoss.forward: README.md, 05.1")
 
     def backward(self, grad: float = 1.0) -> np.ndarray:
         """The gradient of the prediction, in its shape and dtype; grad, a number or an array of shape (), is that of the loss.
 
         Raises: RuntimeError unless a forward came before.
         """
-        raise NotImplementedError("05.1 backward: README.md, 05.1")
+        raise NotImplementedError("05.1 MSELoss.backward: README.md, 05.1")
 
 
 # 05.2 Cross-entropy
@@ -37,7 +37,7 @@ class CrossEntropyLoss(Differentiable):
 
     def __init__(self, label_smoothing: float = 0.0, ignore_index: int = -100):
         """Raises: ValueError unless 0 <= label_smoothing < 1."""
-        raise NotImplementedError("05.2 __init__: README.md, 05.2")
+        raise NotImplementedError("05.2 CrossEntropyLoss.__init__: README.md, 05.2")
 
     def forward(self, logits: Tensor, target) -> Tensor:
         """The loss, of shape (). logits (…, classes); target (…), integers in a Tensor, an array or a list.
@@ -45,14 +45,14 @@ class CrossEntropyLoss(Differentiable):
         Raises: ValueError if the shapes don't fit, a class does not exist, or there is no target, or none that counts;
         TypeError if the target holds anything but integers.
         """
-        raise NotImplementedError("05.2 forward: README.md, 05.2")
+        raise NotImplementedError("05.2 CrossEntropyLoss.forward: README.md, 05.2")
 
     def backward(self, grad: float = 1.0) -> np.ndarray:
         """The gradient of the logits, in their shape and dtype: (p - smoothed one-hot) / n; zero where a target is ignored.
 
         grad, a number or an array of shape (), is the gradient of the loss. Raises: RuntimeError unless a forward came before.
         """
-        raise NotImplementedError("05.2 backward: README.md, 05.2")
+        raise NotImplementedError("05.2 CrossEntropyLoss.backward: README.md, 05.2")
 
 
 # 05.3 Binary cross-entropy
@@ -69,11 +69,11 @@ class BCEWithLogitsLoss(Differentiable):
 
         Raises: ValueError if the shapes differ, a target lies outside [0, 1], or there are no values.
         """
-        raise NotImplementedError("05.3 forward: README.md, 05.3")
+        raise NotImplementedError("05.3 BCEWithLogitsLoss.forward: README.md, 05.3")
 
     def backward(self, grad: float = 1.0) -> np.ndarray:
         """The gradient of the logits, in their shape and dtype: (σ(x) - y) / n; grad is that of the loss.
 
         Raises: RuntimeError unless a forward came before.
         """
-        raise NotImplementedError("05.3 backward: README.md, 05.3")
+        raise NotImplementedError("05.3 BCEWithLogitsLoss.backward: README.md, 05.3")

@@ -1,4 +1,4 @@
-"""Optimizers: what to do with the gradients, for all parameters, in place."""
+"""Optimizers: what to do with the gradients, for all parameters at once, in place."""
 
 import copy
 import math
@@ -11,36 +11,38 @@ from katas.layers import Parameter
 
 
 class Optimizer:
-    """Applies a rule, `update`, to every parameter that has a gradient.
+    """Applies a rule, which a subclass writes as `update`, to every parameter that has a gradient.
 
-    param_groups: a list of dicts, each with its "params" and a value for every name in defaults, which may be changed between
-    steps. state: a dict of names and values for each parameter, what its updates remember; empty before the first.
+    param_groups: dicts, each with its list of "params" and a value for every name in defaults; values may be changed between
+    steps. state: for each parameter that was updated, a dict of what its updates remember.
     """
 
     def __init__(self, parameters: Iterable, defaults: dict):
-        """parameters: Parameters, or dicts such as {"params": [...], "lr": 0.1} with values in place of the defaults'.
+        """parameters: Parameters, or groups: dicts such as {"params": [...], "lr": 0.1} with values in place of the defaults.
 
-        Raises: ValueError if there are no parameters (in a group either), one stands twice, or a group has a name that is not
-        in defaults, or no "params"; TypeError for what is not a Parameter; and as `_check` below.
+        Raises: TypeError for what is neither; ValueError if there are no parameters, in a group either, if one stands twice, if
+        a group has no "params" or a name that is not in defaults, or for a value that can't be: lr, eps or weight_decay below
+        0, momentum or one of betas outside [0, 1), nesterov without momentum.
         """
         groups = list(parameters)
         if not any(isinstance(group, dict) for group in groups):
             groups = [{"params": groups}]
         self.param_groups, self.state = [], {}
+        seen = set()
         for group in groups:
-            if not isinstance(group, dict) or "params" not in group:
-                raise ValueError(f'a parameter group must be a dict with "params", not {group!r}')
-            if unknown := group.keys() - defaults.keys() - {"params"}:
-                raise ValueError(f"{type(self).__name__} has no {sorted(unknown)}, only {sorted(defaults)}")
-            self.param_groups.append(defaults | group | {"params": list(group["params"])})
-            _check(self.param_groups[-1])
-        parameters = self._parameters()
-        for i, parameter in enumerate(parameters):
-            if not isinstance(parameter, Parameter):
-                raise TypeError(f"an optimizer takes Parameters, not a {type(parameter).__name__} (number {i})")
-        if len(set(parameters)) < len(parameters):
-            twice = next(i for i, parameter in enumerate(parameters) if parameter in set(parameters[:i]))
-            raise ValueError(f"parameter {twice}, of shape {parameters[twice].shape}, stands twice")
+            if not isinstance(group, dict):
+                raise TypeError(f"expected a dict, like the other groups, not a {type(group).__name__}")
+            if (names := group.keys() - defaults.keys()) != {"params"}:
+                raise ValueError(f"a group needs 'params' and may have {sorted(defaults)}; it has {sorted(names)}")
+            group = defaults | group | {"params": list(group["params"])}
+            _check(group)
+            for parameter in group["params"]:
+                if not isinstance(parameter, Parameter):
+                    raise TypeError(f"{type(self).__name__} takes Parameters, not a {type(parameter).__name__}")
+                if parameter in seen:
+                    raise ValueError(f"a parameter of shape {parameter.shape} stands twice")
+                seen.add(parameter)
+            self.param_groups.append(group)
 
     def zero_grad(self) -> None:
         """Sets the grad of every parameter to None."""
@@ -55,7 +57,7 @@ class Optimizer:
                     self.update(parameter, self.state.setdefault(parameter, {}), group)
 
     def update(self, parameter: Parameter, state: dict, group: dict) -> None:  # given
-        """What a subclass writes: changes parameter.data in place, by parameter.grad, its own state and its group's values."""
+        """What a subclass writes: changes parameter.data in place, by parameter.grad, its state and its group's values."""
         raise TypeError(f"{type(self).__name__} needs an update(parameter, state, group)")
 
     def _parameters(self) -> list[Parameter]:
@@ -64,47 +66,182 @@ class Optimizer:
     # 06.5 Saving and loading
 
     def state_dict(self) -> dict:
-        """{"state": {index: {name: value}}, "param_groups": [{name: value, "params": [index, …]}, …]}, all of it copied.
+        """{"state": {number: {name: value}}, "param_groups": [{name: value, "params": [number, ...]}, ...]}, copied.
 
-        The parameters are numbered through all groups. A parameter that was never updated has no state.
+        Parameters are numbered through all groups, from 0. One that was never updated has no state.
         """
-        index = {parameter: i for i, parameter in enumerate(self._parameters())}
+        number = {parameter: i for i, parameter in enumerate(self._parameters())}
         return {
-            "state": {index[parameter]: copy.deepcopy(state) for parameter, state in self.state.items()},
-            "param_groups": [group | {"params": [index[p] for p in group["params"]]} for group in self.param_groups],
+            "state": {number[parameter]: copy.deepcopy(state) for parameter, state in self.state.items()},
+            "param_groups": [group | {"params": [number[p] for p in group["params"]]} for group in self.param_groups],
         }
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Copies what state_dict() gave, so that the next steps are those that would have followed there.
+        """Copies what state_dict() gave: the next steps are those that would have followed there, bit for bit.
 
-        Raises: ValueError if the number of groups or of parameters in one differs, a group lacks a name that this optimizer's
-        have, or an array has another shape than its parameter. Then nothing is changed.
+        Raises: ValueError if groups, or parameters in one, differ in number, a group lacks a name that this optimizer's have,
+        or an array has another shape than its parameter. Then nothing is changed.
         """
         groups, parameters = state_dict["param_groups"], self._parameters()
-        sizes, own = ([len(group["params"]) for group in them] for them in (groups, self.param_groups))
-        if sizes != own:
-            raise ValueError(f"the state is one of {sizes} parameters in {len(sizes)} groups, not of {own} in {len(own)}")
+        saved, own = ([len(group["params"]) for group in them] for them in (groups, self.param_groups))
+        if saved != own:
+            raise ValueError(f"the state is of groups of {saved} parameters, the optimizer has {own}")
         for group, loaded in zip(self.param_groups, groups, strict=True):
             if missing := group.keys() - loaded.keys():
-                raise ValueError(f"the state of another kind of optimizer: {type(self).__name__} needs {sorted(missing)}")
-        order = [index for group in groups for index in group["params"]]
-        numbered = dict(zip(order, parameters, strict=True))
-        for index, state in state_dict["state"].items():
-            for name, value in state.items():
-                if np.shape(value) not in ((), numbered[index].shape):
-                    raise ValueError(f"{name} of parameter {index}: shape {value.shape}, not {numbered[index].shape}")
-        self.state = {numbered[index]: copy.deepcopy(state) for index, state in state_dict["state"].items()}
+                raise ValueError(f"the state is of another kind of optimizer: {type(self).__name__} needs {sorted(missing)}")
+        state = {parameters[number]: copy.deepcopy(values) for number, values in state_dict["state"].items()}
+        for parameter, values in state.items():
+            for name, value in values.items():
+                if np.shape(value) not in ((), parameter.shape):
+                    raise ValueError(f"{name} has shape {np.shape(value)}, its parameter {parameter.shape}")
+        self.state = state
         for group, loaded in zip(self.param_groups, groups, strict=True):
             group.update(loaded | {"params": group["params"]})
 
 
 def _check(group: dict) -> None:
-    """The values that mean the same in every optimizer."""
+    if not group["params"]:
+        raise ValueError("there are no parameters: an empty list, or an iterator that was used up before?")
     for name in ("lr", "eps", "weight_decay"):
         if not group.get(name, 0) >= 0:
             raise ValueError(f"{name} must be 0 or more, not {group[name]!r}")
-    for name, value in (("momentum", group.get("momentum", 0)), *(("betas", beta) for beta in group.get("betas", ()))):
-        if not 0 <= value < 1:
-            raise ValueError(f"{name} must be in [0, 1), not {group[name]!r}")
-    if group.get("nesterov") and not group["momentum"]:
-        raise ValueError("nesterov=True needs a momentum, not 0")
+    if not 0 <= group.get("momentum", 0) < 1:
+        raise ValueError(f"momentum must be in [0, 1), not {group['momentum']!r}")
+    if not all([0 <= beta < 1 for beta in group.get("betas", ())]):
+        raise ValueError(f"betas must be in [0, 1), not {group['betas']!r}")
+    if group.get("nesterov") and group["momentum"] == 0:
+        raise ValueError("nesterov needs a momentum, not 0")
+
+
+# 06.2 SGD
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent, with momentum μ as torch.optim.SGD has it (Sutskever et al. 2013, without dampening).
+
+    g ← grad + weight_decay·p;  b ← μ·b + g, at first b ← g;  p ← p - lr·b, or with nesterov p - lr·(g + μ·b).
+    Remembers "momentum_buffer", if there is momentum.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable,
+        lr: float,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+    ):
+        super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "nesterov": nesterov})
+
+    def update(self, parameter: Parameter, state: dict, group: dict) -> None:
+        """One step of the formula above, with one array of the parameter's size beside what it remembers."""
+        lr, momentum = group["lr"], group["momentum"]
+        data, grad = parameter.data, parameter.grad
+        scratch = np.empty_like(data)
+        if group["weight_decay"]:
+            grad = np.add(grad, np.multiply(data, group["weight_decay"], out=scratch), out=scratch)
+        if momentum:
+            if not state:
+                state["momentum_buffer"] = grad.astype(data.dtype)
+            else:
+                state["momentum_buffer"] *= momentum
+                state["momentum_buffer"] += grad
+            if group["nesterov"]:  # lr·g and lr·μ·b one after the other, since g may lie in scratch
+                data -= np.multiply(grad, lr, out=scratch)
+                lr *= momentum
+            grad = state["momentum_buffer"]
+        data -= np.multiply(grad, lr, out=scratch)
+
+
+# 06.3 Adam and AdamW
+
+
+class Adam(Optimizer):
+    """Kingma & Ba 2015, algorithm 1. Weight decay is added to the gradient (L2), as there is none in the paper.
+
+    g ← grad + weight_decay·p;  m ← β₁·m + (1 - β₁)·g;  v ← β₂·v + (1 - β₂)·g²;  p ← p - lr·m̂ / (√v̂ + eps),
+    where m̂ = m / (1 - β₁ᵗ) and v̂ = v / (1 - β₂ᵗ) at a parameter's t-th update. Remembers "step", "exp_avg", "exp_avg_sq".
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ):
+        super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+
+    def update(self, parameter: Parameter, state: dict, group: dict) -> None:
+        """One step of the formula above, with one array of the parameter's size beside what it remembers."""
+        (beta1, beta2), data, grad = group["betas"], parameter.data, parameter.grad
+        if not state:
+            state.update(step=0, exp_avg=np.zeros_like(data), exp_avg_sq=np.zeros_like(data))
+        state["step"] += 1
+        m, v, t = state["exp_avg"], state["exp_avg_sq"], state["step"]
+        scratch = np.empty_like(data)
+        if group["weight_decay"]:
+            grad = np.add(grad, np.multiply(data, group["weight_decay"], out=scratch), out=scratch)
+        np.multiply(grad, 1 - beta1, out=scratch)
+        m *= beta1
+        m += scratch
+        scratch *= scratch
+        scratch *= (1 - beta2) / (1 - beta1) ** 2
+        v *= beta2
+        v += scratch
+        root = math.sqrt(1 - beta2**t)  # m̂ / (√v̂ + eps) = m / (1 - β₁ᵗ) · root / (√v + eps·root): fewer passes
+        np.sqrt(v, out=scratch)
+        scratch += group["eps"] * root
+        np.divide(m, scratch, out=scratch)
+        scratch *= group["lr"] * root / (1 - beta1**t)
+        data -= scratch
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2): first p ← p - lr·weight_decay·p."""
+
+    def __init__(
+        self,
+        parameters: Iterable,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ):
+        super().__init__(parameters, lr, betas, eps, weight_decay)
+
+    def update(self, parameter: Parameter, state: dict, group: dict) -> None:
+        """The decay, then Adam's update without any."""
+        parameter.data *= 1 - group["lr"] * group["weight_decay"]
+        super().update(parameter, state, group | {"weight_decay": 0})
+
+
+# 06.4 Clipping
+
+
+def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
+    """Scales all gradients by one factor, in place, such that their norm, as of one long vector, is at most max_norm.
+
+    Returns the norm before. A parameter whose grad is None does not count (Pascanu et al. 2013, algorithm 1).
+    Raises: ValueError unless max_norm > 0, or if a gradient is not finite, naming its number; then none is changed.
+    """
+    if not max_norm > 0:
+        raise ValueError(f"max_norm must be positive, not {max_norm!r}")
+    grads = {i: parameter.grad for i, parameter in enumerate(parameters) if parameter.grad is not None}
+    norms = {i: _norm(grad) for i, grad in grads.items()}
+    for i, norm in norms.items():
+        if not math.isfinite(norm):
+            raise ValueError(f"the gradient of parameter {i}, of shape {grads[i].shape}, has the norm {norm}")
+    total = math.hypot(*norms.values())
+    if total > max_norm:
+        for grad in grads.values():
+            grad *= max_norm / total
+    return total
+
+
+def _norm(grad: np.ndarray) -> float:
+    squares = float(np.vdot(grad, grad))
+    if not math.isfinite(squares):  # beyond 1e19 the squares overflow float32
+        squares = float(np.square(grad, dtype=np.float64).sum())
+    return math.sqrt(squares)

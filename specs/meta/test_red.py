@@ -7,7 +7,7 @@ from specs.meta.judge import each_kata, judge, reference, told
 from specs.stubs import stub
 
 pytestmark = pytest.mark.timeout(120)
-STUB = re.compile(r'NotImplementedError\("((\d\d\.\d+) \w+): ')
+STUB = re.compile(r'NotImplementedError\("((\d\d\.\d+) [\w.]+): ')
 
 
 @each_kata

@@ -166,23 +166,23 @@ class Outer:
     # 05.2 Methods
 
     def __init__(self, x):
-        raise NotImplementedError("05.2 __init__: README.md, 05.2")
+        raise NotImplementedError("05.2 Outer.__init__: README.md, 05.2")
 
     @property
     def value(self) -> int:
         """The value."""
-        raise NotImplementedError("05.2 value: README.md, 05.2")
+        raise NotImplementedError("05.2 Outer.value: README.md, 05.2")
 
     @value.setter
     def value(self, x):
-        raise NotImplementedError("05.2 value: README.md, 05.2")
+        raise NotImplementedError("05.2 Outer.value: README.md, 05.2")
 
     class Inner:
         """Nested."""
 
         def method(self):
             """Does it."""
-            raise NotImplementedError("05.2 method: README.md, 05.2")
+            raise NotImplementedError("05.2 Outer.Inner.method: README.md, 05.2")
 
 
 # 05.3 After
