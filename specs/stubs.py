@@ -67,10 +67,14 @@ class _Cutter:
         return line
 
     def drop(self, first: int, last: int) -> None:
-        if not self.lines[first - 2].strip():  # the blank lines below go with it, since those above stay
-            while last < len(self.lines) and not self.lines[last].strip():
-                last += 1
+        above, below = self.blank(range(first - 1, 0, -1)), self.blank(range(last + 1, len(self.lines) + 1))
+        if above and below:  # the smaller gap goes with it: the end of a class keeps its two blank lines
+            first, last = (first - above, last) if above <= below else (first, last + below)
         self.replaced.update(dict.fromkeys(range(first, last + 1)))
+
+    def blank(self, numbers: range) -> int:
+        """How many of these lines, in this order, are blank before the first that is not."""
+        return next((i for i, number in enumerate(numbers) if self.lines[number - 1].strip()), len(numbers))
 
     def empty(self, node: FUNCTIONS, owner: str) -> None:
         has_docstring = ast.get_docstring(node) is not None

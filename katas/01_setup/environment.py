@@ -72,6 +72,7 @@ class stopwatch:
         """The seconds that this process kept processors busy, all threads together. Raises: as wall."""
         raise NotImplementedError("01.3 stopwatch.cpu: README.md, 01.3")
 
+
 # 01.4 The best of several
 
 
