@@ -66,14 +66,7 @@ class SGD(Optimizer):
     Remembers "momentum_buffer", if there is momentum.
     """
 
-    def __init__(
-        self,
-        parameters: Iterable,
-        lr: float,
-        momentum: float = 0.0,
-        weight_decay: float = 0.0,
-        nesterov: bool = False,
-    ):
+    def __init__(self, parameters: Iterable, lr: float, momentum: float = 0.0, weight_decay: float = 0.0, nesterov=False):
         raise NotImplementedError("06.2 SGD.__init__: README.md, 06.2")
 
     def update(self, parameter: Parameter, state: dict, group: dict) -> None:
@@ -92,12 +85,7 @@ class Adam(Optimizer):
     """
 
     def __init__(
-        self,
-        parameters: Iterable,
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
+        self, parameters: Iterable, lr: float = 1e-3, betas=(0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.0
     ):
         raise NotImplementedError("06.3 Adam.__init__: README.md, 06.3")
 
@@ -110,12 +98,7 @@ class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2): first p ← p - lr·weight_decay·p."""
 
     def __init__(
-        self,
-        parameters: Iterable,
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.01,
+        self, parameters: Iterable, lr: float = 1e-3, betas=(0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.01
     ):
         raise NotImplementedError("06.3 AdamW.__init__: README.md, 06.3")
 

@@ -123,14 +123,7 @@ class SGD(Optimizer):
     Remembers "momentum_buffer", if there is momentum.
     """
 
-    def __init__(
-        self,
-        parameters: Iterable,
-        lr: float,
-        momentum: float = 0.0,
-        weight_decay: float = 0.0,
-        nesterov: bool = False,
-    ):
+    def __init__(self, parameters: Iterable, lr: float, momentum: float = 0.0, weight_decay: float = 0.0, nesterov=False):
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "nesterov": nesterov})
 
     def update(self, parameter: Parameter, state: dict, group: dict) -> None:
@@ -164,12 +157,7 @@ class Adam(Optimizer):
     """
 
     def __init__(
-        self,
-        parameters: Iterable,
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
+        self, parameters: Iterable, lr: float = 1e-3, betas=(0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.0
     ):
         super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
@@ -202,12 +190,7 @@ class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2): first p ← p - lr·weight_decay·p."""
 
     def __init__(
-        self,
-        parameters: Iterable,
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.01,
+        self, parameters: Iterable, lr: float = 1e-3, betas=(0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.01
     ):
         super().__init__(parameters, lr, betas, eps, weight_decay)
 

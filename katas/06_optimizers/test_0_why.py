@@ -1,0 +1,52 @@
+import numpy as np
+from katas.activations import Tanh
+from katas.layers import Linear, Sequential
+from katas.losses import MSELoss
+from katas.optimizers import SGD
+from katas.tensor import Tensor
+
+LEARNING_RATE = 0.1
+
+
+def trained(update, x: np.ndarray, target: np.ndarray) -> tuple[int, int, float]:
+    """How many parameters moved, of how many, and the loss after 200 updates; `update` gets the network."""
+    rng = np.random.default_rng(1)
+    network = Sequential(Linear(2, 16, rng=rng), Tanh(), Linear(16, 8, rng=rng), Tanh(), Linear(8, 1, rng=rng))
+    parameters, criterion = network.parameters(), MSELoss()
+    before = [parameter.data.copy() for parameter in parameters]
+    for _ in range(200):
+        for parameter in parameters:
+            parameter.grad = None
+        loss = criterion(network(Tensor(x)), target).item()
+        network.backward(criterion.backward())
+        update(network)
+    moved = sum(not np.array_equal(parameter.data, old) for parameter, old in zip(parameters, before, strict=True))
+    return moved, len(parameters), loss
+
+
+def by_hand(network) -> None:
+    """An update as one writes it: every layer that has a weight. Its bias was forgotten."""
+    for layer in network:
+        if hasattr(layer, "weight"):
+            layer.weight.data -= LEARNING_RATE * layer.weight.grad
+
+
+def test_an_update_by_hand_forgets_parameters_and_an_optimizer_forgets_none(draw, tell):
+    """A forgotten parameter is no error: the loss falls all the same, only not as far. An optimizer is given all that
+    parameters() finds, and updates every one of them.
+    """
+    x = draw.normal(64, 2, dtype=np.float32)
+    target = 2 + np.sin(2 * x[:, :1] + 1)
+    optimizers = {}
+
+    def by_optimizer(network) -> None:
+        optimizer = optimizers.setdefault(id(network), SGD(network.parameters(), lr=LEARNING_RATE))
+        optimizer.step()
+
+    forgot, forgot_of, loss = trained(by_hand, x, target)
+    moved, count, lower = trained(by_optimizer, x, target)
+    assert forgot < forgot_of
+    assert moved == count
+    assert lower < loss / 2
+    tell(f"by hand {forgot} of {forgot_of} parameters moved, and nothing complained: loss {loss:.4f} after 200 steps")
+    tell(f"by optimizer.step() {moved} of {count}: loss {lower:.4f}")

@@ -1,0 +1,167 @@
+import numpy as np
+import pytest
+from katas.layers import Linear, Parameter
+from katas.optimizers import Optimizer
+from katas.tensor import Tensor
+
+from specs.check import assert_close, rejects
+
+
+class Plain(Optimizer):
+    """p ← p − lr · grad: all that a new rule has to say. It counts its updates."""
+
+    def __init__(self, parameters, lr=0.5):
+        super().__init__(parameters, {"lr": lr})
+
+    def update(self, parameter, state, group):
+        state["count"] = state.get("count", 0) + 1
+        parameter.data -= group["lr"] * parameter.grad
+
+
+def parameters(*values: float) -> list[Parameter]:
+    """One for each value, of different shapes, with gradients of ones."""
+    made = [Parameter(np.full(i + 2, value)) for i, value in enumerate(values)]
+    for parameter in made:
+        parameter.grad = np.ones(parameter.shape)
+    return made
+
+
+def test_a_step_updates_every_parameter_once():
+    """step() calls update(parameter, state, group) for each parameter."""
+    a, b, c = parameters(1, 2, 3)
+    Plain([a, b, c]).step()
+    for parameter, want in ((a, 0.5), (b, 1.5), (c, 2.5)):
+        assert_close(parameter, np.full(parameter.shape, want))
+
+
+def test_parameters_may_come_from_a_generator():
+    """Any iterable will do. A generator gives its parameters once, and every step needs them."""
+    a, b = parameters(1, 2)
+    optimizer = Plain(parameter for parameter in (a, b))
+    optimizer.step()
+    optimizer.step()
+    assert_close(b, np.full(3, 1.0), mistakes={"only the first step found the parameters": np.full(3, 1.5)})
+    optimizer.zero_grad()
+    assert a.grad is None
+
+
+def test_a_gradient_of_none_is_skipped():
+    """A parameter without a gradient was not part of the loss: it keeps its values, and nothing is remembered of it."""
+    a, b = parameters(1, 2)
+    a.grad = None
+    optimizer = Plain([a, b])
+    optimizer.step()
+    assert_close(a, np.full(2, 1.0))
+    assert a not in optimizer.state
+    assert optimizer.state[b] == {"count": 1}
+
+
+def test_each_parameter_has_a_state_of_its_own():
+    """state[parameter] is a dict that its updates share; one parameter's updates do not count for another."""
+    a, b = parameters(1, 1)
+    optimizer = Plain([a, b])
+    optimizer.step()
+    a.grad = None
+    optimizer.step()
+    assert optimizer.state[a] == {"count": 1}
+    assert optimizer.state[b] == {"count": 2}
+
+
+def test_groups_have_values_of_their_own():
+    """A list of dicts makes groups; what a group does not say it takes from the defaults."""
+    a, b, c = parameters(1, 2, 3)
+    optimizer = Plain([{"params": [a], "lr": 0.25}, {"params": (p for p in (b, c))}])
+    optimizer.step()
+    assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.5]
+    assert [len(group["params"]) for group in optimizer.param_groups] == [1, 2]
+    assert_close(a, np.full(2, 0.75), mistakes={"the group's lr is ignored": np.full(2, 0.5)})
+    assert_close(c, np.full(4, 2.5), mistakes={"the first group's lr is taken": np.full(4, 2.75), "skipped": np.full(4, 3.0)})
+
+
+def test_one_list_of_parameters_is_one_group():
+    """param_groups is a list of dicts in any case."""
+    a, b = parameters(1, 2)
+    (group,) = Plain([a, b], lr=0.1).param_groups
+    assert group["lr"] == 0.1
+    assert [id(parameter) for parameter in group["params"]] == [id(a), id(b)]
+
+
+def test_a_groups_values_may_change_between_steps():
+    """A schedule sets param_groups[i]["lr"], and the next step uses it; other groups are not affected."""
+    a, b = parameters(1, 2)
+    optimizer = Plain([{"params": [a]}, {"params": [b]}])
+    optimizer.step()
+    optimizer.param_groups[0]["lr"] = 0.125
+    optimizer.step()
+    assert_close(a, np.full(2, 0.375))
+    assert_close(b, np.full(3, 1.0), mistakes={"the groups share one dict": np.full(3, 1.375)})
+
+
+def test_what_was_given_is_left_alone():
+    """The caller's dicts and lists are neither changed nor kept."""
+    a, b = parameters(1, 2)
+    given = {"params": [a], "lr": 0.1}
+    optimizer = Plain([given])
+    optimizer.param_groups[0]["lr"] = 7
+    given["params"].append(b)
+    optimizer.step()
+    assert given["lr"] == 0.1
+    assert_close(b, np.full(3, 2.0))
+
+
+def test_zero_grad_forgets_all_gradients():
+    """zero_grad() sets every grad to None, in all groups; the values stay."""
+    a, b, c = parameters(1, 2, 3)
+    optimizer = Plain([{"params": [a]}, {"params": [b, c]}])
+    optimizer.zero_grad()
+    assert [p.grad for p in (a, b, c)] == [None] * 3
+    optimizer.step()
+    assert_close(c, np.full(4, 3.0))
+
+
+@pytest.mark.parametrize("nothing", [[], (), [{"params": []}]], ids=str)
+def test_no_parameters_are_an_error(nothing):
+    """An optimizer of nothing would train nothing: a ValueError. A generator that was used up gives nothing too."""
+    with rejects(ValueError, "parameters"):
+        Plain(nothing)
+    used = (p for p in parameters(1))
+    list(used)
+    with rejects(ValueError, "parameters"):
+        Plain([{"params": parameters(1)}, {"params": used}])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "name"),
+    [
+        ([np.ones(3)], "ndarray"),
+        ([Tensor(np.ones(3), requires_grad=True)], "Tensor"),
+        ([("weight", Parameter(np.ones(3)))], "tuple"),
+        ([Linear(2, 3)], "Linear"),
+        ([{"params": ["weight"]}], "str"),
+        (Parameter(np.ones((2, 3))), "Tensor"),
+        ([{"params": [Parameter(np.ones(2))]}, Parameter(np.ones(3))], "Parameter"),
+    ],
+    ids=["an array", "a Tensor", "a pair", "a layer", "a name", "a single Parameter", "beside a group"],
+)
+def test_what_is_not_a_parameter_is_named(wrong, name):
+    """Anything but Parameters, or else dicts, is a TypeError that names its type."""
+    with rejects(TypeError, name):
+        Plain(wrong)
+
+
+def test_the_same_parameter_twice_is_an_error():
+    """It would be updated twice a step: a ValueError names its shape. Two parameters of equal values are two."""
+    a, b = Parameter(np.ones(3)), Parameter(np.ones(3))
+    Plain([a, b])
+    with rejects(ValueError, "(3,)"):
+        Plain([a, b, a])
+    with rejects(ValueError, "(3,)"):
+        Plain([{"params": [a]}, {"params": [b, a]}])
+
+
+def test_a_name_that_is_no_option_is_an_error():
+    """A misspelt option would be without effect: a ValueError names it, and those there are."""
+    with rejects(ValueError, "learning_rate", "lr"):
+        Plain([{"params": parameters(1), "learning_rate": 0.1}])
+    with rejects(ValueError, "params"):
+        Plain([{"lr": 0.1}])

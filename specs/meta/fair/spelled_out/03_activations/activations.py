@@ -1,0 +1,107 @@
+"""Kata 03 with sigmoid by branches, GELU and tanh by sigmoid, softmax by log-softmax, and a maximum that gets gradients."""
+
+import numpy as np
+from katas.tensor import Tensor, maximum, where
+
+
+class Differentiable:  # given
+    """Something with a `forward` and a hand-derived `backward`. Calling it runs forward."""
+
+    _kept: tuple | None = None
+
+    def __call__(self, *inputs) -> Tensor:
+        return self.forward(*inputs)
+
+    def keep(self, *values) -> None:
+        """Holds what backward will need. Not while operations are recorded: then the record holds it, and backward isn't
+        called.
+        """
+        self._kept = None if Tensor._recorder is not None else values
+
+    def kept(self) -> tuple:
+        """What the last forward kept. Raises: RuntimeError if there was none."""
+        if self._kept is None:
+            raise RuntimeError(f"{type(self).__name__}.backward() needs a forward() before it")
+        return self._kept
+
+
+class _Base(Differentiable):
+    def backward(self, grad):
+        slope = self.kept()[0]
+        if np.shape(grad) != slope.shape:
+            raise ValueError(f"{np.shape(grad)} {slope.shape}")
+        return self.pull(grad)
+
+    def pull(self, grad):
+        return np.multiply(grad, self.kept()[0])
+
+
+class ReLU(_Base):
+    def forward(self, x):
+        self.keep((x.data > 0).astype(x.dtype))
+        return where(x <= 0, 0.0, x)
+
+
+class LeakyReLU(_Base):
+    def __init__(self, negative_slope=0.01):
+        self.s = negative_slope
+
+    def forward(self, x):
+        slope = np.where(x.data > 0, 1, self.s).astype(x.dtype)
+        self.keep(slope)
+        return x * slope
+
+
+class Sigmoid(_Base):
+    def forward(self, x):
+        e = (-maximum(x, -x)).exp()
+        y = where(x > 0, 1 / (1 + e), e / (1 + e))
+        self.keep(y.data * (1 - y.data))
+        return y
+
+
+class Tanh(_Base):
+    def forward(self, x):
+        y = 2 * Sigmoid()(2 * x) - 1
+        self.keep((1 + y.data) * (1 - y.data))
+        return y
+
+
+class GELU(_Base):
+    def forward(self, x):
+        c = 2 * float(np.sqrt(2 / np.pi))
+        s = Sigmoid()(c * (x * (1 + 0.044715 * (x * x))))
+        d = s.data
+        self.keep(d + x.data * d * (1 - d) * (c * (1 + 3 * 0.044715 * x.data**2)))
+        return x * s
+
+
+class LogSoftmax(_Base):
+    def __init__(self, dim=-1):
+        self.dim = dim
+
+    def forward(self, x):
+        m = x.max(self.dim, keepdim=True)
+        z = x - m
+        y = z - z.exp().sum(self.dim, keepdim=True).log()
+        self.keep(np.exp(y.data))
+        return y
+
+    def pull(self, grad):
+        (p,) = self.kept()
+        return grad - p * grad.sum(self.dim, keepdims=True)
+
+
+class Softmax(_Base):
+    def __init__(self, dim=-1):
+        self.dim = dim
+
+    def forward(self, x):
+        y = LogSoftmax(self.dim)(x).exp()
+        self.keep(y.data)
+        return y
+
+    def pull(self, grad):
+        (y,) = self.kept()
+        h = y * grad
+        return h - y * np.sum(h, self.dim, keepdims=True)
