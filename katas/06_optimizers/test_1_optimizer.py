@@ -20,7 +20,7 @@ class Plain(Optimizer):
 
 def parameters(*values: float) -> list[Parameter]:
     """One for each value, of different shapes, with gradients of ones."""
-    made = [Parameter(np.full(i + 2, value)) for i, value in enumerate(values)]
+    made = [Parameter(np.full(i + 2, float(value))) for i, value in enumerate(values)]
     for parameter in made:
         parameter.grad = np.ones(parameter.shape)
     return made

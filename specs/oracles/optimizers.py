@@ -10,9 +10,10 @@ def sgd(
     p: float, grads: Sequence[float], lr: float, momentum: float = 0.0, weight_decay: float = 0.0, nesterov: bool = False
 ) -> float:
     """Stochastic gradient descent; momentum as PyTorch's documentation of torch.optim.SGD gives it, without dampening."""
-    for t, grad in enumerate(grads):
+    b = 0.0
+    for grad in grads:
         g = grad + weight_decay * p
-        b = g if t == 0 else momentum * b + g
+        b = momentum * b + g
         p = p - lr * (g + momentum * b if nesterov else b)
     return p
 

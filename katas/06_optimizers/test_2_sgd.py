@@ -1,0 +1,196 @@
+import math
+
+import numpy as np
+import pytest
+from katas.layers import Parameter
+from katas.optimizers import SGD
+
+from specs import oracles
+from specs.check import assert_close, assert_dtype, rejects
+
+OPTIONS = {
+    "plain": {},
+    "weight decay": {"weight_decay": 0.1},
+    "momentum": {"momentum": 0.9},
+    "momentum and decay": {"momentum": 0.9, "weight_decay": 0.1},
+    "nesterov": {"momentum": 0.9, "nesterov": True},
+    "nesterov and decay": {"momentum": 0.9, "weight_decay": 0.1, "nesterov": True},
+}
+every = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+
+
+def descended(start: np.ndarray, grads: list[np.ndarray], **options) -> Parameter:
+    """A parameter after one step for each gradient."""
+    parameter = Parameter(start)
+    optimizer = SGD([parameter], **options)
+    for grad in grads:
+        parameter.grad = grad
+        optimizer.step()
+    return parameter
+
+
+@every
+def test_steps_follow_the_formulas(options, draw):
+    """g ← grad + weight_decay·p;  b ← μ·b + g, at first b ← g;  p ← p − lr·b, or with nesterov p − lr·(g + μ·b)."""
+    start, grads = draw.normal(3, 4), [draw.normal(3, 4) for _ in range(5)]
+    want = oracles.optimizers.each(oracles.optimizers.sgd, start, grads, lr=0.1, **options)
+    assert_close(descended(start, grads, lr=0.1, **options), want)
+
+
+def test_momentum_is_the_sum_of_past_gradients(draw):
+    """Two steps: the first is that of plain SGD, the second adds μ times the first gradient."""
+    p, g, h = draw.normal(3, 4), draw.normal(3, 4), draw.normal(3, 4)
+    mistakes = {
+        "the buffer is not kept": p - 0.1 * (g + h),
+        "the new gradient is scaled by 1 − μ": p - 0.1 * (0.1 * g + 0.09 * g + 0.1 * h),
+        "the new gradient is scaled by 1 − μ, but for the first": p - 0.1 * (g + 0.9 * g + 0.1 * h),
+        "the first step has momentum already": p - 0.1 * (1.9 * g + 0.9 * 1.9 * g + h),
+        "nesterov's": p - 0.1 * (1.9 * g + 0.9 * (0.9 * g + h) + h),
+    }
+    assert_close(descended(p, [g, h], lr=0.1, momentum=0.9), p - 0.1 * (g + 0.9 * g + h), mistakes=mistakes)
+
+
+def test_nesterov_looks_ahead(draw):
+    """Two steps with nesterov: each goes along g + μ·b, where b has its gradient in it already."""
+    p, g, h = draw.normal(3, 4), draw.normal(3, 4), draw.normal(3, 4)
+    b = 0.9 * g + h
+    mistakes = {
+        "plain momentum": p - 0.1 * (g + b),
+        "the first step is plain": p - 0.1 * (g + h + 0.9 * b),
+        "g + μ·b with the old b": p - 0.1 * (g + h + 0.9 * g),
+    }
+    got = descended(p, [g, h], lr=0.1, momentum=0.9, nesterov=True)
+    assert_close(got, p - 0.1 * (1.9 * g + h + 0.9 * b), mistakes=mistakes)
+
+
+def test_weight_decay_is_part_of_the_gradient(draw):
+    """weight_decay·p is added to the gradient, before the momentum: it is the gradient of weight_decay/2·p²."""
+    p, g = draw.normal(3, 4), draw.normal(3, 4)
+    once = p - 0.1 * (g + 0.5 * p)
+    mistakes = {
+        "no weight decay": p - 0.1 * g,
+        "weight decay without lr": p - 0.1 * g - 0.5 * p,
+        "the sign of weight decay": p - 0.1 * (g - 0.5 * p),
+    }
+    assert_close(descended(p, [g], lr=0.1, weight_decay=0.5), once, mistakes=mistakes)
+    twice = once - 0.1 * (0.9 * (g + 0.5 * p) + g + 0.5 * once)
+    after = {"weight decay does not go through the momentum": once - 0.1 * (0.9 * g + g + 0.5 * once)}
+    assert_close(descended(p, [g, g], lr=0.1, momentum=0.9, weight_decay=0.5), twice, mistakes=after)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
+def test_on_a_parabola_it_follows_the_closed_form(momentum):
+    """On c/2·p² a step is a linear map of (p, b): after 30 steps p is where the 30th power of its matrix says."""
+    p = Parameter(np.array([4.0]))
+    optimizer = SGD([p], lr=0.1, momentum=momentum)
+    for _ in range(30):
+        p.grad = 3.0 * p.data
+        optimizer.step()
+    assert_close(p, [oracles.optimizers.momentum_on_a_parabola(4.0, 3.0, 30, 0.1, momentum)])
+
+
+def test_the_buffer_is_not_the_gradient(draw):
+    """A gradient array that is written to afterwards, as the next backward may do, does not change the momentum."""
+    start, grads = draw.normal(3, 4), [draw.normal(3, 4) for _ in range(3)]
+    parameter = Parameter(start)
+    parameter.grad = np.empty((3, 4))
+    optimizer = SGD([parameter], lr=0.1, momentum=0.9)
+    for grad in grads:
+        parameter.grad[...] = grad
+        optimizer.step()
+        assert_close(parameter.grad, grad)
+    assert_close(parameter, oracles.optimizers.each(oracles.optimizers.sgd, start, grads, lr=0.1, momentum=0.9))
+
+
+def test_no_gradient_is_not_a_gradient_of_zero(draw):
+    """While grad is None the momentum neither moves the parameter nor fades."""
+    parameter, grad = Parameter(draw.normal(3, 4)), draw.normal(3, 4)
+    want = oracles.optimizers.each(oracles.optimizers.sgd, parameter.data, [grad, grad], lr=0.1, momentum=0.9)
+    optimizer = SGD([parameter], lr=0.1, momentum=0.9)
+    for present in (True, False, True):
+        parameter.grad = grad if present else None
+        optimizer.step()
+    assert_close(parameter, want)
+
+
+@every
+def test_a_step_happens_in_place(options, draw):
+    """parameter.data stays the array that it was, since others may hold it; the gradient is only read."""
+    parameter = Parameter(draw.normal(3, 4))
+    array, before = parameter.data, parameter.data.copy()
+    optimizer = SGD([parameter], lr=0.1, **options)
+    for _ in range(2):
+        parameter.grad = draw.normal(3, 4)  # read-only
+        optimizer.step()
+    assert parameter.data is array
+    assert not np.array_equal(array, before)
+
+
+@every
+@pytest.mark.parametrize("lr", [0.1, np.float64(0.1)], ids=repr)
+def test_float32_stays_float32(lr, options, draw):
+    """Values and momentum have the parameter's dtype, even if lr is a NumPy number or the gradient came in float64."""
+    parameter = Parameter(draw.normal(3, 4, dtype=np.float32))
+    optimizer = SGD([parameter], lr=lr, **options)
+    for _ in range(2):
+        parameter.grad = draw.normal(3, 4)
+        optimizer.step()
+    assert_dtype(parameter, np.float32)
+    for value in optimizer.state[parameter].values():
+        assert_dtype(value, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("lr", -0.1), ("lr", math.nan), ("momentum", -0.1), ("momentum", 1.0), ("weight_decay", -0.01)],
+)
+def test_a_value_that_can_not_be_is_named(name, value):
+    """lr and weight_decay must not be negative, momentum lies in [0, 1): a ValueError names value and name, in a group too."""
+    with rejects(ValueError, name, str(value)):
+        SGD([Parameter(np.ones(3))], **({"lr": 0.1} | {name: value}))
+    with rejects(ValueError, name, str(value)):
+        SGD([{"params": [Parameter(np.ones(2))]}, {"params": [Parameter(np.ones(3))], name: value}], lr=0.1)
+
+
+def test_nesterov_needs_momentum():
+    """nesterov=True without momentum would do nothing: a ValueError says so."""
+    with rejects(ValueError, "nesterov", "momentum"):
+        SGD([Parameter(np.ones(3))], lr=0.1, nesterov=True)
+
+
+@every
+def test_a_step_of_sgd_is_done_in_numpy(options, budget):
+    """A hundred times more values take not one Python step more."""
+
+    def step(n: int):
+        parameter = Parameter(np.ones((n, 10), np.float32))
+        parameter.grad = np.ones((n, 10), np.float32)
+        return SGD([parameter], lr=0.1, **options).step
+
+    budget.steps(step(10), step(1000), limit=2)
+
+
+@every
+def test_a_step_of_sgd_needs_the_room_of_one_parameter(options, budget):
+    """Ten parameters of 100 kB: a step may hold two arrays of that size for a while, not ten, and leaves nothing behind."""
+    layers = [Parameter(np.ones((100, 250), np.float32)) for _ in range(10)]
+    for parameter in layers:
+        parameter.grad = np.ones((100, 250), np.float32)
+    budget.bytes(SGD(layers, lr=0.1, **options).step, peak=220_000, retained=50_000)
+
+
+def test_a_step_of_sgd_is_as_fast_as_numpy(draw, budget):
+    """At most three times what momentum and update take in NumPy, in place."""
+    parameter = Parameter(draw.normal(500, 500, dtype=np.float32))
+    parameter.grad = np.array(draw.normal(500, 500, dtype=np.float32))
+    step = SGD([parameter], lr=1e-6, momentum=0.9).step
+    p, g, b, scratch = (np.array(array) for array in [parameter.data, *[parameter.grad] * 3])
+
+    def plain():
+        nonlocal b, p
+        b *= 0.9
+        b += g
+        np.multiply(b, 1e-6, out=scratch)
+        p -= scratch
+
+    budget.time(step, against=plain, limit=3)

@@ -1,0 +1,271 @@
+import math
+
+import numpy as np
+import pytest
+from katas.layers import Parameter
+from katas.optimizers import Adam, AdamW
+
+from specs import oracles
+from specs.check import assert_close, assert_dtype, rejects
+
+both = pytest.mark.parametrize("optimizer_class", [Adam, AdamW])
+
+
+def stepped(optimizer, parameter: Parameter, grads: list) -> Parameter:
+    """The parameter after one step for each gradient."""
+    for grad in grads:
+        parameter.grad = grad
+        optimizer.step()
+    return parameter
+
+
+@pytest.mark.parametrize("options", [{}, {"weight_decay": 0.1}, {"betas": (0.5, 0.75), "eps": 0.1}], ids=str)
+@pytest.mark.parametrize(
+    ("optimizer_class", "rule"), [(Adam, oracles.optimizers.adam), (AdamW, oracles.optimizers.adamw)], ids=["Adam", "AdamW"]
+)
+def test_steps_follow_the_papers(optimizer_class, rule, options, draw):
+    """Five steps, number by number as the papers write them; the defaults are lr = 0.001, betas = (0.9, 0.999), eps = 1e-8."""
+    start, grads = draw.normal(3, 4), [draw.normal(3, 4) for _ in range(5)]
+    parameter = Parameter(start)
+    optimizer = optimizer_class([parameter], **options)
+    assert_close(stepped(optimizer, parameter, grads), oracles.optimizers.each(rule, start, grads, **options))
+
+
+def test_the_first_step_is_as_long_as_lr(draw):
+    """m̂ = g and v̂ = g² at first: every value moves by lr, however large its gradient is (eps aside)."""
+    start, grad = draw.normal(3, 4), 100 * draw.normal(3, 4)
+    parameter = Parameter(start)
+    sign = np.sign(grad)
+    mistakes = {
+        "the moments are not corrected for their start at zero": start - 0.1 * sign * 0.1 / math.sqrt(0.001),
+        "only v is corrected": start - 0.01 * sign,
+        "only m is corrected": start - 0.1 * sign / math.sqrt(0.001),
+        "the correction counts from 0 or 2: t is off by one": start - 0.1 * sign * (0.1 / 0.19) * math.sqrt(0.001999 / 0.001),
+        "the square root is missing": start - 0.1 / grad,
+        "the sign": start + 0.1 * sign,
+    }
+    got = stepped(Adam([parameter], lr=0.1, eps=0), parameter, [grad])
+    assert_close(got, start - 0.1 * sign, mistakes=mistakes)
+
+
+def test_the_second_step_has_seen_two_gradients(draw):
+    """m̂ and v̂ are weighted means of both gradients and of both squares."""
+    start, g, h = draw.normal(3, 4), draw.normal(3, 4), draw.normal(3, 4)
+    parameter = Parameter(start)
+    optimizer = Adam([parameter], lr=0.1, betas=(0.5, 0.75), eps=0)
+    middle = stepped(optimizer, parameter, [g]).data.copy()
+    m, v = (g + 2 * h) / 3, (3 * g * g + 4 * h * h) / 7
+    mistakes = {
+        "the moments start anew at each step": middle - 0.1 * np.sign(h),
+        "the step count stays at 1": middle - 0.1 * (m * 0.75 / 0.5) / np.sqrt(v * 0.4375 / 0.25),
+        "β₁ and β₂ are swapped": middle - 0.1 * (3 * g + 4 * h) / 7 / np.sqrt((g * g + 2 * h * h) / 3),
+        "m where g belongs: v is the mean of m²": middle
+        - 0.1 * m / np.sqrt((0.75 * 0.25 * (g / 2) ** 2 + 0.25 * (g / 4 + h / 2) ** 2) / 0.4375),
+    }
+    assert_close(stepped(optimizer, parameter, [h]), middle - 0.1 * m / np.sqrt(v), mistakes=mistakes)
+
+
+def test_eps_stands_outside_the_root(draw):
+    """lr·m̂ / (√v̂ + eps), with the corrected v̂: eps bounds the step where gradients are tiny."""
+    start, grad = draw.normal(3, 4), draw.uniform(0.05, 0.2, 3, 4)
+    parameter = Parameter(start)
+    mistakes = {
+        "eps is under the root": start - 0.1 * grad / np.sqrt(grad * grad + 0.1),
+        "eps is missing": start - np.full((3, 4), 0.1),
+        "eps is added to the root of the uncorrected v": start - 0.1 * grad / (grad + 0.1 / math.sqrt(0.001)),
+        "the larger of the two": start - 0.1 * grad / np.maximum(grad, 0.1),
+    }
+    got = stepped(Adam([parameter], lr=0.1, eps=0.1), parameter, [grad])
+    assert_close(got, start - 0.1 * grad / (grad + 0.1), mistakes=mistakes)
+
+
+@both
+def test_a_gradient_of_zero_moves_nothing(optimizer_class, draw):
+    """0 / (0 + eps): a value that has no influence stays, without a warning."""
+    start = draw.normal(3, 4)
+    parameter = Parameter(start)
+    with np.errstate(all="raise"):
+        stepped(optimizer_class([parameter], weight_decay=0.0), parameter, [np.zeros((3, 4))] * 3)
+    assert_close(parameter, start)
+
+
+def test_adam_decays_weights_by_the_gradient(draw):
+    """Adam's weight_decay·p is added to the gradient, so that it goes through both moments: L2 regularisation."""
+    start, grad = draw.uniform(1, 2, 3, 4), draw.normal(3, 4)
+    parameter = Parameter(start)
+    whole = grad + 0.5 * start
+    mistakes = {
+        "decoupled, as in AdamW": start * 0.95 - 0.1 * grad / (np.abs(grad) + 0.1),
+        "no weight decay": start - 0.1 * grad / (np.abs(grad) + 0.1),
+    }
+    got = stepped(Adam([parameter], lr=0.1, eps=0.1, weight_decay=0.5), parameter, [grad])
+    assert_close(got, start - 0.1 * whole / (np.abs(whole) + 0.1), mistakes=mistakes)
+
+
+def test_adamw_decays_weights_apart_from_the_gradient(draw):
+    """AdamW takes lr·weight_decay·p off the parameter itself; the moments see the gradient alone."""
+    start, grad = draw.uniform(1, 2, 3, 4), draw.normal(3, 4)
+    parameter = Parameter(start)
+    whole, alone = grad + 0.5 * start, 0.1 * grad / (np.abs(grad) + 0.1)
+    mistakes = {
+        "coupled: part of the gradient, as in Adam": start - 0.1 * whole / (np.abs(whole) + 0.1),
+        "both ways": start * 0.95 - 0.1 * whole / (np.abs(whole) + 0.1),
+        "the decay lacks lr": start * 0.5 - alone,
+        "no weight decay": start - alone,
+        "the decay comes after the step": (start - alone) * 0.95,
+    }
+    got = stepped(AdamW([parameter], lr=0.1, eps=0.1, weight_decay=0.5), parameter, [grad])
+    assert_close(got, start * 0.95 - alone, mistakes=mistakes)
+
+
+def test_adamw_decays_by_a_hundredth_unless_told():
+    """AdamW's default is weight_decay = 0.01, Adam's is none: without a gradient to follow, that is all that is left."""
+    a, w = Parameter(np.ones(3)), Parameter(np.ones(3))
+    stepped(Adam([a], lr=0.1), a, [np.zeros(3)])
+    stepped(AdamW([w], lr=0.1), w, [np.zeros(3)])
+    assert_close(a, np.ones(3))
+    assert_close(w, np.full(3, 0.999))
+
+
+@both
+def test_every_parameter_counts_its_own_steps(optimizer_class, draw):
+    """t is the number of a parameter's updates. One that begins later, or pauses, is corrected by its own count."""
+    late, always = Parameter(np.ones(3)), Parameter(np.ones(3))
+    optimizer = optimizer_class([{"params": [always]}, {"params": [late]}], lr=0.1, weight_decay=0.0, eps=0)
+    for grad in (None, None, np.ones(3), None):
+        late.grad, always.grad = grad, np.ones(3)
+        optimizer.step()
+    assert_close(late, np.full(3, 0.9))
+    assert_close(always, np.full(3, 0.6))
+
+
+@both
+def test_groups_of_adam_have_values_of_their_own(optimizer_class, draw):
+    """No decay for biases, another rate for another part: lr, betas, eps and weight_decay are the group's."""
+    starts, grads = [draw.normal(3), draw.normal(4)], [draw.normal(3), draw.normal(4)]
+    options = [{"lr": 0.1, "weight_decay": 0.0, "eps": 0.1}, {"lr": 0.2, "weight_decay": 0.5, "betas": (0.5, 0.5)}]
+    made = [Parameter(start) for start in starts]
+    optimizer = optimizer_class([{"params": [p], **values} for p, values in zip(made, options, strict=True)])
+    rule = oracles.optimizers.adamw if optimizer_class is AdamW else oracles.optimizers.adam
+    for _ in range(2):
+        for p, grad in zip(made, grads, strict=True):
+            p.grad = grad
+        optimizer.step()
+    for p, start, grad, values in zip(made, starts, grads, options, strict=True):
+        assert_close(p, oracles.optimizers.each(rule, start, [grad, grad], **values))
+
+
+def test_it_comes_down_rosenbrocks_valley():
+    """(1 − x)² + 100 (y − x²)²: narrow, curved, and almost flat along its floor. From (−1, 1) Adam reaches (1, 1)."""
+    p = Parameter(np.array([-1.0, 1.0]))
+    optimizer = Adam([p], lr=0.05)
+    for _ in range(3000):
+        _, p.grad = oracles.optimizers.rosenbrock(p.data)
+        optimizer.step()
+    assert np.abs(p.data - 1).max() < 0.01, f"after 3000 steps at {p.data}, not near (1, 1)"
+
+
+@both
+def test_a_step_happens_in_place(optimizer_class, draw):
+    """parameter.data stays the array that it was, since others may hold it; the gradient is only read."""
+    parameter = Parameter(draw.normal(3, 4))
+    array, before = parameter.data, parameter.data.copy()
+    optimizer = optimizer_class([parameter], weight_decay=0.1)
+    stepped(optimizer, parameter, [draw.normal(3, 4), draw.normal(3, 4)])  # read-only
+    assert parameter.data is array
+    assert not np.array_equal(array, before)
+
+
+def test_the_moments_are_not_the_gradient(draw):
+    """A gradient array that is written to afterwards, as the next backward may do, does not change the moments."""
+    start, grads = draw.normal(3, 4), [draw.normal(3, 4) for _ in range(3)]
+    parameter = Parameter(start)
+    parameter.grad = np.empty((3, 4))
+    optimizer = Adam([parameter], lr=0.1)
+    for grad in grads:
+        parameter.grad[...] = grad
+        optimizer.step()
+        assert_close(parameter.grad, grad)
+    assert_close(parameter, oracles.optimizers.each(oracles.optimizers.adam, start, grads, lr=0.1))
+
+
+@both
+@pytest.mark.parametrize("lr", [0.1, np.float64(0.1)], ids=repr)
+def test_float32_stays_float32(lr, optimizer_class, draw):
+    """Values and moments have the parameter's dtype, even if lr is a NumPy number or the gradient came in float64."""
+    parameter = Parameter(draw.normal(3, 4, dtype=np.float32))
+    optimizer = optimizer_class([parameter], lr=lr, weight_decay=0.1)
+    stepped(optimizer, parameter, [draw.normal(3, 4), draw.normal(3, 4)])
+    assert_dtype(parameter, np.float32)
+    moments = [value for value in optimizer.state[parameter].values() if np.shape(value)]
+    assert len(moments) == 2
+    for moment in moments:
+        assert_dtype(moment, np.float32)
+
+
+@both
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("lr", -0.1),
+        ("eps", -1e-8),
+        ("weight_decay", -0.01),
+        ("betas", (1.0, 0.999)),
+        ("betas", (0.9, 1.0)),
+        ("betas", (-0.1, 0.999)),
+        ("betas", (0.9, math.nan)),
+    ],
+    ids=str,
+)
+def test_a_value_that_can_not_be_is_named(optimizer_class, name, value):
+    """lr, eps and weight_decay must not be negative, both betas lie in [0, 1): a ValueError names value and name."""
+    with rejects(ValueError, name, str(value)):
+        optimizer_class([Parameter(np.ones(3))], **{name: value})
+    with rejects(ValueError, name, str(value)):
+        optimizer_class([{"params": [Parameter(np.ones(3))], name: value}])
+
+
+@both
+def test_a_step_of_adam_is_done_in_numpy(optimizer_class, budget):
+    """A hundred times more values take not one Python step more."""
+
+    def step(n: int):
+        parameter = Parameter(np.ones((n, 10), np.float32))
+        parameter.grad = np.ones((n, 10), np.float32)
+        return optimizer_class([parameter], weight_decay=0.1).step
+
+    budget.steps(step(10), step(1000), limit=2)
+
+
+@both
+def test_a_step_of_adam_needs_the_room_of_one_parameter(optimizer_class, budget):
+    """Ten parameters of 100 kB: a step may hold two arrays of that size for a while, not ten, and leaves nothing behind."""
+    layers = [Parameter(np.ones((100, 250), np.float32)) for _ in range(10)]
+    for parameter in layers:
+        parameter.grad = np.ones((100, 250), np.float32)
+    budget.bytes(optimizer_class(layers, weight_decay=0.1).step, peak=220_000, retained=50_000)
+
+
+def test_a_step_of_adam_is_as_fast_as_numpy(draw, budget):
+    """At most three times what the formulas take in NumPy, in place."""
+    parameter = Parameter(draw.normal(500, 500, dtype=np.float32))
+    parameter.grad = np.array(draw.normal(500, 500, dtype=np.float32))
+    step = Adam([parameter], lr=1e-6).step
+    p, g, m, v, a, b = (np.array(array) for array in [parameter.data, *[parameter.grad] * 5])
+    v *= v
+
+    def plain():
+        nonlocal p, m, v, a, b
+        m *= 0.9
+        m += np.multiply(g, 0.1, out=a)
+        v *= 0.999
+        np.multiply(g, g, out=a)
+        a *= 0.001
+        v += a
+        np.sqrt(v, out=b)
+        b += 1e-8
+        np.divide(m, b, out=a)
+        a *= 1e-6
+        p -= a
+
+    budget.time(step, against=plain, limit=3)

@@ -1,0 +1,137 @@
+import math
+
+import numpy as np
+import pytest
+from katas.layers import Parameter
+from katas.optimizers import clip_grad_norm
+
+from specs.check import FLOAT32, assert_close, assert_dtype, rejects
+
+
+def with_gradients(*grads) -> list[Parameter]:
+    """A parameter for each gradient, which it has a copy of; None for none."""
+    made = [Parameter(np.zeros(2 if grad is None else grad.shape)) for grad in grads]
+    for parameter, grad in zip(made, grads, strict=True):
+        parameter.grad = None if grad is None else np.array(grad)
+    return made
+
+
+def test_all_gradients_are_scaled_by_one_factor(draw):
+    """Taken as one long vector, the gradients are as long as max_norm afterwards, and point where they did."""
+    grads = [draw.normal(3, 4), draw.normal(5), draw.normal(2, 3, 2)]
+    norm = math.sqrt(math.fsum(v * v for grad in grads for v in grad.ravel().tolist()))
+    made = with_gradients(*grads)
+    clip_grad_norm(made, 0.5)
+    for parameter, grad in zip(made, grads, strict=True):
+        mistakes = {
+            "each gradient has a norm of its own": grad * 0.5 / np.linalg.norm(grad),
+            "each value is cut off": np.clip(grad, -0.5, 0.5),
+            "divided by the norm, not multiplied by max_norm": grad / norm,
+            "the square of the norm": grad * 0.5 / norm**2,
+            "the sum of the norms": grad * 0.5 / sum(np.linalg.norm(g) for g in grads),
+        }
+        assert_close(parameter.grad, grad * 0.5 / norm, FLOAT32, mistakes)  # a tiny number added to the norm is all right
+
+
+def test_it_returns_the_norm_before_clipping(draw):
+    """A float: the norm of all gradients, whether they were clipped or not; it is what one plots."""
+    grads = [draw.normal(3, 4), draw.normal(5)]
+    norm = math.sqrt(math.fsum(v * v for grad in grads for v in grad.ravel().tolist()))
+    for max_norm in (0.5, 100.0, math.inf):
+        got = clip_grad_norm(with_gradients(*grads), max_norm)
+        assert isinstance(got, float)
+        assert_close(got, norm, mistakes={"the norm after clipping": min(norm, max_norm), "its square": norm**2})
+
+
+def test_small_gradients_are_left_alone(draw):
+    """Below max_norm nothing changes: clipping never scales up."""
+    grads = [draw.normal(3, 4), draw.normal(5)]
+    made = with_gradients(*grads)
+    clip_grad_norm(made, 100.0)
+    for parameter, grad in zip(made, grads, strict=True):
+        assert_close(parameter.grad, grad, mistakes={"scaled up": grad * 100 / math.hypot(*map(np.linalg.norm, grads))})
+
+
+def test_it_happens_in_place_and_the_values_stay(draw):
+    """The gradient arrays are scaled themselves; the parameters are not touched."""
+    (parameter,) = made = with_gradients(draw.normal(3, 4))
+    array = parameter.grad
+    clip_grad_norm(made, 0.5)
+    assert parameter.grad is array
+    assert np.linalg.norm(array) < 0.51
+    assert_close(parameter, np.zeros((3, 4)))
+
+
+def test_parameters_without_a_gradient_do_not_count(draw):
+    """A grad of None is skipped, and stays None. If there is no gradient at all, the norm is 0."""
+    grad = draw.normal(3, 4)
+    first, second, third = with_gradients(None, grad, None)
+    assert_close(clip_grad_norm([first, second, third], 0.5), np.linalg.norm(grad))
+    assert_close(second.grad, grad * 0.5 / np.linalg.norm(grad), FLOAT32)
+    assert first.grad is third.grad is None
+    assert clip_grad_norm([first], 0.5) == 0
+
+
+def test_gradients_of_zero_stay_zero():
+    """0 / 0 is not computed."""
+    made = with_gradients(np.zeros((3, 4)))
+    with np.errstate(all="raise"):
+        assert clip_grad_norm(made, 0.5) == 0
+    assert_close(made[0].grad, np.zeros((3, 4)))
+
+
+def test_parameters_may_come_from_a_generator(draw):
+    """The norm needs all of them before the first can be scaled: a generator is read once."""
+    grad = draw.normal(3, 4)
+    made = with_gradients(grad)
+    clip_grad_norm((parameter for parameter in made), 0.5)
+    assert_close(made[0].grad, grad * 0.5 / np.linalg.norm(grad), FLOAT32)
+
+
+@pytest.mark.parametrize("max_norm", [0.5, np.float64(0.5)], ids=repr)
+def test_float32_gradients_stay_float32(max_norm, draw):
+    """Their dtype does not change."""
+    made = with_gradients(draw.normal(3, 4, dtype=np.float32))
+    clip_grad_norm(made, max_norm)
+    assert_dtype(made[0].grad, np.float32)
+
+
+def test_exploding_gradients_are_clipped(draw):
+    """Squares of 10³⁰ are more than float32 can hold, but gradients of that size are what clipping is for."""
+    grad = draw.normal(3, 4)
+    made = with_gradients((1e30 * grad).astype(np.float32))
+    got = clip_grad_norm(made, 0.5)
+    assert_close(got / 1e30, np.linalg.norm(grad), FLOAT32)
+    assert_close(made[0].grad, grad * 0.5 / np.linalg.norm(grad))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_gradient_that_is_not_finite_is_an_error(value, draw):
+    """Scaling by NaN would ruin every parameter: a ValueError names the number and the shape of the culprit, counted from 0;
+    and no gradient is changed.
+    """
+    grads = [draw.normal(3, 4), None, draw.normal(5)]
+    made = with_gradients(*grads)
+    made[2].grad[3] = value
+    with rejects(ValueError, "parameter 2", "(5,)"):
+        clip_grad_norm(made, 0.5)
+    assert_close(made[0].grad, grads[0])
+
+
+@pytest.mark.parametrize("max_norm", [0.0, -1.0, math.nan])
+def test_a_norm_that_is_not_positive_is_refused(max_norm, draw):
+    """max_norm must be positive: a ValueError names it."""
+    with rejects(ValueError, "max_norm", str(max_norm)):
+        clip_grad_norm(with_gradients(draw.normal(3)), max_norm)
+
+
+def test_clipping_is_done_in_numpy(budget):
+    """A hundred times more values take not one Python step more."""
+    few, many = with_gradients(np.ones((10, 10), np.float32)), with_gradients(np.ones((100, 100), np.float32))
+    budget.steps(lambda: clip_grad_norm(few, 0.5), lambda: clip_grad_norm(many, 0.5), limit=2)
+
+
+def test_clipping_needs_the_room_of_one_gradient(budget):
+    """Ten gradients of 100 kB: they are not joined to one vector. Two arrays of that size may be held for a while."""
+    made = with_gradients(*[np.ones((100, 250), np.float32)] * 10)
+    budget.bytes(lambda: clip_grad_norm(made, 0.5), peak=220_000)

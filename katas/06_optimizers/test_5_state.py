@@ -1,0 +1,157 @@
+import copy
+
+import numpy as np
+import pytest
+from katas.layers import Parameter
+from katas.optimizers import SGD, Adam, AdamW
+
+from specs.check import EXACT, assert_close, rejects
+
+OPTIMIZERS = {
+    "SGD": lambda groups: SGD(groups, lr=0.1),
+    "momentum": lambda groups: SGD(groups, lr=0.1, momentum=0.9),
+    "Adam": lambda groups: Adam(groups, lr=0.1),
+    "AdamW": lambda groups: AdamW(groups, lr=0.1),
+}
+every = pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
+
+
+def parameters(draw) -> list[Parameter]:
+    return [
+        Parameter(draw.normal(3, 4, dtype=np.float32)),
+        Parameter(draw.normal(5, dtype=np.float32)),
+        Parameter(draw.normal(2)),
+    ]
+
+
+def groups(made: list[Parameter]) -> list[dict]:
+    """Two groups: the first parameter with a rate of its own, and the others."""
+    return [{"params": made[:1], "lr": 0.3}, {"params": made[1:]}]
+
+
+def steps(optimizer, made: list[Parameter], grads: list) -> None:
+    """One step for each list of gradients."""
+    for step in grads:
+        for parameter, grad in zip(made, step, strict=True):
+            parameter.grad = grad
+        optimizer.step()
+
+
+def gradients(draw, count: int) -> list:
+    return [[draw.normal(3, 4, dtype=np.float32), draw.normal(5, dtype=np.float32), draw.normal(2)] for _ in range(count)]
+
+
+@every
+def test_a_resumed_optimizer_goes_on_as_if_nothing_had_happened(make, draw):
+    """Five steps are three, a state dict, a new optimizer over copies of the parameters, and two more: bit for bit."""
+    made, grads = parameters(draw), gradients(draw, 5)
+    optimizer = make(groups(made))
+    steps(optimizer, made, grads[:3])
+    optimizer.param_groups[1]["lr"] = 0.05
+    copies, saved = [Parameter(p.data) for p in made], optimizer.state_dict()
+    resumed = make(groups(copies))
+    resumed.load_state_dict(saved)
+    steps(optimizer, made, grads[3:])
+    steps(resumed, copies, grads[3:])
+    for parameter, again in zip(made, copies, strict=True):
+        assert_close(again, parameter.data, EXACT)
+
+
+def test_what_a_state_dict_holds(draw):
+    """{"state": {number: {name: value}}, "param_groups": [{name: value, "params": [numbers]}]}; parameters are numbered from 0
+    through all groups, one without updates has no state. The names are torch's.
+    """
+    made = parameters(draw)
+    optimizer = AdamW(groups(made), lr=0.1)
+    first, _, third = gradients(draw, 1)[0]
+    steps(optimizer, made, [[first, None, third]] * 2)
+    saved = optimizer.state_dict()
+    common = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01}
+    assert saved["param_groups"] == [{"params": [0], "lr": 0.3, **common}, {"params": [1, 2], "lr": 0.1, **common}]
+    assert saved["state"].keys() == {0, 2}
+    assert saved["state"][0].keys() == {"step", "exp_avg", "exp_avg_sq"}
+    assert saved["state"][2]["step"] == 2
+    assert type(saved["state"][2]["exp_avg"]) is np.ndarray
+    momentum = SGD(made, lr=0.1, momentum=0.9)
+    momentum.step()
+    assert [*momentum.state_dict()["state"][0]] == ["momentum_buffer"]
+
+
+@every
+def test_the_state_is_copied_both_ways(make, draw):
+    """Later steps change neither a state dict that was taken nor one that was loaded; nor does writing to it change them."""
+    made, grads = parameters(draw), gradients(draw, 3)
+    optimizer = make(groups(made))
+    steps(optimizer, made, grads[:1])
+    saved = optimizer.state_dict()
+    before = copy.deepcopy(saved)
+    steps(optimizer, made, grads[1:2])
+    resumed = make(groups(made))
+    resumed.load_state_dict(saved)
+    steps(resumed, made, grads[2:])
+    resumed.param_groups[0]["lr"] = 7
+    assert saved["param_groups"] == before["param_groups"]
+    for number, state in before["state"].items():
+        for name, value in state.items():
+            assert_close(saved["state"][number][name], value, EXACT, name=name)
+    saved["param_groups"][1]["lr"] = 9
+    saved["param_groups"][1]["params"].clear()
+    assert resumed.param_groups[1]["lr"] == 0.1
+    assert len(resumed.param_groups[1]["params"]) == 2
+
+
+@every
+def test_loading_brings_back_the_groups_values_and_keeps_the_parameters(make, draw):
+    """lr and the others are those of the state dict; "params" are the Parameters that the optimizer was made with."""
+    made = parameters(draw)
+    optimizer = make(groups(made))
+    saved = optimizer.state_dict()
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0
+    optimizer.load_state_dict(saved)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.3, 0.1]
+    assert [id(p) for group in optimizer.param_groups for p in group["params"]] == [id(p) for p in made]
+
+
+def test_loading_replaces_what_was_remembered(draw):
+    """A state without momentum is loaded as one without: nothing of the present one stays."""
+    made, grads = parameters(draw), gradients(draw, 1)
+    optimizer = Adam(made)
+    fresh = optimizer.state_dict()
+    steps(optimizer, made, grads)
+    optimizer.load_state_dict(fresh)
+    assert optimizer.state_dict()["state"] == {}
+
+
+def refused(optimizer, saved: dict, *names: str) -> None:
+    """A ValueError with these names, and an optimizer that is as it was."""
+    before = optimizer.state_dict()
+    with rejects(ValueError, *names):
+        optimizer.load_state_dict(saved)
+    after = optimizer.state_dict()
+    assert after["param_groups"] == before["param_groups"]
+    assert after["state"].keys() == before["state"].keys()
+
+
+def test_another_number_of_parameters_is_refused(draw):
+    """Groups and the number of parameters in each must be the same: a ValueError names both; nothing is changed."""
+    made = parameters(draw)
+    saved = Adam(groups(made), lr=0.5).state_dict()
+    refused(Adam(made), saved, "[1, 2]", "[3]")
+    refused(Adam([{"params": made[:2]}, {"params": made[2:]}]), saved, "[1, 2]", "[2, 1]")
+
+
+def test_another_shape_is_refused(draw):
+    """The state of a parameter of another shape is a ValueError that names both shapes; nothing is changed."""
+    made, others = parameters(draw), parameters(draw)
+    others[1] = Parameter(np.ones(6))
+    optimizer = Adam(made, lr=0.5)
+    steps(optimizer, made, gradients(draw, 1))
+    refused(Adam(others), optimizer.state_dict(), "(5,)", "(6,)")
+
+
+def test_the_state_of_another_optimizer_is_refused(draw):
+    """A group that lacks what this optimizer needs is a ValueError that names it; nothing is changed."""
+    made = parameters(draw)
+    refused(Adam(made), SGD(made, lr=0.5).state_dict(), "Adam", "betas", "eps")
+    refused(SGD(made, lr=0.1), Adam(made, lr=0.5).state_dict(), "SGD", "momentum")
