@@ -236,7 +236,7 @@ def test_the_record_leads_from_the_output_to_input_and_parameters(shape, draw):
     assert y.requires_grad
 
 
-def test_the_work_is_done_in_numpy(budget):
+def test_rows_are_multiplied_in_numpy(budget):
     """A hundred times more rows take not one Python step more, forward and backward; nor do more features."""
 
     def both(rows: int, features: int):

@@ -155,7 +155,7 @@ def test_the_record_leads_from_the_output_to_the_input(training, draw):
     assert y.requires_grad
 
 
-def test_the_work_is_done_in_numpy(budget):
+def test_masks_are_drawn_in_numpy(budget):
     """A hundred times more values take not one Python step more, forward and backward."""
 
     def both(n: int):

@@ -46,6 +46,19 @@ def train(network: Sequential, images: np.ndarray, labels: np.ndarray, rng: np.r
     return losses
 
 
+def test_training_is_what_the_mathematics_say():
+    """Twenty steps end at the parameters that the formulas, written out in NumPy, arrive at."""
+    rng = np.random.default_rng(0)
+    network, images, labels = build(rng), rng.random((64, 784), np.float32), rng.integers(0, 10, 64)
+    plain = mlp.Plain(*(parameter.data.copy() for parameter in network.parameters()))
+    step = _step(network, Tensor(images), labels)
+    for _ in range(20):
+        step()
+        plain.step(images, labels)
+    for ours, theirs in zip(network.parameters(), plain.parameters, strict=True):
+        assert np.allclose(ours.data, theirs, rtol=1e-3, atol=1e-5), "the parameters drifted apart within 20 steps"
+
+
 @pytest.mark.timeout(900)
 def test_a_network_learns_digits_by_hand_derived_backward(milestone, data):
     """Katas 02 to 06 together learn to read handwritten digits they have never seen."""
@@ -66,19 +79,6 @@ def test_a_network_learns_digits_by_hand_derived_backward(milestone, data):
     moved = [not np.array_equal(before, p.data) for before, p in zip(untrained, network.parameters(), strict=True)]
     assert all(moved), f"training left parameters as they were: moved are {moved}"
     assert accuracy >= wanted, f"{accuracy:.2%} of the test images are right, wanted {wanted:.0%}"
-
-
-def test_training_is_what_the_mathematics_say():
-    """Twenty steps end at the parameters that the formulas, written out in NumPy, arrive at."""
-    rng = np.random.default_rng(0)
-    network, images, labels = build(rng), rng.random((64, 784), np.float32), rng.integers(0, 10, 64)
-    plain = mlp.Plain(*(parameter.data.copy() for parameter in network.parameters()))
-    step = _step(network, Tensor(images), labels)
-    for _ in range(20):
-        step()
-        plain.step(images, labels)
-    for ours, theirs in zip(network.parameters(), plain.parameters, strict=True):
-        assert np.allclose(ours.data, theirs, rtol=1e-3, atol=1e-5), "the parameters drifted apart within 20 steps"
 
 
 def test_a_training_step_costs_what_plain_numpy_costs(milestone, budget):

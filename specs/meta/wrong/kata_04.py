@@ -5,9 +5,15 @@ from specs.meta.catalogue import Wrong
 WRONG = [
     # 04.1 Parameter
     Wrong("a parameter shares its array", {"np.array(Tensor(data).data)": "Tensor(data).data"}),
-    Wrong("a parameter requires no gradient", {"np.array(Tensor(data).data), requires_grad=True": "np.array(Tensor(data).data)"}),
+    Wrong(
+        "a parameter requires no gradient", {"np.array(Tensor(data).data), requires_grad=True": "np.array(Tensor(data).data)"}
+    ),
     Wrong("parameters are always float32", {"np.array(Tensor(data).data), r": "np.array(Tensor(data).data, np.float32), r"}),
-    Wrong("lists become float64 parameters", {"np.array(Tensor(data).data), r": "np.array(data.data if isinstance(data, Tensor) else data), r"}, says="a silent promotion"),
+    Wrong(
+        "lists become float64 parameters",
+        {"np.array(Tensor(data).data), r": "np.array(data.data if isinstance(data, Tensor) else data), r"},
+        says="a silent promotion",
+    ),
     Wrong(
         "a gradient is overwritten",
         {"parameter.grad += grad": "parameter.grad = np.array(grad, dtype=parameter.dtype)"},
@@ -18,8 +24,17 @@ WRONG = [
         {"parameter.grad = np.array(grad, dtype=parameter.dtype)": "parameter.grad = np.asarray(grad, dtype=parameter.dtype)"},
         says="the second gradient was added to the caller's array",
     ),
-    Wrong("a gradient keeps its own dtype", {"np.array(grad, dtype=parameter.dtype)": "np.array(grad)"}, says="a silent promotion"),
-    Wrong("a gradient is broadcast", {"if grad.shape != parameter.shape": "if np.broadcast_shapes(grad.shape, parameter.shape) != parameter.shape", "np.array(grad, dtype=parameter.dtype)": "np.broadcast_to(grad, parameter.shape).astype(parameter.dtype)"}, says="bad input is let through"),
+    Wrong(
+        "a gradient keeps its own dtype", {"np.array(grad, dtype=parameter.dtype)": "np.array(grad)"}, says="a silent promotion"
+    ),
+    Wrong(
+        "a gradient is broadcast",
+        {
+            "if grad.shape != parameter.shape": "if np.broadcast_shapes(grad.shape, parameter.shape) != parameter.shape",
+            "np.array(grad, dtype=parameter.dtype)": "np.broadcast_to(grad, parameter.shape).astype(parameter.dtype)",
+        },
+        says="bad input is let through",
+    ),
     # 04.2 Module
     Wrong("lists are not searched", {"Parameter | Module | list | tuple)": "Parameter | Module)"}),
     Wrong("tuples are not searched", {"Parameter | Module | list | tuple)": "Parameter | Module | list)"}),
@@ -29,26 +44,56 @@ WRONG = [
     ),
     Wrong(
         "modules below are not searched",
-        {"for key, member in value._members() if isinstance(value, Module)": "for key, member in (value._members() if not name or not seen else []) if isinstance(value, Module)"},
+        {
+            "for key, member in value._members() if isinstance(value, Module)": "for key, member in (value._members() if not name or not seen else []) if isinstance(value, Module)"
+        },
     ),
-    Wrong("a tied parameter is found twice", {"    seen.add(id(value))\n": "    if not isinstance(value, Parameter):\n        seen.add(id(value))\n"}),
+    Wrong(
+        "a tied parameter is found twice",
+        {"    seen.add(id(value))\n": "    if not isinstance(value, Parameter):\n        seen.add(id(value))\n"},
+    ),
     Wrong(
         "parameters are compared by value",
-        {"        return [parameter for _, parameter in self.named_parameters()]": "        found = []\n        for _, parameter in self.named_parameters():\n            if not any(p.shape == parameter.shape and np.array_equal(p.data, parameter.data) for p in found):\n                found.append(parameter)\n        return found"},
+        {
+            "        return [parameter for _, parameter in self.named_parameters()]": "        found = []\n        for _, parameter in self.named_parameters():\n            if not any(p.shape == parameter.shape and np.array_equal(p.data, parameter.data) for p in found):\n                found.append(parameter)\n        return found"
+        },
     ),
     Wrong(
         "names with equal values are one",
-        {"        return _found(self, Parameter)": "        return list({p.data.tobytes(): (name, p) for name, p in reversed(_found(self, Parameter))}.values())[::-1]"},
+        {
+            "        return _found(self, Parameter)": "        return list({p.data.tobytes(): (name, p) for name, p in reversed(_found(self, Parameter))}.values())[::-1]"
+        },
     ),
     Wrong("circles are followed", {" or id(value) in seen:": " or (id(value) in seen and isinstance(value, Parameter)):"}),
-    Wrong("the search is remembered", {"        return _found(self, Parameter)": "        self._cache = vars(self).get('_cache') or _found(self, Parameter)\n        return self._cache"}),
+    Wrong(
+        "the search is remembered",
+        {
+            "        return _found(self, Parameter)": "        self._cache = vars(self).get('_cache') or _found(self, Parameter)\n        return self._cache"
+        },
+    ),
     Wrong("what is kept is searched", {' if name != "_kept")': ")"}),
     Wrong("private attributes are not searched", {'if name != "_kept")': 'if not name.startswith("_"))'}),
-    Wrong("every tensor that requires a gradient is a parameter", {"_found(self, Parameter)": "[*_found(self, Parameter), *((n, v) for n, v in vars(self).items() if type(v) is Tensor and v.requires_grad)]"}),
+    Wrong(
+        "every tensor that requires a gradient is a parameter",
+        {
+            "_found(self, Parameter)": "[*_found(self, Parameter), *((n, v) for n, v in vars(self).items() if type(v) is Tensor and v.requires_grad)]"
+        },
+    ),
     Wrong("names lack the way", {'return f"{name}.{key}" if name else str(key)': "return str(key)"}),
-    Wrong("the order is alphabetical", {"        return _found(self, Parameter)": "        return sorted(_found(self, Parameter), key=lambda pair: pair[0])"}),
-    Wrong("parameters is a generator", {"return [parameter for _, parameter in self.named_parameters()]": "return (parameter for _, parameter in self.named_parameters())"}),
-    Wrong("modules leaves itself out", {"return [module for _, module in _found(self, Module)]": "return [module for _, module in _found(self, Module)][1:]"}),
+    Wrong(
+        "the order is alphabetical",
+        {"        return _found(self, Parameter)": "        return sorted(_found(self, Parameter), key=lambda pair: pair[0])"},
+    ),
+    Wrong(
+        "parameters is a generator",
+        {
+            "return [parameter for _, parameter in self.named_parameters()]": "return (parameter for _, parameter in self.named_parameters())"
+        },
+    ),
+    Wrong(
+        "modules leaves itself out",
+        {"return [module for _, module in _found(self, Module)]": "return [module for _, module in _found(self, Module)][1:]"},
+    ),
     Wrong(
         "train and eval reach attributes only",
         {"for module in self.modules():": "for module in [self, *(v for v in vars(self).values() if isinstance(v, Module))]:"},
@@ -56,102 +101,362 @@ WRONG = [
     Wrong("eval changes the class", {"module.training = mode": "type(module).training = mode"}),
     Wrong("eval returns nothing", {"return self.train(False)": "self.train(False)"}),
     Wrong("training starts off", {"training = True  # given": "training = False  # given"}),
-    Wrong("zero_grad fills with zeros", {"parameter.grad = None\n\n    def _members": "parameter.grad[...] = 0\n\n    def _members"}),
-    Wrong("a buffer is the caller's array", {"setattr(self, name, np.array(Tensor(array).data))": "setattr(self, name, Tensor(array).data)"}),
+    Wrong(
+        "zero_grad fills with zeros",
+        {"parameter.grad = None\n\n    def _members": "parameter.grad[...] = 0\n\n    def _members"},
+    ),
+    Wrong(
+        "a buffer is the caller's array",
+        {"setattr(self, name, np.array(Tensor(array).data))": "setattr(self, name, Tensor(array).data)"},
+    ),
     Wrong("a buffer replaces an attribute", {"if hasattr(self, name):": "if False:"}, says="bad input is let through"),
-    Wrong("buffers belong to the class", {"self._buffers = (*self._buffers, name)": "type(self)._buffers = (*self._buffers, name)"}),
-    Wrong("buffers below are lost", {"for name, module in _found(self, Module) for key in module._buffers]": 'for name, module in [("", self)] for key in module._buffers]'}),
-    Wrong("a buffer is a parameter", {"setattr(self, name, np.array(Tensor(array).data))": "setattr(self, name, Parameter(array))"}),
+    Wrong(
+        "buffers belong to the class",
+        {"self._buffers = (*self._buffers, name)": "type(self)._buffers = (*self._buffers, name)"},
+    ),
+    Wrong(
+        "buffers below are lost",
+        {
+            "for name, module in _found(self, Module) for key in module._buffers]": 'for name, module in [("", self)] for key in module._buffers]'
+        },
+    ),
+    Wrong(
+        "a buffer is a parameter",
+        {"setattr(self, name, np.array(Tensor(array).data))": "setattr(self, name, Parameter(array))"},
+    ),
     # 04.3 Initialisation
-    Wrong("fan_out for fan_in", {"fan_in, _ = _fans(shape)\n    return _uniform(": "_, fan_in = _fans(shape)\n    return _uniform("}, says="fan_out for fan_in"),
-    Wrong("the kernel is forgotten", {"receptive_field = math.prod(shape[2:])": "receptive_field = 1"}, says="the receptive field is forgotten"),
-    Wrong("√3 is forgotten", {"math.sqrt(6 / ((1 + a * a) * fan_in))": "math.sqrt(2 / ((1 + a * a) * fan_in))"}, says="√3 is forgotten"),
-    Wrong("a is ignored", {"return math.sqrt(2 / ((1 + a * a) * fan_in))": "return math.sqrt(2 / fan_in)"}, says="a is ignored"),
-    Wrong("the variance for the deviation", {"return math.sqrt(2 / ((1 + a * a) * fan_in))": "return (2 / ((1 + a * a) * fan_in))"}, says="the variance for the standard deviation"),
-    Wrong("the gain is forgotten", {"return math.sqrt(2 / ((1 + a * a) * fan_in))": "return math.sqrt(1 / fan_in)"}, says="the gain is forgotten"),
-    Wrong("normal for uniform", {"return bound * (2 * rng.random(shape, np.float32) - 1)": "return bound / math.sqrt(3) * rng.standard_normal(shape, np.float32)"}, says="is it a normal one?"),
-    Wrong("uniform for normal", {"return math.sqrt(2 / sum(_fans(shape))) * rng.standard_normal(shape, np.float32)": "return _uniform(math.sqrt(6 / sum(_fans(shape))), shape, rng)"}, says="is it a uniform one?"),
-    Wrong("only positive weights", {"(2 * rng.random(shape, np.float32) - 1)": "rng.random(shape, np.float32)"}, says="the mean is"),
-    Wrong("Xavier sees the inputs only", {"math.sqrt(6 / sum(_fans(shape)))": "math.sqrt(3 / _fans(shape)[0])"}, says="fan_in alone"),
-    Wrong("weights are float64", {"(2 * rng.random(shape, np.float32) - 1)": "(2 * rng.random(shape) - 1)"}, says="a silent promotion"),
-    Wrong("a NumPy scalar promotes the weights", {"return math.sqrt(2 / sum(_fans(shape)))": "return np.sqrt(2 / sum(_fans(shape)))"}, says="a silent promotion"),
+    Wrong(
+        "fan_out for fan_in",
+        {"fan_in, _ = _fans(shape)\n    return _uniform(": "_, fan_in = _fans(shape)\n    return _uniform("},
+        says="fan_out for fan_in",
+    ),
+    Wrong(
+        "the kernel is forgotten",
+        {"receptive_field = math.prod(shape[2:])": "receptive_field = 1"},
+        says="the receptive field is forgotten",
+    ),
+    Wrong(
+        "√3 is forgotten",
+        {"math.sqrt(6 / ((1 + a * a) * fan_in))": "math.sqrt(2 / ((1 + a * a) * fan_in))"},
+        says="√3 is forgotten",
+    ),
+    Wrong(
+        "a is ignored", {"return math.sqrt(2 / ((1 + a * a) * fan_in))": "return math.sqrt(2 / fan_in)"}, says="a is ignored"
+    ),
+    Wrong(
+        "the variance for the deviation",
+        {"return math.sqrt(2 / ((1 + a * a) * fan_in))": "return (2 / ((1 + a * a) * fan_in))"},
+        says="the variance for the standard deviation",
+    ),
+    Wrong(
+        "the gain is forgotten",
+        {"return math.sqrt(2 / ((1 + a * a) * fan_in))": "return math.sqrt(1 / fan_in)"},
+        says="the gain is forgotten",
+    ),
+    Wrong(
+        "normal for uniform",
+        {
+            "return bound * (2 * rng.random(shape, np.float32) - 1)": "return bound / math.sqrt(3) * rng.standard_normal(shape, np.float32)"
+        },
+        says="is it a normal one?",
+    ),
+    Wrong(
+        "uniform for normal",
+        {
+            "return math.sqrt(2 / sum(_fans(shape))) * rng.standard_normal(shape, np.float32)": "return _uniform(math.sqrt(6 / sum(_fans(shape))), shape, rng)"
+        },
+        says="is it a uniform one?",
+    ),
+    Wrong(
+        "only positive weights",
+        {"(2 * rng.random(shape, np.float32) - 1)": "rng.random(shape, np.float32)"},
+        says="the mean is",
+    ),
+    Wrong(
+        "Xavier sees the inputs only",
+        {"math.sqrt(6 / sum(_fans(shape)))": "math.sqrt(3 / _fans(shape)[0])"},
+        says="fan_in alone",
+    ),
+    Wrong(
+        "weights are float64",
+        {"(2 * rng.random(shape, np.float32) - 1)": "(2 * rng.random(shape) - 1)"},
+        says="a silent promotion",
+    ),
+    Wrong(
+        "a NumPy scalar promotes the weights",
+        {"return math.sqrt(2 / sum(_fans(shape)))": "return np.sqrt(2 / sum(_fans(shape)))"},
+        says="a silent promotion",
+    ),
     Wrong("the generator is ignored", {"rng.random(shape, np.float32)": "np.random.random(shape).astype(np.float32)"}),
-    Wrong("every layer starts the same", {"rng.random(shape, np.float32)": "np.random.default_rng(0).random(shape, np.float32)"}),
+    Wrong(
+        "every layer starts the same", {"rng.random(shape, np.float32)": "np.random.default_rng(0).random(shape, np.float32)"}
+    ),
     Wrong("all weights are equal", {"rng.random(shape, np.float32)": "np.full(shape, rng.random(), np.float32)"}),
-    Wrong("all outputs start with the same weights", {"return bound * (2 * rng.random(shape, np.float32) - 1)": "return np.broadcast_to(bound * (2 * rng.random(shape[1:], np.float32) - 1), shape).copy()"}, says="different values among"),
+    Wrong(
+        "all outputs start with the same weights",
+        {
+            "return bound * (2 * rng.random(shape, np.float32) - 1)": "return np.broadcast_to(bound * (2 * rng.random(shape[1:], np.float32) - 1), shape).copy()"
+        },
+        says="different values among",
+    ),
     Wrong("a shape without fans passes", {"if len(shape) < 2 or min(shape) < 1:": "if len(shape) < 2:"}),
     # 04.4 Linear
-    Wrong("the weight is not transposed", {"y = rows @ self.weight.T": "y = rows @ (self.weight if self.in_features == self.out_features else self.weight.T)"}, says="x W, not x Wᵀ"),
+    Wrong(
+        "the weight is not transposed",
+        {"y = rows @ self.weight.T": "y = rows @ (self.weight if self.in_features == self.out_features else self.weight.T)"},
+        says="x W, not x Wᵀ",
+    ),
     Wrong("the bias is missing", {"            y = y + self.bias": "            pass"}, says="the bias is missing"),
     Wrong("the bias is added twice", {"y = y + self.bias": "y = y + self.bias + self.bias"}, says="the bias is added twice"),
     Wrong("the bias is always there", {"(out_features,), rng)) if bias else None": "(out_features,), rng))"}),
-    Wrong("the bias starts at zero", {"Parameter(_uniform(1 / math.sqrt(in_features), (out_features,), rng))": "Parameter(np.zeros(out_features, np.float32))"}),
-    Wrong("the weight starts by He's rule", {"(out_features, in_features), rng, math.sqrt(5)": "(out_features, in_features), rng"}, says="a = 0, not √5"),
-    Wrong("without a generator all layers are equal", {"        rng = np.random.default_rng(rng)\n        self.in": "        rng = np.random.default_rng(0 if rng is None else rng)\n        self.in"}),
-    Wrong("two axes only", {"rows = x.reshape(-1, self.in_features)": "rows = x", "return y.reshape(*x.shape[:-1], self.out_features)": "return y"}),
+    Wrong(
+        "the bias starts at zero",
+        {
+            "Parameter(_uniform(1 / math.sqrt(in_features), (out_features,), rng))": "Parameter(np.zeros(out_features, np.float32))"
+        },
+    ),
+    Wrong(
+        "the weight starts by He's rule",
+        {"(out_features, in_features), rng, math.sqrt(5)": "(out_features, in_features), rng"},
+        says="a = 0, not √5",
+    ),
+    Wrong(
+        "without a generator all layers are equal",
+        {
+            "        rng = np.random.default_rng(rng)\n        self.in": "        rng = np.random.default_rng(0 if rng is None else rng)\n        self.in"
+        },
+    ),
+    Wrong(
+        "two axes only",
+        {
+            "rows = x.reshape(-1, self.in_features)": "rows = x",
+            "return y.reshape(*x.shape[:-1], self.out_features)": "return y",
+        },
+    ),
     Wrong("a wrong input is left to @", {"if x.shape[-1:] != (self.in_features,):": "if False:"}),
-    Wrong("the forward leaves the record", {"self.keep(rows.data, x.shape, x.requires_grad)": "self.keep(rows.data, x.shape, x.requires_grad)\n        rows = Tensor(rows.data)"}, says="the chain from the output does not reach x"),
-    Wrong("the weight leaves the record", {"y = rows @ self.weight.T": "y = rows @ self.weight.data.T"}, says="does not reach weight"),
-    Wrong("the bias gradient is a mean", {"accumulate(self.bias, grads.sum(0))": "accumulate(self.bias, grads.mean(0))"}, says="the mean over all rows"),
-    Wrong("the bias gradient sums one axis", {"accumulate(self.bias, grads.sum(0))": "accumulate(self.bias, grad.sum(0) if grad.ndim < 3 else grad.sum(0)[0] if grad.ndim == 3 else grad.sum((0, 1))[0])"}),
-    Wrong("the bias gets no gradient", {"            accumulate(self.bias, grads.sum(0))": "            pass"}, says="expected an array, got None"),
+    Wrong(
+        "the forward leaves the record",
+        {
+            "self.keep(rows.data, x.shape, x.requires_grad)": "self.keep(rows.data, x.shape, x.requires_grad)\n        rows = Tensor(rows.data)"
+        },
+        says="the chain from the output does not reach x",
+    ),
+    Wrong(
+        "the weight leaves the record",
+        {"y = rows @ self.weight.T": "y = rows @ self.weight.data.T"},
+        says="does not reach weight",
+    ),
+    Wrong(
+        "the bias gradient is a mean",
+        {"accumulate(self.bias, grads.sum(0))": "accumulate(self.bias, grads.mean(0))"},
+        says="the mean over all rows",
+    ),
+    Wrong(
+        "the bias gradient sums one axis",
+        {
+            "accumulate(self.bias, grads.sum(0))": "accumulate(self.bias, grad.sum(0) if grad.ndim < 3 else grad.sum(0)[0] if grad.ndim == 3 else grad.sum((0, 1))[0])"
+        },
+    ),
+    Wrong(
+        "the bias gets no gradient",
+        {"            accumulate(self.bias, grads.sum(0))": "            pass"},
+        says="expected an array, got None",
+    ),
     Wrong("the weight gradient is a mean", {"grads.T @ rows)": "grads.T @ rows / len(rows))"}, says="the mean over all rows"),
-    Wrong("the weight gradient is transposed", {"accumulate(self.weight, grads.T @ rows)": "accumulate(self.weight, grads.T @ rows if self.in_features != self.out_features else rows.T @ grads)"}, says="xᵀ grad, not gradᵀ x"),
-    Wrong("the input gradient goes through Wᵀ", {"(grads @ self.weight.data).reshape(shape)": "(grads @ (self.weight.data if self.in_features != self.out_features else self.weight.data.T)).reshape(shape)"}, says="grad Wᵀ, not grad W"),
-    Wrong("gradients are set, not added", {"accumulate(self.weight, grads.T @ rows)": "self.weight.grad = grads.T @ rows"}, says="overwritten instead of accumulated"),
+    Wrong(
+        "the weight gradient is transposed",
+        {
+            "accumulate(self.weight, grads.T @ rows)": "accumulate(self.weight, grads.T @ rows if self.in_features != self.out_features else rows.T @ grads)"
+        },
+        says="xᵀ grad, not gradᵀ x",
+    ),
+    Wrong(
+        "the input gradient goes through Wᵀ",
+        {
+            "(grads @ self.weight.data).reshape(shape)": "(grads @ (self.weight.data if self.in_features != self.out_features else self.weight.data.T)).reshape(shape)"
+        },
+        says="grad Wᵀ, not grad W",
+    ),
+    Wrong(
+        "gradients are set, not added",
+        {"accumulate(self.weight, grads.T @ rows)": "self.weight.grad = grads.T @ rows"},
+        says="overwritten instead of accumulated",
+    ),
     Wrong("an input gradient is always returned", {".reshape(shape) if wanted else None": ".reshape(shape)"}),
-    Wrong("no input gradient is ever returned", {"return (grads @ self.weight.data).reshape(shape) if wanted else None": "return None"}, says="expected an array, got None"),
-    Wrong("gradients in float64", {"grads = grad.reshape(-1, self.out_features)": "grads = grad.reshape(-1, self.out_features).astype(np.float64)"}, says="a silent promotion"),
-    Wrong("a gradient of another shape is accepted", {"    if grad.shape != shape:\n        raise ValueError(f\"grad has": "    if grad.size != math.prod(shape):\n        raise ValueError(f\"grad has"}, says="bad input is let through"),
+    Wrong(
+        "no input gradient is ever returned",
+        {"return (grads @ self.weight.data).reshape(shape) if wanted else None": "return None"},
+        says="expected an array, got None",
+    ),
+    Wrong(
+        "gradients in float64",
+        {"grads = grad.reshape(-1, self.out_features)": "grads = grad.reshape(-1, self.out_features).astype(np.float64)"},
+        says="a silent promotion",
+    ),
+    Wrong(
+        "a gradient of another shape is accepted",
+        {
+            '    if grad.shape != shape:\n        raise ValueError(f"grad has': '    if grad.size != math.prod(shape):\n        raise ValueError(f"grad has'
+        },
+        says="bad input is let through",
+    ),
     # 04.5 Sequential, Flatten and Dropout
-    Wrong("the stack runs backwards", {"for layer in self.layers:\n            x = ": "for layer in reversed(self.layers):\n            x = "}, says="the layers run in reverse"),
+    Wrong(
+        "the stack runs backwards",
+        {"for layer in self.layers:\n            x = ": "for layer in reversed(self.layers):\n            x = "},
+        says="the layers run in reverse",
+    ),
     Wrong("backward in forward order", {"for layer in reversed(self.layers):": "for layer in self.layers:"}),
-    Wrong("every layer gets the last gradient", {"grad = layer.backward(grad)\n            if grad is None:\n                break\n        return grad": "result = layer.backward(grad)\n            if result is None:\n                return None\n        return result if self.layers else grad"}),
+    Wrong(
+        "every layer gets the last gradient",
+        {
+            "grad = layer.backward(grad)\n            if grad is None:\n                break\n        return grad": "result = layer.backward(grad)\n            if result is None:\n                return None\n        return result if self.layers else grad"
+        },
+    ),
     Wrong("backward does not stop at None", {"            if grad is None:\n                break\n": ""}),
     Wrong("layers are called, not asked for forward", {"x = layer.forward(x)": "x = layer(x)"}),
     Wrong("only modules are layers", {'or not hasattr(layer, "forward")': "or not isinstance(layer, Module)"}),
-    Wrong("anything is a layer", {'if isinstance(layer, type) or not hasattr(layer, "forward"):': "if False:"}, says="bad input is let through"),
+    Wrong(
+        "anything is a layer",
+        {'if isinstance(layer, type) or not hasattr(layer, "forward"):': "if False:"},
+        says="bad input is let through",
+    ),
     Wrong("a class is a layer", {"if isinstance(layer, type) or not": "if not"}, says="bad input is let through"),
-    Wrong("names begin with layers", {"yield from ((str(index), layer) for index, layer in enumerate(self.layers))": "yield from ()"}),
+    Wrong(
+        "names begin with layers",
+        {"yield from ((str(index), layer) for index, layer in enumerate(self.layers))": "yield from ()"},
+    ),
     Wrong("a subclass's parameters are lost", {"        yield from super()._members()  # a subclass's own\n": ""}),
-    Wrong("the layers are fixed", {"self.layers = list(layers)": "self.layers, self._all = list(layers), layers", "for layer in self.layers:\n            x = ": "for layer in self._all:\n            x = "}),
-    Wrong("the batch is flattened too", {"y = x.reshape(*x.shape[: self.start_dim], math.prod(x.shape[self.start_dim :]))": "y = x.reshape(-1)"}, says="the batch is flattened too"),
-    Wrong("start_dim is ignored", {"y = x.reshape(*x.shape[: self.start_dim], math.prod(x.shape[self.start_dim :]))": "y = x.reshape(len(x), math.prod(x.shape[1:]))"}),
+    Wrong(
+        "the layers are fixed",
+        {
+            "self.layers = list(layers)": "self.layers, self._all = list(layers), layers",
+            "for layer in self.layers:\n            x = ": "for layer in self._all:\n            x = ",
+        },
+    ),
+    Wrong(
+        "the batch is flattened too",
+        {"y = x.reshape(*x.shape[: self.start_dim], math.prod(x.shape[self.start_dim :]))": "y = x.reshape(-1)"},
+        says="the batch is flattened too",
+    ),
+    Wrong(
+        "start_dim is ignored",
+        {
+            "y = x.reshape(*x.shape[: self.start_dim], math.prod(x.shape[self.start_dim :]))": "y = x.reshape(len(x), math.prod(x.shape[1:]))"
+        },
+    ),
     Wrong("an empty batch can't be flattened", {"math.prod(x.shape[self.start_dim :]))": "-1)"}),
     Wrong("flatten copies", {"y = x.reshape(*x.shape[: ": "y = (x * 1).reshape(*x.shape[: "}),
     Wrong("flatten gives its gradient flat", {"return grad.reshape(before)": "return grad"}),
     Wrong("dropout does not scale", {"* x.dtype.type(1 / (1 - self.p))": "* x.dtype.type(1)"}, says="not scaled"),
     Wrong("dropout divides by p", {"x.dtype.type(1 / (1 - self.p))": "x.dtype.type(1 / self.p)"}, says="divided by p"),
-    Wrong("dropout multiplies by 1 - p", {"x.dtype.type(1 / (1 - self.p))": "x.dtype.type(1 - self.p)"}, says="multiplied by 1 − p"),
+    Wrong(
+        "dropout multiplies by 1 - p",
+        {"x.dtype.type(1 / (1 - self.p))": "x.dtype.type(1 - self.p)"},
+        says="multiplied by 1 − p",
+    ),
     Wrong("p is the probability to stay", {">= self.p)": "< self.p)"}, says="p is the probability to stay"),
     Wrong("dropout never stops", {"if not self.training:": "if False:"}),
     Wrong("dropout never starts", {"if not self.training:": "if True:"}),
-    Wrong("evaluation scales", {"            return x\n        mask": "            return x * (1 - self.p)\n        mask"}, says="training has already made up for that"),
-    Wrong("one mask forever", {"        mask = (self.rng.random(": "        mask = self._mask = vars(self)['_mask'] if '_mask' in vars(self) and self._mask.shape == x.shape else (self.rng.random("}),
-    Wrong("one mask for a whole row", {"self.rng.random(x.shape, np.float32)": "np.broadcast_to(self.rng.random((*x.shape[:-1], 1)[-max(x.ndim, 1):] if x.ndim else (), np.float32), x.shape)"}),
-    Wrong("one mask for the whole batch", {"self.rng.random(x.shape, np.float32)": "np.broadcast_to(self.rng.random(x.shape[1:], np.float32), x.shape)"}),
+    Wrong(
+        "evaluation scales",
+        {"            return x\n        mask": "            return x * (1 - self.p)\n        mask"},
+        says="training has already made up for that",
+    ),
+    Wrong(
+        "one mask forever",
+        {
+            "        mask = (self.rng.random(": "        mask = self._mask = vars(self)['_mask'] if '_mask' in vars(self) and self._mask.shape == x.shape else (self.rng.random("
+        },
+    ),
+    Wrong(
+        "one mask for a whole row",
+        {
+            "self.rng.random(x.shape, np.float32)": "np.broadcast_to(self.rng.random((*x.shape[:-1], 1)[-max(x.ndim, 1):] if x.ndim else (), np.float32), x.shape)"
+        },
+    ),
+    Wrong(
+        "one mask for the whole batch",
+        {"self.rng.random(x.shape, np.float32)": "np.broadcast_to(self.rng.random(x.shape[1:], np.float32), x.shape)"},
+    ),
     Wrong("backward ignores the mask", {"return grad * mask": "return grad"}, says="the mask is not applied"),
-    Wrong("backward draws a mask of its own", {"return grad * mask": "return grad * ((self.rng.random(grad.shape, np.float32) >= self.p) * grad.dtype.type(1 / (1 - self.p))) if self.training else grad"}),
+    Wrong(
+        "backward draws a mask of its own",
+        {
+            "return grad * mask": "return grad * ((self.rng.random(grad.shape, np.float32) >= self.p) * grad.dtype.type(1 / (1 - self.p))) if self.training else grad"
+        },
+    ),
     Wrong("backward does not scale", {"return grad * mask": "return grad * (np.asarray(mask) > 0)"}, says="not scaled"),
     Wrong("the global generator drops", {"self.rng.random(x.shape, np.float32)": "np.random.random(x.shape)"}),
-    Wrong("all dropouts drop the same", {"self.p, self.rng = p, np.random.default_rng(rng)": "self.p, self.rng = p, np.random.default_rng(0 if rng is None else rng)"}),
+    Wrong(
+        "all dropouts drop the same",
+        {
+            "self.p, self.rng = p, np.random.default_rng(rng)": "self.p, self.rng = p, np.random.default_rng(0 if rng is None else rng)"
+        },
+    ),
     Wrong("p may be one", {"if not 0 <= p < 1:": "if not 0 <= p <= 1:"}, says="bad input is let through"),
     Wrong("the mask promotes", {"x.dtype.type(1 / (1 - self.p))": "np.float64(1 / (1 - self.p))"}, says="a silent promotion"),
     Wrong("dropout leaves the record", {"return x * mask\n": "return Tensor(x.data * mask)\n"}),
-    Wrong("evaluation leaves the record", {"            return x\n        mask": "            return Tensor(x.data)\n        mask"}),
+    Wrong(
+        "evaluation leaves the record",
+        {"            return x\n        mask": "            return Tensor(x.data)\n        mask"},
+    ),
     # 04.6 Saving and loading
-    Wrong("a saved state learns on", {"{name: array.copy() for name, array in self._state().items()}": "self._state()"}, says="the saved state went on learning"),
+    Wrong(
+        "a saved state learns on",
+        {"{name: array.copy() for name, array in self._state().items()}": "self._state()"},
+        says="the saved state went on learning",
+    ),
     Wrong("buffers are not saved", {" | dict(self.named_buffers())": ""}),
-    Wrong("the state holds parameters", {"{name: array.copy() for name, array in self._state().items()}": "dict(self.named_parameters()) | dict(self.named_buffers())"}),
-    Wrong("loading binds data anew", {"            array[...] = given[name]": "            pass\n        for name, parameter in self.named_parameters():\n            parameter.data = given[name].astype(parameter.dtype)\n        for name, array in self.named_buffers():\n            array[...] = given[name]"}, says="data is another array now"),
-    Wrong("loading makes new parameters", {"            array[...] = given[name]": "            head, _, last = name.rpartition('.')\n            owner = dict((n, m) for n, m in _found(self, Module))[head]\n            old = getattr(owner, last)\n            setattr(owner, last, Parameter(given[name].astype(old.dtype)) if isinstance(old, Parameter) else given[name].copy())"}),
-    Wrong("missing names are ignored", {"problems = [f\"{name} is missing\" for name in own if name not in given]": "problems = []", "            array[...] = given[name]": "            array[...] = given.get(name, array)"}, says="bad input is let through"),
-    Wrong("unexpected names are ignored", {"problems += [f\"{name} is unexpected\" for name in given if name not in own]": "problems += []"}, says="bad input is let through"),
-    Wrong("shapes are broadcast", {"and given[name].shape != array.shape": "and np.broadcast_shapes(given[name].shape, array.shape) != array.shape"}, says="bad input is let through"),
-    Wrong("the first problem only", {"raise ValueError(f\"the state does not fit {type(self).__name__}: {'; '.join(problems)}\")": "raise ValueError(problems[0])"}, says="is not named"),
+    Wrong(
+        "the state holds parameters",
+        {
+            "{name: array.copy() for name, array in self._state().items()}": "dict(self.named_parameters()) | dict(self.named_buffers())"
+        },
+    ),
+    Wrong(
+        "loading binds data anew",
+        {
+            "            array[...] = given[name]": "            pass\n        for name, parameter in self.named_parameters():\n            parameter.data = given[name].astype(parameter.dtype)\n        for name, array in self.named_buffers():\n            array[...] = given[name]"
+        },
+        says="data is another array now",
+    ),
+    Wrong(
+        "loading makes new parameters",
+        {
+            "            array[...] = given[name]": "            head, _, last = name.rpartition('.')\n            owner = dict((n, m) for n, m in _found(self, Module))[head]\n            old = getattr(owner, last)\n            setattr(owner, last, Parameter(given[name].astype(old.dtype)) if isinstance(old, Parameter) else given[name].copy())"
+        },
+    ),
+    Wrong(
+        "missing names are ignored",
+        {
+            'problems = [f"{name} is missing" for name in own if name not in given]': "problems = []",
+            "            array[...] = given[name]": "            array[...] = given.get(name, array)",
+        },
+        says="bad input is let through",
+    ),
+    Wrong(
+        "unexpected names are ignored",
+        {'problems += [f"{name} is unexpected" for name in given if name not in own]': "problems += []"},
+        says="bad input is let through",
+    ),
+    Wrong(
+        "shapes are broadcast",
+        {"and given[name].shape != array.shape": "and np.broadcast_shapes(given[name].shape, array.shape) != array.shape"},
+        says="bad input is let through",
+    ),
+    Wrong(
+        "the first problem only",
+        {
+            "raise ValueError(f\"the state does not fit {type(self).__name__}: {'; '.join(problems)}\")": "raise ValueError(problems[0])"
+        },
+        says="is not named",
+    ),
     Wrong(
         "half of a state is loaded before the error",
-        {"        own, given = self._state(), {name: Tensor(value).data for name, value in state.items()}": "        own, given = self._state(), {name: Tensor(value).data for name, value in state.items()}\n        for name in own:\n            if name in given and given[name].shape == own[name].shape:\n                own[name][...] = given[name]"},
+        {
+            "        own, given = self._state(), {name: Tensor(value).data for name, value in state.items()}": "        own, given = self._state(), {name: Tensor(value).data for name, value in state.items()}\n        for name in own:\n            if name in given and given[name].shape == own[name].shape:\n                own[name][...] = given[name]"
+        },
     ),
     # what the budgets are there to exclude
     Wrong(
@@ -169,14 +474,20 @@ WRONG = [
         naive="test_drawing_is_done_in_numpy",
     ),
     Wrong(
-        "backward row by row",
-        {"accumulate(self.weight, grads.T @ rows)": "accumulate(self.weight, sum(np.outer(g, row) for g, row in zip(grads, rows, strict=True)))"},
+        "three times einsum, which asks no BLAS",
+        {
+            "y = rows @ self.weight.T": 'y = Tensor(np.einsum("ni,oi->no", rows.data, self.weight.data), x.requires_grad)',
+            "accumulate(self.weight, grads.T @ rows)": 'accumulate(self.weight, np.einsum("no,ni->oi", grads, rows))',
+            "(grads @ self.weight.data)": 'np.einsum("no,oi->ni", grads, self.weight.data)',
+        },
         naive="test_a_layer_costs_what_its_products_cost",
     ),
     Wrong(
         "backward output by output",
-        {"accumulate(self.weight, grads.T @ rows)": "accumulate(self.weight, np.stack([sum(g * row for g, row in zip(column, rows, strict=True)) for column in grads.T]))"},
-        naive="test_the_work_is_done_in_numpy",
+        {
+            "accumulate(self.weight, grads.T @ rows)": "accumulate(self.weight, np.stack([sum(g * row for g, row in zip(column, rows, strict=True)) for column in grads.T]))"
+        },
+        naive="test_rows_are_multiplied_in_numpy",
     ),
     Wrong(
         "backward by all outer products and one sum",
@@ -185,7 +496,9 @@ WRONG = [
     ),
     Wrong(
         "the input gradient is computed and thrown away",
-        {"return (grads @ self.weight.data).reshape(shape) if wanted else None": "dx = (grads @ self.weight.data).reshape(shape)\n        return dx if wanted else None"},
+        {
+            "return (grads @ self.weight.data).reshape(shape) if wanted else None": "dx = (grads @ self.weight.data).reshape(shape)\n        return dx if wanted else None"
+        },
         naive="test_an_input_gradient_that_nobody_wants_is_not_computed",
     ),
     Wrong(
@@ -198,8 +511,10 @@ WRONG = [
     ),
     Wrong(
         "a mask value by value",
-        {"(self.rng.random(x.shape, np.float32) >= self.p)": "np.array([self.rng.random() >= self.p for _ in range(x.size)]).reshape(x.shape)"},
-        naive="test_the_work_is_done_in_numpy",
+        {
+            "(self.rng.random(x.shape, np.float32) >= self.p)": "np.array([self.rng.random() >= self.p for _ in range(x.size)]).reshape(x.shape)"
+        },
+        naive="test_masks_are_drawn_in_numpy",
     ),
     Wrong(
         "evaluation multiplies by ones",
