@@ -107,7 +107,7 @@ class Spec:
             elif isinstance(node, ast.Subscript):
                 methods.add("__getitem__")
             elif isinstance(node, ast.Call) and self._is_object(node.func):
-                methods |= {"forward", "__call__"}
+                methods.add("forward")
         return functions, methods
 
     def _is_object(self, called: ast.expr) -> bool:

@@ -170,6 +170,12 @@ def test_creation_passes_requires_grad_on():
     assert all(x.requires_grad for x in made)
 
 
+def test_nothing_created_requires_a_gradient_unless_asked():
+    """zeros, ones, full, arange and randn do not require a gradient unless told to."""
+    made = [zeros((2,)), ones((2,)), full((2,), 1.0), arange(0.0, 2.0), randn((2,), np.random.default_rng(0))]
+    assert not any(x.requires_grad for x in made)
+
+
 def test_randn_is_standard_normal():
     """randn(shape, rng) draws from the standard normal distribution, as float32."""
     x = randn((100, 200), np.random.default_rng(0))

@@ -76,12 +76,14 @@ def test_powers(exponent, draw):
     assert_close(Tensor(x) ** exponent, want, mistakes={"x · n, not xⁿ": x * exponent})
 
 
-def test_powers_of_integers():
-    """Integers to a whole power stay integers; to a negative or a float power they give float32."""
-    assert_close(Tensor([1, 2, 3]) ** 2, np.array([1, 4, 9]))
-    assert_close(Tensor([1, 2, 4]) ** -1, [1, 0.5, 0.25])
-    assert_dtype(Tensor([1, 2]) ** -1, np.float32)
-    assert_dtype(Tensor([1, 4]) ** 0.5, np.float32)
+@pytest.mark.parametrize(
+    ("exponent", "dtype"), [(0, np.int64), (1, np.int64), (2, np.int64), (-1, np.float32), (0.5, np.float32)]
+)
+def test_powers_of_integers(exponent, dtype):
+    """Integers to a whole power of at least 0 stay integers; to another they give float32."""
+    x = Tensor([1, 2, 4])
+    assert_close(x**exponent, [value**exponent for value in (1, 2, 4)])
+    assert_dtype(x**exponent, dtype)
 
 
 def test_an_exponent_that_is_no_number_is_refused():
@@ -129,6 +131,14 @@ def test_a_float_with_integers_gives_float32():
     assert_dtype(1.0 - mask, np.float32)
     assert_dtype(counts + 1, np.int64)
     assert_close(mask + 1, np.array([2, 1]))
+
+
+def test_booleans_beside_integers_count():
+    """True counts as 1 beside integers, on either side."""
+    mask, counts = Tensor([True, False]), Tensor([5, 7])
+    for total in (mask + counts, counts + mask):
+        assert_close(total, np.array([6, 7]))
+        assert_dtype(total, np.int64)
 
 
 def test_integers_with_floats_take_the_float_dtype():

@@ -24,6 +24,12 @@ def test_functions_keep_the_float_dtype(name, dtype, want):
     assert_dtype(getattr(Tensor(np.ones((2, 3), dtype)), name)(), want)
 
 
+@pytest.mark.parametrize("name", ["exp", "sqrt", "tanh"])
+def test_functions_of_booleans_give_float32(name):
+    """A function of booleans is float32 too (NumPy alone gives float16)."""
+    assert_dtype(getattr(Tensor([True, False]), name)(), np.float32)
+
+
 def test_tanh_saturates_quietly():
     """tanh(±10⁴) is ±1, without overflow, NaN or warning."""
     with np.errstate(all="raise"):

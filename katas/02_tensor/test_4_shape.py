@@ -71,8 +71,30 @@ def test_axes_that_do_not_exist_are_named():
         x.permute(0, 1)
     with rejects(ValueError, "(0, 1, 1)", "(2, 3, 4)"):
         x.permute(0, 1, 1)
+    with rejects(ValueError, "(0, 4, 2)", "(2, 3, 4)"):
+        x.permute(0, 4, 2)
     with rejects(ValueError, "(3,)"):
         _ = grid(3).T
+
+
+@pytest.mark.parametrize("dim", [3, 4, -4, -5])
+def test_axes_beyond_either_end_are_named(dim):
+    """An axis beyond either end is a ValueError that names it and the shape."""
+    x = grid(2, 3, 4)
+    for call in (lambda: x.transpose(0, dim), lambda: x.transpose(dim, 0)):
+        with rejects(ValueError, str(dim), "(2, 3, 4)"):
+            call()
+    with rejects(ValueError, f"({dim}, 1, 2)", "(2, 3, 4)"):
+        x.permute(dim, 1, 2)
+    with rejects(ValueError, f"(0, 1, {dim})", "(2, 3, 4)"):
+        x.permute(0, 1, dim)
+
+
+def test_the_first_axis_may_be_counted_from_the_back():
+    """Of n axes, -n is axis 0."""
+    x = grid(2, 3, 4)
+    assert_close(x.transpose(-3, 1), oracles.tensor.permute(x.data, (1, 0, 2)))
+    assert_close(x.permute(-3, 2, 1), oracles.tensor.permute(x.data, (0, 2, 1)))
 
 
 @pytest.mark.parametrize(
@@ -152,16 +174,28 @@ def test_stack_makes_a_new_axis(dim, draw):
         assert_close(np.take(stacked.data, i, axis=dim), part, name=f"index {i} of the new axis")
 
 
+@pytest.mark.parametrize("shape", [(), (3,), (3, 4), (3, 4, 5)], ids=str)
+def test_the_new_axis_may_stand_anywhere(shape):
+    """stack of tensors with n axes takes dim from -n - 1 to n, and names any other in a ValueError."""
+    parts, n = [grid(*shape), grid(*shape)], len(shape)
+    for dim in range(-n - 1, n + 1):
+        assert_close(stack(parts, dim), np.moveaxis(np.array([part.data for part in parts]), 0, dim))
+    for dim in (-n - 3, -n - 2, n + 1, n + 2):
+        with rejects(ValueError, str(dim)):
+            stack(parts, dim)
+
+
 def test_the_first_axis_is_the_default():
     """concatenate and stack work on axis 0 unless told otherwise."""
     assert concatenate([grid(2, 3), grid(1, 3)]).shape == (3, 3)
-    assert stack([grid(2, 3), grid(2, 3)]).shape == (2, 2, 3)
+    assert stack([grid(2, 4)] * 3).shape == (3, 2, 4)
 
 
 def test_joining_keeps_the_dtype():
     """float32 parts give a float32 whole; integers and floats together take the float dtype."""
     assert_dtype(concatenate([grid(2, 3), grid(2, 3)]), np.float32)
     assert_dtype(stack([Tensor([1, 2]), Tensor([0.5, 0.5])]), np.float32)
+    assert_dtype(concatenate([Tensor([True, False]), Tensor([5, 7])]), np.int64)
 
 
 def test_parts_that_do_not_fit_are_named():

@@ -9,7 +9,7 @@ from specs import oracles
 from specs.check import assert_close, assert_dtype, rejects
 
 REDUCTIONS = {"sum": math.fsum, "mean": statistics.fmean, "max": max, "var": statistics.variance}
-DIMS = [None, 0, 1, -1, (0, 2), (-1, 0), (0, 1, 2)]
+DIMS = [None, 0, 1, -1, -3, (0, 2), (-1, 0), (0, 1, 2)]
 
 
 @pytest.mark.parametrize("name", REDUCTIONS)
@@ -57,6 +57,8 @@ def test_var_of_too_few_values_is_refused():
     """n − correction must be positive: a ValueError names both, where a division by zero would give NaN."""
     with rejects(ValueError, "1"):
         Tensor([[1.0], [2.0]]).var(1)
+    with rejects(ValueError, "2", "3"):
+        Tensor([1.0, 2.0]).var(correction=3)
 
 
 @pytest.mark.parametrize("name", REDUCTIONS)
@@ -99,15 +101,16 @@ def test_max_passes_nan_on():
 
 
 @pytest.mark.parametrize("name", REDUCTIONS)
-def test_an_axis_that_does_not_exist_is_named(name):
+@pytest.mark.parametrize("dim", [2, 3, -3, -4])
+def test_an_axis_that_does_not_exist_is_named(name, dim):
     """Reducing an axis that does not exist is a ValueError that names it and the shape."""
-    with rejects(ValueError, "2", "(3, 4)"):
-        getattr(Tensor(np.ones((3, 4))), name)(2)
+    with rejects(ValueError, str(dim), "(3, 4)"):
+        getattr(Tensor(np.ones((3, 4))), name)(dim)
 
 
 def test_the_same_axis_twice_is_refused():
-    """The same axis twice, be it as 1 and −1, is a ValueError."""
-    with rejects(ValueError):
+    """The same axis twice, be it as 1 and −1, is a ValueError that names them."""
+    with rejects(ValueError, "(1, -1)"):
         Tensor(np.ones((3, 4))).sum((1, -1))
 
 

@@ -68,6 +68,7 @@ def test_what_a_state_dict_holds(draw):
     saved = optimizer.state_dict()
     common = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01}
     assert saved["param_groups"] == [{"params": [0], "lr": 0.3, **common}, {"params": [1, 2], "lr": 0.1, **common}]
+    assert all(type(number) is int for group in saved["param_groups"] for number in group["params"])
     assert saved["state"].keys() == {0, 2}
     assert saved["state"][0].keys() == {"step", "exp_avg", "exp_avg_sq"}
     assert saved["state"][2]["step"] == 2
