@@ -88,6 +88,7 @@ class Recorder:
         if not specs:
             return
         write = _writer(terminalreporter)
+        terminalreporter.ensure_newline()
         if self.brief:
             self._failures(terminalreporter, write, specs)
         terminalreporter.section("katas")

@@ -38,7 +38,7 @@ def failure(function, path: Path, excinfo, printed: str) -> str:
     where = _where(spec, path, frames)
     if who and who.stub:
         place = f"{where[0].split(' in ')[0]}, " if where else ""
-        callers = [entry for entry in frames if str(entry.path) in sources()][:-1]
+        callers = [entry for entry in frames if str(entry.path) in sources() and entry.name != "__call__"][:-1]
         reached = f"\n      reached from {_place(callers[-1])}" if callers else ""
         return f"{who.why} ({place}README.md {who.stub}){reached}"
     if who:

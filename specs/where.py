@@ -32,9 +32,9 @@ class Spec:
         if not statements:
             return []
         first, last = statements[0].lineno, statements[-1].end_lineno
-        lines = [("> " if i == self.failed else "  ") + self.lines[i - 1][4:].rstrip() for i in range(first, last + 1)]
-        mark = self.failed - first
-        return lines[max(0, mark - 8) : mark + 4]
+        aside = {i for node in statements if _is_aside(node) for i in range(node.lineno, node.end_lineno + 1)}
+        numbers = [i for i in range(first, last + 1) if i not in aside and i in range(self.failed - 8, self.failed + 4)]
+        return [("> " if i == self.failed else "  ") + self.lines[i - 1][4:].rstrip() for i in numbers]
 
     def _depends(self) -> tuple[list[ast.AST], set[str]]:
         """What the failing statement judges, then the statements before it that made or changed what it names."""
@@ -124,6 +124,11 @@ def _judged(statement: ast.stmt) -> list[ast.AST]:
         test = statement.test
         return [test.left, *test.comparators] if isinstance(test, ast.Compare) else [test]
     return list(statement.value.args[:1]) if _is_check(statement) else [statement]
+
+
+def _is_aside(statement: ast.stmt) -> bool:
+    """Whether a statement only lists the mistakes that a check knows by name."""
+    return isinstance(statement, ast.Assign) and [ast.unparse(target) for target in statement.targets] == ["mistakes"]
 
 
 def _is_check(statement: ast.stmt) -> bool:

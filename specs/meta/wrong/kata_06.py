@@ -324,12 +324,12 @@ WRONG = [
     Wrong("AdamW decays nothing unless told", {"weight_decay: float = 0.01": "weight_decay: float = 0.0"}),
     Wrong(
         "Adam has AdamW's default",
-        {"eps: float = 1e-8, weight_decay: float = 0.0)": "eps: float = 1e-8, weight_decay: float = 0.01)"},
+        {"weight_decay: float = 0.0\n    ):": "weight_decay: float = 0.01\n    ):"},
     ),
     Wrong(
         "another default for β₂",
         {
-            "betas=(0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.0)": "betas=(0.9, 0.99), eps: float = 1e-8, weight_decay: float = 0.0)"
+            "betas=(0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.0\n": "betas=(0.9, 0.99), eps: float = 1e-8, weight_decay: float = 0.0\n"
         },
     ),
     Wrong("Adam makes a new array", {"        data -= scratch\n": "        parameter.data = data - scratch\n"}),
