@@ -52,6 +52,8 @@ def assert_close(got, want, tolerance: Tolerance | None = None, mistakes: dict |
 
 def assert_dtype(got, dtype) -> None:
     """Raises Mismatch unless `got` (a Tensor or an array) has exactly this dtype."""
+    if got is None:
+        raise Mismatch(f"expected an array of dtype {np.dtype(dtype)}, got None")
     found = array(got).dtype
     if found != dtype:
         promoted = np.dtype(dtype).kind == found.kind == "f" and found.itemsize > np.dtype(dtype).itemsize

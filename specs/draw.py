@@ -17,6 +17,12 @@ def frozen(values) -> np.ndarray:
     return copy
 
 
+def global_state() -> tuple:
+    """Where NumPy's global generator stands: equal before and after whatever leaves it alone."""
+    _, keys, position, *rest = np.random.get_state()  # noqa: NPY002
+    return keys.tobytes(), position, *rest
+
+
 class Draw:
     """Seeded by a text (a spec's name). RandomState's streams are frozen for good, unlike those of default_rng."""
 

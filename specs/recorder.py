@@ -115,7 +115,9 @@ class Recorder:
         """What to type, where pytest was started, to run a spec again."""
         file, *rest = nodeid.split("::")
         path = os.path.relpath(door.ROOT / file, self.config.invocation_params.dir)
-        return f"pytest {shlex.quote('::'.join([path, *rest]))}"
+        chosen = [("--impl", self.config.option.impl), ("--upstream", self.config.option.upstream)]
+        options = [f" {name} {shlex.quote(tree)}" for name, tree in chosen if tree]
+        return f"pytest {shlex.quote('::'.join([path, *rest]))}{''.join(options)}"
 
     def _selected(self) -> bool:
         """Whether the command line asked for a part of a kata only."""

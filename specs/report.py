@@ -94,11 +94,11 @@ def _assertion(lines: list[str]) -> list[str]:
 
 def _where(spec: Spec | None, path: Path, frames) -> list[str]:
     """The learner's file, line and function: where the exception came from, or what the spec calls."""
-    files = sources()
-    for entry in reversed(frames):
-        if str(entry.path) in files:
-            return [_place(entry)]
-    kata = kata_of(path)
+    files, kata = sources(), kata_of(path)
+    inside = [entry for entry in frames if str(entry.path) in files]
+    own = [entry for entry in inside if kata and str(entry.path) == str(source(kata))]
+    if inside:  # the kata's own line rather than one of an earlier kata, which it has called wrongly
+        return [_place((own or inside)[-1])]
     if kata is None or spec is None or not source(kata).exists():
         return []
     file = relative(source(kata))

@@ -39,6 +39,15 @@ def identical(found: list, wanted: list) -> bool:
     return isinstance(found, list) and [id(value) for value in found] == [id(value) for value in wanted]
 
 
+def assert_names(found: list, wanted: list[str]) -> None:
+    """The names of these pairs, in this order."""
+    names = [name for name, _ in found]
+    missing, unexpected = [name for name in wanted if name not in names], [name for name in names if name not in wanted]
+    assert not missing, f"not found: {', '.join(missing)}"
+    assert not unexpected, f"found, but should not be: {', '.join(unexpected)}"
+    assert names == wanted, f"expected the order {', '.join(wanted)}; got {', '.join(names)}"
+
+
 def test_the_parameters_are_the_attributes_that_are_parameters():
     """parameters() is the list of the Parameters among a module's attributes, in the order in which they were defined. Plain
     tensors, arrays and other attributes are none, whatever they require.
@@ -56,8 +65,10 @@ def test_parameters_have_names():
 
 
 def test_parameters_are_found_in_modules_lists_and_tuples():
-    """Names lead through attributes and indices, joined by dots; depth first, in the order of definition."""
-    assert [name for name, _ in Tree().named_parameters()] == NAMES
+    """Names lead through attributes and indices, joined by dots; depth first, in the order of definition. Here a module has the
+    attributes blocks = [Leaf(), Leaf()], scale, head = Leaf(), mixed = (Parameter, "text", [Leaf(), [Parameter]]), _hidden.
+    """
+    assert_names(Tree().named_parameters(), NAMES)
     assert [len(parameter) for parameter in Tree().parameters()] == [2, 1, 2, 1, 1, 2, 1, 1, 2, 1, 1, 1]
 
 
@@ -68,7 +79,7 @@ def test_a_shared_parameter_is_found_once():
     tree = Tree()
     tree.head.weight = tree.blocks[1].weight
     tree.alias = tree.scale
-    assert [name for name, _ in tree.named_parameters()] == [name for name in NAMES if name != "head.weight"]
+    assert_names(tree.named_parameters(), [name for name in NAMES if name != "head.weight"])
 
 
 def test_a_shared_module_is_found_once():
@@ -77,7 +88,7 @@ def test_a_shared_module_is_found_once():
     tree.blocks.append(tree.blocks[0])
     tree.again = tree.head
     tree.lists = [tree.blocks, tree.mixed]
-    assert [name for name, _ in tree.named_parameters()] == NAMES
+    assert_names(tree.named_parameters(), NAMES)
     assert len(tree.modules()) == 5
 
 
@@ -85,7 +96,7 @@ def test_parameters_with_equal_values_are_different_parameters():
     """What counts is the object: two biases of zeros are two."""
     tree = Tree()
     tree.more = [Parameter([1.0]), Parameter([1.0])]
-    assert [name for name, _ in tree.named_parameters()] == [*NAMES, "more.0", "more.1"]
+    assert_names(tree.named_parameters(), [*NAMES, "more.0", "more.1"])
 
 
 def test_what_is_found_is_what_is_there_now():
@@ -97,7 +108,7 @@ def test_what_is_found_is_what_is_there_now():
     del tree.mixed
     tree.head.added = Parameter([1.0])
     want = ["blocks.0.weight", "blocks.0.bias", "scale", "head.weight", "head.bias", "head.added", "_hidden"]
-    assert [name for name, _ in tree.named_parameters()] == want
+    assert_names(tree.named_parameters(), want)
     assert len(dict(tree.named_parameters())["scale"]) == 3
     assert len(tree.modules()) == 3
 
@@ -114,20 +125,9 @@ def test_the_list_of_parameters_is_the_callers():
 def test_what_forward_kept_for_backward_is_no_parameter():
     """keep(...) may hold a parameter of somebody else, such as an input that is learnt. It does not become one's own."""
     leaf = Leaf()
-    leaf.keep(Parameter([1.0]), [Parameter([2.0])])
+    leaf.keep(Parameter([1.0]), [Parameter([2.0]), Leaf()])
     assert identical(leaf.parameters(), [leaf.weight, leaf.bias]), f"got {leaf.parameters()}"
-
-
-def test_a_module_may_know_its_parent():
-    """A child that refers back to its parent does not send the search in circles."""
-    tree = Tree()
-    tree.head.parent = tree
-    tree.blocks.append(tree.blocks)
-    assert [name for name, _ in tree.named_parameters()] == NAMES
-    assert [name for name, _ in tree.head.named_parameters()][:2] == ["weight", "bias"]
-    assert len(tree.head.modules()) == 5
-    tree.eval()
-    assert not tree.head.training
+    assert identical(leaf.modules(), [leaf]), f"got {leaf.modules()}"
 
 
 def test_modules_lists_the_module_itself_and_all_below():
@@ -164,6 +164,18 @@ def test_train_and_eval_reach_every_module_below():
     assert [module.training for module in tree.modules()] == [True] * 5
 
 
+def test_a_module_may_know_its_parent():
+    """A child that refers back to its parent does not send the search in circles."""
+    tree = Tree()
+    tree.head.parent = tree
+    tree.blocks.append(tree.blocks)
+    assert_names(tree.named_parameters(), NAMES)
+    assert [name for name, _ in tree.head.named_parameters()][:2] == ["weight", "bias"]
+    assert len(tree.head.modules()) == 5
+    tree.eval()
+    assert tree.head.training is False
+
+
 def test_training_belongs_to_one_module():
     """eval() of one network leaves all others in training."""
     leaf, other = Leaf(), Leaf()
@@ -179,7 +191,8 @@ def test_zero_grad_forgets_all_gradients():
     for parameter in tree.parameters():
         parameter.grad = held if parameter is tree.scale else np.ones(parameter.shape, np.float32)
     tree.zero_grad()
-    assert [parameter.grad for parameter in tree.parameters()] == [None] * len(NAMES)
+    left = [name for name, parameter in tree.named_parameters() if parameter.grad is not None]
+    assert not left, f"these still have a grad: {', '.join(left)}"
     assert_close(held, [1.0])
 
 

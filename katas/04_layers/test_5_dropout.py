@@ -4,6 +4,7 @@ from katas.layers import Dropout
 from katas.tensor import Tensor
 
 from specs.check import assert_close, assert_dtype, rejects
+from specs.draw import global_state
 from specs.probe import recording
 
 
@@ -71,6 +72,17 @@ def test_in_evaluation_nothing_is_dropped(draw):
     assert (layer(Tensor(x)).data == 0).any()
 
 
+def test_backward_belongs_to_the_last_forward(draw):
+    """Whether backward scales depends on what the last forward did, not on what `training` is by then."""
+    layer, x, grad = dropout(), draw.uniform(1, 2, 10, 20), draw.normal(10, 20)
+    mask = layer(Tensor(x)).data / x
+    layer.eval()
+    assert_close(layer.backward(grad), grad * mask, mistakes={"the mask is not applied": grad})
+    layer(Tensor(x))
+    layer.train()
+    assert_close(layer.backward(grad), grad, mistakes={"the mask of the last training": grad * mask})
+
+
 def test_evaluation_draws_nothing():
     """In evaluation the generator is left alone, so that an evaluation in between does not change the training."""
     first, second = dropout(), dropout()
@@ -97,19 +109,19 @@ def test_half_is_dropped_unless_told_otherwise():
     """p is 0.5."""
     y = Dropout(rng=np.random.default_rng(0))(Tensor(np.ones((100, 200), np.float32)))
     assert abs((y.data == 0).mean() - 0.5) < 0.02
-    assert_close(np.unique(y.data), [0, 2])
+    assert_close(np.unique(y.data), [0, 2], mistakes={"not scaled": [0, 1]})
 
 
 def test_the_mask_is_drawn_from_the_given_generator():
     """The same seed drops the same values; `rng` is the generator; NumPy's global state is left alone."""
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    before = global_state()
     x, rng = np.ones((10, 20), np.float32), np.random.default_rng(0)
     layer = Dropout(0.5, rng=rng)
     assert layer.rng is rng
     y = layer(Tensor(x)).data
     assert_close(dropout()(Tensor(x)), y)
     assert not np.array_equal(dropout(seed=1)(Tensor(x)).data, y)
-    assert np.array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+    assert global_state() == before, "NumPy's global generator was used"
 
 
 def test_without_a_generator_no_two_layers_drop_the_same():

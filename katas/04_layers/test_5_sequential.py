@@ -101,6 +101,23 @@ def test_the_layers_have_numbers_for_names():
     assert len(stack.modules()) == 5
 
 
+def test_only_a_sequential_numbers_its_layers():
+    """Names of buffers begin with the number too; a module of another kind that has an attribute `layers` names it as it is."""
+
+    class Other(Module):
+        def __init__(self):
+            self.layers = [Linear(2, 3)]
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layers[0](x)
+
+    stack = Sequential(Other(), Linear(3, 2))
+    stack[1].register_buffer("mean", np.zeros(2))
+    names = [name for name, _ in stack.named_parameters()]
+    assert names == ["0.layers.0.weight", "0.layers.0.bias", "1.weight", "1.bias"]
+    assert [name for name, _ in stack.named_buffers()] == ["1.mean"]
+
+
 def test_a_subclass_may_hold_more_than_layers():
     """Parameters that are attributes of a subclass of Sequential are found beside its layers."""
 

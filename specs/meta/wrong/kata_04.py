@@ -525,4 +525,23 @@ WRONG = [
         {"{name: Tensor(value).data for name": "{name: np.array(Tensor(value).data) for name"},
         naive="test_loading_takes_no_room",
     ),
+    # what a first reader found
+    Wrong(
+        "names lose every 'layers.'",
+        {
+            "yield from ((str(index), layer) for index, layer in enumerate(self.layers))\n        yield from super()._members()  # a subclass's own": "yield from super()._members()",
+            "return _found(self, Parameter)": 'return [(name.replace("layers.", ""), value) for name, value in _found(self, Parameter)]',
+        },
+    ),
+    Wrong(
+        "without a generator NumPy's global state is used",
+        {
+            "rng = np.random.default_rng(rng)\n        self.in_features": "rng = rng or np.random.default_rng(np.random.randint(2**31))\n        self.in_features"
+        },
+    ),
+    Wrong(
+        "backward asks whether it is training now",
+        {"mask, shape = self.kept()": "mask, shape = self.kept()\n        mask = mask if self.training else 1.0"},
+        says="the mask is not applied",
+    ),
 ]
