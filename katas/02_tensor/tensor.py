@@ -57,6 +57,10 @@ class Tensor:
         """The only value, as a Python number. Raises: ValueError if there are more or none."""
         raise NotImplementedError("02.1 Tensor.item: README.md, 02.1")
 
+    def __bool__(self) -> bool:
+        """Whether the only value is not zero. Raises: ValueError if there are more or none: `if x == y` would be a trap."""
+        raise NotImplementedError("02.1 Tensor.__bool__: README.md, 02.1")
+
     def numpy(self) -> np.ndarray:
         """The array itself, not a copy."""
         raise NotImplementedError("02.1 Tensor.numpy: README.md, 02.1")

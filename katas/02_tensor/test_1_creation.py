@@ -107,6 +107,16 @@ def test_item_of_several_values_is_refused():
         Tensor(np.zeros(0)).item()
 
 
+def test_only_one_value_is_true_or_false():
+    """bool(x) is that of the one value. Of several it is a ValueError that names the shape: `if x == y` asks for all or any."""
+    assert bool(Tensor(2.0)) is True
+    assert bool(Tensor([[0.0]])) is False
+    with rejects(ValueError, "(3,)"):
+        bool(Tensor([1.0, 2.0, 3.0]) == 2.0)
+    with rejects(ValueError, "(0,)"):
+        bool(Tensor(np.zeros(0)))
+
+
 def test_numpy_is_the_array_itself():
     """numpy() copies nothing."""
     x = Tensor([1.0, 2.0])

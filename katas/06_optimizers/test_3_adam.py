@@ -106,10 +106,10 @@ def test_adamw_decays_weights_apart_from_the_gradient(draw):
     """AdamW takes lr·weight_decay·p off the parameter itself; the moments see the gradient alone."""
     start, grad = draw.uniform(1, 2, 3, 4), draw.normal(3, 4)
     parameter = Parameter(start)
-    whole, alone = grad + 0.5 * start, 0.1 * grad / (np.abs(grad) + 0.1)
+    whole, twice, alone = grad + 0.5 * start, grad + 0.5 * 0.95 * start, 0.1 * grad / (np.abs(grad) + 0.1)
     mistakes = {
         "coupled: part of the gradient, as in Adam": start - 0.1 * whole / (np.abs(whole) + 0.1),
-        "both ways": start * 0.95 - 0.1 * whole / (np.abs(whole) + 0.1),
+        "both ways": start * 0.95 - 0.1 * twice / (np.abs(twice) + 0.1),
         "the decay lacks lr": start * 0.5 - alone,
         "no weight decay": start - alone,
         "the decay comes after the step": (start - alone) * 0.95,

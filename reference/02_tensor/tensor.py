@@ -67,6 +67,10 @@ class Tensor:
             raise ValueError(f"item() needs exactly one value, but the shape is {self.shape}")
         return self.data.item()
 
+    def __bool__(self) -> bool:
+        """Whether the only value is not zero. Raises: ValueError if there are more or none: `if x == y` would be a trap."""
+        return bool(self.item())
+
     def numpy(self) -> np.ndarray:
         """The array itself, not a copy."""
         return self.data

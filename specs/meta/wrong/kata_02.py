@@ -192,6 +192,10 @@ WRONG = [
         says="was reported with 1 parents",
     ),
     Wrong("a NumPy scalar becomes float32", {"(np.ndarray, np.generic)": "np.ndarray"}, says="dtype"),
+    Wrong(
+        "whatever has a length is true",
+        {"return bool(self.item())": "return len(self) > 0 if self.ndim else bool(self.item())"},
+    ),
     # what the budgets are there to exclude
     Wrong(
         "matmul on nested lists",

@@ -49,6 +49,9 @@ class Tensor:
             raise TypeError("a tensor without axes has no length")
         return self.shape[0]
 
+    def __bool__(self):
+        return bool(self.item())
+
     def item(self):
         if math.prod(self.shape) != 1:
             raise ValueError(f"{self.size} values in {self.shape}, not one")
