@@ -134,6 +134,7 @@ def test_cores_are_those_that_this_process_may_use(timed):
         os.sched_setaffinity(0, allowed)
 
 
+@pytest.mark.time
 def test_the_peak_is_that_of_a_matrix_product(calls, draw):
     """What is timed for peak_gflops is the product of two SIDE × SIDE matrices."""
     a, b = np.array(draw.normal(2, SIDE, SIDE, dtype=np.float32))
@@ -148,6 +149,7 @@ def test_the_matrices_are_float32(calls):
     )
 
 
+@pytest.mark.time
 def test_the_bandwidth_is_that_of_a_copy(calls):
     """What is timed for bandwidth_gbs copies COPIED bytes that were written before: untouched memory is not there yet."""
     source = np.ones(COPIED // 4, np.float32)
@@ -160,6 +162,7 @@ def test_the_copy_goes_where_memory_is_already(calls, budget):
     budget.bytes(calls["copy"], peak=1_000_000)
 
 
+@pytest.mark.time
 def test_the_overhead_is_that_of_a_small_call(calls):
     """What is timed for overhead_us is the sum of two arrays of one element."""
     one = np.ones(1, np.float32)
@@ -172,6 +175,7 @@ def test_measuring_holds_two_arrays_and_leaves_none(monkeypatch, budget):
     budget.bytes(measure_machine, peak=300e6, retained=1e6)
 
 
+@pytest.mark.time
 def test_the_figures_are_those_of_this_machine():
     """measure_machine() finds what a measurement without it finds, within a factor of five."""
     a, source = np.ones((SIDE, SIDE), np.float32), np.ones(COPIED, np.uint8)
