@@ -120,12 +120,12 @@ class Watch:
         self.seconds[item.nodeid] = _cpu() - before
         return answer
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item):
-        report = yield
+    def pytest_sessionstart(self, session):
+        self.session = session
+
+    def pytest_runtest_logreport(self, report):  # by now the plugin has written it
         if self.until is not None and report.failed and self.until in str(report.longrepr):
-            item.session.shouldstop = "killed"
-        return report
+            self.session.shouldstop = "killed"
 
 
 def _cpu() -> float:
