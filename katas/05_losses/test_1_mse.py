@@ -100,7 +100,7 @@ def test_the_record_leads_from_the_loss_to_the_prediction(draw):
     with recording() as probe:
         loss = MSELoss()(prediction, target)
     assert loss.requires_grad
-    got = oracles.losses.done_again(probe, loss, prediction, other)
+    got = probe.done_again(loss, prediction, other)
     want = oracles.losses.mse(other, target)
     assert_close(got, want, mistakes={"the chain from the loss does not reach the prediction": loss.data})
 

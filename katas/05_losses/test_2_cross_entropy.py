@@ -256,7 +256,7 @@ def test_the_record_leads_from_the_loss_to_the_logits(smoothing, draw):
     with recording() as probe:
         loss = CrossEntropyLoss(label_smoothing=smoothing)(logits, IGNORED)
     assert loss.requires_grad
-    got = oracles.losses.done_again(probe, loss, logits, other)
+    got = probe.done_again(loss, logits, other)
     want = oracles.losses.cross_entropy(other, IGNORED, smoothing, -100)
     assert_close(got, want, mistakes={"the chain from the loss does not reach the logits": loss.data})
 

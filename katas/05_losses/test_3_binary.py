@@ -137,7 +137,7 @@ def test_the_record_leads_from_the_loss_to_the_logits(draw):
     with recording() as probe:
         loss = BCEWithLogitsLoss()(logits, target)
     assert loss.requires_grad
-    got = oracles.losses.done_again(probe, loss, logits, other)
+    got = probe.done_again(loss, logits, other)
     want = oracles.losses.bce_with_logits(other, target)
     assert_close(got, want, mistakes={"the chain from the loss does not reach the logits": loss.data})
 

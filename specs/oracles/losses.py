@@ -1,38 +1,8 @@
-"""Slow and obvious: what the losses mean, one number at a time, in float64; and a record done again on other numbers."""
+"""Slow and obvious: what the losses mean, one number at a time, in float64."""
 
 import math
 
 import numpy as np
-
-AGAIN = {
-    "add": np.add,
-    "sub": np.subtract,
-    "mul": np.multiply,
-    "div": np.divide,
-    "neg": np.negative,
-    "pow": lambda a, exponent: a**exponent,
-    "exp": np.exp,
-    "log": np.log,
-    "sqrt": np.sqrt,
-    "tanh": np.tanh,
-    "maximum": np.maximum,
-    "where": lambda a, b, condition: np.where(condition, a, b),
-    "sum": lambda a, dim, keepdim: np.sum(a, axis=dim, keepdims=keepdim),
-    "max": lambda a, dim, keepdim: np.max(a, axis=dim, keepdims=keepdim),
-    "reshape": lambda a, shape: np.reshape(a, shape),
-    "permute": lambda a, dims: np.transpose(a, dims),
-    "getitem": lambda a, index: a[index],
-    "concatenate": lambda *parts, dim: np.concatenate(parts, axis=dim),
-    "matmul": np.matmul,
-}
-
-
-def done_again(records, result, leaf, values: np.ndarray) -> np.ndarray:
-    """What the recorded operations make of `values` in the place of `leaf`: all that automatic differentiation will see."""
-    known = {id(leaf): values}
-    for op, made, parents, attrs in records:
-        known[id(made)] = AGAIN[op](*(known.get(id(parent), parent.data) for parent in parents), **attrs)
-    return known.get(id(result), result.data)
 
 
 def mse(prediction: np.ndarray, target: np.ndarray) -> float:
