@@ -1,7 +1,6 @@
 """Kata 04 with one generator that walks everything, lists of names for buffers, and masks made otherwise."""
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 from katas.activations import Differentiable
