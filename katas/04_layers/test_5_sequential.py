@@ -198,7 +198,9 @@ def test_flatten_makes_one_axis_of_many(draw):
     assert_close(Flatten()(Tensor(x)), x.reshape(2, 12), mistakes=mistakes)
 
 
-@pytest.mark.parametrize(("start", "shape"), [(0, (120,)), (1, (2, 60)), (2, (2, 3, 20)), (-1, (2, 3, 4, 5)), (-2, (2, 3, 20))])
+@pytest.mark.parametrize(
+    ("start", "shape"), [(0, (120,)), (1, (2, 60)), (2, (2, 3, 20)), (-1, (2, 3, 4, 5)), (-2, (2, 3, 20)), (-4, (120,))]
+)
 def test_flatten_begins_where_it_is_told(start, shape, draw):
     """Flatten(start_dim): axes before start_dim stay; a negative one counts from the end."""
     x, flatten = draw.normal(2, 3, 4, 5), Flatten(start_dim=start)
@@ -213,7 +215,7 @@ def test_flatten_of_a_flat_or_an_empty_batch(shape):
     assert Flatten()(Tensor(np.zeros(shape))).shape == (shape[0], int(np.prod(shape[1:])))
 
 
-@pytest.mark.parametrize(("start", "shape"), [(1, (5,)), (2, (3, 4)), (-3, (3, 4)), (0, ())], ids=str)
+@pytest.mark.parametrize(("start", "shape"), [(1, (5,)), (2, (3, 4)), (3, (3, 4)), (-3, (3, 4)), (0, ())], ids=str)
 def test_flatten_needs_the_axis_it_begins_at(start, shape):
     """An input without an axis start_dim is a ValueError that names the layer and the shape."""
     with rejects(ValueError, f"Flatten(start_dim={start})", str(shape)):

@@ -544,4 +544,9 @@ WRONG = [
         {"mask, shape = self.kept()": "mask, shape = self.kept()\n        mask = mask if self.training else 1.0"},
         says="the mask is not applied",
     ),
+    Wrong(
+        "Flatten refuses the first axis counted from the end",
+        {"if not -x.ndim <= self.start_dim < x.ndim": "if not -x.ndim < self.start_dim < x.ndim"},
+    ),
+    Wrong("Flatten takes an axis beyond the last but one", {"<= self.start_dim < x.ndim": "<= self.start_dim != x.ndim"}),
 ]
