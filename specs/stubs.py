@@ -5,7 +5,8 @@
     python -m specs.stubs --check     write nothing; fail if a committed stub is not what would be written
 
 In the reference a comment `# 02.3 Shape` opens section 02.3: what follows belongs to it, up to the next such comment. A
-definition marked `# given` is handed over as it is; other private definitions are left out.
+definition marked `# given` is handed over as it is; other private definitions are left out. A rule that a call of defvjp
+registers becomes `...`.
 """
 
 import argparse
@@ -33,12 +34,18 @@ def stub(text: str) -> str:
 FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 
+def _is_registration(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id.startswith("defvjp")
+
+
 class _Cutter:
     def __init__(self, text: str):
         self.lines = text.splitlines()
         self.replaced: dict[int, str | None] = {}  # line number → its new text, or None where it is left out
 
     def visit(self, node: ast.AST, owner: str = "") -> None:
+        if isinstance(node, ast.Expr) and _is_registration(node.value):
+            self.placeholders(node)
         if not isinstance(node, FUNCTIONS | ast.ClassDef | ast.Assign | ast.AnnAssign) or self.given(node):
             return
         if self.private(node):
@@ -88,6 +95,12 @@ class _Cutter:
         self.replaced.update(dict.fromkeys(range(first, node.end_lineno + 1)))
         indent = " " * (node.col_offset + 4)
         self.replaced[first] = f'{indent}raise NotImplementedError("{section} {owner}{node.name}: README.md, {section}")'
+
+    def placeholders(self, node: ast.Expr) -> None:
+        """Leaves of a registration its function and the name of the operation, and `...` for each rule."""
+        function, (op, *rules) = node.value.func.id, node.value.args
+        self.replaced.update(dict.fromkeys(range(node.lineno, node.end_lineno + 1)))
+        self.replaced[node.lineno] = f'{function}("{op.value}", {", ".join(["..."] * len(rules))})'
 
     def header_end(self, node: FUNCTIONS) -> int:
         """The last line of a signature: of `def f(` … `) -> X:`, however many lines it takes."""

@@ -92,7 +92,7 @@ class Tensor:
         return result
 
     def backward(self, grad: np.ndarray | None = None) -> None:  # given
-        """Fills `.grad` of everything that this tensor was computed from and that requires it: kata 07."""
+        """Adds to `.grad` of every tensor with requires_grad=True that this one was computed from: kata 07."""
         from katas.autograd import backward
 
         backward(self, grad)

@@ -1,0 +1,366 @@
+"""Autograd: a rule for every primitive, a record of what was computed, and the chain rule along it, backwards."""
+
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from katas.layers import accumulate
+from katas.tensor import Tensor
+
+# 07.1 Unbroadcasting
+
+
+def unbroadcast(grad: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The gradient of something of that shape, from the gradient of what it was broadcast to.
+
+    A value that was used many times receives the sum of all its uses' gradients. Keeps the dtype; grad itself if shapes agree.
+    """
+    if grad.shape == shape:
+        return grad
+    new = grad.ndim - len(shape)
+    stretched = [new + axis for axis, length in enumerate(shape) if length == 1]
+    return grad.sum((*range(new), *stretched)).reshape(shape)
+
+
+# 07.2 Rules: vector-Jacobian products, one for each parent of a primitive
+
+_RULES: dict[str, Callable[[int], Callable]] = {}  # given: by name of the primitive, then by number of the parent
+
+
+def defvjp(op: str, *rules: Callable) -> None:  # given
+    """Defines the rules of an operation, one for each of its parents.
+
+    rule(g, y, *parents, **attrs) returns the gradient of its parent, of the parent's shape and dtype: g is the gradient of the
+    result y, all are arrays, and attrs are those that the operation was recorded with. A rule changes none of them.
+    """
+    _RULES[op] = rules.__getitem__
+
+
+def defvjp_argnum(op: str, rule: Callable) -> None:  # given
+    """Defines one rule for all parents of an operation that may have any number: rule(argnum, g, y, *parents, **attrs)."""
+    _RULES[op] = lambda argnum: rule if rule is ... else partial(rule, argnum)
+
+
+def vjp(op: str, argnum: int) -> Callable:  # given
+    """The rule that gives the gradient of parent number argnum. Raises: RuntimeError if the operation has no rules."""
+    if op not in _RULES:
+        raise RuntimeError(f"there is no rule for the operation {op!r}: defvjp({op!r}, …) defines it")
+    rule = _RULES[op](argnum)
+    if rule is ...:
+        raise NotImplementedError(f"07.2 {op}: README.md, 07.2")
+    return rule
+
+
+# Arithmetic: y = a + b, a - b, a · b, a / b, -a, a ** exponent
+
+defvjp("add", lambda g, y, a, b: unbroadcast(g, a.shape), lambda g, y, a, b: unbroadcast(g, b.shape))
+defvjp("sub", lambda g, y, a, b: unbroadcast(g, a.shape), lambda g, y, a, b: -unbroadcast(g, b.shape))
+defvjp("mul", lambda g, y, a, b: unbroadcast(g * b, a.shape), lambda g, y, a, b: unbroadcast(g * a, b.shape))
+defvjp("div", lambda g, y, a, b: unbroadcast(g / b, a.shape), lambda g, y, a, b: -unbroadcast(g * y / b, b.shape))
+defvjp("neg", lambda g, y, a: -g)
+defvjp("pow", lambda g, y, a, exponent: g * (exponent * a ** (exponent - 1)) if exponent else np.zeros_like(a))
+
+# Functions of every element: at a tie, maximum passes the gradient to b
+
+defvjp("exp", lambda g, y, a: g * y)
+defvjp("log", lambda g, y, a: g / a)
+defvjp("sqrt", lambda g, y, a: g / (2 * y))
+defvjp("tanh", lambda g, y, a: g * (1 - y * y))
+defvjp(
+    "maximum",
+    lambda g, y, a, b: unbroadcast(g * (a > b), a.shape),
+    lambda g, y, a, b: unbroadcast(g * ~(a > b), b.shape),
+)
+defvjp(
+    "where",
+    lambda g, y, a, b, condition: unbroadcast(g * condition, a.shape),
+    lambda g, y, a, b, condition: unbroadcast(g * ~condition, b.shape),
+)
+
+# Shape
+
+
+def _scatter(a: np.ndarray, index, values: np.ndarray) -> np.ndarray:
+    """Zeros like a, to which values are added at an index: each time that it names a place."""
+    result = np.zeros_like(a)
+    if any([isinstance(part, np.ndarray | list) for part in (index if isinstance(index, tuple) else (index,))]):
+        np.add.at(result, index, values)
+    else:
+        result[index] = values  # slices and numbers name no place twice, and add.at is slow with them
+    return result
+
+
+def _part(argnum: int, whole: np.ndarray, parts: tuple, dim: int) -> np.ndarray:
+    """That part of a concatenation which comes from parts[argnum]."""
+    start = sum([part.shape[dim] for part in parts[:argnum]])
+    return np.moveaxis(np.moveaxis(whole, dim, 0)[start : start + parts[argnum].shape[dim]], 0, dim)
+
+
+defvjp("reshape", lambda g, y, a, shape: g.reshape(a.shape))
+defvjp("permute", lambda g, y, a, dims: g.transpose(np.argsort([dim % a.ndim for dim in dims])))
+defvjp("getitem", lambda g, y, a, index: _scatter(a, index, g))
+defvjp_argnum("concatenate", lambda argnum, g, y, *parts, dim: _part(argnum, g, parts, dim))
+
+# Reductions: max divides the gradient evenly between equal maxima
+
+
+def _kept(reduced: np.ndarray, a: np.ndarray, dim, keepdim: bool) -> np.ndarray:
+    """A reduction of a, with the reduced axes of length 1."""
+    return reduced if keepdim else np.expand_dims(reduced, tuple(range(a.ndim)) if dim is None else dim)
+
+
+def _share(a: np.ndarray, largest: np.ndarray, dim) -> np.ndarray:
+    is_largest = (a == largest).astype(a.dtype)
+    return is_largest / is_largest.sum(dim, keepdims=True)
+
+
+defvjp("sum", lambda g, y, a, dim, keepdim: np.broadcast_to(_kept(g, a, dim, keepdim), a.shape))
+defvjp("max", lambda g, y, a, dim, keepdim: _kept(g, a, dim, keepdim) * _share(a, _kept(y, a, dim, keepdim), dim))
+
+# Matrix product
+
+
+def _matrices(g: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All three with the axes that a product of matrices has: (..., n, m), (..., n, k), (..., k, m)."""
+    lost = [axis for axis, factor in ((-2, a), (-1, b)) if factor.ndim == 1]
+    return np.expand_dims(g, lost), a[None, :] if a.ndim == 1 else a, b[:, None] if b.ndim == 1 else b
+
+
+def _matmul_to_a(g, y, a, b):
+    """g bᵀ."""
+    g, rows, columns = _matrices(g, a, b)
+    return unbroadcast(g @ np.swapaxes(columns, -1, -2), rows.shape).reshape(a.shape)
+
+
+def _matmul_to_b(g, y, a, b):
+    """aᵀ g."""
+    g, rows, columns = _matrices(g, a, b)
+    if columns.ndim == 2:  # one matrix for a whole batch: one product with all rows, not one for each of the batch
+        rows, g = rows.reshape(-1, rows.shape[-1]), g.reshape(-1, g.shape[-1])  # (batch·n, k), (batch·n, m)
+        return np.matmul(rows.T, g, out=np.empty_like(columns)).reshape(b.shape)  # laid out like b: a transposed one, too
+    return unbroadcast(np.swapaxes(rows, -1, -2) @ g, columns.shape).reshape(b.shape)
+
+
+defvjp("matmul", _matmul_to_a, _matmul_to_b)
+
+
+# 07.3 Recording
+
+
+class Node(NamedTuple):  # given
+    """How a tensor was made: the operation, its operands, the arrays that its rules will need, and its attributes."""
+
+    op: str
+    parents: tuple[Tensor, ...]
+    arrays: tuple[np.ndarray, ...]  # the result's, then the parents', as they were when it was made
+    attrs: dict
+
+
+_recording = ContextVar("recording", default=True)  # one value a thread
+
+
+def record(op: str, result: Tensor, parents: tuple[Tensor, ...], attrs: dict) -> None:
+    """Keeps how a result that requires a gradient was made, as result.node; under no_grad it does not require one.
+
+    What it keeps are the arrays of this moment: to give a tensor other `data` before backward is safe, to change them is not.
+    Raises: TypeError if the result requires a gradient and is not of floats.
+    """
+    if not result.requires_grad:
+        return
+    if not _recording.get():
+        result.requires_grad = False
+        return
+    if result.data.dtype.kind != "f":
+        raise TypeError(f"{op}: only floats have gradients, and this is {result.dtype}: use requires_grad=True with floats")
+    result.node = Node(op, parents, (result.data, *[parent.data for parent in parents]), attrs)
+
+
+Tensor._recorder = record  # given
+
+# 07.4 Backward
+
+_FREED = Node("freed", (), (), {})
+
+
+def backward(tensor: Tensor, grad: np.ndarray | None = None) -> None:
+    """Adds to the `grad` of every leaf that tensor was computed from: the gradient of ⟨grad, tensor⟩.
+
+    A leaf is a tensor that requires a gradient and was not computed. Its grad is an array of its own, of its data's shape and
+    dtype. Only a tensor of one value needs no grad, which is then 1. The record is freed on the way.
+    Raises: RuntimeError if the grad is missing, if tensor was not recorded, or if a part of its record was freed by an earlier
+    backward; ValueError if grad has another shape. Then no gradient has changed.
+    """
+    seed = _seed(tensor, grad)
+    uses = _uses(tensor)
+    grads, ready, leaves = {tensor: seed}, [tensor], {}
+    while ready:
+        tensor = ready.pop()
+        grad, node = grads.pop(tensor), _node(tensor)
+        if node is None:
+            leaves[tensor] = grad
+            continue
+        tensor.node = _FREED
+        for argnum, parent in enumerate(node.parents):
+            if parent.requires_grad:
+                part = _part_of(parent, node, argnum, grad)
+                grads[parent] = grads[parent] + part if parent in grads else part  # not +=: others may hold the same array
+                uses[parent] -= 1
+                if uses[parent] == 0:
+                    ready.append(parent)
+    _deliver(leaves, seed)
+
+
+def _node(tensor: Tensor) -> Node | None:
+    return getattr(tensor, "node", None)
+
+
+def _seed(tensor: Tensor, grad: np.ndarray | None) -> np.ndarray:
+    if _node(tensor) is None:
+        raise RuntimeError(
+            "backward() of a tensor that was not recorded: it was not computed, or from none that requires a gradient, "
+            "or under no_grad, or before katas.autograd was imported"
+        )
+    if grad is None and tensor.size != 1:
+        raise RuntimeError(f"backward() of a tensor of shape {tensor.shape} needs a grad: only one value has one by itself")
+    seed = np.ones_like(tensor.data) if grad is None else np.asarray(grad, tensor.dtype)
+    if seed.shape != tensor.shape:
+        raise ValueError(f"a grad of shape {seed.shape} for a tensor of shape {tensor.shape}")
+    return seed
+
+
+def _uses(root: Tensor) -> Counter:
+    """How many gradients each tensor below root will receive: when it has them all, its own operation's turn has come."""
+    uses, waiting = Counter(), [root]
+    while waiting:
+        node = _node(waiting.pop())
+        if node is _FREED:
+            raise RuntimeError("backward() a second time through the same record, which the first freed: compute it anew")
+        for parent in node.parents if node else ():
+            if parent.requires_grad:
+                if parent not in uses:
+                    waiting.append(parent)
+                uses[parent] += 1
+    return uses
+
+
+def _part_of(parent: Tensor, node: Node, argnum: int, grad: np.ndarray) -> np.ndarray:
+    part, data = vjp(node.op, argnum)(grad, *node.arrays, **node.attrs), node.arrays[1 + argnum]
+    if part.shape != data.shape:
+        raise RuntimeError(f"the rule of {node.op!r} gives parent {argnum}, of shape {data.shape}, a gradient of {part.shape}")
+    return part.astype(data.dtype, copy=False)
+
+
+def _deliver(leaves: dict[Tensor, np.ndarray], seed: np.ndarray) -> None:
+    """Gives every leaf its gradient: the array itself where no one else has it, which saves a pass over every weight."""
+    owner = {leaf: part if part.base is None else part.base for leaf, part in leaves.items()}
+    holders = Counter(map(id, [seed, seed.base, *owner.values()]))
+    for leaf, part in leaves.items():
+        if leaf.grad is None and holders[id(owner[leaf])] == 1 and owner[leaf].size == part.size:
+            leaf.grad = part
+        else:
+            accumulate(leaf, part)
+
+
+# 07.5 Without gradients
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """In the block, or in a function decorated with it, nothing is recorded, and results require no gradient.
+
+    Holds for the present thread only. Afterwards everything is as before, whatever happened.
+    """
+    token = _recording.set(False)
+    try:
+        yield
+    finally:
+        _recording.reset(token)
+
+
+# 07.6 Checking gradients
+
+
+def gradcheck(function: Callable, *inputs: Tensor, eps: float = 1e-6, tolerance: float = 1e-6) -> bool:
+    """True if backward agrees with central differences, for every input that requires a gradient.
+
+    function takes the inputs, which must be float64, and returns a Tensor; it must give the same for the same. The gradients
+    are those of ⟨w, function⟩ with a random w, since a plain sum hides whole terms: that of a softmax is constant. They may
+    differ by tolerance, relative to the largest. Leaves the inputs and their grads as they are.
+    Raises: RuntimeError that names the input and the index where they differ most; ValueError unless inputs are float64.
+    """
+    for number, x in enumerate(inputs):
+        if x.dtype != np.float64:
+            raise ValueError(f"gradcheck needs float64, since float32 has no digits to spare: input {number} is {x.dtype}")
+    copies = [Tensor(x.data.copy(), x.requires_grad) for x in inputs]
+    result = function(*copies)
+    w = np.random.default_rng(0).standard_normal(result.shape)
+    result.backward(w)
+    for number, x in enumerate(copies):
+        if not x.requires_grad:
+            continue
+        got = np.zeros_like(x.data) if x.grad is None else x.grad
+        want = _central_differences(lambda: np.vdot(w, function(*copies).data), x.data, eps)
+        difference = np.abs(got - want)
+        if not difference.max(initial=0) <= tolerance * max(1.0, np.abs(want).max(initial=0)):
+            index = tuple(map(int, np.unravel_index(difference.argmax(), difference.shape)))
+            raise RuntimeError(
+                f"input {number} at {index}: backward gives {got[index]:.8g}, central differences give {want[index]:.8g}"
+            )
+    return True
+
+
+def _central_differences(value: Callable[[], float], x: np.ndarray, eps: float) -> np.ndarray:
+    """The derivative of value() by every element of x, which is changed in place and back."""
+    result = np.empty_like(x)
+    with no_grad():
+        for index in np.ndindex(x.shape):
+            kept = x[index]
+            x[index] = kept + eps
+            above = value()
+            x[index] = kept - eps
+            below = value()
+            x[index] = kept
+            result[index] = (above - below) / (2 * eps)
+    return result
+
+
+# 07.7 Looking at the record
+
+
+def graph(tensor: Tensor, **names: Tensor) -> str:
+    """The record of how tensor was made, as Graphviz text: operands → operations → results.
+
+    A tensor is a box, labelled by its shape, and before that by its name if it is one of names; an operation is an ellipse,
+    labelled by its own. Leaves that require a gradient are bold.
+    """
+    name = {tensor: name for name, tensor in names.items()}
+    lines, numbers, waiting = [], {tensor: 0}, [tensor]
+    while waiting:
+        tensor = waiting.pop()
+        number, node = numbers[tensor], _node(tensor)
+        label = f"{name[tensor]} {tensor.shape}" if tensor in name else f"{tensor.shape}"
+        leaf = ", style=bold" if node is None and tensor.requires_grad else ""
+        lines.append(f'  t{number} [shape=box, label="{label}"{leaf}]')
+        if node is None:
+            continue
+        lines += [f'  o{number} [label="{node.op}"]', f"  o{number} -> t{number}"]
+        for parent in node.parents:
+            if parent not in numbers:
+                numbers[parent] = len(numbers)
+                waiting.append(parent)
+            lines.append(f"  t{numbers[parent]} -> o{number}")
+    return "\n".join(["digraph {", "  rankdir=LR", *lines, "}"])
+
+
+def render(text: str, path: str) -> None:  # given
+    """Draws Graphviz text into a file; its suffix says how: .svg, .png or .pdf. Raises: RuntimeError without Graphviz."""
+    if shutil.which("dot") is None:
+        raise RuntimeError("Graphviz is not installed: its program `dot` draws the text (graphviz.org)")
+    subprocess.run(["dot", f"-T{Path(path).suffix[1:]}", "-o", path], input=text, text=True, check=True)
