@@ -29,6 +29,7 @@ ROUND = 0.001  # CPU seconds, filled by repeated calls; many short rounds are di
 ROUNDS = 25
 PATIENCE = 0.3  # seconds after which no round begins, for calls that are long themselves
 ATTEMPTS = 3
+HEAP = 16 << 20  # bytes
 
 # The scheduler decides how long threads wait for each other and how many a pool starts, so what that takes is not
 # counted: locks, queues, and the weak references by which threads are kept account of.
@@ -132,6 +133,7 @@ def measure_bytes(call: Call) -> tuple[int, int]:
 
 def cpu_ratio(call: Call, against: Call) -> float:
     """The CPU time of one call over another's: of all threads, one for BLAS; the least of interleaved rounds each."""
+    bytes(HEAP)  # once it has freed a block of a size, glibc keeps less than that for later: no page is fetched anew each call
     with threadpool_limits(1), _gc_off():
         sides = [(side, _repetitions(side)) for side in (call, against)]
         seconds = [math.inf, math.inf]  # per call

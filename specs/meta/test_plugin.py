@@ -260,3 +260,23 @@ def test_a_terminal_need_not_know_unicode(box, encoding):
     assert "01 one            #############.......  2 green " in printed
     assert "INTERNALERROR" not in printed
     assert box.code == 1
+
+
+def test_the_recorder_is_kata_07s_from_07_on_and_none_before(tmp_path):
+    """An import of katas.autograd, wherever it happens, does not change what the specs of earlier katas see."""
+    box = Box(tmp_path / "box", {})
+    tensor = "class Tensor:\n    _recorder = None\n"
+    autograd = "from katas.tensor import Tensor\n\n\ndef record(*_):\n    pass\n\n\nTensor._recorder = record\n"
+    spec = "import katas.autograd\nfrom katas.tensor import Tensor\n\n\n{mark}def test_it():\n    assert Tensor._recorder is {want}\n"
+    recorder = "katas.autograd.record"
+    box.write("katas/02_tensor/tensor.py", tensor)
+    box.write("katas/02_tensor/test_1_it.py", spec.format(mark="", want="None"))
+    box.write("katas/07_autograd/autograd.py", autograd)
+    box.write("katas/07_autograd/test_1_it.py", spec.format(mark="", want=recorder))
+    box.write("katas/08_training/training.py", "")
+    box.write("katas/08_training/test_1_it.py", spec.format(mark="", want=recorder))
+    box.write("specs/milestones/test_1_it.py", spec.format(mark="", want=recorder))
+    by_hand = "import pytest\n" + spec.format(mark="@pytest.mark.by_hand\n", want="None")
+    box.write("specs/milestones/test_2_it.py", by_hand)
+    printed = box.pytest("specs/milestones", "katas/08_training", "katas/02_tensor", "katas/07_autograd")
+    assert [spec["outcome"] for spec in box.results()] == ["green"] * 5, printed

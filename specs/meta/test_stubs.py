@@ -247,3 +247,11 @@ def test_a_kata_that_does_not_exist_is_refused(box):
     code, printed = run(box, "07")
     assert code == 2
     assert "there is no kata 07" in printed
+
+
+def test_a_registered_rule_becomes_an_ellipsis():
+    """Of a call of defvjp the operation's name stays, and a placeholder for each rule, however many lines they took."""
+    text = (
+        'defvjp("mul", lambda g: g, lambda g: g)\ndefvjp(\n    "exp",\n    lambda g: g * 2,\n)\ndefvjp_argnum("cat", _part)\n'
+    )
+    assert stub(text) == 'defvjp("mul", ..., ...)\ndefvjp("exp", ...)\ndefvjp_argnum("cat", ...)\n'

@@ -28,6 +28,7 @@ def train(seed: int) -> tuple[Sequential, list[float]]:
     return network, losses
 
 
+@pytest.mark.by_hand
 @pytest.mark.timeout(120)
 def test_every_seed_learns_xor(milestone):
     """No line separates (0,1) and (1,0) from (0,0) and (1,1). A hidden layer does, wherever training starts."""
