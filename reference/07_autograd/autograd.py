@@ -87,13 +87,18 @@ defvjp(
 # Shape
 
 
+def _may_repeat(index) -> bool:
+    """Whether an index may name a place twice: numbers, slices and masks do not."""
+    return isinstance(index, list) or (isinstance(index, np.ndarray) and index.dtype != np.bool_)
+
+
 def _scatter(a: np.ndarray, index, values: np.ndarray) -> np.ndarray:
     """Zeros like a, to which values are added at an index: each time that it names a place."""
     result = np.zeros_like(a)
-    if any([isinstance(part, np.ndarray | list) for part in (index if isinstance(index, tuple) else (index,))]):
+    if any([_may_repeat(part) for part in (index if isinstance(index, tuple) else (index,))]):
         np.add.at(result, index, values)
     else:
-        result[index] = values  # slices and numbers name no place twice, and add.at is slow with them
+        result[index] = values  # which is faster
     return result
 
 
@@ -251,10 +256,11 @@ def _uses(root: Tensor) -> Counter:
 
 
 def _part_of(parent: Tensor, node: Node, argnum: int, grad: np.ndarray) -> np.ndarray:
-    part, data = vjp(node.op, argnum)(grad, *node.arrays, **node.attrs), node.arrays[1 + argnum]
+    data = node.arrays[1 + argnum]
+    part = np.asarray(vjp(node.op, argnum)(grad, *node.arrays, **node.attrs), data.dtype)  # of shape () NumPy gives numbers
     if part.shape != data.shape:
         raise RuntimeError(f"the rule of {node.op!r} gives parent {argnum}, of shape {data.shape}, a gradient of {part.shape}")
-    return part.astype(data.dtype, copy=False)
+    return part
 
 
 def _deliver(leaves: dict[Tensor, np.ndarray], seed: np.ndarray) -> None:

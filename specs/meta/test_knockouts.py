@@ -5,8 +5,9 @@ from specs.meta.judge import Watch, apart, run, told
 
 pytestmark = pytest.mark.timeout(300)
 XOR = "specs/milestones/test_1_xor.py"
-DIGITS = "specs/milestones/test_2_vision.py::test_a_network_learns_digits_by_hand_derived_backward"
-STEPS = "specs/milestones/test_2_vision.py::test_training_is_what_the_mathematics_say"
+DIGITS = "specs/milestones/test_2_mlp.py::test_a_network_learns_digits_by_hand_derived_backward"
+TRAINED = "specs/milestones/test_2_mlp.py::test_a_network_learns_digits_through_autograd_and_a_trainer"
+STEPS = "specs/milestones/test_2_mlp.py::test_training_is_what_the_mathematics_say"
 
 
 def frozen(condition: str) -> dict[str, str]:
@@ -25,6 +26,24 @@ KNOCKOUTS = [
     (DIGITS, "04", Wrong("the hidden layer is frozen", frozen("self.in_features < 784"))),
     (STEPS, "05", Wrong("the loss looks at the next class", {"labels = labels[rows]": "labels = (labels[rows] + 1) % 10"})),
     (STEPS, "05", Wrong("the gradient is a sum, not a mean", {"float(grad) / len(rows)": "float(grad)"})),
+    (
+        STEPS,
+        "07",
+        Wrong("maximum lets every gradient through", {"unbroadcast(g * (a > b), a.shape)": "unbroadcast(g, a.shape)"}),
+    ),
+    (
+        STEPS,
+        "07",
+        Wrong(
+            "a product has no gradient for its second factor",
+            {"return np.matmul(rows.T, g, out=np.empty_like(columns)).reshape(b.shape)": "return np.zeros_like(b)"},
+        ),
+    ),
+    (
+        TRAINED,
+        "07",
+        Wrong("the hidden layer is frozen", {"leaves[tensor] = grad": "leaves[tensor] = grad * (len(tensor) == 10)"}),
+    ),
 ]
 
 

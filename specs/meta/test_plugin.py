@@ -267,7 +267,8 @@ def test_the_recorder_is_kata_07s_from_07_on_and_none_before(tmp_path):
     box = Box(tmp_path / "box", {})
     tensor = "class Tensor:\n    _recorder = None\n"
     autograd = "from katas.tensor import Tensor\n\n\ndef record(*_):\n    pass\n\n\nTensor._recorder = record\n"
-    spec = "import katas.autograd\nfrom katas.tensor import Tensor\n\n\n{mark}def test_it():\n    assert Tensor._recorder is {want}\n"
+    spec = "import katas.autograd\nfrom katas.tensor import Tensor\n\n\n"
+    spec += "{mark}def test_it():\n    assert Tensor._recorder is {want}\n"
     recorder = "katas.autograd.record"
     box.write("katas/02_tensor/tensor.py", tensor)
     box.write("katas/02_tensor/test_1_it.py", spec.format(mark="", want="None"))

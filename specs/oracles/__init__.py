@@ -3,3 +3,4 @@ from specs.oracles import layers as layers
 from specs.oracles import losses as losses
 from specs.oracles import optimizers as optimizers
 from specs.oracles import tensor as tensor
+from specs.oracles import training as training

@@ -1,0 +1,134 @@
+import numpy as np
+import pytest
+from katas.autograd import vjp
+
+from specs.check import assert_close, assert_dtype
+from specs.rules import assert_rule, derived
+
+BROADCAST = [((3, 4), (3, 4)), ((2, 3, 4), (4,)), ((4,), (3, 4)), ((3, 1), (2, 1, 4)), ((3, 4), ()), ((), (3, 4)), ((), ())]
+broadcast = pytest.mark.parametrize("shapes", BROADCAST, ids=[f"{a} and {b}" for a, b in BROADCAST])
+BINARY = ["add", "sub", "mul", "div"]
+CASES = [(op, argnum) for op in BINARY for argnum in (0, 1)] + [("neg", 0)]
+
+
+def operands(draw, a: tuple, b: tuple) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """g, a and b of a result a ∘ b; b is not near 0."""
+    return draw.normal(*np.broadcast_shapes(a, b)), draw.normal(*a), draw.uniform(0.5, 2, *b)
+
+
+def summed(gradient: np.ndarray, operand: np.ndarray) -> np.ndarray:
+    """A gradient of a result, summed to the shape of an operand."""
+    shape = (1,) * (gradient.ndim - operand.ndim) + operand.shape
+    axes = tuple(axis for axis, (one, many) in enumerate(zip(shape, gradient.shape, strict=True)) if one < many)
+    return gradient.sum(axes, keepdims=True).reshape(operand.shape)
+
+
+@broadcast
+def test_a_sum_passes_the_gradient_to_both(shapes, draw):
+    """y = a + b: g to a and g to b, each summed to the shape of its operand."""
+    g, a, b = operands(draw, *shapes)
+    for argnum in (0, 1):
+        assert_rule("add", argnum, g, a, b)
+
+
+@broadcast
+def test_a_difference_changes_the_sign_for_b(shapes, draw):
+    """y = a - b: g to a, -g to b."""
+    g, a, b = operands(draw, *shapes)
+    for argnum in (0, 1):
+        assert_rule("sub", argnum, g, a, b)
+
+
+@broadcast
+def test_a_product_multiplies_by_the_other_factor(shapes, draw):
+    """y = a · b: g · b to a and g · a to b, summed to their shapes after the multiplication."""
+    g, a, b = operands(draw, *shapes)
+    for argnum, (own, other) in enumerate([(a, b), (b, a)]):
+        mistakes = {
+            "its own value, not the other factor": summed(g * own, own),
+            "the gradient g is forgotten": summed(np.ones_like(g) * other, own),
+            "the other factor is forgotten": summed(g, own),
+        }
+        assert_rule("mul", argnum, g, a, b, mistakes=mistakes)
+
+
+@broadcast
+def test_a_quotient_divides(shapes, draw):
+    """y = a / b: g / b to a and -g · a / b² to b."""
+    g, a, b = operands(draw, *shapes)
+    assert_rule("div", 0, g, a, b, mistakes={"times b": summed(g * b, a), "the derivative by b": summed(-g * a / b**2, a)})
+    mistakes = {
+        "the sign is wrong": summed(g * a / b**2, b),
+        "divided by b once, not twice": summed(-g * a / b, b),
+        "a is forgotten": summed(-g / b**2, b),
+        "the derivative by a": summed(g / b, b),
+    }
+    assert_rule("div", 1, g, a, b, mistakes=mistakes)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), ()])
+def test_a_negative_changes_the_sign(shape, draw):
+    """y = -a: -g."""
+    assert_rule("neg", 0, draw.normal(*shape), draw.normal(*shape))
+
+
+@pytest.mark.parametrize("exponent", [0, 1, 2, 3, -1, -2, 0.5, 1.5, -0.5, 2.0], ids=repr)
+@pytest.mark.parametrize("shape", [(3, 4), ()])
+def test_a_power_lowers_its_exponent(shape, exponent, draw):
+    """y = aⁿ: g · n · aⁿ⁻¹."""
+    g, a = draw.normal(*shape), draw.uniform(0.5, 2, *shape)
+    mistakes = {
+        "n is forgotten": g * a ** (exponent - 1.0),
+        "the exponent is not lowered": g * exponent * a**exponent,
+        "the gradient g is forgotten": exponent * a ** (exponent - 1.0),
+        "the derivative of nᵃ, an exponential": g * a**exponent * np.log(abs(exponent) or 1),
+    }
+    assert_rule("pow", 0, g, a, mistakes=mistakes, exponent=exponent)
+
+
+@pytest.mark.parametrize("exponent", [1, 2, 3])
+def test_a_power_of_negative_numbers_has_a_gradient(exponent, draw):
+    """Whole powers are defined for negative numbers too: no detour by a logarithm."""
+    assert_rule("pow", 0, draw.normal(3, 4), -draw.uniform(0.5, 2, 3, 4), exponent=exponent)
+
+
+@pytest.mark.parametrize(("exponent", "want"), [(0, 0.0), (0.0, 0.0), (1, 5.0), (1.0, 5.0), (2, 0.0), (2.0, 0.0)], ids=repr)
+def test_a_power_of_zero_has_a_gradient(exponent, want):
+    """At a = 0 too: a⁰ is constant, so 0; a¹ has slope 1; a² is flat. Finite and without a warning."""
+    with np.errstate(all="raise"):
+        got = derived("pow", 0, np.full((2, 3), 5.0), np.zeros((2, 3)), exponent=exponent)
+    assert_close(got, np.full((2, 3), want))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("op", "argnum"), CASES)
+def test_the_dtype_stays(op, argnum, dtype, draw):
+    """float32 stays float32 and float64 float64: a rule brings no other numbers in."""
+    for shapes in BROADCAST:
+        a, b = (draw.uniform(1, 2, *shape, dtype=dtype) for shape in shapes)
+        g = draw.normal(*(a.shape if op == "neg" else np.broadcast_shapes(*shapes)), dtype=dtype)
+        assert_dtype(derived(op, argnum, g, *([a] if op == "neg" else [a, b])), dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("exponent", [0, 1, 2, -1, 0.5], ids=repr)
+def test_the_dtype_of_a_power_stays(exponent, dtype, draw):
+    """float32 stays float32, whatever the exponent."""
+    g, a = draw.normal(3, 4, dtype=dtype), draw.uniform(1, 2, 3, 4, dtype=dtype)
+    assert_dtype(derived("pow", 0, g, a, exponent=exponent), dtype)
+
+
+@pytest.mark.parametrize(("op", "argnum"), CASES)
+def test_arithmetic_rules_are_done_in_numpy(op, argnum, budget):
+    """A hundred times more elements take not one Python step more."""
+    few, many = np.ones((10, 10), np.float32), np.ones((100, 100), np.float32)
+    rule, count = vjp(op, argnum), 1 if op == "neg" else 2
+    budget.steps(lambda: rule(few, few, *[few] * count), lambda: rule(many, many, *[many] * count), limit=2)
+
+
+@pytest.mark.parametrize(("op", "argnum"), CASES)
+def test_arithmetic_rules_hold_an_array_or_two(op, argnum, budget):
+    """Operands of a megabyte each: a rule holds its result, and one array beside it at most. Nothing turns to float64."""
+    large = np.ones((250, 1000), np.float32)
+    rule, count = vjp(op, argnum), 1 if op == "neg" else 2
+    budget.bytes(lambda: rule(large, large, *[large] * count), peak=3_000_000)

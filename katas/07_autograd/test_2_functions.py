@@ -1,0 +1,140 @@
+import numpy as np
+import pytest
+from katas.autograd import vjp
+
+from specs.check import assert_close, assert_dtype
+from specs.rules import assert_rule, derived
+
+FUNCTIONS = ["exp", "log", "sqrt", "tanh"]
+SHAPES = [(2, 3, 4), ()]
+BROADCAST = [((3, 4), (3, 4)), ((2, 3, 4), (4,)), ((4,), (3, 4)), ((3, 1), (2, 1, 4)), ((3, 4), ()), ((), (3, 4)), ((), ())]
+broadcast = pytest.mark.parametrize("shapes", BROADCAST, ids=[f"{a} and {b}" for a, b in BROADCAST])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_exp_is_its_own_derivative(shape, draw):
+    """y = eᵃ: g · y."""
+    g, a = draw.normal(*shape), draw.normal(*shape)
+    mistakes = {"times a, not times y": g * a, "e to the power of y": g * np.exp(np.exp(a)), "g is forgotten": np.exp(a)}
+    assert_rule("exp", 0, g, a, mistakes=mistakes)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_log_divides(shape, draw):
+    """y = log a: g / a."""
+    g, a = draw.normal(*shape), draw.uniform(0.5, 3, *shape)
+    mistakes = {"divided by y, not by a": g / np.log(a), "times a": g * a, "g is forgotten": 1 / a}
+    assert_rule("log", 0, g, a, mistakes=mistakes)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_sqrt_divides_by_twice_the_root(shape, draw):
+    """y = √a: g / 2y."""
+    g, a = draw.normal(*shape), draw.uniform(0.5, 3, *shape)
+    mistakes = {
+        "divided by 2a, not by 2y": g / (2 * a),
+        "the 2 is forgotten": g / np.sqrt(a),
+        "times y / 2": g * np.sqrt(a) / 2,
+        "g is forgotten": 0.5 / np.sqrt(a),
+        "the root of the root": g / (2 * a**0.25),
+    }
+    assert_rule("sqrt", 0, g, a, mistakes=mistakes)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_tanh_flattens_out(shape, draw):
+    """y = tanh a: g · (1 - y²)."""
+    g, a = draw.normal(*shape), draw.normal(*shape)
+    y = np.tanh(a)
+    mistakes = {
+        "a² instead of y²": g * (1 - a * a),
+        "1 - y, not squared": g * (1 - y),
+        "the derivative of a sigmoid": g * y * (1 - y),
+        "tanh is taken twice": g * (1 - np.tanh(y) ** 2),
+        "g is forgotten": 1 - y * y,
+    }
+    assert_rule("tanh", 0, g, a, mistakes=mistakes)
+
+
+def test_tanh_does_not_overflow():
+    """Far out the gradient is 0, without a warning: y is at hand, and e²ᵃ would be too large."""
+    with np.errstate(all="raise"):
+        got = derived("tanh", 0, np.full((2, 2), 3.0), np.array([[-1e4, -800.0], [800.0, 1e4]]))
+    assert_close(got, np.zeros((2, 2)))
+
+
+@broadcast
+def test_maximum_passes_the_gradient_to_the_larger(shapes, draw):
+    """y = max(a, b): g to a where a > b, to b where it is not, each summed to the shape of its operand."""
+    g, (a, b) = draw.normal(*np.broadcast_shapes(*shapes)), (draw.normal(*shape) for shape in shapes)
+    for argnum in (0, 1):
+        assert_rule("maximum", argnum, g, a, b)
+
+
+def test_at_a_tie_maximum_passes_the_gradient_to_b():
+    """a = b: all of it to b, none to a. So maximum(x, 0) has derivative 0 at 0, as ReLU by hand."""
+    g, a = np.array([5.0, 7.0, 11.0]), np.array([-1.0, 0.0, 2.0])
+    half = {"half to each": g / 2}
+    assert_close(derived("maximum", 0, g, a, a), [0.0, 0.0, 0.0], mistakes=half | {"all to a": g}, name="to a")
+    assert_close(derived("maximum", 1, g, a, a), g, mistakes=half | {"all to a": 0 * g}, name="to b")
+
+
+@broadcast
+@pytest.mark.parametrize("condition", ["elements", "rows", "one"])
+def test_where_passes_the_gradient_to_what_was_taken(shapes, condition, draw):
+    """y = a where the condition holds, else b: so is g divided. The condition broadcasts as a and b do."""
+    a, b = (draw.normal(*shape) for shape in shapes)
+    shape = np.broadcast_shapes(*shapes)
+    chosen = draw.normal(*{"elements": shape, "rows": shape[-1:], "one": ()}[condition]) > 0
+    for argnum in (0, 1):
+        assert_rule("where", argnum, draw.normal(*shape), a, b, condition=chosen)
+
+
+def test_a_condition_may_stretch_both(draw):
+    """A condition with more axes than a and b uses them several times: the gradients of all uses are summed."""
+    chosen = draw.normal(2, 3, 4) > 0
+    for argnum in (0, 1):
+        assert_rule("where", argnum, draw.normal(2, 3, 4), draw.normal(3, 1), draw.normal(4), condition=chosen)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_was_not_taken_has_no_gradient(value):
+    """where(…): what was not taken receives 0, even if it is NaN or infinite, which is often why it was not taken."""
+    g, chosen = np.array([5.0, 7.0, 11.0]), np.array([True, False, True])
+    fine, broken = np.array([1.0, 2.0, 3.0]), np.where(chosen, 1.0, value)
+    assert_close(derived("where", 0, g, broken, fine, condition=chosen), [5.0, 0.0, 11.0], name="to a")
+    assert_close(derived("where", 1, g, fine, np.where(chosen, value, 1.0), condition=chosen), [0.0, 7.0, 0.0], name="to b")
+
+
+CASES = [(op, 0) for op in FUNCTIONS] + [(op, argnum) for op in ("maximum", "where") for argnum in (0, 1)]
+cases = pytest.mark.parametrize(("op", "argnum"), CASES)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@cases
+def test_the_dtype_stays(op, argnum, dtype, draw):
+    """float32 stays float32 and float64 float64: a rule brings no other numbers in."""
+    for shapes in BROADCAST:
+        a, b = (draw.uniform(1, 2, *shape, dtype=dtype) for shape in shapes)
+        g = draw.normal(*(a.shape if op in FUNCTIONS else np.broadcast_shapes(*shapes)), dtype=dtype)
+        attrs = {"condition": g > 0} if op == "where" else {}
+        assert_dtype(derived(op, argnum, g, *([a] if op in FUNCTIONS else [a, b]), **attrs), dtype)
+
+
+def filled(op: str, argnum: int, *shape: int):
+    """A call of a rule with arrays of that shape."""
+    rule, ones = vjp(op, argnum), np.ones(shape, np.float32)
+    attrs = {"condition": ones > 0} if op == "where" else {}
+    return lambda: rule(ones, ones, *[ones] * (1 if op in FUNCTIONS else 2), **attrs)
+
+
+@cases
+def test_rules_of_functions_are_done_in_numpy(op, argnum, budget):
+    """A hundred times more elements take not one Python step more."""
+    budget.steps(filled(op, argnum, 10, 10), filled(op, argnum, 100, 100), limit=2)
+
+
+@cases
+def test_rules_of_functions_hold_an_array_or_two(op, argnum, budget):
+    """Operands of a megabyte each: a rule holds its result, and one array beside it at most. Nothing turns to float64."""
+    budget.bytes(filled(op, argnum, 250, 1000), peak=3_000_000)

@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+from katas.autograd import vjp
+
+from specs.check import assert_close, assert_dtype
+from specs.probe import PRIMITIVES
+from specs.rules import assert_rule, derived
+
+DIMS = [None, 0, 1, 2, -1, -2, -3, (0,), (0, 2), (2, 0), (-1, 0), (1, -1), (0, 1, 2)]
+dims = pytest.mark.parametrize("dim", DIMS, ids=str)
+keepdims = pytest.mark.parametrize("keepdim", [False, True], ids=["", "keepdim"])
+
+
+def gradient_for(op: str, a: np.ndarray, draw, **attrs) -> np.ndarray:
+    """A random one, of the shape of the result."""
+    return draw.normal(*np.shape(PRIMITIVES[op](a, **attrs)), dtype=a.dtype)
+
+
+@dims
+@keepdims
+def test_a_sum_passes_the_gradient_to_each_of_its_terms(dim, keepdim, draw):
+    """y = Σ a: g, in each place along the axes that were summed. dim is what NumPy takes as axis."""
+    a = draw.normal(2, 3, 4)
+    g = gradient_for("sum", a, draw, dim=dim, keepdim=keepdim)
+    assert_rule("sum", 0, g, a, dim=dim, keepdim=keepdim)
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+def test_a_sum_of_a_square_spreads_along_the_axis_that_was_summed(dim, draw):
+    """(3, 3) summed over one axis: g fits along both, but only one of them was summed."""
+    g, a = draw.normal(3), draw.normal(3, 3)
+    rows, columns = np.tile(g, (3, 1)), np.tile(g[:, None], (1, 3))
+    mistakes = {"spread along the other axis": columns if dim == 0 else rows, "the mean, not the sum": (rows, columns)[dim] / 3}
+    assert_rule("sum", 0, g, a, dim=dim, keepdim=False, mistakes=mistakes)
+
+
+@pytest.mark.parametrize("op", ["sum", "max"])
+@pytest.mark.parametrize("dim", [None, ()], ids=str)
+@keepdims
+def test_a_number_is_its_own_sum_and_its_own_maximum(op, dim, keepdim, draw):
+    """Of shape (): there is nothing to reduce, and g passes."""
+    a = draw.normal()
+    assert_rule(op, 0, draw.normal(), a, dim=dim, keepdim=keepdim)
+
+
+@dims
+@keepdims
+def test_a_maximum_passes_the_gradient_to_the_largest(dim, keepdim, draw):
+    """y = max a: g where a = y, else 0."""
+    a = draw.normal(2, 3, 4)
+    g = gradient_for("max", a, draw, dim=dim, keepdim=keepdim)
+    assert_rule("max", 0, g, a, dim=dim, keepdim=keepdim)
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+def test_a_maximum_of_a_square_is_looked_for_along_its_axis(dim, draw):
+    """(3, 3) reduced over one axis: y and g fit along both, but only one is right."""
+    g, a = draw.normal(3), draw.normal(3, 3)
+    assert_rule("max", 0, g, a, dim=dim, keepdim=False)
+
+
+def test_equal_maxima_share_the_gradient_evenly():
+    """Two that are equally large receive half of g each, three a third: together they receive g, as one would."""
+    a = np.array([[1.0, 5.0, 5.0, 2.0], [3.0, 3.0, 0.0, 3.0], [7.0, 1.0, 2.0, 3.0]])
+    g, largest = np.array([2.0, 6.0, 10.0]), np.array([[0, 1, 1, 0], [1, 1, 0, 1], [1, 0, 0, 0]])
+    mistakes = {
+        "each of them receives all of it": largest * g[:, None],
+        "the first of them receives all of it": [[0, 2.0, 0, 0], [6, 0, 0, 0], [10, 0, 0, 0]],
+        "the last of them receives all of it": [[0, 0, 2.0, 0], [0, 0, 0, 6], [10, 0, 0, 0]],
+        "divided by the number of ties in the whole array": largest * g[:, None] / 6,
+    }
+    want = [[0.0, 1.0, 1.0, 0.0], [2.0, 2.0, 0.0, 2.0], [10.0, 0.0, 0.0, 0.0]]
+    assert_close(derived("max", 0, g, a, dim=1, keepdim=False), want, mistakes=mistakes)
+
+
+def test_equal_maxima_of_the_whole_share_the_gradient(draw):
+    """dim=None or all axes: the ties are those of the whole array."""
+    a, g = np.array([[1.0, 5.0, 5.0], [5.0, 0.0, 5.0]]), np.array(8.0)
+    want = [[0.0, 2.0, 2.0], [2.0, 0.0, 2.0]]
+    for dim in (None, (0, 1), (-1, 0)):
+        assert_close(
+            derived("max", 0, g, a, dim=dim, keepdim=False), want, mistakes={"each receives all of it": 4 * np.array(want)}
+        )
+
+
+@pytest.mark.parametrize("value", [-np.inf, np.inf, 0.0, -3.0])
+def test_any_value_may_be_the_largest(value):
+    """A row of minus infinities, or of zeros, has a largest value too: all of them."""
+    got = derived("max", 0, np.array([6.0, 1.0]), np.array([[value] * 3, [0.0, 1.0, 2.0]]), dim=1, keepdim=False)
+    assert_close(got, [[2.0, 2.0, 2.0], [0.0, 0.0, 1.0]])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("op", ["sum", "max"])
+@pytest.mark.parametrize("dim", [None, 1, (0, 2)], ids=str)
+@keepdims
+def test_the_dtype_stays(op, dim, keepdim, dtype, draw):
+    """float32 stays float32 and float64 float64: so does a number of ties."""
+    a = draw.normal(2, 3, 4, dtype=dtype)
+    g = gradient_for(op, a, draw, dim=dim, keepdim=keepdim)
+    assert_dtype(derived(op, 0, g, a, dim=dim, keepdim=keepdim), dtype)
+
+
+def call(op: str, *shape: int):
+    rule, a = vjp(op, 0), np.ones(shape, np.float32)
+    return lambda: rule(a[0], a[0], a, dim=0, keepdim=False)
+
+
+@pytest.mark.parametrize("op", ["sum", "max"])
+def test_rules_of_reductions_are_done_in_numpy(op, budget):
+    """A hundred times more elements take not one Python step more."""
+    budget.steps(call(op, 10, 10), call(op, 100, 100), limit=2)
+
+
+def test_the_gradient_of_a_sum_holds_one_array_at_most(budget):
+    """A megabyte was summed: its gradient is a view of g, or one array of that size."""
+    budget.bytes(call("sum", 250, 1000), peak=1_400_000)

@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+from katas.layers import Dropout, Linear, Sequential
+from katas.losses import CrossEntropyLoss, MSELoss
+from katas.tensor import Tensor
+from katas.training import Batches, Objective
+
+from specs.check import EXACT, assert_close, assert_dtype, rejects
+from specs.draw import global_state
+
+
+def rows(batches) -> list[list[int]]:
+    """The targets of each batch, which are numbers of samples here."""
+    return [y.data.tolist() for _, y in batches]
+
+
+def test_a_batch_is_a_pair_of_tensors(draw):
+    """Iteration gives (x, y), two Tensors, whose first axis is as long as the batch; dtypes stay."""
+    x, y = draw.normal(7, 2, 3, dtype=np.float32), draw.integers(5, 7)
+    first, second = next(iter(Batches(x, y, 4)))
+    assert isinstance(first, Tensor)
+    assert isinstance(second, Tensor)
+    assert_close(first, x[:4], EXACT)
+    assert_close(second, y[:4], EXACT)
+    assert_dtype(first, np.float32)
+    assert_dtype(second, np.int64)
+
+
+def test_the_last_batch_may_be_smaller(draw):
+    """Every sample comes once an epoch: 10 samples in fours are batches of 4, 4 and 2, and len() says 3."""
+    batches = Batches(draw.normal(10, 2), np.arange(10), 4)
+    assert rows(batches) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert len(batches) == 3
+    assert len(Batches(draw.normal(8, 2), np.arange(8), 4)) == 2
+
+
+def test_without_a_generator_the_order_stays(draw):
+    """rng None: in order, in each epoch."""
+    batches = Batches(draw.normal(10, 2), np.arange(10), 4)
+    assert rows(batches) == rows(batches)
+    assert batches.rng is None
+
+
+def test_each_epoch_has_an_order_of_its_own(draw):
+    """With an rng, every iteration draws a new order of all samples, and x and y stay together."""
+    x = draw.normal(50, 2)
+    batches = Batches(x, np.arange(50), 7, np.random.default_rng(3))
+    epochs = [[row for batch in rows(batches) for row in batch] for _ in range(3)]
+    assert len({tuple(epoch) for epoch in epochs}) == 3, "two epochs have the same order"
+    assert [sorted(epoch) for epoch in epochs] == [list(range(50))] * 3
+    assert epochs[0] != list(range(50))
+    for first, second in batches:
+        assert_close(first, x[second.data], EXACT)
+
+
+def test_samples_move_between_batches(draw):
+    """The order is one of samples: it is not the same batches in another order, nor each batch shuffled for itself."""
+    batches = Batches(draw.normal(64, 2), np.arange(64), 8, np.random.default_rng(3))
+    first, second = ({frozenset(batch) for batch in rows(batches)} for _ in range(2))
+    assert not first & second
+    assert not first & {frozenset(range(start, start + 8)) for start in range(0, 64, 8)}
+
+
+def test_the_generator_alone_decides(draw):
+    """Generators in the same state give the same epochs; rng is the attribute that holds it; NumPy's own is not touched."""
+    x, before = draw.normal(20, 2), global_state()
+    rng = np.random.default_rng(3)
+    one, two = Batches(x, np.arange(20), 6, rng), Batches(x, np.arange(20), 6, np.random.default_rng(3))
+    assert rows(one) == rows(two)
+    assert one.rng is rng
+    state = rng.bit_generator.state
+    second = rows(one)
+    rng.bit_generator.state = state
+    assert rows(one) == second
+    assert global_state() == before
+
+
+def test_tensors_and_lists_are_taken(draw):
+    """x and y are whatever a Tensor takes."""
+    x = draw.normal(3, 2)
+    ((got, labels),) = Batches(Tensor(x), [2, 0, 1], 5)
+    assert_close(got, x, EXACT)
+    assert labels.data.tolist() == [2, 0, 1]
+
+
+def test_an_epoch_copies_one_batch_at_a_time(draw, budget):
+    """Of 2 MB of samples a shuffled epoch holds a batch or two of 20 kB at a time, and the order."""
+    x = np.ones((1000, 500), np.float32)
+    batches = Batches(x, np.arange(1000), 10, np.random.default_rng(3))
+    budget.bytes(lambda: [None for _ in batches], peak=120_000)
+
+
+@pytest.mark.parametrize("shapes", [((3, 2), (4,)), ((4, 2), (3,)), ((0, 2), (0,))], ids=str)
+def test_samples_and_targets_of_other_lengths_are_refused(shapes):
+    """x and y need one length, and not 0: a ValueError names both shapes."""
+    x, y = shapes
+    with rejects(ValueError, str(x), str(y)):
+        Batches(np.ones(x), np.ones(y), 2)
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_batch_of_nothing_is_refused(size):
+    """batch_size must be 1 or more: a ValueError names it."""
+    with rejects(ValueError, "batch_size", str(size)):
+        Batches(np.ones((4, 2)), np.ones(4), size)
+
+
+@pytest.mark.parametrize("rng", [7, np.random.RandomState(7), np.random], ids=["a seed", "RandomState", "np.random"])
+def test_another_rng_is_refused(rng):
+    """Only a Generator's state is kept in a checkpoint: anything else is a TypeError that names rng."""
+    with rejects(TypeError, "rng"):
+        Batches(np.ones((4, 2)), np.ones(4), 2, rng)
+
+
+def test_an_objective_is_the_criterion_of_the_network(draw):
+    """Objective(network, criterion)(x, y) is criterion(network(x), y), and a backward from it reaches the parameters."""
+    network, x, y = Linear(4, 3), draw.normal(6, 4, dtype=np.float32), draw.integers(3, 6)
+    loss = Objective(network, CrossEntropyLoss())(Tensor(x), Tensor(y))
+    assert_close(loss, CrossEntropyLoss()(network(Tensor(x)), y), EXACT)
+    loss.backward()
+    assert network.weight.grad is not None
+
+
+def test_an_objective_is_a_module(draw):
+    """Its parameters are the network's; train() and eval() reach the network's layers."""
+    network = Sequential(Linear(4, 3), Dropout(0.5))
+    model = Objective(network, MSELoss())
+    assert [id(parameter) for parameter in model.parameters()] == [id(parameter) for parameter in network.parameters()]
+    model.eval()
+    assert not network[1].training

@@ -1,0 +1,332 @@
+import math
+from itertools import count
+
+import numpy as np
+import pytest
+from katas.layers import Dropout, Linear, Module, Parameter, Sequential
+from katas.losses import CrossEntropyLoss, MSELoss
+from katas.optimizers import SGD
+from katas.tensor import Tensor
+from katas.training import Batches, Objective, accuracy, train_epoch, validate
+
+from specs import oracles
+from specs.check import EXACT, FLOAT32, assert_close, rejects
+from specs.draw import global_state
+
+
+class Regression:
+    """A linear regression in float64, with batches of the given sizes; `after` is where plain NumPy gets."""
+
+    def __init__(self, draw, *sizes: int, rate: float = 0.1):
+        self.network = Linear(4, 3)
+        self.network.weight, self.network.bias = Parameter(draw.normal(3, 4)), Parameter(draw.normal(3))
+        self.start = self.network.weight.data.copy(), self.network.bias.data.copy()
+        self.model = Objective(self.network, MSELoss())
+        self.optimizer = SGD(self.network.parameters(), lr=rate)
+        self.arrays = [(draw.normal(size, 4), draw.normal(size, 3)) for size in sizes]
+        self.data = [(Tensor(x), Tensor(y)) for x, y in self.arrays]
+
+    def train(self, **options) -> float:
+        return train_epoch(self.model, self.optimizer, self.data, **options)
+
+    def after(self, rates: list[float], batches: list | None = None, **options) -> tuple:
+        return oracles.training.regressed(*self.start, self.arrays if batches is None else batches, rates, **options)
+
+    def joined(self, *groups: range) -> list:
+        """The batches of each group as one."""
+        return [tuple(np.concatenate([self.arrays[i][k] for i in group]) for k in (0, 1)) for group in groups]
+
+
+def test_an_epoch_is_a_step_for_each_batch(draw):
+    """optimizer.zero_grad(), loss = model(x, y), loss.backward() and optimizer.step() for each (x, y), in their order."""
+    task = Regression(draw, 5, 5, 5)
+    task.train()
+    w, _, _ = task.after([0.1] * 3)
+    mistakes = {
+        "only the first batch": task.after([0.1], task.arrays[:1])[0],
+        "the last batch is left out": task.after([0.1] * 2, task.arrays[:2])[0],
+        "no step was taken": task.start[0],
+    }
+    assert_close(task.network.weight, w, mistakes=mistakes)
+    assert_close(task.network.bias, task.after([0.1] * 3)[1])
+
+
+def test_gradients_from_before_do_not_count(draw):
+    """What backward left in grad before the epoch is no part of its first step."""
+    task = Regression(draw, 5, 5)
+    task.network.weight.grad = np.full((3, 4), 100.0)
+    task.train()
+    assert_close(task.network.weight, task.after([0.1] * 2)[0])
+
+
+def test_the_loss_is_the_mean_over_samples(draw):
+    """It returns a float: each batch's loss counts as often as it has samples."""
+    task = Regression(draw, 5, 5, 1)
+    got = task.train()
+    losses = task.after([0.1] * 3)[2]
+    mistakes = {
+        "the mean over batches": np.mean(losses),
+        "the sum over batches": np.sum(losses),
+        "the sum over samples": np.dot(losses, [5, 5, 1]),
+        "the last batch's": losses[-1],
+        "the first batch's": losses[0],
+    }
+    assert isinstance(got, float), f"expected a float, got a {type(got).__name__}"
+    assert_close(got, np.dot(losses, [5, 5, 1]) / 11, mistakes=mistakes)
+
+
+def test_any_iterable_of_pairs_will_do(draw):
+    """A generator has no length and gives its batches once."""
+    task = Regression(draw, 5, 5, 2)
+    loss = train_epoch(task.model, task.optimizer, (pair for pair in task.data), accumulate=2)
+    w, _, losses = task.after([0.1] * 2, task.joined(range(2), range(2, 3)))
+    assert_close(task.network.weight, w)
+    assert_close(loss, np.dot(losses, [10, 2]) / 12)
+
+
+def test_training_is_in_train_mode(draw):
+    """Every layer is in train mode, though the model was in eval mode."""
+    task = Regression(draw, 5)
+    network = Sequential(task.network, Dropout(0.5, np.random.default_rng(3)))
+    network.eval()
+    train_epoch(Objective(network, MSELoss()), task.optimizer, task.data)
+    assert network[1].training
+    unmasked = task.after([0.1])[0]
+    assert not np.allclose(task.network.weight.data, unmasked), "dropout dropped nothing"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "accumulate"), [((4, 4, 4, 4), 2), ((4, 4, 3), 3), ((5, 2, 6, 1, 3), 2), ((4, 2), 5)], ids=str
+)
+def test_accumulated_batches_are_one_large_batch(sizes, accumulate, draw):
+    """accumulate=k steps once for k batches, with the gradient of their samples' mean loss, also where batches or the last
+    group are smaller: the gradients are weighted by their batch's share of the group's samples.
+    """
+    task = Regression(draw, *sizes)
+    got = task.train(accumulate=accumulate)
+    groups = [range(start, min(start + accumulate, len(sizes))) for start in range(0, len(sizes), accumulate)]
+    large = task.joined(*groups)
+    w, _, losses = task.after([0.1] * len(large), large)
+    mistakes = {
+        "the gradients are added, not averaged": task.after([0.1 * len(group) for group in groups], large)[0],
+        "a step for each batch": task.after([0.1] * len(sizes))[0],
+        "the last, smaller group is left out": task.after([0.1] * (len(large) - 1), large[:-1])[0],
+        "divided by accumulate where the group is smaller": task.after(
+            [0.1 * len(group) / accumulate for group in groups], large
+        )[0],
+    }
+    assert_close(task.network.weight, w, mistakes=mistakes)
+    assert_close(got, np.dot(losses, [len(x) for x, _ in large]) / sum(sizes))
+
+
+def test_accumulation_needs_the_room_of_one_batch(budget):
+    """Eight batches, of which each needs 400 kB for its activations: they are freed before the next one begins."""
+    rng = np.random.default_rng(3)
+    network = Sequential(Linear(4, 500, rng=rng), Dropout(0.1, rng), Linear(500, 2, rng=rng))
+    model, optimizer = Objective(network, MSELoss()), SGD(network.parameters(), lr=0.1)
+    data = [(Tensor(np.ones((50, 4), np.float32)), Tensor(np.ones((50, 2), np.float32)))] * 40
+    budget.bytes(lambda: train_epoch(model, optimizer, data, accumulate=40), peak=1_000_000)
+
+
+def test_the_gradient_is_clipped_as_a_whole(draw):
+    """clip_norm: before each step all gradients, as one vector, get at most that length (clip_grad_norm)."""
+    task = Regression(draw, 5, 5, 5)
+    task.train(clip_norm=0.5)
+    w, b, _ = task.after([0.1] * 3, clip_norm=0.5)
+    assert_close(task.network.weight, w, mistakes={"not clipped": task.after([0.1] * 3)[0]})
+    assert_close(task.network.bias, b)
+
+
+def test_what_was_accumulated_is_clipped_once(draw):
+    """With both, the sum over the group is clipped, not each batch's part of it."""
+    task = Regression(draw, 5, 3, 4)
+    task.train(clip_norm=0.5, accumulate=2)
+    w, _, _ = task.after([0.1] * 2, task.joined(range(2), range(2, 3)), clip_norm=0.5)
+    assert_close(task.network.weight, w)
+
+
+def test_a_schedule_gives_every_step_its_rate(draw):
+    """Step number k, from 0, has the rate lr · schedule(k): the first step already."""
+    task = Regression(draw, 5, 5, 5)
+    task.train(schedule=lambda step: 1 / (1 + step))
+    mistakes = {
+        "no schedule": task.after([0.1] * 3)[0],
+        "it lags a step behind": task.after([0.1, 0.1, 0.1 / 2])[0],
+        "it is a step ahead": task.after([0.1 / 2, 0.1 / 3, 0.1 / 4])[0],
+        "each factor is one of the rate before": task.after([0.1, 0.1 / 2, 0.1 / 6])[0],
+        "the factor is the rate": task.after([1, 1 / 2, 1 / 3])[0],
+    }
+    assert_close(task.network.weight, task.after([0.1, 0.1 / 2, 0.1 / 3])[0], mistakes=mistakes)
+    assert_close(task.optimizer.param_groups[0]["lr"], 0.1 / 3)
+
+
+def test_a_schedule_counts_steps_not_batches(draw):
+    """With accumulate=2, four batches are steps 0 and 1."""
+    task = Regression(draw, 5, 5, 5, 5)
+    task.train(schedule=lambda step: 1 / (1 + step), accumulate=2)
+    large = task.joined(range(2), range(2, 4))
+    assert_close(task.network.weight, task.after([0.1, 0.05], large)[0])
+
+
+def test_a_later_epoch_goes_on_with_the_schedule(draw):
+    """steps numbers the steps, and each takes the next; a factor is one of the base rate, not of what the last epoch left."""
+    task, steps = Regression(draw, 5, 5), count()
+    task.train(schedule=lambda step: 1 / (1 + step), steps=steps)
+    task.train(schedule=lambda step: 1 / (1 + step), steps=steps)
+    assert next(steps) == 4
+    w, _, _ = task.after([0.1, 0.1 / 2, 0.1 / 3, 0.1 / 4], task.arrays * 2)
+    compounded = task.after([0.1, 0.1 / 2, 0.1 / 6, 0.1 / 8], task.arrays * 2)[0]
+    restarted = task.after([0.1, 0.1 / 2] * 2, task.arrays * 2)[0]
+    assert_close(task.network.weight, w, mistakes={"a factor of the last epoch's rate": compounded, "from 0": restarted})
+
+
+def test_a_schedule_keeps_the_groups_apart(draw):
+    """Each group has its own base rate, and the same factor."""
+    task = Regression(draw, 5, 5)
+    weight, bias = task.network.weight, task.network.bias
+    task.optimizer = SGD([{"params": [weight]}, {"params": [bias], "lr": 0.02}], lr=0.1)
+    task.train(schedule=lambda step: (0.5, 0.25)[step])
+    assert_close([group["lr"] for group in task.optimizer.param_groups], [0.025, 0.005])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_ends_training(value, draw):
+    """A FloatingPointError names the step, as steps counts them, before it is taken: the parameters stay as they were."""
+    task = Regression(draw, 5, 5, 5)
+    task.data[1] = (task.data[1][0], Tensor(np.full((5, 3), value)))
+    with rejects(FloatingPointError, "step 11"):
+        task.train(steps=count(10))
+    assert_close(task.network.weight, task.after([0.1], task.arrays[:1])[0])
+
+
+@pytest.mark.parametrize("data", [[], iter([])], ids=["a list", "a used-up iterator"])
+def test_no_batch_is_an_error(data, draw):
+    """An epoch of nothing has no mean: a ValueError, from validate too."""
+    task = Regression(draw, 5)
+    with rejects(ValueError, "batch"):
+        train_epoch(task.model, task.optimizer, data)
+    with rejects(ValueError, "batch"):
+        validate(task.network, data)
+
+
+@pytest.mark.parametrize("accumulate", [0, -1])
+def test_accumulating_nothing_is_refused(accumulate, draw):
+    """accumulate must be 1 or more: a ValueError names it."""
+    with rejects(ValueError, "accumulate", str(accumulate)):
+        Regression(draw, 5).train(accumulate=accumulate)
+
+
+def test_an_epoch_adds_little_to_its_steps(draw, budget):
+    """Beside the five lines of the loop an epoch takes at most as many Python steps again."""
+    task = Regression(draw, *[5] * 20, rate=1e-6)
+
+    def bare():
+        for x, y in task.data:
+            task.optimizer.zero_grad()
+            loss = task.model(x, y)
+            loss.backward()
+            task.optimizer.step()
+
+    budget.steps(bare, lambda: task.train(schedule=lambda step: 1.0), limit=2.5)
+
+
+class Constant(Module):
+    """A network that gives what it is told, whatever the input, and keeps account of its modes."""
+
+    def __init__(self, *outputs):
+        self.outputs, self.frozen, self.dropout = [*outputs], Dropout(0.5), Dropout(0.5)
+        self.parameter = Parameter(np.ones(1))
+        self.modes = []
+
+    def forward(self, x):
+        self.modes.append((self.training, self.frozen.training, self.dropout.training))
+        return self.outputs.pop(0) * self.parameter
+
+
+def test_validation_is_the_mean_over_samples(draw):
+    """validate(network, data) is the mean of accuracy over all samples, not over batches: a float."""
+    right, wrong = np.eye(3)[[0, 1, 2, 0]], np.eye(3)[[1]]
+    labels = [np.array([0, 1, 2, 1]), np.array([0])]
+    network = Constant(right, wrong)
+    got = validate(network, [(Tensor(np.ones((4, 2))), Tensor(labels[0])), (Tensor(np.ones((1, 2))), Tensor(labels[1]))])
+    assert isinstance(got, float), f"expected a float, got a {type(got).__name__}"
+    assert_close(got, 3 / 5, mistakes={"the mean over batches": 3 / 8, "the number that is right": 3, "the last batch's": 0})
+
+
+def test_a_criterion_is_a_metric_too(draw):
+    """metric(prediction, target) may return a number or a Tensor of one value."""
+    network, x, y = Linear(4, 3), draw.normal(7, 4, dtype=np.float32), draw.integers(3, 7)
+    want = CrossEntropyLoss()(network(Tensor(x)), y).item()
+    assert_close(validate(network, Batches(x, y, 3), CrossEntropyLoss()), want, FLOAT32)
+    assert_close(validate(network, Batches(x, y, 3), lambda prediction, target: len(target)), (3 * 3 + 3 * 3 + 1) / 7)
+
+
+def test_validation_is_in_eval_mode_and_each_module_gets_its_own_back():
+    """All modules are in eval mode while it lasts; then each is in the mode in which it was, a frozen one in eval mode."""
+    network = Constant(np.eye(2), np.eye(2))
+    network.frozen.eval()
+    validate(network, [(np.ones((2, 1)), np.array([0, 1]))] * 2)
+    assert network.modes == [(False, False, False)] * 2
+    assert (network.training, network.frozen.training, network.dropout.training) == (True, False, True)
+    network.eval()
+    network.outputs = [np.eye(2)]
+    validate(network, [(np.ones((2, 1)), np.array([0, 1]))])
+    assert not network.training, "it was in eval mode before"
+
+
+def test_an_error_in_validation_leaves_no_traces():
+    """If the network, the metric or the data fail, the modes are restored, and gradients are recorded again."""
+
+    def failing():
+        yield np.ones((2, 1)), np.array([0, 1])
+        raise KeyError("data")
+
+    network = Constant(np.eye(2), np.eye(2))
+    network.frozen.eval()
+    with rejects(KeyError, "data"):
+        validate(network, failing())
+    assert (network.training, network.frozen.training, network.dropout.training) == (True, False, True)
+    assert (network.parameter * 2).requires_grad
+
+
+def test_validation_records_nothing(draw):
+    """It runs under no_grad; parameters, gradients and NumPy's global generator stay as they are."""
+    network, before = Linear(4, 3), global_state()
+    seen = []
+    validate(network, Batches(draw.normal(7, 4, dtype=np.float32), draw.integers(3, 7), 3), lambda p, t: seen.append(p) or 0)
+    assert [prediction.requires_grad for prediction in seen] == [False] * 3
+    assert network.weight.grad is None
+    assert global_state() == before
+
+
+@pytest.mark.parametrize("shape", [(20,), (6, 5)], ids=str)
+def test_accuracy_is_the_share_of_right_answers(shape, draw):
+    """accuracy(prediction (..., classes), target (...)): how often the largest of the predictions is at the target."""
+    prediction, target = draw.normal(*shape, 3), draw.integers(3, *shape)
+    got = accuracy(Tensor(prediction), Tensor(target))
+    assert isinstance(got, float), f"expected a float, got a {type(got).__name__}"
+    assert_close(got, oracles.training.right(prediction, target))
+    assert_close(accuracy(Tensor(prediction), target), oracles.training.right(prediction, target))
+
+
+@pytest.mark.parametrize(
+    ("prediction", "target"),
+    [((4, 3), (4, 1)), ((4, 1), (4, 1)), ((4, 3), (3,)), ((4, 3), (4, 3)), ((4,), (4,)), ((), ()), ((0, 3), (0,))],
+    ids=str,
+)
+def test_accuracy_refuses_shapes_that_do_not_fit(prediction, target):
+    """A target must have the prediction's shape but for the last axis, and values: a ValueError names both shapes."""
+    with rejects(ValueError, str(prediction), str(target)):
+        accuracy(Tensor(np.ones(prediction)), np.zeros(target, np.int64))
+
+
+def test_accuracy_refuses_a_single_class():
+    """Of one class the largest is always the first, and everything would be right: a ValueError names the shape."""
+    with rejects(ValueError, "(4, 1)"):
+        accuracy(Tensor(np.ones((4, 1))), np.zeros(4, np.int64))
+
+
+def test_accuracy_refuses_targets_that_are_no_classes():
+    """Targets are integers: a TypeError names what they are."""
+    with rejects(TypeError, "float32"):
+        accuracy(Tensor(np.ones((4, 3))), np.zeros(4, np.float32))

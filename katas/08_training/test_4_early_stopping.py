@@ -1,0 +1,103 @@
+import json
+import math
+
+import pytest
+from katas.training import EarlyStopping
+
+from specs.check import rejects
+
+
+def told(stopping: EarlyStopping, *values: float) -> list[tuple[bool, bool]]:
+    """What update says and whether to stop, after each value."""
+    return [(stopping.update(value), stopping.stop) for value in values]
+
+
+def test_it_stops_after_patience_values_without_improvement():
+    """update(value) says whether value is the best yet; stop becomes True with the last of `patience` values that were not."""
+    stopping = EarlyStopping(patience=3)
+    assert not stopping.stop
+    assert told(stopping, 0.5, 0.4, 0.3) == [(True, False), (False, False), (False, False)]
+    assert told(stopping, 0.2) == [(False, True)]
+    assert told(EarlyStopping(patience=1), 0.5, 0.4) == [(True, False), (False, True)]
+
+
+def test_an_improvement_starts_the_patience_anew():
+    """What counts are values in a row."""
+    stopping = EarlyStopping(patience=2)
+    assert told(stopping, 0.5, 0.4, 0.6, 0.5, 0.7, 0.6)[-1] == (False, False)
+    assert told(stopping, 0.65) == [(False, True)]
+
+
+def test_the_best_is_what_counts_not_the_last():
+    """A value between the last and the best is no improvement; nor is one equal to the best."""
+    assert [better for better, _ in told(EarlyStopping(patience=9), 0.5, 0.3, 0.4, 0.5, 0.6)] == [
+        True,
+        False,
+        False,
+        False,
+        True,
+    ]
+
+
+def test_of_a_loss_less_is_better():
+    """mode="min": improvements go down."""
+    assert told(EarlyStopping(2, mode="min"), 3.0, 2.0, 2.5, 2.2) == [
+        (True, False),
+        (True, False),
+        (False, False),
+        (False, True),
+    ]
+    assert told(EarlyStopping(2, mode="min"), -1.0, -2.0)[-1] == (True, False)
+    assert told(EarlyStopping(2), -2.0, -1.0)[-1] == (True, False)
+
+
+@pytest.mark.parametrize(("mode", "sign"), [("max", 1), ("min", -1)])
+def test_too_small_an_improvement_is_none(mode, sign):
+    """It has to be more than min_delta, from the best: not from the last value, so that small steps add up."""
+    stopping = EarlyStopping(9, min_delta=0.25, mode=mode)
+    better = [stopping.update(sign * value) for value in (1.0, 1.125, 1.25, 1.375, 1.5)]
+    assert better == [True, False, False, True, False]
+
+
+def test_nan_is_no_improvement():
+    """Neither over a number nor as the first value; and a number is one over NaN."""
+    assert told(EarlyStopping(2), 0.5, math.nan, math.nan) == [(True, False), (False, False), (False, True)]
+    assert told(EarlyStopping(3), math.nan, 0.1, 0.2) == [(False, False), (True, False), (True, False)]
+
+
+def test_its_state_can_be_saved():
+    """state_dict() is plain numbers; load_state_dict goes on exactly there, from before the first value too."""
+    values = [0.5, 0.4, 0.6, 0.5, 0.55, 0.1]
+    want = told(EarlyStopping(3), *values)
+    for cut in range(len(values)):
+        before, after = EarlyStopping(3), EarlyStopping(3)
+        told(before, *values[:cut])
+        after.load_state_dict(json.loads(json.dumps(before.state_dict())))
+        assert told(after, *values[cut:]) == want[cut:]
+
+
+def test_a_saved_state_does_not_change():
+    """state_dict() is a copy."""
+    stopping = EarlyStopping(3)
+    told(stopping, 0.5)
+    saved = stopping.state_dict()
+    before = dict(saved)
+    told(stopping, 0.7, 0.1)
+    assert saved == before
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [({"patience": 0}, "0"), ({"patience": -1}, "-1"), ({"patience": 1, "min_delta": -0.5}, "-0.5")],
+    ids=["0", "-1", "min_delta"],
+)
+def test_no_patience_is_refused(options, name):
+    """patience must be 1 or more and min_delta 0 or more: a ValueError names the value."""
+    with rejects(ValueError, name):
+        EarlyStopping(**options)
+
+
+def test_another_mode_is_refused():
+    """mode is "max" or "min": a ValueError names what it was."""
+    with rejects(ValueError, "maximum"):
+        EarlyStopping(3, mode="maximum")

@@ -1,0 +1,188 @@
+import io
+import re
+
+import numpy as np
+import pytest
+from katas.layers import Linear
+from katas.losses import MSELoss
+from katas.optimizers import SGD
+from katas.training import Batches, Objective, Progress, train_epoch
+
+
+class Terminal(io.StringIO):
+    """A file that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def screen(self) -> list[str]:
+        """The lines that one sees, without the spaces at their ends: \\r goes back, \\x1b[K erases what follows."""
+        lines, column = [""], 0
+        for part in re.findall(r"\r|\n|\x1b\[[0-9]*K|[^\r\n\x1b]+", self.getvalue()):
+            if part == "\n":
+                lines.append("")
+            elif part[0] == "\x1b":
+                lines[-1] = "" if part == "\x1b[2K" else lines[-1][:column]
+            elif part != "\r":
+                lines[-1] = lines[-1][:column].ljust(column) + part + lines[-1][column + len(part) :]
+            column = column + len(part) if part.isprintable() else 0 if part in "\r\n" else column
+        return [line.rstrip() for line in lines]
+
+
+class Clock:
+    """Stands still unless told otherwise."""
+
+    seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def test_a_terminal_shows_how_far_the_epoch_is():
+    """step(share, loss) draws, on one line: epoch 2/4, the loss, [##########..........] of 20 characters, and 50%."""
+    file, clock = Terminal(), Clock()
+    progress = Progress(file, clock)
+    progress.begin(4, done=1)
+    clock.seconds += 30
+    progress.step(0.5, 0.12345)
+    (line,) = file.screen()
+    for part in ("epoch 2/4", "loss 0.1235", "[##########..........]", "50%"):
+        assert part in line
+
+
+@pytest.mark.parametrize(
+    ("done", "share", "seconds", "left"),
+    [
+        (0, 0.5, 30, "3:30 left"),
+        (2, 0.5, 30, "1:30 left"),
+        (0, 0.01, 36, "3:59:24 left"),
+        (3, 1.0, 59, "0:00 left"),
+        (3, 0.9, 540, "1:00 left"),
+    ],
+)
+def test_the_time_left_is_for_all_epochs(done, share, seconds, left):
+    """Of four epochs, of which some were done before begin: the seconds since begin, times what is left over what was done
+    since, as m:ss or h:mm:ss.
+    """
+    file, clock = Terminal(), Clock()
+    progress = Progress(file, clock)
+    progress.begin(4, done=done)
+    clock.seconds += seconds
+    progress.step(share, 0.5)
+    assert f" {left}" in file.screen()[-1]
+
+
+def test_finished_epochs_count_for_the_time_left():
+    """Half of the second of four epochs after 90 seconds: 2.5 epochs of 60 seconds are left."""
+    file, clock = Terminal(), Clock()
+    progress = Progress(file, clock)
+    progress.begin(4)
+    clock.seconds += 60
+    progress.end_epoch(0.5, None, 60.0)
+    clock.seconds += 30
+    progress.step(0.5, 0.5)
+    assert "2:30 left" in file.screen()[-1]
+
+
+def test_it_is_drawn_ten_times_a_second_at_most():
+    """A hundred thousand steps in ten seconds are drawn a hundred times, and the first at once."""
+    file, clock = Terminal(), Clock()
+    progress = Progress(file, clock)
+    progress.begin(1)
+    drawn = 0
+    for step in range(100_000):
+        before = file.tell()
+        progress.step(step / 100_000, 0.5)
+        drawn += file.tell() > before
+        clock.seconds += 1 / 10_000
+        assert step or drawn
+    assert 50 <= drawn <= 101
+
+
+def test_a_finished_epoch_leaves_a_line():
+    """end_epoch(loss, metric, seconds) ends the line with what came out; the next epoch has the next line, and the metric until
+    there is a newer one.
+    """
+    file, clock = Terminal(), Clock()
+    progress = Progress(file, clock)
+    progress.begin(3)
+    progress.step(0.9, 0.7)
+    progress.end_epoch(0.5, 0.875, 75.0)
+    progress.step(0.1, 0.4)
+    first, second = file.screen()
+    assert first == "epoch 1/3  loss 0.5000  validation 0.8750  1:15"
+    assert second.startswith("epoch 2/3  loss 0.4000  validation 0.8750  [##..................]  10%")
+
+
+def test_no_validation_shows_none():
+    """With metric None there is no word of it."""
+    file = io.StringIO()
+    Progress(file, Clock()).end_epoch(0.5, None, 5.0)
+    assert file.getvalue() == "epoch 1/1  loss 0.5000  0:05\n"
+
+
+def test_a_pipe_gets_plain_lines():
+    """Where file is no terminal: one line for each epoch, nothing before it is finished, and no control characters."""
+    file, clock = io.StringIO(), Clock()
+    progress = Progress(file, clock)
+    progress.begin(2)
+    for _ in range(2):
+        for share in (0.5, 1.0):
+            clock.seconds += 10
+            progress.step(share, 0.6)
+        progress.end_epoch(0.5, 0.875, 20.0)
+    text = "epoch {}/2  loss 0.5000  validation 0.8750  0:20\n"
+    assert file.getvalue() == text.format(1) + text.format(2)
+
+
+@pytest.mark.parametrize("columns", [30, 80])
+def test_a_line_never_wraps(columns, monkeypatch):
+    """It is cut to the width of the terminal less one: on a wrapped line \\r goes back to its second half only."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    file, clock = Terminal(), Clock()
+    progress = Progress(file, clock)
+    progress.begin(100_000, done=99_000)
+    for share in (0.5, 0.75):
+        clock.seconds += 20_000
+        progress.step(share, 12345678.5)
+    progress.end_epoch(12345678.5, 12345678.5, 20_000)
+    assert max(map(len, file.screen())) < columns
+
+
+def test_it_goes_to_stdout(capsys):
+    """Without a file it writes to the sys.stdout of the moment."""
+    Progress().end_epoch(0.5, None, 5.0)
+    assert "loss 0.5000" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("length", ["known", "unknown"])
+def test_an_epoch_reports_its_progress(length, draw):
+    """train_epoch(progress=…) calls step after each step with the share of the batches, if data has a len(), else 0; and the
+    mean loss of the samples so far.
+    """
+    reports = []
+
+    class Spy(Progress):
+        def step(self, share, loss):
+            reports.append((share, loss))
+
+    network = Linear(4, 3)
+    data = Batches(draw.normal(13, 4, dtype=np.float32), draw.normal(13, 3, dtype=np.float32), 2)
+    spy = Spy(io.StringIO(), Clock())
+    batches = data if length == "known" else iter(data)
+    loss = train_epoch(Objective(network, MSELoss()), SGD(network.parameters(), lr=0.1), batches, accumulate=3, progress=spy)
+    assert [share for share, _ in reports] == ([3 / 7, 6 / 7, 1.0] if length == "known" else [0.0] * 3)
+    assert reports[-1][1] == loss
+
+
+def test_steps_that_are_not_drawn_cost_next_to_nothing(budget):
+    """They take fewer Python steps than one of the epoch's own lines."""
+    network = Linear(4, 3)
+    model, optimizer = Objective(network, MSELoss()), SGD(network.parameters(), lr=1e-6)
+    data = Batches(np.ones((40, 4), np.float32), np.ones((40, 3), np.float32), 2)
+    progress = Progress(Terminal(), Clock())
+    budget.steps(
+        lambda: train_epoch(model, optimizer, data),
+        lambda: [progress.step(0.5, 0.5) for _ in data],
+        limit=0.3,
+    )

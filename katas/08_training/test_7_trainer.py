@@ -1,0 +1,500 @@
+import math
+from itertools import count
+
+import numpy as np
+import pytest
+from katas.activations import ReLU, Tanh
+from katas.layers import Dropout, Linear, Module, Sequential
+from katas.losses import CrossEntropyLoss, MSELoss
+from katas.optimizers import SGD, Adam, AdamW
+from katas.tensor import Tensor
+from katas.training import (
+    Batches,
+    Objective,
+    Trainer,
+    load_checkpoint,
+    one_cycle_schedule,
+    save_checkpoint,
+    train_epoch,
+    validate,
+)
+
+from specs.check import EXACT, assert_close, rejects
+from specs.draw import global_state
+from specs.oracles.training import assert_same
+
+EPOCHS, STEPS = 6, 4  # steps an epoch: 22 samples in sixes
+X, LABELS = np.random.RandomState(3).standard_normal((22, 5)).astype(np.float32), np.random.RandomState(4).randint(0, 3, 22)
+
+
+class Killed(BaseException):
+    """What ends a process in the middle of an epoch."""
+
+
+class Dying(Batches):
+    """Batches that raise after so many of them, and count."""
+
+    given, left, error = 0, math.inf, Killed
+
+    def __iter__(self):
+        for pair in super().__iter__():
+            if self.given == self.left:
+                raise self.error
+            self.given += 1
+            yield pair
+
+
+class Scale(Module):
+    """Divides by a running mean of sizes: a buffer, that is state though it is not learnt."""
+
+    def __init__(self):
+        self.register_buffer("size", np.ones((), np.float32))
+
+    def forward(self, x):
+        if self.training:
+            self.size[...] = 0.9 * self.size + 0.1 * np.abs(x.data).mean()
+        return x / self.size
+
+
+OPTIMIZERS = {
+    "Adam": lambda network: Adam(network.parameters(), lr=0.05),
+    "AdamW": lambda network: AdamW(network.parameters(), lr=0.05),
+    "momentum": lambda network: SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True),
+    "groups": lambda network: SGD(
+        [{"params": network[0].parameters(), "lr": 0.3}, {"params": network[4].parameters()}], lr=0.1, momentum=0.9
+    ),
+}
+
+
+class Run:
+    """A training with everything that has a state: what a new process would set up, in the same way each time."""
+
+    def __init__(self, path=None, optimizer="Adam", rngs=None, layers=(), **options):
+        shuffle, mask = rngs or (np.random.default_rng(5), np.random.default_rng(6))
+        first, last = (Linear(*sizes, rng=np.random.default_rng(7)) for sizes in ((5, 8), (8, 3)))
+        self.network = Sequential(first, Scale(), ReLU(), Dropout(0.3, mask), last, *layers)
+        self.optimizer = OPTIMIZERS[optimizer](self.network)
+        self.data, self.validation = Dying(X, LABELS, 6, shuffle), Batches(X[:10], LABELS[:10], 4)
+        options = {"schedule": one_cycle_schedule(EPOCHS * STEPS), "patience": EPOCHS, "checkpoint": path} | options
+        self.trainer = Trainer(self.network, CrossEntropyLoss(), self.optimizer, **options)
+
+    def fit(self, epochs=EPOCHS) -> list[dict]:
+        self.history = self.trainer.fit(self.data, epochs, self.validation)
+        return self.history
+
+    def die(self, batches: int, epochs=EPOCHS, error=Killed) -> None:
+        """Trains until so many batches were given, and no more."""
+        self.data.left, self.data.error = batches, error
+        with rejects(error):
+            self.fit(epochs)
+
+    def state(self) -> dict:
+        """All that training has changed, seconds aside."""
+        history = [{key: value for key, value in record.items() if key != "seconds"} for record in self.history]
+        return {
+            "history": history,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "rngs": [rng.bit_generator.state for rng in (self.network[3].rng, self.data.rng)],
+        }
+
+
+def uninterrupted(epochs=EPOCHS, **options) -> dict:
+    """The state after training without a checkpoint."""
+    run = Run(**options)
+    run.fit(epochs)
+    return run.state()
+
+
+def test_it_trains_for_epochs(draw):
+    """fit(data, epochs) is train_epoch(Objective(network, criterion), optimizer, data) that often: the same bits."""
+    trained, by_hand = (Run(schedule=None, patience=None) for _ in range(2))
+    trained.fit(3)
+    model = Objective(by_hand.network, CrossEntropyLoss())
+    losses = [train_epoch(model, by_hand.optimizer, by_hand.data) for _ in range(3)]
+    assert_same(trained.network.state_dict(), by_hand.network.state_dict())
+    assert_close([record["loss"] for record in trained.history], losses, EXACT)
+
+
+def test_its_options_are_those_of_train_epoch():
+    """clip_norm and accumulate are passed on, and the schedule's steps go on through the epochs."""
+    options = {"schedule": lambda step: 1 / (1 + step), "clip_norm": 0.1, "accumulate": 3}
+    trained, by_hand = (Run(**(options | {"patience": None})) for _ in range(2))
+    trained.fit(3)
+    model = Objective(by_hand.network, CrossEntropyLoss())
+    for epoch in range(3):
+        train_epoch(model, by_hand.optimizer, by_hand.data, steps=count(2 * epoch), **options)
+    assert_same(trained.network.state_dict(), by_hand.network.state_dict())
+
+
+def test_the_history_says_what_happened():
+    """A list of dicts: epoch from 1, the mean loss, the metric of validation, the first group's lr at the epoch's last step,
+    and the seconds it took.
+    """
+    run = Run(schedule=lambda step: 0.5**step, patience=None)
+    history = run.fit(2)
+    assert [[*record] for record in history] == [["epoch", "loss", "metric", "lr", "seconds"]] * 2
+    assert [record["epoch"] for record in history] == [1, 2]
+    assert_close([record["lr"] for record in history], [0.05 * 0.5**3, 0.05 * 0.5**7])
+    assert history[-1]["metric"] == validate(run.network, run.validation)
+    assert all(0 < record["seconds"] < 10 for record in history)
+
+
+def test_without_validation_there_is_no_metric():
+    """It is None."""
+    run = Run(patience=None)
+    assert [record["metric"] for record in run.trainer.fit(run.data, 2)] == [None, None]
+
+
+def test_another_metric_is_taken():
+    """metric=… as in validate."""
+    run = Run(metric=CrossEntropyLoss(), patience=None)
+    assert run.fit(1)[0]["metric"] == validate(run.network, run.validation, CrossEntropyLoss())
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("batches", [1, STEPS + 2, 3 * STEPS, 5 * STEPS + 3])
+def test_training_resumes_bit_for_bit(batches, optimizer, tmp_path):
+    """Killed in whichever epoch and started again, with the same checkpoint, it ends with the same parameters, buffers,
+    optimizer state, generators and history as if it had not been killed: each bit.
+    """
+    path = tmp_path / "run.safetensors"
+    Run(path, optimizer).die(batches)
+    again = Run(path, optimizer)
+    again.fit()
+    assert_same(again.state(), uninterrupted(optimizer=optimizer))
+    lost = batches % STEPS
+    assert again.data.given == EPOCHS * STEPS - (batches - lost), "epochs that were finished are computed again"
+
+
+def test_training_resumes_again_and_again(tmp_path):
+    """A kill in each epoch, by an exception or Ctrl-C, changes nothing."""
+    for epoch in range(EPOCHS):
+        Run(tmp_path / "run").die(STEPS + 1 if epoch else 2, error=(Killed, KeyboardInterrupt)[epoch % 2])
+    again = Run(tmp_path / "run")
+    again.fit()
+    assert_same(again.state(), uninterrupted())
+
+
+def test_the_checkpoint_changes_nothing(tmp_path):
+    """Training with one gives the same bits as without, and touches neither NumPy's global generator nor other files."""
+    before, run = global_state(), Run(tmp_path / "run")
+    run.fit()
+    assert_same(run.state(), uninterrupted())
+    assert global_state() == before
+    assert [*tmp_path.iterdir()] == [tmp_path / "run"]
+
+
+def test_without_a_path_nothing_is_written(tmp_path, monkeypatch):
+    """checkpoint=None: no file."""
+    monkeypatch.chdir(tmp_path)
+    Run().fit(1)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_finished_training_returns_at_once(tmp_path):
+    """As many epochs as the checkpoint has, or fewer, train nothing: the same history, seconds too, and the same network."""
+    first = Run(tmp_path / "run")
+    first.fit(3)
+    content = (tmp_path / "run").read_bytes()
+    for epochs in (3, 2):
+        again = Run(tmp_path / "run")
+        again.fit(epochs)
+        assert again.data.given == 0
+        assert again.history == first.history
+        assert_same(again.state(), first.state())
+    assert (tmp_path / "run").read_bytes() == content
+
+
+def test_more_epochs_go_on(tmp_path):
+    """`epochs` is how many there are in all: two, then six, are six, from the file or in the same Trainer."""
+    Run(tmp_path / "run").fit(2)
+    again = Run(tmp_path / "run")
+    again.fit()
+    assert_same(again.state(), uninterrupted())
+    run = Run(patience=None)
+    run.fit(2)
+    run.fit()
+    assert_same(run.state(), uninterrupted(patience=None))
+
+
+class Noise:
+    """A layer that is no Module, with a generator of its own."""
+
+    def __init__(self, rng):
+        self.rng = rng
+
+    def forward(self, x):
+        return x + self.rng.standard_normal(x.shape, np.float32)
+
+
+def test_every_generator_is_found(tmp_path):
+    """Those in layers that are no Modules, in lists and dicts and attributes below, and in the validation data as well."""
+
+    def run(path=None) -> Run:
+        made = Run(path, layers=[Noise(np.random.default_rng(8))])
+        made.data.transforms = [None, {"crop": Noise(np.random.default_rng(9))}]
+        made.data.collate = lambda batch: batch
+        made.data.itself = made.data
+        made.validation.rng = np.random.default_rng(10)
+        crop = made.data.transforms[1]["crop"].rng
+        made.rngs = [made.network[5].rng, crop, made.validation.rng]
+        return made
+
+    whole, first, again = run(), run(tmp_path / "run"), run(tmp_path / "run")
+    whole.fit()
+    first.data.transforms[1]["crop"].rng.random(7)
+    first.die(3 * STEPS + 1)
+    again.fit()
+    for rng, want in ((again.rngs[0], whole.rngs[0]), (again.rngs[2], whole.rngs[2])):
+        assert_same(rng.bit_generator.state, want.bit_generator.state)
+    moved = np.random.default_rng(9)
+    moved.random(7)
+    assert_same(again.rngs[1].bit_generator.state, moved.bit_generator.state)
+
+
+def test_a_shared_generator_stays_shared(tmp_path):
+    """One that data and dropout share is restored in place, and goes on as one."""
+
+    def shared(path=None) -> Run:
+        rng = np.random.default_rng(5)
+        return Run(path, rngs=(rng, rng))
+
+    whole, again = shared(), shared(tmp_path / "run")
+    whole.fit()
+    shared(tmp_path / "run").die(2 * STEPS + 1)
+    rng = again.data.rng
+    again.fit()
+    assert again.data.rng is rng
+    assert again.network[3].rng is rng
+    assert_same(again.state(), whole.state())
+
+
+@pytest.mark.parametrize("kind", [np.random.MT19937, np.random.Philox], ids=lambda kind: kind.__name__)
+def test_other_bit_generators_resume_too(kind, tmp_path):
+    """Their state holds arrays."""
+
+    def run(path=None) -> Run:
+        return Run(path, rngs=(np.random.Generator(kind(5)), np.random.Generator(kind(6))))
+
+    whole, again = run(), run(tmp_path / "run")
+    whole.fit()
+    run(tmp_path / "run").die(2 * STEPS + 1)
+    again.fit()
+    assert_same(again.state(), whole.state())
+
+
+class Told:
+    """A metric that gives one value after another, and keeps the parameters of each epoch."""
+
+    def __init__(self, *values):
+        self.values, self.seen = [*values], []
+
+    def __call__(self, prediction, target) -> float:
+        self.seen.append(self.parameter.data.copy())
+        return self.values[len(self.seen) - 1]
+
+
+def told(values: list[float], path=None, **options) -> Run:
+    """A run whose metric is told, one batch of validation an epoch."""
+    metric = Told(*values)
+    run = Run(path, metric=metric, **options)
+    run.validation = Batches(X, LABELS, 100)
+    metric.parameter = run.network[0].weight
+    run.seen = metric.seen
+    return run
+
+
+def test_patience_stops_and_goes_back_to_the_best():
+    """After `patience` epochs without a better metric fit ends, and the network has the parameters that were best."""
+    run = told([0.1, 0.5, 0.4, 0.3, 0.9, 0.9], patience=2)
+    history = run.fit()
+    assert [record["metric"] for record in history] == [0.1, 0.5, 0.4, 0.3]
+    mistakes = {"the last parameters": run.seen[-1], "the first": run.seen[0]}
+    assert_close(run.network[0].weight, run.seen[1], EXACT, mistakes=mistakes)
+
+
+def test_buffers_go_back_to_the_best_too():
+    """They belong to the parameters."""
+    run, shorter = told([0.1, 0.5, 0.4, 0.3], patience=2), told([0.1, 0.5], patience=2)
+    run.fit()
+    shorter.fit(2)
+    assert_same(run.network.state_dict(), shorter.network.state_dict())
+
+
+def test_the_best_parameters_stay_when_the_epochs_run_out():
+    """With patience the network has its best parameters after the last epoch as well."""
+    run = told([0.1, 0.5, 0.4], patience=2)
+    run.fit(3)
+    assert_close(run.network[0].weight, run.seen[1], EXACT, mistakes={"the last parameters": run.seen[-1]})
+
+
+def test_without_patience_the_last_parameters_stay():
+    """patience=None: no epoch is left out, and nothing goes back."""
+    run = told([0.5, 0.4, 0.3, 0.2], patience=None)
+    assert len(run.fit(4)) == 4
+    assert_close(run.network[0].weight, run.seen[-1], EXACT)
+
+
+def test_patience_goes_on_after_a_kill(tmp_path):
+    """The best metric, the epochs since, and the best parameters are part of the checkpoint."""
+    values = [0.1, 0.5, 0.4, 0.3, 0.2]
+    whole, first, again = (told(values, path, patience=3) for path in (None, tmp_path / "run", tmp_path / "run"))
+    whole.fit()
+    first.die(3 * STEPS + 1)
+    again.trainer.metric.values = values[3:]
+    again.fit()
+    assert_same(again.state(), whole.state())
+    once_more = told([0.9], tmp_path / "run", patience=3)
+    once_more.fit()
+    assert once_more.data.given == 0, "it went on after it had stopped"
+    assert_same(once_more.network.state_dict(), whole.network.state_dict())
+
+
+def test_more_epochs_go_on_from_the_last_parameters(tmp_path):
+    """The best ones are what fit leaves in the network; the checkpoint has the last ones too, from which training goes on."""
+    values = [0.5, 0.4, 0.3, 0.2]
+    whole, first, again = (told(values, path, patience=4) for path in (None, tmp_path / "run", tmp_path / "run"))
+    whole.fit(4)
+    first.fit(2)
+    again.trainer.metric.values = values[2:]
+    again.fit(4)
+    assert_close(again.seen[-1], whole.seen[-1], EXACT, mistakes={"from the best": whole.seen[1]})
+    assert_same(again.state(), whole.state())
+
+
+def test_of_a_loss_as_metric_less_is_better():
+    """A metric that is one of kata 05's losses is better if it is less."""
+    network = Linear(5, 2)
+    target = X[:, :2]
+    worse = [Batches(X, target + 100.0 * k, 100) for k in range(3)]
+
+    class Worse(Batches):
+        def __iter__(self):
+            return iter(worse.pop(0) if worse else super().__iter__())
+
+    trainer = Trainer(network, MSELoss(), SGD(network.parameters(), lr=1e-9), metric=MSELoss(), patience=2)
+    history = trainer.fit(Batches(X, target, 100), 9, Worse(X, target, 100))
+    assert len(history) == 3, "it did not stop, though the loss rose twice"
+
+
+def test_patience_needs_validation():
+    """Without validation data nothing could stop it: a ValueError, before any training."""
+    run = Run(patience=2)
+    with rejects(ValueError, "patience", "validation"):
+        run.trainer.fit(run.data, 3)
+    assert run.data.given == 0
+
+
+def test_no_patience_at_all_is_refused():
+    """patience must be 1 or more: a ValueError, when the Trainer is made."""
+    with rejects(ValueError, "patience", "0"):
+        Run(patience=0)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_is_named(value, tmp_path):
+    """A FloatingPointError names the epoch, from 1, and the step, from 0 through all epochs; the checkpoint is the one of the
+    epoch before.
+    """
+    path = tmp_path / "run"
+    run = Run(path)
+    run.fit(2)
+    content = path.read_bytes()
+    run.data.x = X.copy()
+    run.data.x[:] = value
+    with rejects(FloatingPointError, "epoch 3", "step 8"):
+        run.fit()
+    assert path.read_bytes() == content
+
+
+def test_ctrl_c_leaves_the_last_checkpoint(tmp_path):
+    """KeyboardInterrupt passes through, and the file is that of the last epoch that was finished."""
+    path = tmp_path / "run"
+    Run(path).fit(2)
+    content = path.read_bytes()
+    Run(path).die(STEPS - 1, error=KeyboardInterrupt)
+    assert path.read_bytes() == content
+
+
+def test_the_file_is_a_checkpoint(tmp_path):
+    """load_checkpoint reads it; it holds the history."""
+    run = Run(tmp_path / "run")
+    run.fit(2)
+    assert any(value == run.history for value in load_checkpoint(tmp_path / "run").values())
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+    """A ValueError names the path and what does not fit."""
+    path = tmp_path / "run"
+    Run(path, optimizer="momentum").fit(1)
+    network = Sequential(Linear(5, 8), Scale(), ReLU(), Dropout(0.3), Linear(8, 4))
+    trainer = Trainer(network, CrossEntropyLoss(), OPTIMIZERS["momentum"](network), checkpoint=path)
+    with rejects(ValueError, str(path), "(3, 8)", "(4, 8)"):
+        trainer.fit(Batches(X, LABELS, 6, np.random.default_rng(5)), 2)
+
+
+def test_a_checkpoint_of_another_optimizer_is_refused(tmp_path):
+    """A ValueError names the path and the optimizer that this one is."""
+    path = tmp_path / "run"
+    Run(path, optimizer="momentum").fit(1)
+    with rejects(ValueError, str(path), "Adam"):
+        Run(path, optimizer="Adam").fit()
+
+
+@pytest.mark.parametrize(
+    "rngs",
+    [(None, np.random.default_rng(6)), (np.random.Generator(np.random.Philox(5)), np.random.default_rng(6))],
+    ids=["one fewer", "of another kind"],
+)
+def test_a_checkpoint_of_other_generators_is_refused(rngs, tmp_path):
+    """Another number of them, or another kind of bit generator, is a ValueError that names the path."""
+    path = tmp_path / "run"
+    Run(path).fit(1)
+    with rejects(ValueError, str(path)):
+        Run(path, rngs=rngs).fit()
+
+
+@pytest.mark.parametrize("state", [{"epoch": 37}, [1, 2], {}], ids=str)
+def test_a_checkpoint_of_something_else_is_refused(state, tmp_path):
+    """A file that save_checkpoint wrote, but no Trainer, is a ValueError that names the path; it is left alone."""
+    path = tmp_path / "run"
+    save_checkpoint(path, state)
+    with rejects(ValueError, str(path)):
+        Run(path).fit()
+    assert_same(load_checkpoint(path), state)
+
+
+def test_progress_is_told(draw):
+    """progress: begin(epochs, done), then step as in train_epoch, and end_epoch(loss, metric, seconds)."""
+    calls = []
+
+    class Spy:
+        def __getattr__(self, name):
+            return lambda *values: calls.append((name, values))
+
+    run = Run(patience=None)
+    run.fit(1)
+    run.trainer.progress = Spy()
+    history = run.fit(3)
+    assert [name for name, _ in calls] == ["begin", *(["step"] * STEPS + ["end_epoch"]) * 2]
+    assert calls[0] == ("begin", (3, 1))
+    assert [values for name, values in calls if name == "end_epoch"] == [
+        (record["loss"], record["metric"], record["seconds"]) for record in history[1:]
+    ]
+
+
+def test_a_trainer_adds_little_to_the_loop(budget):
+    """Validation and checkpoints aside, forty steps take at most as many Python steps again as the five lines of the loop."""
+    rng = np.random.default_rng(3)
+    network, criterion = Sequential(Linear(5, 8, rng=rng), Tanh(), Dropout(0.1, rng), Linear(8, 3, rng=rng)), CrossEntropyLoss()
+    optimizer, data = Adam(network.parameters(), lr=1e-6), Batches(np.tile(X, (11, 1)), np.tile(LABELS, 11), 6, rng)
+
+    def bare():
+        for x, y in data:
+            optimizer.zero_grad()
+            loss = criterion(network(x), y)
+            loss.backward()
+            optimizer.step()
+
+    budget.steps(bare, lambda: Trainer(network, criterion, optimizer).fit(data, 1), limit=2.5)

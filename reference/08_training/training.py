@@ -1,0 +1,501 @@
+"""Training: epochs, schedules, validation, early stopping, and checkpoints from which it goes on bit for bit."""
+
+import json
+import math
+import os
+import shutil
+import sys
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from itertools import count, islice
+from pathlib import Path
+from types import FunctionType, ModuleType
+
+import numpy as np
+from katas.activations import Differentiable
+from katas.autograd import no_grad
+from katas.layers import Module
+from katas.optimizers import Optimizer, clip_grad_norm
+from katas.tensor import Tensor
+
+# 08.1 Batches and the objective
+
+
+class Batches:
+    """Mini-batches (Tensor, Tensor) of x (n, ...) and y (n, ...): each sample once, in a new order from rng each time.
+
+    Without rng they come in order, and are views. The last batch may be smaller.
+    """
+
+    def __init__(self, x, y, batch_size: int, rng: np.random.Generator | None = None):
+        """x and y as a Tensor takes them. `rng` is kept as an attribute.
+
+        Raises: ValueError unless x and y have one length, not 0, and batch_size is 1 or more; TypeError for another rng.
+        """
+        self.x, self.y, self.batch_size, self.rng = Tensor(x).data, Tensor(y).data, batch_size, rng
+        if len(self.x) != len(self.y) or not len(self.x):
+            raise ValueError(f"x and y need one length, not 0: their shapes are {self.x.shape} and {self.y.shape}")
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be 1 or more, not {batch_size!r}")
+        if not isinstance(rng, np.random.Generator | None):
+            raise TypeError(f"rng must be a np.random.Generator or None, not {rng!r}")
+
+    def __len__(self) -> int:
+        """The number of batches."""
+        return math.ceil(len(self.x) / self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch."""
+        order = None if self.rng is None else self.rng.permutation(len(self.x))
+        for start in range(0, len(self.x), self.batch_size):
+            chosen = slice(start, start + self.batch_size)
+            if order is not None:
+                chosen = order[chosen]
+            yield Tensor(self.x[chosen]), Tensor(self.y[chosen])
+
+
+class Objective(Module):
+    """What is minimised, as one module: model(x, y) is criterion(network(x), y)."""
+
+    def __init__(self, network: Module, criterion: Callable):
+        self.network, self.criterion = network, criterion
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """The loss, of shape ()."""
+        return self.criterion(self.network(x), y)
+
+
+# 08.2 One epoch, and validation
+
+
+def train_epoch(
+    model: Module, optimizer: Optimizer, data, *, schedule=None, steps=None, clip_norm=None, accumulate=1, progress=None
+) -> float:
+    """Trains on each (x, y) of data once, in train mode; model(x, y) is a loss. Returns its mean over all samples.
+
+    accumulate: the optimizer steps once for so many batches, with the gradient of their samples' mean loss. clip_norm: its
+    largest length. schedule: at step number k every group has its lr as it was before the first, times schedule(k). steps: an
+    iterator of the numbers, for several epochs; None means 0, 1, 2, … progress: a Progress, told of each step.
+    Raises: FloatingPointError that names the step at a loss that is not finite, before its update; ValueError if there is no
+    batch, or unless accumulate is 1 or more.
+    """
+    if accumulate < 1:
+        raise ValueError(f"accumulate must be 1 or more, not {accumulate!r}")
+    length = len(data) if hasattr(data, "__len__") else math.inf
+    batches, done, samples, total = iter(data), 0, 0, 0.0
+    model.train()
+    for together, step in zip(iter(lambda: [*islice(batches, accumulate)], []), steps or count(), strict=False):
+        if schedule is not None:
+            for group in optimizer.param_groups:  # the base lr stays in the group, and so is saved with it
+                group["lr"] = group.setdefault("initial_lr", group["lr"]) * schedule(step)
+        size = sum([len(x) for x, _ in together])
+        optimizer.zero_grad()
+        for x, y in together:
+            loss = model(x, y)
+            value = loss.item()
+            if not math.isfinite(value):
+                raise FloatingPointError(f"step {step}: the loss is {value}")
+            loss.backward(np.asarray(len(x) / size))  # of means over batches to the mean over all of them
+            total += value * len(x)
+        if clip_norm is not None:
+            clip_grad_norm([parameter for group in optimizer.param_groups for parameter in group["params"]], clip_norm)
+        optimizer.step()
+        samples, done = samples + size, done + len(together)
+        if progress is not None:
+            progress.step(done / length, total / samples)
+    if not samples:
+        raise ValueError("there is no batch: is data empty, or an iterator that was used up before?")
+    return total / samples
+
+
+def accuracy(prediction: Tensor, target) -> float:
+    """The share of targets (...), integers, that are where the prediction (..., classes) is largest.
+
+    Raises: ValueError unless the shapes fit, there is a target, and there are two classes or more; TypeError for targets that
+    are no integers.
+    """
+    scores, labels = Tensor(prediction).data, Tensor(target).data
+    if scores.shape[:-1] != labels.shape or scores.ndim == 0 or scores.shape[-1] < 2 or not labels.size:
+        raise ValueError(f"a prediction (..., 2 or more classes) of shape {scores.shape}, a target (...) of {labels.shape}")
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"the target must be class indices, which are integers, not {labels.dtype}")
+    return float((scores.argmax(-1) == labels).mean())
+
+
+def validate(network: Module, data: Iterable, metric: Callable = accuracy) -> float:
+    """The mean over all samples of metric(network(x), y), a number or a Tensor of one, for each (x, y) of data.
+
+    In eval mode and without recording; afterwards, or after an error, each module is in the mode in which it was.
+    Raises: ValueError if there is no batch.
+    """
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    samples, total = 0, 0.0
+    try:
+        with no_grad():
+            for x, y in data:
+                value = metric(network(x), y)
+                total += float(value.item() if isinstance(value, Tensor) else value) * len(x)
+                samples += len(x)
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    if not samples:
+        raise ValueError("there is no batch: is data empty, or an iterator that was used up before?")
+    return total / samples
+
+
+# 08.3 Schedules: functions of the step's number, from 0, that give a factor of the base lr
+
+
+def step_schedule(step_size: int, gamma: float = 0.1) -> Callable[[int], float]:
+    """gamma to the power of how often step_size steps have passed, as torch.optim.lr_scheduler.StepLR.
+
+    Raises: ValueError unless step_size is 1 or more.
+    """
+    if step_size < 1:
+        raise ValueError(f"step_size must be 1 or more, not {step_size!r}")
+    return lambda step: gamma ** (step // step_size)
+
+
+def cosine_schedule(total_steps: int, warmup_steps: int = 0, final: float = 0.0) -> Callable[[int], float]:
+    """From 1 at step warmup_steps to final at total_steps and after, along half a cosine (Loshchilov & Hutter 2017, eq. 5).
+
+    Without a warm-up it is torch's CosineAnnealingLR. The warm-up (Goyal et al. 2017, sec. 2.2) goes up by equal steps, of
+    which the first has 1 / (warmup_steps + 1). Raises: ValueError unless 0 <= warmup_steps < total_steps.
+    """
+    if not 0 <= warmup_steps < total_steps:
+        raise ValueError(f"0 <= warmup_steps < total_steps does not hold for {warmup_steps!r} and {total_steps!r}")
+
+    def factor(step: int) -> float:
+        if step < warmup_steps:
+            return (step + 1) / (warmup_steps + 1)
+        return _cosine(1.0, final, (step - warmup_steps) / (total_steps - warmup_steps))
+
+    return factor
+
+
+def one_cycle_schedule(
+    total_steps: int, pct_start: float = 0.3, div_factor: float = 25.0, final_div_factor: float = 1e4
+) -> Callable[[int], float]:
+    """Up from 1 / div_factor to 1 and down to 1 / (div_factor · final_div_factor), each along half a cosine.
+
+    As torch.optim.lr_scheduler.OneCycleLR (after Smith & Topin 2019), with the base lr as its max_lr: the top is at step
+    pct_start · total_steps - 1, the end at total_steps - 1 and after.
+    Raises: ValueError unless total_steps is 1 or more, 0 <= pct_start < 1, and both divisors are positive.
+    """
+    if not (total_steps >= 1 and 0 <= pct_start < 1 and div_factor > 0 and final_div_factor > 0):
+        raise ValueError(f"one cycle can't be {total_steps=}, {pct_start=}, {div_factor=}, {final_div_factor=}")
+    top, end, start = pct_start * total_steps - 1, total_steps - 1, 1 / div_factor
+
+    def factor(step: int) -> float:
+        if step < top:
+            return _cosine(start, 1.0, step / top)
+        return _cosine(1.0, start / final_div_factor, (step - top) / (end - top))
+
+    return factor
+
+
+def _cosine(first: float, last: float, share: float) -> float:
+    """From first, at share 0, to last, at 1 and after."""
+    return last + (first - last) * (1 + math.cos(math.pi * min(share, 1.0))) / 2
+
+
+# 08.4 Early stopping
+
+
+class EarlyStopping:
+    """Says when a value has not improved for `patience` updates; better by min_delta or less is no improvement."""
+
+    def __init__(self, patience: int, min_delta: float = 0.0, mode: str = "max"):
+        """mode "max": more is better, as of accuracy; "min": less is better, as of a loss.
+
+        Raises: ValueError for another mode, or unless patience is 1 or more and min_delta 0 or more.
+        """
+        if mode not in ("max", "min"):
+            raise ValueError(f"mode must be 'max' or 'min', not {mode!r}")
+        if not (patience >= 1 and min_delta >= 0):
+            raise ValueError(f"patience must be 1 or more and min_delta 0 or more, not {patience!r} and {min_delta!r}")
+        self.patience, self.min_delta, self.sign = patience, min_delta, 1 if mode == "max" else -1
+        self.best: float | None = None
+        self.waited = 0
+
+    def update(self, value: float) -> bool:
+        """Whether this value is the best yet. The first is; NaN never is."""
+        better = not math.isnan(value) and (self.best is None or self.sign * (value - self.best) > self.min_delta)
+        if better:
+            self.best = float(value)
+        self.waited = 0 if better else self.waited + 1
+        return better
+
+    @property
+    def stop(self) -> bool:
+        """Whether the last `patience` updates brought no improvement."""
+        return self.waited >= self.patience
+
+    def state_dict(self) -> dict:
+        """{"best": the best value, "waited": updates since}."""
+        return {"best": self.best, "waited": self.waited}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Goes on from what state_dict() gave."""
+        self.best, self.waited = state["best"], state["waited"]
+
+
+# 08.5 Progress
+
+
+class Progress:
+    """A line for each epoch. In a terminal it also shows, while the epoch lasts, how far it is and the time left for all.
+
+    It is drawn ten times a second at most. Where the output goes elsewhere, as to a file, there are finished lines only.
+    """
+
+    def __init__(self, file=None, clock: Callable[[], float] = time.monotonic):
+        """file: a text stream, by default the present sys.stdout. clock: gives seconds."""
+        self.file, self.clock = sys.stdout if file is None else file, clock
+        self.metric: float | None = None
+        self.begin(1)
+
+    def begin(self, epochs: int, done: int = 0) -> None:
+        """Training of `epochs` epochs begins, or goes on after `done` of them: the time left counts from here."""
+        self.epochs, self.done, self.first, self.start = epochs, done, done, self.clock()
+        self.drawn, self.width = -math.inf, 0
+
+    def step(self, share: float, loss: float) -> None:
+        """That share of the epoch, from 0 to 1, is done, with this mean loss so far."""
+        now = self.clock()
+        if now - self.drawn < 0.1 or not self.file.isatty():
+            return
+        self.drawn = now
+        done = self.done - self.first + share  # epochs, in this run
+        left = (now - self.start) * ((self.epochs - self.first) / done - 1) if done else math.inf
+        bar = "#" * int(20 * share)
+        time_left = f"  {_clock_time(left)} left" if math.isfinite(left) else ""
+        self._draw(f"{self._numbers(loss)}  [{bar:.<20}] {share:4.0%}{time_left}")
+
+    def end_epoch(self, loss: float, metric: float | None, seconds: float) -> None:
+        """An epoch is finished: its mean loss, what validation gave, and the seconds it took."""
+        self.metric = metric
+        line = f"{self._numbers(loss)}  {_clock_time(seconds)}"
+        if self.file.isatty():
+            self._draw(line)
+            line = ""
+        self.file.write(line + "\n")
+        self.file.flush()
+        self.done, self.drawn, self.width = self.done + 1, -math.inf, 0
+
+    def _numbers(self, loss: float) -> str:
+        metric = "" if self.metric is None else f"  validation {self.metric:.4f}"
+        return f"epoch {self.done + 1}/{self.epochs}  loss {loss:.4f}{metric}"
+
+    def _draw(self, line: str) -> None:
+        line = line[: shutil.get_terminal_size().columns - 1]  # a longer one would wrap, and \r go back to its second half
+        self.file.write("\r" + line.ljust(self.width))
+        self.file.flush()
+        self.width = len(line)
+
+
+def _clock_time(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}" if minutes >= 60 else f"{minutes}:{seconds:02}"
+
+
+# 08.6 Checkpoints
+
+
+def save_checkpoint(path: str | os.PathLike, state) -> None:
+    """Writes dicts, lists and tuples of arrays, numbers, strings and None into one safetensors file, and its folder if need be.
+
+    The old file is replaced as a whole, by one that is on the disk already: whatever happens, the path has one or the other.
+    Arrays are its tensors, the rest is JSON in its metadata. Raises: TypeError that names what else there is and where.
+    """
+    from safetensors.numpy import save
+
+    path, tensors = Path(path), {}
+    text = json.dumps(_encoded(state, "state", tensors))
+    content = save(tensors, {"state": text, "checksum": _checksum(text, tensors)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.tmp")  # one name: what a kill leaves behind, the next save overwrites
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    with suppress(OSError):  # Windows opens no folders
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def load_checkpoint(path: str | os.PathLike):
+    """What save_checkpoint was given: tuples, integer keys, dtypes and every bit as they were.
+
+    Raises: FileNotFoundError; ValueError that names the path if the file is damaged or was written by something else.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path} is no checkpoint, or a damaged one: {error}") from error
+    text = metadata.get("state", "")
+    if metadata.get("checksum") != _checksum(text, tensors):
+        raise ValueError(f"{path} is no checkpoint, or a damaged one: its checksum is another")
+    return _decoded(json.loads(text), tensors)
+
+
+def _checksum(text: str, tensors: dict[str, np.ndarray]) -> str:
+    result = zlib.crc32(text.encode())
+    for name in sorted(tensors):
+        array = tensors[name]
+        result = zlib.crc32(f"{name} {array.dtype} {array.shape}".encode(), result)
+        result = zlib.crc32(array, result)
+    return str(result)
+
+
+def _encoded(value, name: str, tensors: dict[str, np.ndarray]):
+    """value as JSON, in which {kind: what it holds} stands for what JSON does not have; arrays go into tensors, by name."""
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biuf" and value.itemsize <= 8:
+        while name in tensors:  # the path to an array, {"a": {"b": …}} or {"a.b": …}
+            name += "'"
+        native = value.dtype.newbyteorder("=")
+        tensors[name] = np.asarray(value, native, order="C")  # safetensors saves others wrongly, without a word
+        return {"array" if isinstance(value, np.ndarray) else "scalar": name}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, dict):
+        return {"dict": [[_encoded(key, f"{name}'s key", {}), _encoded(value[key], f"{name}.{key}", tensors)] for key in value]}
+    if isinstance(value, list | tuple):
+        items = [_encoded(item, f"{name}.{index}", tensors) for index, item in enumerate(value)]
+        return items if isinstance(value, list) else {"tuple": items}
+    kind = value.dtype if isinstance(value, np.ndarray | np.generic) else type(value).__name__
+    raise TypeError(f"a checkpoint can't hold {name}, a {kind}")
+
+
+def _decoded(value, tensors: dict[str, np.ndarray]):
+    if isinstance(value, list):
+        return [_decoded(item, tensors) for item in value]
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    if kind == "dict":
+        return {_decoded(key, tensors): _decoded(item, tensors) for key, item in content}
+    if kind == "tuple":
+        return tuple([_decoded(item, tensors) for item in content])
+    return tensors[content] if kind == "array" else tensors[content][()]
+
+
+# 08.7 Trainer
+
+
+class Trainer:
+    """Trains for epochs: validation, history, early stopping, and checkpoints from which it goes on bit for bit."""
+
+    def __init__(
+        self, network, criterion, optimizer, *, metric=accuracy, patience=None, checkpoint=None, progress=None, **options
+    ):
+        """metric as in validate; options: train_epoch's schedule, clip_norm and accumulate.
+
+        patience: stop when the metric has not improved for so many epochs, and go back to the parameters that were best. A
+        metric that is a loss, such as MSELoss(), is better if it is less, any other if it is more.
+        checkpoint: the path of a file that is written after each epoch, and from which fit goes on if it is there.
+        """
+        self.network, self.optimizer, self.options = network, optimizer, options
+        self.model, self.metric, self.progress = Objective(network, criterion), metric, progress
+        mode = "min" if isinstance(metric, Differentiable) else "max"
+        self.stopping = None if patience is None else EarlyStopping(patience, mode=mode)
+        self.checkpoint = None if checkpoint is None else Path(checkpoint)
+        self.step, self.best, self.history = 0, None, []
+
+    def fit(self, data: Iterable, epochs: int, validation: Iterable | None = None) -> list[dict]:
+        """Trains until there were `epochs` epochs in all, and returns the history.
+
+        That is for each epoch {"epoch": from 1, "loss": mean over the samples, "metric": of validation or None, "lr": of the
+        first group at the last step, "seconds"}. With patience the network has its best parameters afterwards.
+        Raises: FloatingPointError that names epoch and step at a loss that is not finite; ValueError if there is patience but
+        no validation, or if the checkpoint is not one of such a network, optimizer and generators.
+        """
+        if self.stopping is not None and validation is None:
+            raise ValueError("patience needs validation data")
+        generators = _generators({"model": self.model, "data": data, "validation": validation})
+        if self.checkpoint is not None and self.checkpoint.exists():
+            self._resume(generators)
+        if self.progress is not None:
+            self.progress.begin(epochs, len(self.history))
+        while len(self.history) < epochs and not (self.stopping is not None and self.stopping.stop):
+            self._epoch(data, validation)
+            if self.checkpoint is not None:
+                save_checkpoint(self.checkpoint, self._state(generators))
+        if self.best is not None:
+            self.network.load_state_dict(self.best)
+        return list(self.history)
+
+    def _epoch(self, data: Iterable, validation: Iterable | None) -> None:
+        start, epoch, steps = time.perf_counter(), len(self.history) + 1, count(self.step)
+        try:
+            loss = train_epoch(self.model, self.optimizer, data, steps=steps, progress=self.progress, **self.options)
+        except FloatingPointError as error:
+            raise FloatingPointError(f"epoch {epoch}, {error}") from None
+        self.step = next(steps)
+        metric = None if validation is None else validate(self.network, validation, self.metric)
+        if self.stopping is not None and self.stopping.update(metric):
+            self.best = self.network.state_dict()
+        lr, seconds = self.optimizer.param_groups[0]["lr"], time.perf_counter() - start
+        self.history.append({"epoch": epoch, "loss": loss, "metric": metric, "lr": lr, "seconds": seconds})
+        if self.progress is not None:
+            self.progress.end_epoch(loss, metric, seconds)
+
+    def _state(self, generators: dict[str, np.random.Generator]) -> dict:
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generators": {name: generator.bit_generator.state for name, generator in generators.items()},
+            "stopping": None if self.stopping is None else self.stopping.state_dict(),
+            "step": self.step,
+            "best": self.best,
+            "history": self.history,
+        }
+
+    def _resume(self, generators: dict[str, np.random.Generator]) -> None:
+        state = load_checkpoint(self.checkpoint)
+        try:
+            if state["generators"].keys() != generators.keys():
+                raise ValueError(f"it has the generators {[*state['generators']]}, here are {[*generators]}")
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.network.load_state_dict(state["network"])
+            for name, generator in generators.items():
+                generator.bit_generator.state = state["generators"][name]
+            if self.stopping is not None and state["stopping"] is not None:
+                self.stopping.load_state_dict(state["stopping"])
+            self.step, self.best, self.history = state["step"], state["best"], state["history"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"the checkpoint {self.checkpoint} does not fit: {error}") from error
+
+
+def _generators(root) -> dict[str, np.random.Generator]:
+    """The generators to which attributes, keys and indices lead from root, each once, by the first of its names."""
+    found, seen, waiting = {}, set(), [("", root)]
+    while waiting:
+        name, value = waiting.pop()
+        if id(value) in seen or isinstance(value, Tensor | type | FunctionType | ModuleType):
+            continue
+        seen.add(id(value))
+        if isinstance(value, np.random.Generator):
+            found[name[1:]] = value
+            continue
+        if isinstance(value, list | tuple):
+            members = enumerate(value)
+        else:
+            members = (value if isinstance(value, dict) else getattr(value, "__dict__", {})).items()
+        waiting += [(f"{name}.{key}", member) for key, member in members]
+    return found

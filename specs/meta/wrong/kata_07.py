@@ -1,0 +1,552 @@
+"""Wrong solutions of kata 07, as a learner would err and as a cheat would try."""
+
+from specs.meta.catalogue import Wrong
+
+WRONG = [
+    # unbroadcasting
+    Wrong(
+        "unbroadcast gives the mean",
+        {
+            "return grad.sum((*range(new), *stretched)).reshape(shape)": "return grad.mean((*range(new), *stretched)).reshape(shape)"
+        },
+        says="the mean of the uses",
+    ),
+    Wrong(
+        "unbroadcast takes the first use",
+        {
+            "return grad.sum((*range(new), *stretched)).reshape(shape)": "return grad[tuple([slice(length) for length in (1,) * new + shape])].reshape(shape)"
+        },
+        says="the first use only",
+    ),
+    Wrong(
+        "missing axes are summed, those of length 1 stay stretched",
+        {"return grad.sum((*range(new), *stretched)).reshape(shape)": "return grad.sum(tuple(range(new)))"},
+        says="axes of length 1 are still stretched",
+    ),
+    Wrong(
+        "axes of length 1 are summed, missing ones are not",
+        {
+            "return grad.sum((*range(new), *stretched)).reshape(shape)": "return grad.sum(tuple(stretched), keepdims=True) if stretched else grad"
+        },
+    ),
+    Wrong(
+        "axes of length 1 are dropped",
+        {"return grad.sum((*range(new), *stretched)).reshape(shape)": "return grad.sum((*range(new), *stretched))"},
+        says="an axis of length 1 too many or too few",
+    ),
+    Wrong(
+        "missing axes are taken to be the last",
+        {
+            "return grad.sum((*range(new), *stretched)).reshape(shape)": "return grad.sum(tuple(range(len(shape), grad.ndim)) + tuple([axis for axis, length in enumerate(shape) if length == 1])).reshape(shape)"
+        },
+        says="the row is taken for a column",
+    ),
+    Wrong("unbroadcast does nothing", {"return grad.sum((*range(new), *stretched)).reshape(shape)": "return grad"}),
+    Wrong(
+        "unbroadcast only reshapes",
+        {"return grad.sum((*range(new), *stretched)).reshape(shape)": "return np.resize(grad, shape)"},
+        says="the first use only",
+    ),
+    Wrong(
+        "unbroadcast sums in float64",
+        {
+            "return grad.sum((*range(new), *stretched)).reshape(shape)": "return grad.sum((*range(new), *stretched), dtype=np.float64).reshape(shape)"
+        },
+        says="a silent promotion",
+    ),
+    Wrong(
+        "unbroadcast of a number is one of length 1",
+        {
+            "return grad.sum((*range(new), *stretched)).reshape(shape)": "return grad.sum((*range(new), *stretched)).reshape(shape or (1,))"
+        },
+        says="one axis too many",
+    ),
+    # rules: arithmetic
+    Wrong(
+        "add does not unbroadcast",
+        {
+            'defvjp("add", lambda g, y, a, b: unbroadcast(g, a.shape), lambda g, y, a, b: unbroadcast(g, b.shape))': 'defvjp("add", lambda g, y, a, b: g, lambda g, y, a, b: g)'
+        },
+        says="expected shape",
+    ),
+    Wrong(
+        "add gives the values, not the gradient",
+        {
+            'defvjp("add", lambda g, y, a, b: unbroadcast(g, a.shape), lambda g, y, a, b: unbroadcast(g, b.shape))': 'defvjp("add", lambda g, y, a, b: unbroadcast(g * a, a.shape), lambda g, y, a, b: unbroadcast(g, b.shape))'
+        },
+    ),
+    Wrong(
+        "sub does not change the sign for b",
+        {"lambda g, y, a, b: -unbroadcast(g, b.shape))": "lambda g, y, a, b: unbroadcast(g, b.shape))"},
+        says="the sign is wrong",
+    ),
+    Wrong(
+        "mul multiplies by its own factor",
+        {
+            'defvjp("mul", lambda g, y, a, b: unbroadcast(g * b, a.shape), lambda g, y, a, b: unbroadcast(g * a, b.shape))': 'defvjp("mul", lambda g, y, a, b: unbroadcast(g * a, a.shape), lambda g, y, a, b: unbroadcast(g * b, b.shape))'
+        },
+        says="its own value, not the other factor",
+    ),
+    Wrong(
+        "mul forgets g",
+        {
+            'defvjp("mul", lambda g, y, a, b: unbroadcast(g * b, a.shape), lambda g, y, a, b: unbroadcast(g * a, b.shape))': 'defvjp("mul", lambda g, y, a, b: unbroadcast(np.ones_like(g) * b, a.shape), lambda g, y, a, b: unbroadcast(g * a, b.shape))'
+        },
+        says="the gradient g is forgotten",
+    ),
+    Wrong(
+        "mul unbroadcasts before it multiplies",
+        {
+            'defvjp("mul", lambda g, y, a, b: unbroadcast(g * b, a.shape), lambda g, y, a, b: unbroadcast(g * a, b.shape))': 'defvjp("mul", lambda g, y, a, b: unbroadcast(g * b, a.shape), lambda g, y, a, b: unbroadcast(g, b.shape) * unbroadcast(a, b.shape) if a.ndim >= b.ndim else unbroadcast(g * a, b.shape))'
+        },
+    ),
+    Wrong(
+        "mul writes into g",
+        {
+            'defvjp("mul", lambda g, y, a, b: unbroadcast(g * b, a.shape), lambda g, y, a, b: unbroadcast(g * a, b.shape))': 'defvjp("mul", lambda g, y, a, b: unbroadcast(np.multiply(g, b, out=g), a.shape), lambda g, y, a, b: unbroadcast(g * a, b.shape))'
+        },
+        says="read-only",
+    ),
+    Wrong(
+        "div has the wrong sign for b",
+        {"-unbroadcast(g * y / b, b.shape)": "unbroadcast(g * y / b, b.shape)"},
+        says="the sign is wrong",
+    ),
+    Wrong(
+        "div divides by b only once",
+        {"-unbroadcast(g * y / b, b.shape)": "-unbroadcast(g * a / b, b.shape)"},
+        says="divided by b once, not twice",
+    ),
+    Wrong(
+        "div treats b as it does a",
+        {"-unbroadcast(g * y / b, b.shape)": "unbroadcast(g / b, b.shape)"},
+        says="the derivative by a",
+    ),
+    Wrong("div multiplies", {"unbroadcast(g / b, a.shape)": "unbroadcast(g * b, a.shape)"}, says="times b"),
+    Wrong(
+        "neg passes g unchanged",
+        {'defvjp("neg", lambda g, y, a: -g)': 'defvjp("neg", lambda g, y, a: g)'},
+        says="the sign is wrong",
+    ),
+    Wrong(
+        "pow forgets its exponent",
+        {
+            "g * (exponent * a ** (exponent - 1)) if exponent else np.zeros_like(a)": "g * a ** (exponent - 1.0) if exponent else np.zeros_like(a)"
+        },
+        says="n is forgotten",
+    ),
+    Wrong(
+        "pow does not lower its exponent",
+        {"g * (exponent * a ** (exponent - 1)) if exponent else np.zeros_like(a)": "g * (exponent * a**exponent)"},
+        says="the exponent is not lowered",
+    ),
+    Wrong(
+        "pow has no exception for 0",
+        {"g * (exponent * a ** (exponent - 1)) if exponent else np.zeros_like(a)": "g * (exponent * a ** (exponent - 1.0))"},
+    ),
+    Wrong(
+        "pow is derived by a logarithm",
+        {
+            "g * (exponent * a ** (exponent - 1)) if exponent else np.zeros_like(a)": "g * exponent * np.exp((exponent - 1) * np.log(a))"
+        },
+    ),
+    Wrong(
+        "pow divides y by a", {"g * (exponent * a ** (exponent - 1)) if exponent else np.zeros_like(a)": "g * exponent * y / a"}
+    ),
+    Wrong("pow squares only", {"g * (exponent * a ** (exponent - 1)) if exponent else np.zeros_like(a)": "g * 2 * a"}),
+    Wrong(
+        "pow promotes float32",
+        {
+            "g * (exponent * a ** (exponent - 1)) if exponent else np.zeros_like(a)": "g * (exponent * a ** np.float64(exponent - 1)) if exponent else np.zeros_like(a)"
+        },
+        says="a silent promotion",
+    ),
+    # rules: functions
+    Wrong(
+        "exp multiplies by a",
+        {'defvjp("exp", lambda g, y, a: g * y)': 'defvjp("exp", lambda g, y, a: g * a)'},
+        says="times a, not times y",
+    ),
+    Wrong(
+        "exp is taken twice",
+        {'defvjp("exp", lambda g, y, a: g * y)': 'defvjp("exp", lambda g, y, a: g * np.exp(y))'},
+        says="e to the power of y",
+    ),
+    Wrong(
+        "log divides by y",
+        {'defvjp("log", lambda g, y, a: g / a)': 'defvjp("log", lambda g, y, a: g / y)'},
+        says="divided by y, not by a",
+    ),
+    Wrong("sqrt divides by 2a", {"g / (2 * y)": "g / (2 * a)"}, says="divided by 2a"),
+    Wrong("sqrt forgets the 2", {"g / (2 * y)": "g / y"}, says="the 2 is forgotten"),
+    Wrong("tanh squares a", {"g * (1 - y * y)": "g * (1 - a * a)"}, says="a² instead of y²"),
+    Wrong("tanh has the derivative of a sigmoid", {"g * (1 - y * y)": "g * y * (1 - y)"}, says="the derivative of a sigmoid"),
+    Wrong("tanh is computed anew and overflows", {"g * (1 - y * y)": "g / np.cosh(a) ** 2"}),
+    Wrong("tanh promotes float32", {"g * (1 - y * y)": "g * (np.ones(1) - y * y).reshape(y.shape)"}, says="a silent promotion"),
+    Wrong(
+        "at a tie maximum passes the gradient to a",
+        {
+            "lambda g, y, a, b: unbroadcast(g * (a > b), a.shape),": "lambda g, y, a, b: unbroadcast(g * (a >= b), a.shape),",
+            "lambda g, y, a, b: unbroadcast(g * ~(a > b), b.shape),": "lambda g, y, a, b: unbroadcast(g * ~(a >= b), b.shape),",
+        },
+        says="all to a",
+    ),
+    Wrong(
+        "at a tie maximum passes it to both",
+        {"lambda g, y, a, b: unbroadcast(g * (a > b), a.shape),": "lambda g, y, a, b: unbroadcast(g * (a >= b), a.shape),"},
+        says="all to a",
+    ),
+    Wrong(
+        "at a tie maximum divides it",
+        {
+            "lambda g, y, a, b: unbroadcast(g * (a > b), a.shape),": "lambda g, y, a, b: unbroadcast(g * ((a > b) + (a == b) * np.float32(0.5)), a.shape),",
+            "lambda g, y, a, b: unbroadcast(g * ~(a > b), b.shape),": "lambda g, y, a, b: unbroadcast(g * ((a < b) + (a == b) * np.float32(0.5)), b.shape),",
+        },
+        says="half to each",
+    ),
+    Wrong(
+        "maximum passes all to both",
+        {
+            "lambda g, y, a, b: unbroadcast(g * (a > b), a.shape),": "lambda g, y, a, b: unbroadcast(g, a.shape),",
+            "lambda g, y, a, b: unbroadcast(g * ~(a > b), b.shape),": "lambda g, y, a, b: unbroadcast(g, b.shape),",
+        },
+    ),
+    Wrong(
+        "maximum is a minimum for b",
+        {"lambda g, y, a, b: unbroadcast(g * ~(a > b), b.shape),": "lambda g, y, a, b: unbroadcast(g * (a > b), b.shape),"},
+    ),
+    Wrong("where passes all to both", {"unbroadcast(g * condition, a.shape)": "unbroadcast(g, a.shape)"}),
+    Wrong(
+        "where swaps its branches",
+        {
+            "unbroadcast(g * condition, a.shape)": "unbroadcast(g * ~condition, a.shape)",
+            "unbroadcast(g * ~condition, b.shape)": "unbroadcast(g * condition, b.shape)",
+        },
+    ),
+    Wrong(
+        "where divides by what was not taken",
+        {"unbroadcast(g * condition, a.shape)": "unbroadcast(g * condition * (a / a), a.shape)"},
+    ),
+    Wrong(
+        "where does not broadcast its condition",
+        {
+            "unbroadcast(g * ~condition, b.shape)": "unbroadcast(g, b.shape) * ~condition if condition.shape == b.shape else unbroadcast(g, b.shape)"
+        },
+    ),
+    # rules: shape
+    Wrong("reshape keeps the new shape", {"g.reshape(a.shape))": "g)"}, says="expected shape"),
+    Wrong("reshape goes column by column", {"g.reshape(a.shape))": "g.reshape(a.shape, order='F'))"}, says="column by column"),
+    Wrong(
+        "permute permutes again",
+        {"g.transpose(np.argsort([dim % a.ndim for dim in dims]))": "g.transpose(dims)"},
+        says="permuted again, not back",
+    ),
+    Wrong("permute reverses the axes", {"g.transpose(np.argsort([dim % a.ndim for dim in dims]))": "g.transpose()"}),
+    Wrong(
+        "permute sorts negative axes as numbers",
+        {"g.transpose(np.argsort([dim % a.ndim for dim in dims]))": "g.transpose(np.argsort(dims))"},
+    ),
+    Wrong("permute does nothing", {"g.transpose(np.argsort([dim % a.ndim for dim in dims]))": "g"}, says="not permuted"),
+    Wrong(
+        "getitem assigns where it must accumulate",
+        {"np.add.at(result, index, values)\n    else:": "result[index] = values\n    else:"},
+        says="the last use overwrites the others",
+    ),
+    Wrong(
+        "getitem adds by +=",
+        {"np.add.at(result, index, values)\n    else:": "result[index] += values\n    else:"},
+        says="the last use overwrites the others",
+    ),
+    Wrong(
+        "getitem accumulates only if the index is one array",
+        {
+            "for part in (index if isinstance(index, tuple) else (index,))": "for part in (() if isinstance(index, tuple) else (index,))"
+        },
+        says="the last use overwrites the others",
+    ),
+    Wrong(
+        "getitem does not see lists",
+        {
+            "isinstance(index, list) or (isinstance(index, np.ndarray) and index.dtype != np.bool_)": "isinstance(index, np.ndarray) and index.dtype != np.bool_"
+        },
+        says="the last use overwrites the others",
+    ),
+    Wrong("getitem gives zeros like g", {"result = np.zeros_like(a)": "result = np.zeros_like(values)"}),
+    Wrong("getitem fills with ones", {"result = np.zeros_like(a)": "result = np.ones_like(a)"}),
+    Wrong("getitem promotes float32", {"result = np.zeros_like(a)": "result = np.zeros(a.shape)"}, says="a silent promotion"),
+    Wrong(
+        "concatenate always takes the first piece",
+        {"start = sum([part.shape[dim] for part in parts[:argnum]])": "start = 0"},
+        says="the piece of part 0",
+    ),
+    Wrong(
+        "concatenate takes all parts to be as long as the own",
+        {"start = sum([part.shape[dim] for part in parts[:argnum]])": "start = argnum * parts[argnum].shape[dim]"},
+    ),
+    Wrong(
+        "concatenate looks at axis 0 only",
+        {
+            "np.moveaxis(np.moveaxis(whole, dim, 0)[start : start + parts[argnum].shape[dim]], 0, dim)": "whole[start : start + parts[argnum].shape[dim]]"
+        },
+    ),
+    Wrong(
+        "concatenate gives every part everything",
+        {"np.moveaxis(np.moveaxis(whole, dim, 0)[start : start + parts[argnum].shape[dim]], 0, dim)": "whole"},
+        says="expected shape",
+    ),
+    Wrong(
+        "concatenate takes pieces from the end",
+        {
+            "start = sum([part.shape[dim] for part in parts[:argnum]])": "start = sum([part.shape[dim] for part in parts[argnum + 1:]])"
+        },
+    ),
+    # rules: reductions
+    Wrong(
+        "a reduced axis is not put back",
+        {
+            "return reduced if keepdim else np.expand_dims(reduced, tuple(range(a.ndim)) if dim is None else dim)": "return reduced"
+        },
+        says="spread along the other axis",
+    ),
+    Wrong(
+        "a reduced axis is put back at the end",
+        {
+            "return reduced if keepdim else np.expand_dims(reduced, tuple(range(a.ndim)) if dim is None else dim)": "return reduced if keepdim or dim is None else reduced.reshape(reduced.shape + (1,) * (a.ndim - reduced.ndim))"
+        },
+        says="spread along the other axis",
+    ),
+    Wrong(
+        "keepdim is ignored",
+        {
+            "return reduced if keepdim else np.expand_dims(reduced, tuple(range(a.ndim)) if dim is None else dim)": "return np.expand_dims(reduced, tuple(range(a.ndim)) if dim is None else dim)"
+        },
+    ),
+    Wrong(
+        "dim 0 is taken for None",
+        {
+            "return reduced if keepdim else np.expand_dims(reduced, tuple(range(a.ndim)) if dim is None else dim)": "return reduced if keepdim else np.expand_dims(reduced, tuple(range(a.ndim)) if not dim else dim)"
+        },
+    ),
+    Wrong(
+        "dim of None is axis 0",
+        {
+            "return reduced if keepdim else np.expand_dims(reduced, tuple(range(a.ndim)) if dim is None else dim)": "return reduced if keepdim else np.expand_dims(reduced, dim or 0)"
+        },
+    ),
+    Wrong(
+        "sum keeps the shape of g",
+        {"np.broadcast_to(_kept(g, a, dim, keepdim), a.shape)": "_kept(g, a, dim, keepdim)"},
+        says="expected shape",
+    ),
+    Wrong(
+        "sum divides as a mean does",
+        {
+            "np.broadcast_to(_kept(g, a, dim, keepdim), a.shape)": "np.broadcast_to(_kept(g, a, dim, keepdim) * (y.size / a.size), a.shape)"
+        },
+        says="the mean, not the sum",
+    ),
+    Wrong("sum passes ones", {"np.broadcast_to(_kept(g, a, dim, keepdim), a.shape)": "np.ones_like(a)"}),
+    Wrong("sum multiplies by a", {"np.broadcast_to(_kept(g, a, dim, keepdim), a.shape)": "_kept(g, a, dim, keepdim) * a"}),
+    Wrong(
+        "sum promotes float32",
+        {"np.broadcast_to(_kept(g, a, dim, keepdim), a.shape)": "np.ones(a.shape) * _kept(g, a, dim, keepdim)"},
+        says="a silent promotion",
+    ),
+    Wrong(
+        "each of several maxima receives all",
+        {"return is_largest / is_largest.sum(dim, keepdims=True)": "return is_largest"},
+        says="each of them receives all of it",
+    ),
+    Wrong(
+        "the first of several maxima receives all",
+        {
+            "return is_largest / is_largest.sum(dim, keepdims=True)": "dim = tuple(range(a.ndim)) if dim is None else dim\n    return is_largest * (np.cumsum(is_largest, dim) == 1) if isinstance(dim, int) else is_largest / is_largest.sum(dim, keepdims=True)"
+        },
+        says="the first of them receives all of it",
+    ),
+    Wrong(
+        "ties are counted in the whole array",
+        {"return is_largest / is_largest.sum(dim, keepdims=True)": "return is_largest / is_largest.sum()"},
+    ),
+    Wrong(
+        "max counts ties in float64",
+        {"(a == largest).astype(a.dtype)": "(a == largest).astype(float)"},
+        says="a silent promotion",
+    ),
+    Wrong("max compares with the maximum of everything", {"is_largest = (a == largest)": "is_largest = (a == a.max())"}),
+    Wrong(
+        "max passes g everywhere",
+        {
+            "_kept(g, a, dim, keepdim) * _share(a, _kept(y, a, dim, keepdim), dim)": "np.broadcast_to(_kept(g, a, dim, keepdim), a.shape)"
+        },
+    ),
+    # rules: matrix product
+    Wrong(
+        "matmul does not transpose b",
+        {
+            "return unbroadcast(g @ np.swapaxes(columns, -1, -2), rows.shape).reshape(a.shape)": "return unbroadcast(g @ columns if columns.shape[-1] == columns.shape[-2] else g @ np.swapaxes(columns, -1, -2), rows.shape).reshape(a.shape)"
+        },
+        says="b is not transposed",
+    ),
+    Wrong(
+        "matmul reverses the order for a",
+        {
+            "return unbroadcast(g @ np.swapaxes(columns, -1, -2), rows.shape).reshape(a.shape)": "return (np.swapaxes(columns, -1, -2) @ g if g.ndim == 2 and g.shape == columns.shape == rows.shape else unbroadcast(g @ np.swapaxes(columns, -1, -2), rows.shape)).reshape(a.shape)"
+        },
+        says="the order is wrong: bᵀ g",
+    ),
+    Wrong(
+        "matmul reverses all axes of a batch",
+        {
+            "return unbroadcast(g @ np.swapaxes(columns, -1, -2), rows.shape).reshape(a.shape)": "return unbroadcast(g @ columns.T, rows.shape).reshape(a.shape)"
+        },
+        says="all axes are reversed",
+    ),
+    Wrong(
+        "matmul does not sum over what the batch of a shares",
+        {
+            "return unbroadcast(g @ np.swapaxes(columns, -1, -2), rows.shape).reshape(a.shape)": "return (g @ np.swapaxes(columns, -1, -2))"
+        },
+    ),
+    Wrong(
+        "a shared matrix takes its first use only",
+        {
+            "rows, g = rows.reshape(-1, rows.shape[-1]), g.reshape(-1, g.shape[-1])  # (batch·n, k), (batch·n, m)": "rows, g = rows[(0,) * (rows.ndim - 2)], g[(0,) * (g.ndim - 2)]"
+        },
+        says="the first of the batch only",
+    ),
+    Wrong(
+        "a shared matrix receives the mean over the batch",
+        {
+            "return np.matmul(rows.T, g, out=np.empty_like(columns)).reshape(b.shape)": "return (rows.T @ g / (len(rows) // a.shape[-2] if a.ndim > 2 else 1)).astype(g.dtype).reshape(b.shape)"
+        },
+        says="the mean over the batch",
+    ),
+    Wrong(
+        "the gradient of b is transposed",
+        {
+            "return np.matmul(rows.T, g, out=np.empty_like(columns)).reshape(b.shape)": "return (g.T @ rows if len(set(g.shape + rows.shape)) == 1 else rows.T @ g).reshape(b.shape)"
+        },
+        says="transposed",
+    ),
+    Wrong(
+        "a product of vectors is forgotten",
+        {"lost = [axis for axis, factor in ((-2, a), (-1, b)) if factor.ndim == 1]": "lost = []"},
+    ),
+    Wrong("a vector on the left is a column", {"a[None, :] if a.ndim == 1 else a": "a[:, None] if a.ndim == 1 else a"}),
+    Wrong("a vector on the right is a row", {"b[:, None] if b.ndim == 1 else b": "b[None, :] if b.ndim == 1 else b"}),
+    Wrong(
+        "batches are not unbroadcast for b",
+        {
+            "return unbroadcast(np.swapaxes(rows, -1, -2) @ g, columns.shape).reshape(b.shape)": "return (np.swapaxes(rows, -1, -2) @ g).reshape(b.shape)"
+        },
+    ),
+    Wrong(
+        "matmul promotes float32",
+        {
+            "return unbroadcast(np.swapaxes(rows, -1, -2) @ g, columns.shape).reshape(b.shape)": "return unbroadcast(np.swapaxes(rows, -1, -2) @ g.astype(float), columns.shape).reshape(b.shape)"
+        },
+        says="a silent promotion",
+    ),
+    Wrong(
+        "all rules of a product give zeros",
+        {"return unbroadcast(g @ np.swapaxes(columns, -1, -2), rows.shape).reshape(a.shape)": "return np.zeros_like(a)"},
+        says="all zeros",
+    ),
+    # naive
+    Wrong(
+        "unbroadcast copies what it returns",
+        {
+            "    if grad.shape == shape:\n        return grad\n": "    grad = grad.astype(np.float64).astype(grad.dtype)\n    if grad.shape == shape:\n        return grad\n"
+        },
+        naive="test_nothing_is_copied_on_the_way",
+    ),
+    Wrong(
+        "unbroadcast sums in Python",
+        {
+            "return grad.sum((*range(new), *stretched)).reshape(shape)": "sums = np.zeros((1,) * new + shape, grad.dtype)\n    for index in np.ndindex(grad.shape):\n        sums[tuple([i % n for i, n in zip(index, sums.shape, strict=True)])] += grad[index]\n    return sums.reshape(shape)"
+        },
+        naive="test_the_sum_is_done_in_numpy",
+    ),
+    Wrong(
+        "the rules of arithmetic go through lists",
+        {
+            "    return rule\n\n\n# Arithmetic": "    def one_by_one(g, y, *parents, **attrs):\n        result = np.asarray(rule(g, y, *parents, **attrs))\n        return np.array([value.item() for value in result.ravel()], result.dtype).reshape(result.shape)\n\n    return one_by_one\n\n\n# Arithmetic"
+        },
+        naive="test_arithmetic_rules_are_done_in_numpy",
+    ),
+    Wrong(
+        "the rules of functions go through lists",
+        {
+            "    return rule\n\n\n# Arithmetic": "    def one_by_one(g, y, *parents, **attrs):\n        result = np.asarray(rule(g, y, *parents, **attrs))\n        return np.array([value.item() for value in result.ravel()], result.dtype).reshape(result.shape)\n\n    return one_by_one\n\n\n# Arithmetic"
+        },
+        naive="test_rules_of_functions_are_done_in_numpy",
+    ),
+    Wrong(
+        "the rules of products go through lists",
+        {
+            "    return rule\n\n\n# Arithmetic": "    def one_by_one(g, y, *parents, **attrs):\n        result = np.asarray(rule(g, y, *parents, **attrs))\n        return np.array([value.item() for value in result.ravel()], result.dtype).reshape(result.shape)\n\n    return one_by_one\n\n\n# Arithmetic"
+        },
+        naive="test_the_rules_of_a_product_are_done_in_numpy",
+    ),
+    Wrong(
+        "the rules of reductions go through lists",
+        {
+            "    return rule\n\n\n# Arithmetic": "    def one_by_one(g, y, *parents, **attrs):\n        result = np.asarray(rule(g, y, *parents, **attrs))\n        return np.array([value.item() for value in result.ravel()], result.dtype).reshape(result.shape)\n\n    return one_by_one\n\n\n# Arithmetic"
+        },
+        naive="test_rules_of_reductions_are_done_in_numpy",
+    ),
+    Wrong(
+        "the rules of changes of shape go through lists",
+        {
+            "    return rule\n\n\n# Arithmetic": "    def one_by_one(g, y, *parents, **attrs):\n        result = np.asarray(rule(g, y, *parents, **attrs))\n        return np.array([value.item() for value in result.ravel()], result.dtype).reshape(result.shape)\n\n    return one_by_one\n\n\n# Arithmetic"
+        },
+        naive="test_rules_of_shape_are_done_in_numpy",
+    ),
+    Wrong(
+        "the rules of arithmetic compute in float64",
+        {
+            "    return rule\n\n\n# Arithmetic": "    return lambda g, y, *parents, **attrs: rule(*[x.astype(np.float64) for x in (g, y, *parents)], **attrs).astype(g.dtype)\n\n\n# Arithmetic"
+        },
+        naive="test_arithmetic_rules_hold_an_array_or_two",
+    ),
+    Wrong(
+        "the rules of functions compute in float64",
+        {
+            "    return rule\n\n\n# Arithmetic": "    return lambda g, y, *parents, **attrs: rule(*[x.astype(np.float64) for x in (g, y, *parents)], **attrs).astype(g.dtype)\n\n\n# Arithmetic"
+        },
+        naive="test_rules_of_functions_hold_an_array_or_two",
+    ),
+    Wrong(
+        "the gradient of a sum is multiplied out in float64",
+        {
+            "np.broadcast_to(_kept(g, a, dim, keepdim), a.shape)": "(np.ones(a.shape) * _kept(g, a, dim, keepdim)).astype(a.dtype)"
+        },
+        naive="test_the_gradient_of_a_sum_holds_one_array_at_most",
+    ),
+    Wrong(
+        "the gradient of a view is a copy",
+        {
+            "    return rule\n\n\n# Arithmetic": "    return lambda *arrays, **attrs: rule(*arrays, **attrs).copy()\n\n\n# Arithmetic"
+        },
+        naive="test_the_gradient_of_a_view_is_a_view",
+    ),
+    Wrong(
+        "slices are searched for repetitions",
+        {"if any([_may_repeat(part) for part in (index if isinstance(index, tuple) else (index,))]):": "if True:"},
+        naive="test_a_slice_needs_no_search_for_repetitions",
+    ),
+    Wrong(
+        "a shared matrix is repeated for the batch",
+        {"if columns.ndim == 2:": "if False:"},
+        naive="test_a_shared_matrix_is_not_repeated_for_the_batch",
+    ),
+    Wrong(
+        "products are sums over an array of all pairs",
+        {
+            "return unbroadcast(g @ np.swapaxes(columns, -1, -2), rows.shape).reshape(a.shape)": "return unbroadcast((g[..., None, :] * columns[..., None, :, :]).sum(-1), rows.shape).reshape(a.shape)",
+            "return np.matmul(rows.T, g, out=np.empty_like(columns)).reshape(b.shape)": "return (rows[:, :, None] * g[:, None, :]).sum(0).reshape(b.shape)",
+        },
+        naive="test_the_gradient_of_a_product_is_a_product",
+    ),
+]
