@@ -215,7 +215,9 @@ def backward(tensor: Tensor, grad: np.ndarray | None = None) -> None:
         for argnum, parent in enumerate(node.parents):
             if parent.requires_grad:
                 part = _part_of(parent, node, argnum, grad)
-                grads[parent] = grads[parent] + part if parent in grads else part  # not +=: others may hold the same array
+                if parent in grads:
+                    part = np.asarray(grads[parent] + part)  # not +=: others may hold the same array
+                grads[parent] = part
                 uses[parent] -= 1
                 if uses[parent] == 0:
                     ready.append(parent)

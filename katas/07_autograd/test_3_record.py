@@ -1,0 +1,164 @@
+import gc
+import weakref
+
+import numpy as np
+import pytest
+from katas.tensor import Tensor, concatenate, maximum, where
+
+from specs.check import assert_close, rejects
+
+EXPRESSIONS = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b,
+    "neg": lambda a, b: -a,
+    "pow": lambda a, b: a**2,
+    "exp": lambda a, b: a.exp(),
+    "log": lambda a, b: a.log(),
+    "sqrt": lambda a, b: a.sqrt(),
+    "tanh": lambda a, b: a.tanh(),
+    "maximum": lambda a, b: maximum(a, b),
+    "where": lambda a, b: where(np.array([True, False]), a, b),
+    "sum": lambda a, b: a.sum(0),
+    "max": lambda a, b: a.max(0, keepdim=True),
+    "reshape": lambda a, b: a.reshape(4),
+    "permute": lambda a, b: a.permute(1, 0),
+    "getitem": lambda a, b: a[0],
+    "concatenate": lambda a, b: concatenate([a, b], 1),
+    "matmul": lambda a, b: a @ b,
+}
+
+
+def pair() -> tuple[Tensor, Tensor]:
+    """Two that require a gradient."""
+    return Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True), Tensor([[5.0, 6.0], [7.0, 8.0]], requires_grad=True)
+
+
+@pytest.mark.parametrize("op", EXPRESSIONS)
+def test_a_result_knows_its_operation_and_its_parents(op):
+    """result.node has the operation's name, and the operands themselves in their order."""
+    a, b = pair()
+    node = EXPRESSIONS[op](a, b).node
+    assert node.op == op
+    assert node.parents[0] is a
+    assert len(node.parents) == 1 or node.parents[1] is b
+
+
+def test_a_result_knows_its_attributes():
+    """result.node.attrs are those of the operation, under the names of 02.7: a rule takes them by name."""
+    a, b = pair()
+    assert (a**3).node.attrs == {"exponent": 3}
+    assert concatenate([a, b], 1).node.attrs == {"dim": 1}
+    assert (a @ b).node.attrs == {}
+    assert Tensor._result("mine", a.data, a, key="value", other=2).node.attrs == {"key": "value", "other": 2}
+
+
+@pytest.mark.parametrize("op", EXPRESSIONS)
+def test_the_node_holds_the_arrays_of_the_result_and_of_the_operands(op):
+    """node.arrays are the data of the result, then of each operand: what a rule takes after g. Nothing is copied."""
+    result = EXPRESSIONS[op](*pair())
+    want = [result, *result.node.parents]
+    assert len(result.node.arrays) == len(want)
+    assert all(array is tensor.data for array, tensor in zip(result.node.arrays, want, strict=True))
+
+
+def test_the_arrays_are_those_of_the_moment():
+    """Another array as `data` afterwards, as of a parameter that was loaded, does not change what was recorded."""
+    a, b = pair()
+    old = a.data
+    product = a * b
+    a.data = np.zeros((2, 2), np.float32)
+    assert product.node.arrays[1] is old
+
+
+def test_one_operand_that_requires_a_gradient_is_enough():
+    """The result then requires one, and is recorded with all its operands, numbers and arrays too."""
+    a, b = pair()[0], Tensor([[1.0, 1.0]])
+    assert (b * a).node.parents[0] is b
+    assert_close((3.0 / a).node.parents[0], np.float32(3))
+    assert (a * b).requires_grad
+
+
+def test_what_requires_no_gradient_is_not_recorded():
+    """Where no operand requires a gradient nothing is kept: its operands live no longer than without a recorder."""
+    a, b = Tensor([1.0, 2.0]), Tensor([3.0, 4.0])
+    product = a * b
+    required = Tensor([1.0], requires_grad=True) * 2  # this one is
+    assert required.node.op == "mul"
+    assert not product.requires_grad
+    assert getattr(product, "node", None) is None
+
+
+def test_a_leaf_has_no_node():
+    """A tensor that was not computed has no past, whether it requires a gradient or not: so backward knows it for a leaf."""
+    a, b = pair()
+    assert (a * b).node.op == "mul"
+    assert getattr(a, "node", None) is None
+    assert getattr(Tensor(a * b, requires_grad=True), "node", None) is None
+
+
+def test_a_composed_operation_is_its_primitives():
+    """A mean is a sum and a quotient: derived operations need no rule of their own."""
+    a, _ = pair()
+    ops, tensor = [], a.mean()
+    while tensor is not a:
+        ops.append(tensor.node.op)
+        tensor = tensor.node.parents[0]
+    assert set(ops) <= {"sum", "div", "mul"}
+    assert "sum" in ops
+
+
+@pytest.mark.parametrize(("data", "dtype"), [([2, 3], "int64"), ([True, False], "bool")])
+def test_only_floats_have_gradients(data, dtype):
+    """Integers that would require a gradient are refused with the operation's name and the dtype: there is no slope."""
+    with rejects(TypeError, "reshape", dtype):
+        Tensor(data, requires_grad=True).reshape(2, 1)
+
+
+def test_integers_that_require_no_gradient_are_no_error():
+    """Indices and labels may be computed as ever, and a float may be taken by them."""
+    a, _ = pair()
+    rows = Tensor([2, 0]) - 1
+    assert getattr(rows, "node", None) is None
+    assert (a * rows).node.op == "mul"
+
+
+def test_what_is_dropped_is_freed_at_once():
+    """A result that nobody holds takes its record along, without help of the garbage collector: no node refers to its own
+    result, and no list of all nodes exists.
+    """
+    a, b = pair()
+    product = a * b
+    last = (product + b).exp().sum()
+    assert last.node.op == "sum"
+    gone = [weakref.ref(product), weakref.ref(product.data)]
+    gc.disable()
+    try:
+        del product, last
+        assert [ref() for ref in gone] == [None, None]
+    finally:
+        gc.enable()
+
+
+def test_a_long_record_that_is_dropped_is_no_danger():
+    """A chain of 100,000 operations whose end is dropped without a backward: Python takes it apart, and does not crash."""
+    x = Tensor([1.0], requires_grad=True)
+    y = x
+    for _ in range(100_000):
+        y = y + x
+    assert y.node.op == "add"
+    del y
+
+
+def test_recording_copies_nothing(budget):
+    """Ten views of a megabyte: a record holds the arrays that there are anyway."""
+    a = Tensor(np.ones((250, 1000), np.float32), requires_grad=True)
+
+    def views():
+        x = a
+        for _ in range(5):
+            x = x.reshape(1000, 250).reshape(250, 1000)
+        return x.node.op
+
+    budget.bytes(views, peak=100_000)

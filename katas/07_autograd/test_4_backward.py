@@ -1,0 +1,450 @@
+import gc
+import weakref
+
+import numpy as np
+import pytest
+from katas.autograd import defvjp
+from katas.tensor import Tensor, concatenate, maximum, where
+
+from specs.check import assert_close, assert_dtype, assert_gradient, rejects
+
+
+def leaf(values, dtype=np.float64) -> Tensor:
+    """A tensor that requires a gradient, of an array of its own."""
+    return Tensor(np.array(values, dtype), requires_grad=True)
+
+
+# The chain rule
+
+
+def test_one_operation_passes_the_gradient_to_its_operand():
+    """y = e^a: the gradient of y, through the rule of exp, is added to a.grad."""
+    a = leaf(0.5)
+    a.exp().backward()
+    assert_close(a.grad, np.exp(0.5))
+
+
+def test_a_chain_multiplies_the_derivatives(draw):
+    """d tanh(√(a² + 1)) / da, one rule after another from the end to the start."""
+    a = leaf(draw.normal(2, 3))
+    g = draw.normal(2, 3)
+    (a * a + 1).sqrt().tanh().backward(g)
+    assert_gradient(a.grad, lambda a: np.tanh(np.sqrt(a * a + 1)), a.data, g)
+
+
+def test_both_operands_receive_their_gradients(draw):
+    """y = a @ b: each operand has a rule of its own."""
+    a, b, g = leaf(draw.normal(2, 3)), leaf(draw.normal(3, 4)), draw.normal(2, 4)
+    (a @ b).backward(g)
+    assert_close(a.grad, g @ b.data.T, mistakes={"the gradient of the other operand": (a.data.T @ g)})
+    assert_close(b.grad, a.data.T @ g)
+
+
+def test_a_tensor_used_twice_receives_both_gradients():
+    """Gradients accumulate: each use of a tensor adds its own term (d(x·x)/dx = 2x)."""
+    x = leaf([3.0])
+    (x * x).sum().backward()
+    assert_close(x.grad, [6.0], mistakes={"overwritten instead of accumulated": [3.0]})
+
+
+def test_a_tensor_used_by_several_operations_receives_all_gradients(draw):
+    """y = e^x + x · tanh x + x: three uses, one of them in the middle of a chain."""
+    x, g = leaf(draw.normal(4)), draw.normal(4)
+    (x.exp() + x * x.tanh() + x).backward(g)
+    assert_gradient(x.grad, lambda x: np.exp(x) + x * np.tanh(x) + x, x.data, g)
+
+
+def test_uses_that_cancel_leave_a_zero():
+    """d(x - x)/dx = 0: a gradient that is there, of zeros."""
+    x = leaf([3.0, 4.0])
+    (x - x).sum().backward()
+    assert_close(x.grad, [0.0, 0.0])
+
+
+@pytest.mark.parametrize("long_way_first", [True, False])
+def test_a_computed_tensor_waits_for_all_its_uses(long_way_first, draw):
+    """h is used at once and again after three more operations: its own rule is called once both gradients are there."""
+    x, g = leaf(draw.normal(4)), draw.normal(4)
+    h = x.tanh()
+    far = ((h * h) + 2).exp()
+    (far + h if long_way_first else h + far).backward(g)
+    want = g * (1 - np.tanh(x.data) ** 2) * (1 + 2 * np.tanh(x.data) * np.exp(np.tanh(x.data) ** 2 + 2))
+    long_way = g * (1 - np.tanh(x.data) ** 2) * 2 * np.tanh(x.data) * np.exp(np.tanh(x.data) ** 2 + 2)
+    mistakes = {"the long way's gradient only": long_way, "the short way's gradient only": want - long_way}
+    assert_close(x.grad, want, mistakes=mistakes)
+
+
+def test_every_rule_is_called_once_however_many_ways_lead_to_it(draw):
+    """Where ways meet, the sum of their gradients goes on: not each of them."""
+    calls = []
+
+    def rule(g, y, a):
+        calls.append(g)
+        return g
+
+    defvjp("watched", rule)
+    x = leaf(draw.normal(3))
+    h = Tensor._result("watched", x.data, x)
+    for _ in range(6):
+        h = h + h
+    h.backward(np.ones(3))
+    assert_close(x.grad, np.full(3, 64.0))
+    assert len(calls) == 1
+
+
+def test_a_result_of_many_parts_reaches_each_of_them(draw):
+    """Concatenation, indexing, where and maximum in one expression: whatever was recorded can be followed."""
+    a, b, g = leaf(draw.normal(2, 3)), leaf(draw.normal(1, 3)), draw.normal(3)
+    condition = np.array([True, False, True])
+
+    def loss(a, b, concatenate, where, maximum):
+        rows = concatenate([a * 2, b, a], 0)
+        return maximum(rows[1] * rows[2], rows[4]) + where(condition, rows[0], rows[3])
+
+    loss(a, b, concatenate, where, maximum).backward(g)
+    plain = np.concatenate, np.where, np.maximum
+    assert_gradient(a.grad, lambda x: loss(x, b.data, *plain), a.data, g, name="a")
+    assert_gradient(b.grad, lambda x: loss(a.data, x, *plain), b.data, g, name="b")
+
+
+# Leaves
+
+
+def test_only_leaves_have_a_grad():
+    """What was computed gets none, as in PyTorch: it would cost as much memory as the activations do."""
+    x = leaf([1.0, 2.0])
+    h = x * 2
+    loss = h.sum()
+    loss.backward()
+    assert_close(x.grad, [2.0, 2.0])
+    assert h.grad is None
+    assert loss.grad is None
+
+
+def test_what_requires_no_gradient_gets_none():
+    """Constants on the way, such as a batch of images, have no grad."""
+    x, w = Tensor(np.ones((2, 3))), leaf(np.ones((3, 4)))
+    (x @ w).sum().backward()
+    assert_close(w.grad, np.full((3, 4), 2.0))
+    assert x.grad is None
+
+
+def test_the_rule_of_what_requires_no_gradient_is_not_called():
+    """The gradient of the images is as much work as that of the weights, and nobody wants it."""
+
+    def unwanted(g, y, a, b):
+        raise AssertionError("the rule of an operand that requires no gradient was called")
+
+    defvjp("half", unwanted, lambda g, y, a, b: g * a)
+    x, w = Tensor(np.ones(3)), leaf(np.ones(3))
+    Tensor._result("half", x.data * w.data, x, w).backward(np.ones(3))
+    assert_close(w.grad, np.ones(3))
+
+
+def test_gradients_of_two_backwards_add_up():
+    """A grad that is there is added to, so that a batch may come in parts; zero_grad() before each batch makes it one."""
+    x = leaf([1.0, 2.0])
+    (x * 3).sum().backward()
+    (x * 4).sum().backward()
+    assert_close(x.grad, [7.0, 7.0], mistakes={"overwritten instead of accumulated": [4.0, 4.0]})
+
+
+def test_a_leaf_that_was_not_used_keeps_its_grad():
+    """A backward touches what the result was computed from, and nothing else."""
+    used, unused = leaf([1.0]), leaf([2.0])
+    old = np.array([5.0])
+    unused.grad = old
+    (used * 2).backward()
+    assert_close(used.grad, [2.0])
+    assert unused.grad is old
+    assert_close(old, [5.0])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_grad_has_the_dtype_of_its_data(dtype, draw):
+    """float32 weights have float32 gradients, whatever is computed with them on the way."""
+    x, other = leaf(draw.normal(2, 3), dtype), leaf(draw.normal(2, 3), np.float64 if dtype == np.float32 else np.float32)
+    ((x * other).exp() + x).sum().backward()
+    assert_dtype(x.grad, dtype)
+    assert_dtype(other.grad, other.dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_numbers_of_shape_nothing_have_arrays_as_gradients(dtype):
+    """Of shape () NumPy's functions return numbers; a grad is an array all the same, as its data is."""
+    x = leaf(2.0, dtype)
+    (x * x).backward()
+    assert isinstance(x.grad, np.ndarray)
+    assert_dtype(x.grad, dtype)
+    assert_close(x.grad, 4.0)
+
+
+# Of two leaves a and b, whose gradients are at first one and the same array, or views of it.
+EXPRESSIONS = {
+    "a + b": lambda a, b: a + b,
+    "a + a + b": lambda a, b: a + a + b,
+    "reshaped": lambda a, b: a.reshape(6) + b.reshape(6),
+    "transposed": lambda a, b: a.T + b.T,
+    "concatenated": lambda a, b: concatenate([a, b], 0),
+    "summed": lambda a, b: a.sum() + b.sum(),
+    "reduced": lambda a, b: (a + b).sum(0),
+}
+
+
+@pytest.mark.parametrize("name", EXPRESSIONS)
+def test_a_grad_is_an_array_of_its_own(name, draw):
+    """What one rule returns may be another's g, or a view of it. A grad may be changed, as clipping does, alone."""
+    a, b = leaf(draw.normal(2, 3)), leaf(draw.normal(2, 3))
+    result = EXPRESSIONS[name](a, b)
+    seed = np.array(draw.normal(*result.shape))
+    before = seed.copy()
+    result.backward(seed)
+    assert not np.shares_memory(a.grad, b.grad), "a.grad and b.grad are one array"
+    assert not np.shares_memory(a.grad, seed), "a.grad is the array that backward was given"
+    assert_close(seed, before)
+    other = b.grad.copy()
+    a.grad += 1.0
+    a.grad *= 2.0
+    assert_close(b.grad, other)
+
+
+@pytest.mark.parametrize("name", EXPRESSIONS)
+def test_gradients_that_share_an_array_add_up_apart(name, draw):
+    """Two backwards, one after another: what the first gave is added to, and nothing else is."""
+    a, b = leaf(draw.normal(2, 3)), leaf(draw.normal(2, 3))
+    for _ in range(2):
+        result = EXPRESSIONS[name](a, b)
+        seed = np.full(result.shape, 1.5)
+        result.backward(seed)
+    assert_close(a.grad, np.full((2, 3), 6.0 if name == "a + a + b" else 3.0))
+    assert_close(b.grad, np.full((2, 3), 3.0))
+
+
+def test_a_gradient_with_several_owners_is_not_added_to_in_place(draw):
+    """y = (a + b) + a · c: a and b receive the same g; what a receives besides is not b's."""
+    a, b, c, g = leaf(draw.normal(3)), leaf(draw.normal(3)), leaf(draw.normal(3)), draw.normal(3)
+    ((a + b) + a * c).backward(g)
+    assert_close(a.grad, g * (1 + c.data))
+    assert_close(b.grad, g, mistakes={"what another tensor received was added in place": g * (1 + c.data)})
+    assert_close(c.grad, g * a.data)
+
+
+# The seed
+
+
+def test_one_value_needs_no_grad():
+    """The gradient of a loss with respect to itself is 1, in whatever shape the one value comes."""
+    for shape in ((), (1,), (1, 1)):
+        x = leaf(np.full(shape, 3.0))
+        (x * 2).backward()
+        assert_close(x.grad, np.full(shape, 2.0))
+
+
+def test_several_values_need_a_grad():
+    """Without one it is not said how much each of them counts: an error that names the shape."""
+    x = leaf([[1.0, 2.0, 3.0]])
+    with rejects(RuntimeError, "(1, 3)", "grad"):
+        (x * 2).backward()
+    assert x.grad is None
+
+
+def test_each_value_counts_as_much_as_its_grad(draw):
+    """backward(grad) is the gradient of ⟨grad, result⟩."""
+    x, g = leaf(draw.normal(2, 3)), draw.normal(2, 3)
+    (x * x).backward(g)
+    assert_close(x.grad, 2 * x.data * g, mistakes={"the grad is not used": 2 * x.data})
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 2), (2, 3, 1), ()])
+def test_a_grad_of_another_shape_is_refused(shape):
+    """Broadcasting it would be a guess: both shapes are named."""
+    x = leaf(np.ones((2, 3)))
+    with rejects(ValueError, str(shape), "(2, 3)"):
+        (x * 2).backward(np.ones(shape))
+    assert x.grad is None
+
+
+def test_a_grad_takes_the_dtype_of_the_result():
+    """float64 numbers given to a float32 result do not promote what follows."""
+    x = leaf([1.0, 2.0], np.float32)
+    (x * 2).backward(np.array([0.5, 1.5]))
+    assert_dtype(x.grad, np.float32)
+    assert_close(x.grad, [1.0, 3.0])
+
+
+# Errors
+
+
+def test_what_was_not_computed_has_no_backward():
+    """A leaf, or what was computed from constants only: there is nothing to go back through."""
+    for tensor in (Tensor([2.0]), leaf([2.0]), Tensor([2.0]) * 3):
+        with rejects(RuntimeError, "record"):
+            tensor.backward()
+
+
+def test_a_second_backward_is_a_clear_error():
+    """The first frees the record: the second says so, and changes no grad."""
+    x = leaf([2.0])
+    y = (x * x).sum()
+    y.backward()
+    with rejects(RuntimeError, "freed"):
+        y.backward()
+    assert_close(x.grad, [4.0])
+
+
+def test_a_part_that_another_backward_freed_is_a_clear_error():
+    """Two losses share h. After the first backward the second has lost what lies below: no gradient of half the way."""
+    x, w = leaf([2.0]), leaf([3.0])
+    h = x * x
+    first, second = h + 1, h * w
+    first.backward()
+    with rejects(RuntimeError, "freed"):
+        second.backward()
+    assert_close(x.grad, [4.0])
+    assert w.grad is None
+
+
+def test_two_losses_of_a_shared_part_are_one_backward_of_their_sum():
+    """The sum's record has the shared part once."""
+    x = leaf([2.0])
+    h = x * x
+    (h * 3 + h * 5).backward()
+    assert_close(x.grad, [32.0])
+
+
+def test_an_operation_without_rules_is_named():
+    """Such as one of your own: the error says which, and no grad has changed."""
+    x, w = leaf([2.0]), leaf([3.0])
+    y = Tensor._result("mystery", x.data * 2, x)
+    with rejects(RuntimeError, "mystery"):
+        (y * w).backward()
+    assert x.grad is None
+    assert w.grad is None
+
+
+def test_a_rule_of_another_shape_is_named():
+    """A rule that forgets to unbroadcast: the error names the operation and both shapes, and no grad has changed."""
+    defvjp("twice", lambda g, y, a: np.ones((2, 3)))
+    x, w = leaf(np.ones(3)), leaf(np.ones(3))
+    with rejects(RuntimeError, "twice", "(3,)", "(2, 3)"):
+        (Tensor._result("twice", x.data * 2, x) * w).sum().backward()
+    assert x.grad is None
+    assert w.grad is None
+
+
+# Depth and memory
+
+
+def test_a_chain_of_50_000_operations_is_no_problem():
+    """No recursion: Python allows a thousand calls within each other."""
+    x = leaf(1.0)
+    y = x
+    for _ in range(50_000):
+        y = y + x
+    y.backward()
+    assert_close(x.grad, 50_001.0)
+
+
+def test_fifty_diamonds_are_done_at_once():
+    """x + x, fifty times: 2⁵⁰ ways lead to x, and a hundred steps."""
+    x = leaf(1.0)
+    y = x
+    for _ in range(50):
+        y = y + y
+    y.backward()
+    assert_close(x.grad, 2.0**50)
+
+
+def chain(length: int):
+    """A backward through so many operations, one after another."""
+    x = leaf(1.0)
+
+    def call():
+        y = x
+        for _ in range(length):
+            y = y + x
+        y.backward()
+
+    return call
+
+
+def diamonds(count: int):
+    """A backward through so many doublings."""
+    x = leaf(1.0)
+
+    def call():
+        y = x
+        for _ in range(count):
+            y = y + y
+        y.backward()
+
+    return call
+
+
+def test_the_steps_are_proportional_to_the_length_of_a_chain(budget):
+    """Eight times the operations take eight times the steps: nothing is searched, or copied, at each."""
+    budget.steps(chain(250), chain(2000), limit=18)
+
+
+def test_the_steps_are_proportional_to_the_number_of_diamonds(budget):
+    """Three times the diamonds take three times the steps: no way is followed twice."""
+    budget.steps(diamonds(4), diamonds(12), limit=8)
+
+
+def test_after_backward_no_array_of_the_record_is_alive():
+    """Not even while the loss is, and without help of the garbage collector: only the leaves and their grads remain."""
+    x = leaf(np.ones(10))
+    h = x.exp()
+    arrays = [weakref.ref(h.data), weakref.ref(h)]
+    loss = (h * h).tanh().sum()
+    gc.disable()
+    try:
+        del h
+        assert all(ref() is not None for ref in arrays)
+        loss.backward()
+        assert [ref() for ref in arrays] == [None, None]
+        assert x.grad is not None
+    finally:
+        gc.enable()
+
+
+def test_after_backward_the_loss_holds_nothing(budget):
+    """Ten activations of a megabyte each: kept losses, as for a mean over an epoch, keep none of them."""
+    x, kept = leaf(np.ones(250_000), np.float32), []
+
+    def step():
+        y = x
+        for _ in range(10):
+            y = y.tanh()
+        kept[:] = [y.sum()]
+        kept[0].backward()
+        x.grad = None
+
+    budget.bytes(step, retained=100_000)
+
+
+def test_gradients_on_the_way_are_let_go(budget):
+    """Twenty operations on a megabyte: what came from one is dropped when the next has used it."""
+    defvjp("passed on", lambda g, y, a: -g)
+    x = leaf(np.ones(250_000), np.float32)
+
+    def step():
+        y = x
+        for _ in range(20):
+            y = Tensor._result("passed on", x.data, y)
+        y.backward(x.data)
+        x.grad = None
+
+    budget.bytes(step, peak=6_000_000)
+
+
+def test_a_tensor_of_many_uses_takes_no_memory_for_each(budget):
+    """A megabyte used forty times: its gradient is added up as the parts come, not collected first."""
+    x = leaf(np.ones(250_000), np.float32)
+
+    def step():
+        parts = [x[i : i + 1] for i in range(40)]
+        concatenate(parts, 0).sum().backward()
+        x.grad = None
+
+    budget.bytes(step, peak=7_000_000)

@@ -1,0 +1,141 @@
+import threading
+
+import numpy as np
+import pytest
+from katas.autograd import no_grad
+from katas.tensor import Tensor
+
+from specs.check import assert_close
+
+
+def leaf() -> Tensor:
+    return Tensor([1.0, 2.0], requires_grad=True)
+
+
+def recorded(result: Tensor) -> bool:
+    """Whether a result was recorded: it then requires a gradient and has a node."""
+    has_node = getattr(result, "node", None) is not None
+    assert has_node == result.requires_grad, f"requires_grad is {result.requires_grad}, but node is there: {has_node}"
+    return has_node
+
+
+def test_in_the_block_nothing_is_recorded():
+    """Results have no node and require no gradient, as if no operand did; their values are the same."""
+    x = leaf()
+    with no_grad():
+        y = x * 3
+    assert not recorded(y)
+    assert_close(y, [3.0, 6.0])
+    assert x.requires_grad
+
+
+def test_after_the_block_recording_goes_on():
+    """The block ends, and what comes next is recorded again."""
+    x = leaf()
+    with no_grad():
+        constant = x * 3
+    y = constant * x
+    assert recorded(y)
+    y.sum().backward()
+    assert_close(x.grad, [3.0, 6.0], mistakes={"what was computed in the block is no constant": [6.0, 12.0]})
+
+
+def test_an_exception_ends_the_block_too():
+    """Whatever happens in the block: it passes on, and recording goes on afterwards."""
+    x = leaf()
+    with pytest.raises(ZeroDivisionError), no_grad():
+        x * (1 / 0)
+    assert recorded(x * 2)
+
+
+def test_the_end_of_an_inner_block_is_not_the_end_of_the_outer():
+    """Each block restores what it found: an evaluation in an evaluation."""
+    with no_grad():
+        with no_grad():
+            assert not recorded(leaf() * 2)
+        assert not recorded(leaf() * 2)
+    assert recorded(leaf() * 2)
+
+
+def test_a_function_may_be_decorated():
+    """@no_grad() puts each call of a function into such a block: also the second, and one that raises."""
+
+    @no_grad()
+    def predict(x, fail=False):
+        if fail:
+            raise KeyError("on purpose")
+        return x * 2
+
+    x = leaf()
+    assert not recorded(predict(x))
+    assert recorded(x * 2)
+    assert not recorded(predict(x))
+    with pytest.raises(KeyError):
+        predict(x, fail=True)
+    assert recorded(x * 2)
+    assert predict.__name__ == "predict"
+
+
+def test_a_decorated_function_may_call_itself():
+    """Each call is a block within the block."""
+
+    @no_grad()
+    def halved(x, times):
+        return x if times == 0 else halved(x * 0.5, times - 1)
+
+    x = leaf()
+    assert not recorded(halved(x, 3))
+    assert recorded(x * 2)
+
+
+def test_a_leaf_made_in_the_block_is_a_leaf():
+    """A tensor that says requires_grad=True does: it is not computed. Its uses count from the end of the block on."""
+    with no_grad():
+        x = leaf()
+    assert x.requires_grad
+    (x * 5).sum().backward()
+    assert_close(x.grad, [5.0, 5.0])
+
+
+def test_what_was_recorded_before_has_its_backward_in_the_block():
+    """no_grad is about what is computed, not about the way back."""
+    x = leaf()
+    y = (x * x).sum()
+    with no_grad():
+        y.backward()
+    assert_close(x.grad, [2.0, 4.0])
+
+
+def test_other_threads_go_on_recording():
+    """The block holds for the thread it is in: a server that evaluates in one does not stop the training in another."""
+    inside, outside, x = threading.Event(), threading.Event(), leaf()
+    seen = {}
+
+    def evaluate():
+        with no_grad():
+            inside.set()
+            outside.wait(5)
+            seen["evaluating"] = recorded(x * 2)
+
+    thread = threading.Thread(target=evaluate)
+    thread.start()
+    try:
+        inside.wait(5)
+        seen["training"] = recorded(x * 2)
+    finally:
+        outside.set()
+        thread.join()
+    assert seen == {"training": True, "evaluating": False}
+
+
+def test_without_gradients_no_activation_is_kept(budget):
+    """Ten activations of a megabyte each, of which only the present and the next are held."""
+    x = Tensor(np.ones(250_000, np.float32), requires_grad=True)
+
+    def evaluate():
+        with no_grad():
+            y = x
+            for _ in range(10):
+                y = y.tanh()
+
+    budget.bytes(evaluate, peak=4_000_000)

@@ -1,0 +1,149 @@
+import numpy as np
+import pytest
+from katas.autograd import defvjp, gradcheck
+from katas.tensor import Tensor, concatenate, maximum
+
+from specs.check import assert_close, rejects
+
+
+def doubled(rule):
+    """The function 2a, an operation of its own, whose derivative is the given rule: right or wrong."""
+    defvjp("doubled", rule)
+    return lambda a: Tensor._result("doubled", 2 * a.data, a)
+
+
+def leaf(values, requires_grad=True) -> Tensor:
+    return Tensor(np.array(values, np.float64), requires_grad)
+
+
+FUNCTIONS = {
+    "a polynomial": lambda a: a * a * a - 2 * a,
+    "of one value": lambda a: (a * a).sum(),
+    "an activation": lambda a: a.tanh().exp(),
+    "reductions": lambda a: a.mean(0) * a.var(1, keepdim=True),
+    "products": lambda a: a @ a.T,
+    "changes of shape": lambda a: concatenate([a[1:], a.T.reshape(2, 3)], 0),
+    "a choice": lambda a: maximum(a, 0.3),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_right_gradient_passes(name, draw):
+    """True, exactly, so that it may stand in an assert."""
+    assert gradcheck(FUNCTIONS[name], leaf(draw.normal(2, 3))) is True
+
+
+def test_a_number_has_a_gradient_too():
+    """An input of shape ()."""
+    assert gradcheck(lambda a: a.exp(), leaf(0.5)) is True
+
+
+def test_several_inputs_are_checked_each(draw):
+    """All that require a gradient, one after another."""
+    a, b = leaf(draw.normal(2, 3)), leaf(draw.normal(3, 4))
+    assert gradcheck(lambda a, b: a @ b, a, b) is True
+    defvjp("product", lambda g, y, a, b: g @ b.T, lambda g, y, a, b: (g.T @ a).T * 1.5)
+    with rejects(RuntimeError, "input 1"):
+        gradcheck(lambda a, b: Tensor._result("product", a.data @ b.data, a, b), a, b)
+
+
+WRONG = {
+    "a factor is forgotten": lambda g, y, a: g,
+    "the sign is wrong": lambda g, y, a: -2 * g,
+    "off by a thousandth": lambda g, y, a: 2.002 * g,
+    "zeros": lambda g, y, a: np.zeros_like(g),
+    "not a number": lambda g, y, a: g * np.nan,
+    "right for a gradient of ones only: reversed": lambda g, y, a: 2 * g[::-1, ::-1],
+    "right for a gradient of ones only: the mean": lambda g, y, a: np.full_like(g, 2 * g.mean()),
+    "right for a gradient of ones only: g is not used": lambda g, y, a: np.full_like(g, 2),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_gradient_is_found(name, draw):
+    """Also one that is right for a plain sum: the results are weighted by random numbers, each by another."""
+    function, x = doubled(WRONG[name]), leaf(draw.normal(2, 3))
+    with rejects(RuntimeError, "input 0"):
+        gradcheck(function, x)
+
+
+def test_the_place_and_both_values_are_named():
+    """The input, the index at which they differ most, what backward gives and what the differences give."""
+
+    def rule(g, y, a):
+        wrong = 2 * g
+        wrong[1, 2] = 1234.5
+        return wrong
+
+    with rejects(RuntimeError, "input 0", "(1, 2)", "1234.5"):
+        gradcheck(doubled(rule), leaf(np.ones((2, 3))))
+
+
+def test_a_function_that_loses_the_record_of_an_input_is_found():
+    """The differences see that b counts, backward does not: a gradient that never came is one of zeros."""
+    a, b = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    with rejects(RuntimeError, "input 1"):
+        gradcheck(lambda a, b: a * Tensor(b.data), a, b)
+
+
+def test_an_input_that_does_not_count_has_a_gradient_of_zeros():
+    """No gradient comes, and none is due."""
+    a, b = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    assert gradcheck(lambda a, b: a * 2, a, b) is True
+
+
+def test_an_input_that_requires_no_gradient_is_not_checked():
+    """A rule for it need not exist."""
+    defvjp("scaled", lambda g, y, a, b: g * b)
+    a, b = leaf([1.0, 2.0]), leaf([3.0, 4.0], requires_grad=False)
+    assert gradcheck(lambda a, b: Tensor._result("scaled", a.data * b.data, a, b), a, b) is True
+
+
+def test_float32_is_refused():
+    """A difference of two float32 values has no digits left: the input and its dtype are named."""
+    with rejects(ValueError, "input 1", "float32"):
+        gradcheck(lambda a, b: a * b, leaf([1.0]), Tensor([1.0], requires_grad=True))
+
+
+def test_the_inputs_stay_as_they_are(draw):
+    """Neither their values nor their grads change, and what was recorded of them stays theirs."""
+    data = draw.normal(2, 3)
+    a, b = Tensor(data, requires_grad=True), leaf(data)
+    b.grad = np.ones((2, 3))
+    assert gradcheck(lambda a, b: a * b, a, b) is True
+    assert a.grad is None
+    assert_close(b.grad, np.ones((2, 3)))
+    assert_close(a, data)
+    assert_close(b, data)
+
+
+def test_the_tolerance_may_be_given():
+    """How far both may be apart, relative to the largest."""
+    function, x = doubled(lambda g, y, a: 2.002 * g), leaf(np.ones((2, 3)))
+    assert gradcheck(function, x, tolerance=0.01) is True
+    with rejects(RuntimeError, "input 0"):
+        gradcheck(function, x, tolerance=1e-4)
+
+
+def test_the_tolerance_is_relative_to_the_largest_gradient():
+    """Gradients of a million are not right to a millionth of one: float64 has sixteen digits, and a difference loses half."""
+    assert gradcheck(lambda a: a * a * 1e6, leaf([1.0, 3.0])) is True
+
+
+def test_eps_may_be_given():
+    """(f(x + ε) - f(x - ε)) / 2ε of x³ is off by ε²: too much with an ε of 0.1."""
+    x = leaf([1.0, 2.0])
+    assert gradcheck(lambda a: a**3, x, eps=1e-4) is True
+    with rejects(RuntimeError, "input 0"):
+        gradcheck(lambda a: a**3, x, eps=0.1)
+
+
+def test_an_error_of_the_function_passes_on():
+    """It is the caller's own, and says more than any other."""
+
+    def fails(a):
+        a * 2
+        raise KeyError("on purpose")
+
+    with rejects(KeyError, "on purpose"):
+        gradcheck(fails, leaf([1.0]))

@@ -1,0 +1,215 @@
+import itertools
+
+import numpy as np
+import pytest
+from katas.activations import GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from katas.autograd import defvjp, gradcheck, no_grad
+from katas.layers import Dropout, Flatten, Linear, Sequential
+from katas.losses import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
+from katas.optimizers import SGD
+from katas.tensor import Tensor
+
+from specs import oracles
+from specs.check import assert_close, assert_dtype, assert_gradient, rejects
+
+ACTIVATIONS = {
+    "ReLU": (ReLU, oracles.activations.relu),
+    "LeakyReLU": (LeakyReLU, oracles.activations.leaky_relu),
+    "Sigmoid": (Sigmoid, oracles.activations.sigmoid),
+    "Tanh": (Tanh, oracles.activations.tanh),
+    "GELU": (GELU, oracles.activations.gelu),
+    "Softmax": (Softmax, oracles.activations.softmax),
+    "LogSoftmax": (LogSoftmax, oracles.activations.log_softmax),
+}
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_activation_of_kata_03_can_be_differentiated(name, draw):
+    """Its forward, as it was written then, has the gradient that was derived by hand."""
+    activation, oracle = ACTIVATIONS[name]
+    x, g = Tensor(draw.normal(2, 3, 4), requires_grad=True), draw.normal(2, 3, 4)
+    activation()(x).backward(g)
+    assert_gradient(x.grad, oracle, x.data, g)
+
+
+LAYERS = {
+    "Linear": lambda rng: Linear(4, 3, rng=rng),
+    "Linear without bias": lambda rng: Linear(4, 3, bias=False, rng=rng),
+    "a stack": lambda rng: Sequential(Linear(4, 6, rng=rng), GELU(), Linear(6, 3, rng=rng), LogSoftmax()),
+    "Dropout": lambda rng: Sequential(Linear(4, 6, rng=rng), Dropout(0.5, rng), Linear(6, 3, rng=rng)),
+    "Flatten": lambda rng: Sequential(Linear(4, 2, rng=rng), Flatten(), Linear(10, 3, rng=rng)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_layer_of_kata_04_has_the_gradients_that_were_derived_by_hand(name, draw, monkeypatch):
+    """Of the input and of each parameter: the layer's own backward, before this kata, gave the same."""
+    x = draw.normal(2, 5, 4)
+
+    def made():
+        network = LAYERS[name](np.random.default_rng(1))
+        for parameter in network.parameters():
+            parameter.data = parameter.data.astype(np.float64)
+        return network, Tensor(x, requires_grad=True)
+
+    network, by_autograd = made()
+    output = network(by_autograd)
+    g = draw.normal(*output.shape)
+    output.backward(g)
+    monkeypatch.setattr(Tensor, "_recorder", None)
+    same, by_hand = made()
+    same(by_hand)
+    assert_close(by_autograd.grad, same.backward(g), name="the input's gradient")
+    for (own, parameter), other in zip(network.named_parameters(), same.parameters(), strict=True):
+        assert_close(parameter.grad, other.grad, name=own)
+
+
+LOSSES = {
+    "MSELoss": (MSELoss, oracles.losses.mse),
+    "CrossEntropyLoss": (CrossEntropyLoss, oracles.losses.cross_entropy),
+    "CrossEntropyLoss, smoothed": (
+        lambda: CrossEntropyLoss(label_smoothing=0.1),
+        lambda logits, target: oracles.losses.cross_entropy(logits, target, 0.1),
+    ),
+    "BCEWithLogitsLoss": (BCEWithLogitsLoss, oracles.losses.bce_with_logits),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_of_kata_05_can_be_differentiated(name, draw):
+    """loss.backward() gives the gradient of the prediction, and none of the target."""
+    loss, oracle = LOSSES[name]
+    x = Tensor(draw.normal(5, 3), requires_grad=True)
+    target = draw.integers(3, 5) if "Cross" in name else draw.uniform(0, 1, 5, 3)
+    loss()(x, target).backward()
+    assert_gradient(x.grad, lambda x: oracle(x, target), x.data, np.ones(()))
+
+
+def network_and_batch(draw):
+    rng = np.random.default_rng(2)
+    network = Sequential(Linear(4, 8, rng=rng), ReLU(), Dropout(0.2, rng), Linear(8, 3, rng=rng))
+    return network, Tensor(draw.normal(6, 4, dtype=np.float32)), draw.integers(3, 6)
+
+
+def test_a_whole_network_stays_float32(draw):
+    """Every parameter's grad has its dtype and its shape, through layers, activations, dropout and a loss."""
+    network, x, labels = network_and_batch(draw)
+    CrossEntropyLoss()(network(x), labels).backward()
+    for parameter in network.parameters():
+        assert_dtype(parameter.grad, np.float32)
+        assert_close(parameter.grad.shape, parameter.shape)
+
+
+def test_a_layer_that_is_used_twice_has_one_gradient(draw):
+    """The sum of both uses, as by central differences: what no derivative by hand could give."""
+    layer = Linear(3, 3, rng=np.random.default_rng(0))
+    weight, bias, x, g = layer.weight.data.astype(np.float64), layer.bias.data, draw.normal(5, 3), draw.normal(5, 3)
+    layer.weight.data = weight
+    layer(layer(Tensor(x)).tanh()).backward(g)
+
+    def twice(w):
+        return np.tanh(x @ w.T + bias) @ w.T + bias
+
+    assert_gradient(layer.weight.grad, twice, weight, g)
+
+
+def test_a_shared_weight_has_one_gradient(draw):
+    """The same Parameter in two places, as the embedding and the output of a language model: x → W → tanh → Wᵀ."""
+    w, x, g = Tensor(draw.normal(3, 4), requires_grad=True), draw.normal(5, 4), draw.normal(5, 4)
+    ((Tensor(x) @ w.T).tanh() @ w).backward(g)
+    assert_gradient(w.grad, lambda w: np.tanh(x @ w.T) @ w, w.data, g)
+
+
+def test_a_loop_with_a_condition_is_followed_as_it_ran(draw):
+    """What is recorded is what was done: Python's own loops and conditions need no rules."""
+
+    def function(x):
+        for step in range(3):
+            x = x * x if step % 2 else x + x.exp()
+        return x if x.sum() > 0 else -x
+
+    x = draw.uniform(0.1, 0.5, 4)
+    assert gradcheck(function, Tensor(x, requires_grad=True))
+
+
+def test_an_operation_of_your_own_needs_a_result_and_a_rule(draw):
+    """softplus(a) = log(1 + e^a), as one primitive, with the rule registered for it."""
+    defvjp("softplus", lambda g, y, a: g * (1 - np.exp(-y)))
+
+    def softplus(x):
+        return Tensor._result("softplus", np.logaddexp(0, x.data), x)
+
+    x, g = Tensor(draw.normal(2, 3), requires_grad=True), draw.normal(2, 3)
+    (softplus(x) * 2).backward(g)
+    assert_gradient(x.grad, lambda a: 2 * np.logaddexp(0, a), x.data, g)
+
+
+def test_other_data_between_forward_and_backward_changes_nothing():
+    """The record has the arrays of the forward pass: a parameter that was given others, as by load_state_dict, does no harm."""
+    x, w = Tensor([5.0]), Tensor([3.0], requires_grad=True)
+    y = w * x
+    x.data, w.data = np.array([7.0], np.float32), np.array([9.0], np.float32)
+    y.backward()
+    assert_close(w.grad, [5.0], mistakes={"the operand of now, not that of the forward pass": [7.0]})
+
+
+def test_a_change_in_place_between_forward_and_backward_is_not_noticed():
+    """The limit that the README names: the record holds arrays, not copies, and sees what is written into them."""
+    x, w = Tensor([5.0]), Tensor([3.0], requires_grad=True)
+    y = w * x
+    x.data += 2
+    y.backward()
+    assert_close(w.grad, [7.0])
+
+
+def test_layers_keep_nothing_for_a_derivative_by_hand(draw):
+    """The record has it already: a layer that kept its activations would hold them after backward, and in evaluation too."""
+    network, x, labels = network_and_batch(draw)
+    with no_grad():
+        network(x)
+    CrossEntropyLoss()(network(x), labels).backward()
+    with rejects(RuntimeError, "forward"):
+        network.backward(np.ones((6, 3), np.float32))
+
+
+def test_from_optimizers_to_autograd(draw):
+    """Where each layer's dL/dW and dL/db were computed by hand, two lines are left, and the loss falls."""
+    network, criterion = Sequential(Linear(4, 8, rng=np.random.default_rng(0)), Tanh(), Linear(8, 3)), CrossEntropyLoss()
+    x, labels = Tensor(draw.normal(6, 4, dtype=np.float32)), draw.integers(3, 6)
+    optimizer = SGD(network.parameters(), lr=0.01)
+    loss = criterion(network(x), labels)
+    before = [parameter.data.copy() for parameter in network.parameters()]
+
+    loss.backward()  # Handles any architecture
+    optimizer.step()  # Use the gradients
+
+    for parameter, old in zip(network.parameters(), before, strict=True):
+        assert_close(parameter, old - 0.01 * parameter.grad)
+    with no_grad():
+        assert criterion(network(x), labels).item() < loss.item()
+
+
+def test_a_step_keeps_no_memory(budget, draw):
+    """Between two training steps no activation is alive, though the loss is."""
+    network = Sequential(Linear(256, 256, rng=np.random.default_rng(0)), ReLU(), Linear(256, 4))
+    criterion, optimizer = CrossEntropyLoss(), SGD(network.parameters(), lr=0.01)
+    x, labels, kept = Tensor(draw.normal(512, 256, dtype=np.float32)), draw.integers(4, 512), []
+
+    def step():
+        optimizer.zero_grad()
+        kept[:] = [criterion(network(x), labels)]
+        kept[0].backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    budget.bytes(step, retained=100_000)
+
+
+@pytest.mark.parametrize("shapes", list(itertools.product([(3,), (2, 3), (4, 2, 3)], [(3,), (3, 5), (4, 3, 5)])), ids=str)
+def test_products_of_all_shapes_have_gradients(shapes, draw):
+    """Vectors, matrices and batches of them on either side, through tensors and not rules alone."""
+    a, b = (Tensor(draw.normal(*shape), requires_grad=True) for shape in shapes)
+    g = draw.normal(*(a.data @ b.data).shape)
+    (a @ b).backward(g)
+    assert_gradient(a.grad, lambda x: x @ b.data, a.data, g, name="a")
+    assert_gradient(b.grad, lambda x: a.data @ x, b.data, g, name="b")
