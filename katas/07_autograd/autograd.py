@@ -123,8 +123,9 @@ def backward(tensor: Tensor, grad: np.ndarray | None = None) -> None:
 
     A leaf is a tensor that requires a gradient and was not computed. Its grad is an array of its own, of its data's shape and
     dtype. Only a tensor of one value needs no grad, which is then 1. The record is freed on the way.
-    Raises: RuntimeError if the grad is missing, if tensor was not recorded, or if a part of its record was freed by an earlier
-    backward; ValueError if grad has another shape. Then no gradient has changed.
+    Raises: RuntimeError if the grad is missing, if tensor was not recorded, if a part of its record was freed by an earlier
+    backward, or if an operation has no rule or one that gives another shape; ValueError if grad has another shape. Then no
+    gradient has changed.
     """
     raise NotImplementedError("07.4 backward: README.md, 07.4")
 

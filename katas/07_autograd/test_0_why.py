@@ -1,3 +1,4 @@
+import katas.autograd  # which installs the recorder
 import numpy as np
 from katas.activations import Tanh
 from katas.layers import Linear, Sequential

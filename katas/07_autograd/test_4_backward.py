@@ -220,13 +220,25 @@ def test_gradients_that_share_an_array_add_up_apart(name, draw):
     assert_close(b.grad, np.full((2, 3), 3.0))
 
 
-def test_a_gradient_with_several_owners_is_not_added_to_in_place(draw):
+@pytest.mark.parametrize("first", ["the sum", "the product"])
+def test_a_gradient_with_several_owners_is_not_added_to_in_place(first, draw):
     """y = (a + b) + a · c: a and b receive the same g; what a receives besides is not b's."""
-    a, b, c, g = leaf(draw.normal(3)), leaf(draw.normal(3)), leaf(draw.normal(3)), draw.normal(3)
-    ((a + b) + a * c).backward(g)
-    assert_close(a.grad, g * (1 + c.data))
-    assert_close(b.grad, g, mistakes={"what another tensor received was added in place": g * (1 + c.data)})
-    assert_close(c.grad, g * a.data)
+    a, b, c, g = leaf(draw.normal(3)), leaf(draw.normal(3)), leaf(draw.normal(3)), np.array(draw.normal(3))
+    given = g.copy()
+    ((a + b) + a * c if first == "the sum" else a * c + (a + b)).backward(g)
+    assert_close(b.grad, given, mistakes={"what another tensor received was added in place": given * (1 + c.data)})
+    assert_close(a.grad, given * (1 + c.data))
+    assert_close(c.grad, given * a.data)
+
+
+def test_a_grad_is_not_the_array_that_backward_was_given(draw):
+    """A single operation may pass it on as it is, or as a view: the grad is another array all the same."""
+    for operation in (lambda x: x + 1, lambda x: x.reshape(6), lambda x: x.T):
+        x, g = leaf(draw.normal(2, 3)), np.array(draw.normal(6))
+        result = operation(x)
+        g = g.reshape(result.shape)
+        result.backward(g)
+        assert not np.shares_memory(x.grad, g)
 
 
 # The seed

@@ -453,6 +453,354 @@ WRONG = [
         {"return unbroadcast(g @ np.swapaxes(columns, -1, -2), rows.shape).reshape(a.shape)": "return np.zeros_like(a)"},
         says="all zeros",
     ),
+    # recording
+    Wrong(
+        "all operations are recorded, required or not",
+        {"    if not result.requires_grad:\n        return\n    if not _recording": "    if not _recording"},
+    ),
+    Wrong(
+        "a result does not require what its operands do",
+        {"    result.node = Node(": "    result.requires_grad = False\n    result.node = Node("},
+    ),
+    Wrong(
+        "the operands are recorded in reverse",
+        {"Node(op, parents, (result.data,": "Node(op, parents[::-1], (result.data,"},
+    ),
+    Wrong(
+        "operands that require no gradient are left out",
+        {"Node(op, parents, (result.data,": "Node(op, tuple([p for p in parents if p.requires_grad]), (result.data,"},
+    ),
+    Wrong(
+        "the result's array is forgotten",
+        {"(result.data, *[parent.data for parent in parents])": "tuple([parent.data for parent in parents])"},
+    ),
+    Wrong(
+        "the operands' arrays are those of backward",
+        {
+            "(result.data, *[parent.data for parent in parents])": "()",
+            "*node.arrays, **node.attrs": "tensor_of(node).data, *[p.data for p in node.parents], **node.attrs",
+            "data = node.arrays[1 + argnum]": "data, tensor_of = parent.data, lambda node: Tensor(0.0)",
+        },
+    ),
+    Wrong("attributes are forgotten", {"for parent in parents]), attrs)": "for parent in parents]), {})"}),
+    Wrong(
+        "integers are recorded too", {'    if result.data.dtype.kind != "f":\n        raise': "    if False:\n        raise"}
+    ),
+    Wrong(
+        "the error about integers does not name them",
+        {
+            'raise TypeError(f"{op}: only floats have gradients, and this is {result.dtype}: use requires_grad=True with floats")': 'raise TypeError("only floats have gradients")'
+        },
+        says="is not named",
+    ),
+    Wrong(
+        "a tape holds all nodes",
+        {
+            "    result.node = Node(op, parents, (": "    _TAPE.append(result)\n    result.node = Node(op, parents, (",
+            "_FREED = Node(": "_TAPE = []\n_FREED = Node(",
+        },
+    ),
+    Wrong(
+        "a node refers to its own result",
+        {"parent in parents]), attrs)": "parent in parents]), attrs)\n    result.own = result"},
+    ),
+    # backward
+    Wrong(
+        "gradients of several uses are overwritten",
+        {"part = np.asarray(grads[parent] + part)": "pass"},
+        says="overwritten instead of accumulated",
+    ),
+    Wrong(
+        "a gradient that is there is overwritten",
+        {"            accumulate(leaf, part)": "            leaf.grad = part.copy()"},
+        says="overwritten instead of accumulated",
+    ),
+    Wrong(
+        "a gradient is added in place",
+        {
+            "part = np.asarray(grads[parent] + part)": "part = np.add(grads[parent], part, out=grads[parent] if grads[parent].flags.writeable else None)"
+        },
+        says="what another tensor received was added in place",
+    ),
+    Wrong(
+        "leaves share arrays",
+        {"if leaf.grad is None and holders[id(owner[leaf])] == 1 and owner[leaf].size == part.size:": "if leaf.grad is None:"},
+    ),
+    Wrong(
+        "leaves share arrays with views",
+        {"owner = {leaf: part if part.base is None else part.base for leaf, part in leaves.items()}": "owner = leaves"},
+    ),
+    Wrong(
+        "a grad may be the seed itself",
+        {"Counter(map(id, [seed, seed.base, *owner.values()]))": "Counter(map(id, owner.values()))"},
+    ),
+    Wrong(
+        "a rule is called for each use",
+        {
+            "                if uses[parent] == 0:\n                    ready.append(parent)": "                ready.append(parent)",
+            "grad, node = grads.pop(tensor), _node(tensor)\n": "grad, node = grads.pop(tensor, None), _node(tensor)\n        if grad is None:\n            continue\n",
+        },
+    ),
+    Wrong(
+        "nodes are done in the order in which they are found",
+        {
+            "    while ready:\n        tensor = ready.pop()\n": "    done = set()\n    while ready:\n        tensor = ready.pop(0)\n        if tensor in done:\n            continue\n        done.add(tensor)\n",
+            "                uses[parent] -= 1\n                if uses[parent] == 0:\n                    ready.append(parent)": "                ready.append(parent)",
+        },
+    ),
+    Wrong(
+        "every path is followed by itself",
+        {
+            "    while ready:\n        tensor = ready.pop()\n        grad, node = grads.pop(tensor), _node(tensor)\n": "    freed, ready = [], [(tensor, seed)]\n    while ready:\n        tensor, grad = ready.pop()\n        node = _node(tensor)\n",
+            "            leaves[tensor] = grad\n": "            leaves[tensor] = leaves[tensor] + grad if tensor in leaves else grad\n",
+            "        tensor.node = _FREED\n": "        freed.append(tensor)\n",
+            """                if parent in grads:
+                    part = np.asarray(grads[parent] + part)  # not +=: others may hold the same array
+                grads[parent] = part
+                uses[parent] -= 1
+                if uses[parent] == 0:
+                    ready.append(parent)
+    _deliver""": "                ready.append((parent, part))\n    for tensor in freed:\n        tensor.node = _FREED\n    _deliver",
+        },
+    ),
+    Wrong(
+        "backward calls itself",
+        {
+            "    uses = _uses(tensor)\n": "    uses = _uses(tensor)\n    def depth(tensor):\n        node = _node(tensor)\n        return 1 + max([depth(p) for p in node.parents if p.requires_grad and not hasattr(p, 'seen')], default=0) if node else 0\n    depth(tensor)\n",
+        },
+        says="calls itself",
+    ),
+    Wrong(
+        "computed tensors get a grad too",
+        {"        tensor.node = _FREED\n": "        tensor.node = _FREED\n        tensor.grad = grad\n"},
+    ),
+    Wrong(
+        "only the last result gets a grad",
+        {
+            "            leaves[tensor] = grad\n            continue\n": "            leaves = {tensor: grad}\n            continue\n"
+        },
+    ),
+    Wrong(
+        "what requires no gradient gets one",
+        {
+            "        for argnum, parent in enumerate(node.parents):\n            if parent.requires_grad:\n                part": "        for argnum, parent in enumerate(node.parents):\n            if True:\n                part",
+            "                uses[parent] -= 1\n": "                uses[parent] = uses.get(parent, 1) - 1\n",
+        },
+    ),
+    Wrong(
+        "every rule is called",
+        {
+            "        for argnum, parent in enumerate(node.parents):\n            if parent.requires_grad:\n                part = _part_of(parent, node, argnum, grad)\n": "        for argnum, parent in enumerate(node.parents):\n            part = _part_of(parent, node, argnum, grad)\n            if parent.requires_grad:\n"
+        },
+    ),
+    Wrong(
+        "the seed is always ones",
+        {
+            "seed = np.ones_like(tensor.data) if grad is None else np.asarray(grad, tensor.dtype)": "seed = np.ones_like(tensor.data)\n    if grad is not None and np.shape(grad) != tensor.shape:\n        raise ValueError(f'{np.shape(grad)} {tensor.shape}')"
+        },
+        says="the grad is not used",
+    ),
+    Wrong("several values need no grad", {"if grad is None and tensor.size != 1:": "if False:"}, says="let through"),
+    Wrong(
+        "the seed has the dtype that it comes in",
+        {
+            "np.asarray(grad, tensor.dtype)": "np.asarray(grad)",
+            "np.asarray(vjp(node.op, argnum)(grad, *node.arrays, **node.attrs), data.dtype)": "np.asarray(vjp(node.op, argnum)(grad, *node.arrays, **node.attrs))",
+            "accumulate(leaf, part)": "leaf.grad = part if leaf.grad is None else leaf.grad + part",
+        },
+        says="a silent promotion",
+    ),
+    Wrong(
+        "a gradient keeps the dtype that its rule gives",
+        {"(grad, *node.arrays, **node.attrs), data.dtype)": "(grad, *node.arrays, **node.attrs))"},
+        says="a silent promotion",
+    ),
+    Wrong(
+        "a seed is broadcast",
+        {
+            "    if seed.shape != tensor.shape:": "    if seed.shape != tensor.shape:\n        try:\n            return np.broadcast_to(seed, tensor.shape)\n        except ValueError:\n            pass\n    if seed.shape != tensor.shape:"
+        },
+        says="let through",
+    ),
+    Wrong(
+        "the error about the seed names one shape",
+        {
+            'ValueError(f"a grad of shape {seed.shape} for a tensor of shape {tensor.shape}")': 'ValueError(f"a grad of shape {seed.shape} does not fit")'
+        },
+        says="is not named",
+    ),
+    Wrong(
+        "what was not recorded is passed over",
+        {"    if _node(tensor) is None:\n        raise RuntimeError(": "    if _node(tensor) is None:\n        str("},
+    ),
+    Wrong("the record is not freed", {"        tensor.node = _FREED\n": ""}),
+    Wrong(
+        "the record is freed, and nobody notices a second backward",
+        {"        tensor.node = _FREED\n": "        tensor.node = None\n"},
+    ),
+    Wrong(
+        "a freed part is noticed too late",
+        {
+            '        if node is _FREED:\n            raise RuntimeError("backward() a second time through the same record, which the first freed: compute it anew")\n': "        if node is _FREED:\n            node = None\n",
+            "            leaves[tensor] = grad\n            continue\n": "            accumulate(tensor, grad)\n            continue\n        if node is _FREED:\n            raise RuntimeError('freed')\n",
+            "    _deliver(leaves, seed)\n\n": "\n",
+        },
+    ),
+    Wrong(
+        "gradients are given out on the way",
+        {
+            "            leaves[tensor] = grad\n            continue\n": "            accumulate(tensor, grad)\n            continue\n",
+            "    _deliver(leaves, seed)\n\n": "\n",
+        },
+    ),
+    Wrong(
+        "an operation without rules passes nothing on",
+        {
+            '        raise RuntimeError(f"there is no rule for the operation {op!r}: defvjp({op!r}, …) defines it")': "        return lambda g, y, *parents, **attrs: np.zeros_like(parents[argnum])"
+        },
+        says="let through",
+    ),
+    Wrong("a rule's shape is not looked at", {"    if part.shape != data.shape:": "    if False:"}),
+    Wrong("a numbers' gradient is a number", {"part = np.asarray(grads[parent] + part)": "part = grads[parent] + part"}),
+    Wrong(
+        "backward keeps what it found",
+        {
+            "    _deliver(leaves, seed)\n\n": "    _deliver(leaves, seed)\n    _KEPT[:] = [uses]\n\n",
+            "_FREED = Node(": "_KEPT = []\n_FREED = Node(",
+        },
+    ),
+    # no_grad
+    Wrong("no_grad does nothing", {"token = _recording.set(False)": "token = _recording.set(True)"}),
+    Wrong("no_grad never ends", {"        _recording.reset(token)": "        pass"}),
+    Wrong(
+        "an exception leaves no_grad on",
+        {"    try:\n        yield\n    finally:\n        _recording.reset(token)": "    yield\n    _recording.reset(token)"},
+    ),
+    Wrong("the end of an inner block ends the outer", {"        _recording.reset(token)": "        _recording.set(True)"}),
+    Wrong(
+        "no_grad holds for all threads",
+        {
+            '_recording = ContextVar("recording", default=True)  # one value a thread\n': "class _recording:\n    value = True\n\n    @classmethod\n    def get(cls):\n        return cls.value\n\n    @classmethod\n    def set(cls, value):\n        old, cls.value = cls.value, value\n        return old\n\n    @classmethod\n    def reset(cls, token):\n        cls.value = token\n\n"
+        },
+    ),
+    Wrong(
+        "under no_grad results still require a gradient",
+        {"        result.requires_grad = False\n        return\n": "        return\n"},
+    ),
+    Wrong(
+        "no_grad takes the recorder away",
+        {
+            "    token = _recording.set(False)\n    try:\n        yield\n    finally:\n        _recording.reset(token)": "    Tensor._recorder = None\n    try:\n        yield\n    finally:\n        Tensor._recorder = record"
+        },
+    ),
+    Wrong(
+        "no_grad stops backward",
+        {
+            "    seed = _seed(tensor, grad)\n    uses": "    if not _recording.get():\n        return\n    seed = _seed(tensor, grad)\n    uses"
+        },
+    ),
+    # gradcheck
+    Wrong(
+        "gradcheck always says True",
+        {
+            "    copies = [Tensor(x.data.copy(), x.requires_grad) for x in inputs]\n": "    return True\n    copies = [Tensor(x.data.copy(), x.requires_grad) for x in inputs]\n"
+        },
+        says="let through",
+    ),
+    Wrong(
+        "gradcheck is blind: seeded with ones",
+        {"np.random.default_rng(0).standard_normal(result.shape)": "np.ones(result.shape)"},
+        says="let through",
+    ),
+    Wrong(
+        "gradcheck looks at the first input only",
+        {
+            "for number, x in enumerate(copies):\n        if not x.requires_grad:": "for number, x in enumerate(copies[:1]):\n        if not x.requires_grad:"
+        },
+        says="let through",
+    ),
+    Wrong(
+        "gradcheck takes a missing gradient for right",
+        {
+            "        got = np.zeros_like(x.data) if x.grad is None else x.grad\n": "        if x.grad is None:\n            continue\n        got = x.grad\n"
+        },
+        says="let through",
+    ),
+    Wrong(
+        "gradcheck changes the inputs' grads",
+        {"copies = [Tensor(x.data.copy(), x.requires_grad) for x in inputs]": "copies = inputs"},
+    ),
+    Wrong(
+        "gradcheck lets NaN through",
+        {
+            "if not difference.max(initial=0) <= tolerance * max(1.0, np.abs(want).max(initial=0)):": "if difference.max(initial=0) > tolerance * max(1.0, np.abs(want).max(initial=0)):"
+        },
+        says="let through",
+    ),
+    Wrong(
+        "gradcheck looks at the mean difference",
+        {
+            "if not difference.max(initial=0) <= tolerance": "if not (difference.mean() if difference.size else 0) <= 1000 * tolerance"
+        },
+    ),
+    Wrong("gradcheck's tolerance is absolute", {"tolerance * max(1.0, np.abs(want).max(initial=0))": "tolerance"}),
+    Wrong("gradcheck ignores its tolerance", {"tolerance * max(1.0,": "1e-6 * max(1.0,"}),
+    Wrong("gradcheck ignores its eps", {"x.data, eps)": "x.data, 1e-6)"}, says="let through"),
+    Wrong(
+        "gradcheck takes one-sided differences",
+        {
+            "            x[index] = kept - eps\n            below = value()\n            x[index] = kept\n            result[index] = (above - below) / (2 * eps)": "            x[index] = kept\n            result[index] = (above - value()) / eps"
+        },
+    ),
+    Wrong("gradcheck takes float32", {"        if x.dtype != np.float64:": "        if False:"}),
+    Wrong("gradcheck returns what it compared", {"            )\n    return True": "            )\n    return np.True_"}),
+    Wrong(
+        "gradcheck names no place",
+        {"input {number} at {index}: backward gives": "input {number}: backward gives"},
+        says="is not named",
+    ),
+    # graph
+    Wrong(
+        "a tensor is drawn once for each use",
+        {
+            "            if parent not in numbers:\n                numbers[parent] = len(numbers)\n                waiting.append(parent)": "            numbers[parent] = len(numbers) + len(lines)\n            waiting.append(parent)"
+        },
+    ),
+    Wrong(
+        "operations are not drawn apart from results",
+        {
+            """f'  o{number} [label="{node.op}"]'""": """f'  o_{node.op} [label="{node.op}"]'""",
+            'f"  o{number} -> t{number}"': 'f"  o_{node.op} -> t{number}"',
+            '-> o{number}")\n': '-> o_{node.op}")\n',
+        },
+    ),
+    Wrong(
+        "arrows go backwards",
+        {
+            'f"  o{number} -> t{number}"': 'f"  t{number} -> o{number}"',
+            "t{numbers[parent]} -> o{number}": "o{number} -> t{numbers[parent]}",
+        },
+    ),
+    Wrong("all leaves are bold", {"if node is None and tensor.requires_grad else": "if node is None else"}),
+    Wrong(
+        "all that requires a gradient is bold",
+        {"if node is None and tensor.requires_grad else": "if tensor.requires_grad else"},
+    ),
+    Wrong("names are not shown", {'label = f"{name[tensor]} {tensor.shape}" if tensor in name else': "label ="}),
+    Wrong("shapes are not shown", {'else f"{tensor.shape}"\n': 'else "tensor"\n'}),
+    Wrong(
+        "graph calls itself",
+        {
+            "    name = {tensor: name for name, tensor in names.items()}\n": "    name = {tensor: name for name, tensor in names.items()}\n\n    def depth(tensor):\n        node = _node(tensor)\n        return 1 + max(map(depth, node.parents)) if node else 0\n\n    depth(tensor)\n"
+        },
+        says="calls itself",
+    ),
+    Wrong(
+        "drawing frees the record",
+        {
+            "        if node is None:\n            continue\n        lines +=": "        if node is None:\n            continue\n        tensor.node = _FREED\n        lines +="
+        },
+    ),
     # naive
     Wrong(
         "unbroadcast copies what it returns",
@@ -548,5 +896,52 @@ WRONG = [
             "return np.matmul(rows.T, g, out=np.empty_like(columns)).reshape(b.shape)": "return (rows[:, :, None] * g[:, None, :]).sum(0).reshape(b.shape)",
         },
         naive="test_the_gradient_of_a_product_is_a_product",
+    ),
+    Wrong(
+        "the record copies its arrays",
+        {
+            "(result.data, *[parent.data for parent in parents])": "(result.data.copy(), *[parent.data.copy() for parent in parents])"
+        },
+        naive="test_recording_copies_nothing",
+    ),
+    Wrong(
+        "what was seen is searched in a list",
+        {
+            "uses, waiting = Counter(), [root]": "uses, waiting, seen = Counter(), [root], []",
+            "                if parent not in uses:\n                    waiting.append(parent)": "                if not any([parent is other for other in seen]):\n                    seen.append(parent)\n                    waiting.append(parent)",
+        },
+        naive="test_the_steps_are_proportional_to_the_length_of_a_chain",
+    ),
+    Wrong(
+        "every path is followed",
+        {
+            "    uses = _uses(tensor)\n": "    uses = _uses(tensor)\n    waiting = [tensor]\n    while waiting:\n        node = _node(waiting.pop())\n        waiting += node.parents if node else ()\n"
+        },
+        naive="test_the_steps_are_proportional_to_the_number_of_diamonds",
+    ),
+    Wrong(
+        "nothing is freed",
+        {"        tensor.node = _FREED\n": ""},
+        naive="test_after_backward_the_loss_holds_nothing",
+    ),
+    Wrong("nothing is freed after a step", {"        tensor.node = _FREED\n": ""}, naive="test_a_step_keeps_no_memory"),
+    Wrong(
+        "all gradients are kept until the end",
+        {"grad, node = grads.pop(tensor), _node(tensor)": "grad, node = grads[tensor], _node(tensor)"},
+        naive="test_gradients_on_the_way_are_let_go",
+    ),
+    Wrong(
+        "the parts of a gradient are collected first",
+        {
+            "grad, node = grads.pop(tensor), _node(tensor)": "grad, node = sum(grads.pop(tensor)), _node(tensor)",
+            "grads, ready, leaves = {tensor: seed}, [tensor], {}": "grads, ready, leaves = {tensor: [seed]}, [tensor], {}",
+            "                if parent in grads:\n                    part = np.asarray(grads[parent] + part)  # not +=: others may hold the same array\n                grads[parent] = part\n": "                grads.setdefault(parent, []).append(part)\n",
+        },
+        naive="test_a_tensor_of_many_uses_takes_no_memory_for_each",
+    ),
+    Wrong(
+        "under no_grad everything is recorded",
+        {"        result.requires_grad = False\n        return\n": "        pass\n"},
+        naive="test_without_gradients_no_activation_is_kept",
     ),
 ]
