@@ -106,7 +106,7 @@ class Finder:
         file = source(kata)
         if not file.exists():
             learners = file.is_relative_to(ROOT / "katas")
-            remedy = f"Get the stub back: python -m specs.stubs {kata.number}" if learners else f"{VARIABLE} names its tree."
+            remedy = f"Get the stub back: kata reset {kata.number}" if learners else f"{VARIABLE} names its tree."
             raise KataImportError(f"{relative(file)} is missing. {remedy}", kata.number)
         return importlib.util.spec_from_file_location(fullname, file, loader=GuardedLoader(fullname, str(file), kata))
 

@@ -12,15 +12,18 @@ from specs.door import KATAS, ROOT, relative, source, trees
 FOLDER = ROOT / ".kata" / "results"
 KEPT = 100  # files
 OUTCOMES = ("green", "red", "blocked", "not run")
+BEGAN = datetime.now().astimezone()  # the plugin imports this before any kata: what is saved later was not judged
 
 
 def write(specs: list[dict], arguments: list[str], path: Path | None) -> None:
-    """One run's results, under a name of their own unless `path` is given; older files than the last hundred go."""
+    """One run's results, under a name of their own unless `path` is given. Of files older than the last hundred only those
+    stay that have the last word on a spec: who works on kata 07 for long has still solved 01.
+    """
     now = datetime.now()
     path = path or FOLDER / f"{now:%Y-%m-%dT%H-%M-%S-%f}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     run = {
-        "time": now.isoformat(timespec="seconds"),
+        "time": BEGAN.isoformat(),
         "arguments": arguments,
         "trees": {number: relative(tree) for number, tree in trees().items()},
         "specs": specs,
@@ -28,8 +31,12 @@ def write(specs: list[dict], arguments: list[str], path: Path | None) -> None:
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, suffix=".part", delete=False) as part:
         json.dump(run, part, indent=1)
     os.replace(part.name, path)
-    for old in sorted(FOLDER.glob("*.json"))[:-KEPT]:
-        old.unlink(missing_ok=True)
+    if old := sorted(FOLDER.glob("*.json"))[:-KEPT]:
+        from specs import progress  # which imports this module
+
+        needed = {spec["file"] for standing in progress.gather()[0] for spec in standing.specs}
+        for path in set(old) - needed:
+            path.unlink(missing_ok=True)
 
 
 def read(path: Path) -> dict:

@@ -135,6 +135,21 @@ def keep(path: Path) -> Path:
     return copy
 
 
+def drifted(kata: Kata) -> bool:
+    """Whether the file in katas/ is not the stub. Raises: OSError or ValueError if the reference can't be read or cut."""
+    path, text = written(kata)
+    return not path.exists() or path.read_text(encoding="utf-8", errors="replace") != text
+
+
+def restore(kata: Kata) -> None:
+    """Writes the stub, and says so. What it replaces is kept."""
+    path, text = written(kata)
+    if path.exists():
+        print(f"kept {relative(keep(path))}")
+    path.write_text(text, encoding="utf-8")
+    print(f"wrote {relative(path)}")
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m specs.stubs", description="Writes the learner's stubs.")
     parser.add_argument("numbers", nargs="*", metavar="NN", help="kata numbers (default: all)")
@@ -142,26 +157,22 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if unknown := set(options.numbers) - {kata.number for kata in KATAS}:
         parser.error(f"there is no kata {', '.join(sorted(unknown))}")
-    drifted = []
+    found = []
     for kata in KATAS:
         if options.numbers and kata.number not in options.numbers:
             continue
         try:
-            path, text = written(kata)
+            if not drifted(kata):
+                continue
         except (OSError, ValueError) as error:
             parser.error(f"reference/{kata.folder}/{kata.module}.py: {error}")
-        if path.exists() and path.read_text(encoding="utf-8") == text:
-            continue
         if options.check:
-            drifted.append(relative(path))
-            continue
-        if path.exists():
-            print(f"kept {relative(keep(path))}")
-        path.write_text(text, encoding="utf-8")
-        print(f"wrote {relative(path)}")
-    if drifted:
-        print(f"not what the reference gives (python -m specs.stubs writes it): {', '.join(drifted)}")
-    return bool(drifted)
+            found.append(relative(written(kata)[0]))
+        else:
+            restore(kata)
+    if found:
+        print(f"not what the reference gives (python -m specs.stubs writes it): {', '.join(found)}")
+    return bool(found)
 
 
 if __name__ == "__main__":

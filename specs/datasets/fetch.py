@@ -87,7 +87,7 @@ def fetch(real: RealData) -> Found:
         tried.append(f"the cache, {cache}: {error}")
     raise Unavailable(
         "\n  ".join([f"{real.name} could not be had. Tried:", *tried])
-        + f"\nConnect to the internet and run `python -m specs.datasets --only {real.folder}`; "
+        + f"\nConnect to the internet and run `kata data fetch --only {real.folder}`; "
         + f"or put {', '.join(real.files)} into a folder and set KATA_DATA to it; or ask for generated data."
     )
 

@@ -34,7 +34,7 @@ NOISE = re.compile(r"_(Eq|NotEq|LtE?|GtE?)_Is(Not)?$")  # `is` between numbers i
 def mutants(path: Path) -> Iterator[str]:
     """The texts of all mutants of a file that differ from it, and from each other, in what they do."""
     text = path.read_text(encoding="utf-8")
-    seen = {_behaviour(text)}
+    seen = {_behaviour(text), None}
     with tempfile.TemporaryDirectory() as folder, use_db(f"{folder}/mutants.sqlite", WorkDB.Mode.create) as database:
         init([path], database, {})
         mutations = [mutation for item in database.work_items for mutation in item.mutations]
@@ -65,8 +65,12 @@ def _is_type(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value is None
 
 
-def _behaviour(text: str) -> str:
-    return ast.dump(_WithoutUnions().visit(ast.parse(text)))
+def _behaviour(text: str) -> str | None:
+    """What tells programs apart that do different things; None for what is no program: `g * ~a` may become `g * not a`."""
+    try:
+        return ast.dump(_WithoutUnions().visit(ast.parse(text)))
+    except SyntaxError:
+        return None
 
 
 def survives(kata: Kata, mutant: str) -> bool:

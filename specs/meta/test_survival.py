@@ -34,7 +34,7 @@ MISHAPS = {
     "raisingimport": ("x = 1\ny = x / 0\n", [":2", "ZeroDivisionError: division by zero"]),
     "exitimport": ("import sys\nsys.exit(0)\n", [":2", "sys.exit()"]),
     "missingname": ("def g(x):\n    return x\n", ["there is no 'f' in it"]),
-    "deleted": (None, ["is missing", "python -m specs.stubs {n}"]),
+    "deleted": (None, ["is missing", "kata reset {n}"]),
     "exits": ("import sys\ndef f(x):\n    sys.exit(0)\n", [":3 in f", "SystemExit", "exit(0)"]),
     "skips": ("import unittest\ndef f(x):\n    raise unittest.SkipTest('no')\n", ["no"]),
     "prints": ("def f(x):\n    while True:\n        print('x' * 90)\n", ["in f", "did not finish", "it printed:\n", "xxx"]),

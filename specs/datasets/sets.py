@@ -1,6 +1,5 @@
-"""`python -m specs.datasets`: fetch every real data set, and say for each what was found where and whence."""
+"""Every real data set by name, and `kata data fetch`, which says for each what was found where and whence."""
 
-import argparse
 import sys
 import time
 
@@ -13,11 +12,10 @@ SETS = {
 }
 
 
-def main(arguments: list[str]) -> int:
-    """Returns: 0, or 1 if a data set could not be had or is damaged."""
-    parser = argparse.ArgumentParser(prog="python -m specs.datasets", description="Fetch the data of the milestones.")
-    parser.add_argument("--only", choices=SETS, help="fetch this one")
-    only = parser.parse_args(arguments).only
+def fetch_all(only: str | None) -> int:
+    """Fetches every set, or one. Returns 0, or 1 if one could not be had or is damaged. Raises LookupError for no set."""
+    if only is not None and only not in SETS:
+        raise LookupError(f"there is no data set {only!r}; there are {', '.join(SETS)}")
     failed = False
     for real, load in [SETS[only]] if only else SETS.values():
         start = time.perf_counter()
@@ -32,7 +30,3 @@ def main(arguments: list[str]) -> int:
     if not only:
         print(f"{text.python_docs().source}: embedded, nothing to fetch")
     return int(failed)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,153 @@
+"""How far the learner is: of every spec the last run that reached it, gathered from the results. There is no other state."""
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from specs import results
+from specs.door import KATAS, ROOT, Kata, relative
+
+SPEC = re.compile(r"^def (test\w*)\(", re.MULTILINE)
+LARGE = 100_000  # bytes of results that are worth a look before they are parsed
+READ = 10_000_000  # bytes of results, the newest, that are parsed at most: half a second's work
+
+
+@dataclass
+class Standing:
+    """Where the learner's own solution of a kata stands."""
+
+    kata: Kata
+    specs: list[dict]  # as in the results, with "began" and "file" of their run, in the order of the kata's files
+    unseen: int  # functions that no run knows: each is at least one spec
+    changed: str  # the file that was saved after its last run began, or ""
+
+    @property
+    def green(self) -> bool:
+        """Whether it is known to be solved. What the machine can't run (it has no fork, say) does not count."""
+        known = bool(self.specs) and not self.unseen and not self.changed and all(map(_reached, self.specs))
+        return known and all(spec["outcome"] in ("green", "not run") for spec in self.specs)
+
+
+def katas() -> list[Kata]:
+    """Those that have specs."""
+    return [kata for kata in KATAS if _spec_files(kata)]
+
+
+def own_file(kata: Kata) -> Path:
+    """The learner's file, whatever KATA_IMPL says."""
+    return ROOT / "katas" / kata.folder / f"{kata.module}.py"
+
+
+def functions(kata: Kata) -> list[str]:
+    """What specs there are, as file::name, without an import: a spec is a function at the left margin."""
+    texts = {relative(path): path.read_text(encoding="utf-8", errors="replace") for path in _spec_files(kata)}
+    return [f"{file}::{name}" for file, text in texts.items() for name in SPEC.findall(text)]
+
+
+def gather() -> tuple[list[Standing], list[str]]:
+    """Every kata's standing, and a line on each file of results that can't be read. Imports nothing of the learner's."""
+    searches, damaged, left = {kata.number: _Search(kata) for kata in katas()}, [], READ
+    for path in sorted(results.FOLDER.glob("*.json"), reverse=True):
+        wanted = [number for number, search in searches.items() if not search.over]
+        try:
+            data = path.read_bytes()
+            if not _tells(data, wanted):
+                continue
+            left -= len(data)
+            if left < 0:
+                break
+            own = _own(json.loads(data), path, wanted)
+        except FileNotFoundError:
+            continue  # a run that has just ended keeps only the last hundred
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            damaged.append(f"{relative(path)} is ignored: it can't be read ({type(error).__name__}), and may be deleted")
+            continue
+        for number, specs in own.items():
+            searches[number].add(specs)
+    return [search.standing() for search in searches.values()], damaged
+
+
+def _tells(data: bytes, wanted: list[str]) -> bool:
+    """Whether a run may have something on these katas. Reading is fast, parsing is not."""
+    if len(data) < LARGE or not data.endswith(b"}"):  # the latter is damaged, and to be named
+        return True
+    return b'"tree": "katas"' in data and any(f'"kata": "{number}"'.encode() in data for number in wanted)
+
+
+def _own(run: dict, path: Path, wanted: list[str]) -> dict[str, list[dict]]:
+    """A run's specs of the learner's own tree, by kata. Raises one of several errors for what is no run."""
+    began, own = datetime.fromisoformat(run["time"]).timestamp(), {}
+    for spec in run["specs"]:
+        if spec["tree"] != "katas" or spec["kata"] not in wanted:
+            continue
+        texts = [spec["id"], spec["clause"], *(spec.get(key, "") for key in ("why", "stub", "blocked_by"))]
+        if spec["outcome"] not in results.OUTCOMES or not all(isinstance(text, str) for text in texts):
+            raise ValueError(f"no spec: {spec}")
+        spec |= {"began": began, "file": path}
+        own.setdefault(spec["kata"], []).append(spec)
+    return own
+
+
+class _Search:
+    """For what is known of a kata's specs, from the newest run to older ones."""
+
+    def __init__(self, kata: Kata):
+        self.kata, self.functions = kata, functions(kata)
+        self.order = {name: place for place, name in enumerate(self.functions)}
+        self.order |= {_file(name): place for place, name in reversed(list(enumerate(self.functions)))}
+        self.found: dict[str, dict] = {}
+        self.imported: dict[str, bool] = {}  # file → whether its newest results are of its specs, not of the file
+        self.whole = False  # whether a run knew all specs: what older ones list besides is gone
+
+    @property
+    def over(self) -> bool:
+        """Whether older runs have nothing to add."""
+        return self.whole and all(map(_reached, self.found.values()))
+
+    def add(self, specs: list[dict]) -> None:
+        """What the next older run says."""
+        for spec in specs:
+            name, known = spec["id"], self.found.get(spec["id"])
+            of_file = "::" not in name
+            if _function(name) not in self.order or self.imported.setdefault(_file(name), not of_file) == of_file:
+                continue
+            if (known is None and not self.whole) or (known is not None and _reached(spec) and not _reached(known)):
+                self.found[name] = spec
+        self.whole = self.whole or not self._unseen({_function(spec["id"]) for spec in specs})
+
+    def standing(self) -> Standing:
+        specs = sorted(self.found.values(), key=lambda spec: self.order[_function(spec["id"])])
+        changed = _changed(self.kata, min(spec["began"] for spec in specs)) if specs else ""
+        return Standing(self.kata, specs, self._unseen({_function(name) for name in self.found}), changed)
+
+    def _unseen(self, seen: set[str]) -> int:
+        """How many functions are not among the seen, themselves or with their file."""
+        return sum(name not in seen and _file(name) not in seen for name in self.functions)
+
+
+def _spec_files(kata: Kata) -> list[Path]:
+    return sorted((ROOT / "katas" / kata.folder).glob("test_*.py"))
+
+
+def _file(name: str) -> str:
+    return name.split("::")[0]
+
+
+def _function(name: str) -> str:
+    """A spec's id without its parameters."""
+    return name.split("[")[0]
+
+
+def _reached(spec: dict) -> bool:
+    """Whether a run came to a spec: one that was interrupted did not, nor does one with -n come to time budgets."""
+    return spec["outcome"] != "not run" or ("why" in spec and "without -n" not in spec["why"])
+
+
+def _changed(kata: Kata, began: float) -> str:
+    """The name of the kata's file that was saved last, if that was after `began`; a missing one has changed, too."""
+    files = [own_file(kata), *_spec_files(kata)]
+    saved = {path.name: path.stat().st_mtime if path.exists() else float("inf") for path in files}
+    newest = max(saved, key=saved.get)
+    return newest if saved[newest] > began else ""
