@@ -22,7 +22,7 @@ class Milestone:
 
     def row(self, label: str, value: float, unit: str = "", wanted: str = "") -> None:
         """One line of the table, which is also a number in the results."""
-        text = f"{label:<44}{value:>10.4g} {unit:<4}" + (f"  (wanted {wanted})" if wanted else "")
+        text = f"{label:<62}{value:>10.4g} {unit:<4}" + (f"  (wanted {wanted})" if wanted else "")
         self.item.user_properties += [("tell", text.rstrip()), ("number", [label, float(value)])]
 
     def note(self, text: str) -> None:
