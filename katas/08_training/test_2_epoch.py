@@ -32,9 +32,10 @@ class Regression:
     def after(self, rates: list[float], batches: list | None = None, **options) -> tuple:
         return oracles.training.regressed(*self.start, self.arrays if batches is None else batches, rates, **options)
 
-    def joined(self, *groups: range) -> list:
-        """The batches of each group as one."""
-        return [tuple(np.concatenate([self.arrays[i][k] for i in group]) for k in (0, 1)) for group in groups]
+    def joined(self, *groups: range, repeat=lambda size: 1) -> list:
+        """The batches of each group as one, with the samples of one of some size repeated so many times."""
+        parts = [[np.tile(part, (repeat(len(part)), 1)) for part in pair] for pair in self.arrays]
+        return [tuple(np.concatenate([parts[i][k] for i in group]) for k in (0, 1)) for group in groups]
 
 
 def test_an_epoch_is_a_step_for_each_batch(draw):
@@ -84,13 +85,27 @@ def test_any_iterable_of_pairs_will_do(draw):
     assert_close(loss, np.dot(losses, [10, 2]) / 12)
 
 
+def test_batches_are_taken_when_it_is_their_turn(draw):
+    """Data need not fit into memory: a batch is taken once those before it, but for one, have had their step."""
+    task, seen = Regression(draw, *[5] * 4), []
+
+    def stream():
+        for pair in task.data:
+            seen.append(task.network.weight.data.copy())
+            yield pair
+
+    train_epoch(task.model, task.optimizer, stream())
+    for number in (2, 3):
+        assert not np.array_equal(seen[number], task.start[0]), f"batch {number} was taken before the first step"
+
+
 def test_training_is_in_train_mode(draw):
     """Every layer is in train mode, though the model was in eval mode."""
     task = Regression(draw, 5)
     network = Sequential(task.network, Dropout(0.5, np.random.default_rng(3)))
     network.eval()
     train_epoch(Objective(network, MSELoss()), task.optimizer, task.data)
-    assert network[1].training
+    assert network[1].training, "it is in eval mode"
     unmasked = task.after([0.1])[0]
     assert not np.allclose(task.network.weight.data, unmasked), "dropout dropped nothing"
 
@@ -105,15 +120,16 @@ def test_accumulated_batches_are_one_large_batch(sizes, accumulate, draw):
     task = Regression(draw, *sizes)
     got = task.train(accumulate=accumulate)
     groups = [range(start, min(start + accumulate, len(sizes))) for start in range(0, len(sizes), accumulate)]
-    large = task.joined(*groups)
+    large, even = task.joined(*groups), task.joined(*groups, repeat=lambda size: 60 // size)
     w, _, losses = task.after([0.1] * len(large), large)
     mistakes = {
         "the gradients are added, not averaged": task.after([0.1 * len(group) for group in groups], large)[0],
         "a step for each batch": task.after([0.1] * len(sizes))[0],
         "the last, smaller group is left out": task.after([0.1] * (len(large) - 1), large[:-1])[0],
         "divided by accumulate where the group is smaller": task.after(
-            [0.1 * len(group) / accumulate for group in groups], large
+            [0.1 * len(group) / accumulate for group in groups], even
         )[0],
+        "a batch counts as much as another, whatever its samples": task.after([0.1] * len(large), even)[0],
     }
     assert_close(task.network.weight, w, mistakes=mistakes)
     assert_close(got, np.dot(losses, [len(x) for x, _ in large]) / sum(sizes))
@@ -135,6 +151,14 @@ def test_the_gradient_is_clipped_as_a_whole(draw):
     w, b, _ = task.after([0.1] * 3, clip_norm=0.5)
     assert_close(task.network.weight, w, mistakes={"not clipped": task.after([0.1] * 3)[0]})
     assert_close(task.network.bias, b)
+
+
+def test_all_groups_are_clipped_together(draw):
+    """Parameter groups make no difference: it is one vector."""
+    task = Regression(draw, 5, 5)
+    task.optimizer = SGD([{"params": [task.network.bias]}, {"params": [task.network.weight]}], lr=0.1)
+    task.train(clip_norm=0.5)
+    assert_close(task.network.weight, task.after([0.1] * 2, clip_norm=0.5)[0])
 
 
 def test_what_was_accumulated_is_clipped_once(draw):
@@ -199,6 +223,16 @@ def test_a_loss_that_is_not_finite_ends_training(value, draw):
     assert_close(task.network.weight, task.after([0.1], task.arrays[:1])[0])
 
 
+def test_every_accumulated_loss_has_to_be_finite(draw):
+    """In whichever batch of a group it is: the step of the group is not taken."""
+    for bad in (0, 1):
+        task = Regression(draw, 5, 5)
+        task.data[bad] = (task.data[bad][0], Tensor(np.full((5, 3), math.nan)))
+        with rejects(FloatingPointError, "step 0"):
+            task.train(accumulate=2)
+        assert_close(task.network.weight, task.start[0], EXACT)
+
+
 @pytest.mark.parametrize("data", [[], iter([])], ids=["a list", "a used-up iterator"])
 def test_no_batch_is_an_error(data, draw):
     """An epoch of nothing has no mean: a ValueError, from validate too."""
@@ -218,7 +252,7 @@ def test_accumulating_nothing_is_refused(accumulate, draw):
 
 def test_an_epoch_adds_little_to_its_steps(draw, budget):
     """Beside the five lines of the loop an epoch takes at most as many Python steps again."""
-    task = Regression(draw, *[5] * 20, rate=1e-6)
+    task = Regression(draw, *[8] * 20, rate=1e-6)
 
     def bare():
         for x, y in task.data:
@@ -305,8 +339,9 @@ def test_accuracy_is_the_share_of_right_answers(shape, draw):
     prediction, target = draw.normal(*shape, 3), draw.integers(3, *shape)
     got = accuracy(Tensor(prediction), Tensor(target))
     assert isinstance(got, float), f"expected a float, got a {type(got).__name__}"
-    assert_close(got, oracles.training.right(prediction, target))
-    assert_close(accuracy(Tensor(prediction), target), oracles.training.right(prediction, target))
+    want = oracles.training.right(prediction, target)
+    assert_close(got, want, mistakes={"their number": want * target.size, "percent": 100 * want})
+    assert_close(accuracy(Tensor(prediction), target), want)
 
 
 @pytest.mark.parametrize(

@@ -40,9 +40,10 @@ def test_a_warm_up_goes_up_by_equal_steps():
     assert_close([schedule(step) for step in range(13)], want, mistakes=mistakes)
 
 
-@pytest.mark.parametrize("schedule", [cosine_schedule(10, final=0.25), cosine_schedule(10, 3, 0.25)], ids=["plain", "warm"])
-def test_after_the_cosine_the_factor_stays(schedule):
+@pytest.mark.parametrize("warmup", [0, 3])
+def test_after_the_cosine_the_factor_stays(warmup):
     """More steps than planned have the factor `final`: it does not go up again."""
+    schedule = cosine_schedule(10, warmup, 0.25)
     assert_close([schedule(step) for step in (10, 11, 20, 1000)], [0.25] * 4)
 
 
@@ -99,9 +100,22 @@ def test_a_schedule_remembers_nothing():
         (lambda: one_cycle_schedule(10, pct_start=1.0), "1.0"),
         (lambda: one_cycle_schedule(10, pct_start=-0.5), "-0.5"),
         (lambda: one_cycle_schedule(10, div_factor=0), "0"),
+        (lambda: one_cycle_schedule(10, div_factor=-25.0), "-25.0"),
         (lambda: one_cycle_schedule(10, final_div_factor=-2.0), "-2.0"),
     ],
-    ids=["step_size 0", "step_size", "total 0", "warm-up", "warm-up < 0", "cycle 0", "pct 1", "pct < 0", "div", "final div"],
+    ids=[
+        "step_size 0",
+        "step_size",
+        "total 0",
+        "warm-up",
+        "warm-up < 0",
+        "cycle 0",
+        "pct 1",
+        "pct < 0",
+        "div",
+        "div < 0",
+        "final div",
+    ],
 )
 def test_a_schedule_that_can_not_be_is_refused(make, name):
     """Wrong lengths and divisors are a ValueError when the schedule is made, that names the value."""

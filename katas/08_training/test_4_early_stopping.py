@@ -55,7 +55,7 @@ def test_of_a_loss_less_is_better():
 def test_too_small_an_improvement_is_none(mode, sign):
     """It has to be more than min_delta, from the best: not from the last value, so that small steps add up."""
     stopping = EarlyStopping(9, min_delta=0.25, mode=mode)
-    better = [stopping.update(sign * value) for value in (1.0, 1.125, 1.25, 1.375, 1.5)]
+    better = [stopping.update(sign * value) for value in (4.0, 4.125, 4.25, 4.375, 4.5)]
     assert better == [True, False, False, True, False]
 
 

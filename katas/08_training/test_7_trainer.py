@@ -301,7 +301,7 @@ def told(values: list[float], path=None, **options) -> Run:
     run = Run(path, metric=metric, **options)
     run.validation = Batches(X, LABELS, 100)
     metric.parameter = run.network[0].weight
-    run.seen = metric.seen
+    run.metric, run.seen = metric, metric.seen
     return run
 
 
@@ -342,7 +342,7 @@ def test_patience_goes_on_after_a_kill(tmp_path):
     whole, first, again = (told(values, path, patience=3) for path in (None, tmp_path / "run", tmp_path / "run"))
     whole.fit()
     first.die(3 * STEPS + 1)
-    again.trainer.metric.values = values[3:]
+    again.metric.values = values[3:]
     again.fit()
     assert_same(again.state(), whole.state())
     once_more = told([0.9], tmp_path / "run", patience=3)
@@ -351,13 +351,24 @@ def test_patience_goes_on_after_a_kill(tmp_path):
     assert_same(once_more.network.state_dict(), whole.network.state_dict())
 
 
+def test_patience_may_be_gone_after_a_kill(tmp_path):
+    """Without it the last parameters stay, though the checkpoint has the best ones of a run that had it; and the other way."""
+    told([0.5, 0.4], tmp_path / "run", patience=3).fit(2)
+    again = told([0.3, 0.2], tmp_path / "run", patience=None)
+    again.fit(4)
+    assert_close(again.network[0].weight, again.seen[-1], EXACT)
+    once_more = told([0.1, 0.05], tmp_path / "run", patience=1)
+    once_more.fit(9)
+    assert_close(once_more.network[0].weight, once_more.seen[0], EXACT)
+
+
 def test_more_epochs_go_on_from_the_last_parameters(tmp_path):
     """The best ones are what fit leaves in the network; the checkpoint has the last ones too, from which training goes on."""
     values = [0.5, 0.4, 0.3, 0.2]
     whole, first, again = (told(values, path, patience=4) for path in (None, tmp_path / "run", tmp_path / "run"))
     whole.fit(4)
     first.fit(2)
-    again.trainer.metric.values = values[2:]
+    again.metric.values = values[2:]
     again.fit(4)
     assert_close(again.seen[-1], whole.seen[-1], EXACT, mistakes={"from the best": whole.seen[1]})
     assert_same(again.state(), whole.state())
@@ -401,8 +412,7 @@ def test_a_loss_that_is_not_finite_is_named(value, tmp_path):
     run = Run(path)
     run.fit(2)
     content = path.read_bytes()
-    run.data.x = X.copy()
-    run.data.x[:] = value
+    run.data = Dying(np.full_like(X, value), LABELS, 6, run.data.rng)
     with rejects(FloatingPointError, "epoch 3", "step 8"):
         run.fit()
     assert path.read_bytes() == content
@@ -465,7 +475,7 @@ def test_a_checkpoint_of_something_else_is_refused(state, tmp_path):
     assert_same(load_checkpoint(path), state)
 
 
-def test_progress_is_told(draw):
+def test_progress_is_told(tmp_path):
     """progress: begin(epochs, done), then step as in train_epoch, and end_epoch(loss, metric, seconds)."""
     calls = []
 
@@ -473,10 +483,8 @@ def test_progress_is_told(draw):
         def __getattr__(self, name):
             return lambda *values: calls.append((name, values))
 
-    run = Run(patience=None)
-    run.fit(1)
-    run.trainer.progress = Spy()
-    history = run.fit(3)
+    Run(tmp_path / "run").fit(1)
+    history = Run(tmp_path / "run", progress=Spy()).fit(3)
     assert [name for name, _ in calls] == ["begin", *(["step"] * STEPS + ["end_epoch"]) * 2]
     assert calls[0] == ("begin", (3, 1))
     assert [values for name, values in calls if name == "end_epoch"] == [
@@ -485,10 +493,10 @@ def test_progress_is_told(draw):
 
 
 def test_a_trainer_adds_little_to_the_loop(budget):
-    """Validation and checkpoints aside, forty steps take at most as many Python steps again as the five lines of the loop."""
+    """Validation and checkpoints aside, twenty steps take at most as many Python steps again as the five lines of the loop."""
     rng = np.random.default_rng(3)
     network, criterion = Sequential(Linear(5, 8, rng=rng), Tanh(), Dropout(0.1, rng), Linear(8, 3, rng=rng)), CrossEntropyLoss()
-    optimizer, data = Adam(network.parameters(), lr=1e-6), Batches(np.tile(X, (11, 1)), np.tile(LABELS, 11), 6, rng)
+    optimizer, data = Adam(network.parameters(), lr=1e-6), Batches(np.tile(X, (11, 1)), np.tile(LABELS, 11), 12, rng)
 
     def bare():
         for x, y in data:

@@ -28,7 +28,7 @@ def test_from_autograd_to_training(draw, capsys):
     network = build()
     model, optimizer = Objective(network, CrossEntropyLoss()), SGD(network.parameters(), lr=0.5)
     data = Batches(x, labels, 20, np.random.default_rng(5))
-    validate = partial(lambda data, model: validate_network(model.network, data), Batches(x, labels, 50))
+    validate = partial(lambda data, model: validate_network(network, data), Batches(x, labels, 50))
 
     for epoch in range(100):
         for x, y in data:

@@ -8,10 +8,9 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from itertools import count, islice
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import ModuleType
 
 import numpy as np
 from katas.activations import Differentiable
@@ -218,11 +217,10 @@ class Trainer:
         raise NotImplementedError("08.7 Trainer.__init__: README.md, 08.7")
 
     def fit(self, data: Iterable, epochs: int, validation: Iterable | None = None) -> list[dict]:
-        """Trains until there were `epochs` epochs in all, and returns the history.
+        """Trains until there were `epochs` epochs in all. With patience the network has its best parameters afterwards.
 
-        That is for each epoch {"epoch": from 1, "loss": mean over the samples, "metric": of validation or None, "lr": of the
-        first group at the last step, "seconds"}. With patience the network has its best parameters afterwards.
-        Raises: FloatingPointError that names epoch and step at a loss that is not finite; ValueError if there is patience but
-        no validation, or if the checkpoint is not one of such a network, optimizer and generators.
+        Returns for each epoch {"epoch": from 1, "loss": mean over the samples, "metric": of validation or None, "lr": of the
+        first group at the last step, "seconds"}. Raises: FloatingPointError that names epoch and step at a loss that is not
+        finite; ValueError if there is patience but no validation, or if the checkpoint is of another training.
         """
         raise NotImplementedError("08.7 Trainer.fit: README.md, 08.7")

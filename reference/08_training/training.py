@@ -8,10 +8,9 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from itertools import count, islice
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import ModuleType
 
 import numpy as np
 from katas.activations import Differentiable
@@ -52,7 +51,7 @@ class Batches:
         for start in range(0, len(self.x), self.batch_size):
             chosen = slice(start, start + self.batch_size)
             if order is not None:
-                chosen = order[chosen]
+                chosen = order[chosen]  # a copy of one batch, not of all
             yield Tensor(self.x[chosen]), Tensor(self.y[chosen])
 
 
@@ -85,8 +84,9 @@ def train_epoch(
         raise ValueError(f"accumulate must be 1 or more, not {accumulate!r}")
     length = len(data) if hasattr(data, "__len__") else math.inf
     batches, done, samples, total = iter(data), 0, 0, 0.0
+    groups = iter(lambda: [*islice(batches, accumulate)], [])  # up to the first that is empty
     model.train()
-    for together, step in zip(iter(lambda: [*islice(batches, accumulate)], []), steps or count(), strict=False):
+    for together, step in zip(groups, steps or count(), strict=False):
         if schedule is not None:
             for group in optimizer.param_groups:  # the base lr stays in the group, and so is saved with it
                 group["lr"] = group.setdefault("initial_lr", group["lr"]) * schedule(step)
@@ -219,15 +219,12 @@ class EarlyStopping:
         if not (patience >= 1 and min_delta >= 0):
             raise ValueError(f"patience must be 1 or more and min_delta 0 or more, not {patience!r} and {min_delta!r}")
         self.patience, self.min_delta, self.sign = patience, min_delta, 1 if mode == "max" else -1
-        self.best: float | None = None
-        self.waited = 0
+        self.best, self.waited = None, 0
 
     def update(self, value: float) -> bool:
         """Whether this value is the best yet. The first is; NaN never is."""
         better = not math.isnan(value) and (self.best is None or self.sign * (value - self.best) > self.min_delta)
-        if better:
-            self.best = float(value)
-        self.waited = 0 if better else self.waited + 1
+        self.best, self.waited = (float(value), 0) if better else (self.best, self.waited + 1)
         return better
 
     @property
@@ -270,11 +267,11 @@ class Progress:
         if now - self.drawn < 0.1 or not self.file.isatty():
             return
         self.drawn = now
-        done = self.done - self.first + share  # epochs, in this run
-        left = (now - self.start) * ((self.epochs - self.first) / done - 1) if done else math.inf
-        bar = "#" * int(20 * share)
-        time_left = f"  {_clock_time(left)} left" if math.isfinite(left) else ""
-        self._draw(f"{self._numbers(loss)}  [{bar:.<20}] {share:4.0%}{time_left}")
+        line = f"{self._numbers(loss)}  [{'#' * int(20 * share):.<20}] {share:4.0%}"
+        if done := self.done - self.first + share:  # epochs, in this run
+            left = (now - self.start) * ((self.epochs - self.first) / done - 1)
+            line += f"  {_clock_time(left)} left"
+        self._draw(line)
 
     def end_epoch(self, loss: float, metric: float | None, seconds: float) -> None:
         """An epoch is finished: its mean loss, what validation gave, and the seconds it took."""
@@ -328,12 +325,6 @@ def save_checkpoint(path: str | os.PathLike, state) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    with suppress(OSError):  # Windows opens no folders
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def load_checkpoint(path: str | os.PathLike):
@@ -357,9 +348,7 @@ def load_checkpoint(path: str | os.PathLike):
 def _checksum(text: str, tensors: dict[str, np.ndarray]) -> str:
     result = zlib.crc32(text.encode())
     for name in sorted(tensors):
-        array = tensors[name]
-        result = zlib.crc32(f"{name} {array.dtype} {array.shape}".encode(), result)
-        result = zlib.crc32(array, result)
+        result = zlib.crc32(tensors[name], zlib.crc32(name.encode(), result))
     return str(result)
 
 
@@ -374,7 +363,9 @@ def _encoded(value, name: str, tensors: dict[str, np.ndarray]):
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, dict):
-        return {"dict": [[_encoded(key, f"{name}'s key", {}), _encoded(value[key], f"{name}.{key}", tensors)] for key in value]}
+        keys = [_encoded(key, f"{name}'s key", tensors) for key in value]
+        items = [_encoded(item, f"{name}.{key}", tensors) for key, item in value.items()]
+        return {"dict": [*zip(keys, items, strict=True)]}
     if isinstance(value, list | tuple):
         items = [_encoded(item, f"{name}.{index}", tensors) for index, item in enumerate(value)]
         return items if isinstance(value, list) else {"tuple": items}
@@ -418,12 +409,11 @@ class Trainer:
         self.step, self.best, self.history = 0, None, []
 
     def fit(self, data: Iterable, epochs: int, validation: Iterable | None = None) -> list[dict]:
-        """Trains until there were `epochs` epochs in all, and returns the history.
+        """Trains until there were `epochs` epochs in all. With patience the network has its best parameters afterwards.
 
-        That is for each epoch {"epoch": from 1, "loss": mean over the samples, "metric": of validation or None, "lr": of the
-        first group at the last step, "seconds"}. With patience the network has its best parameters afterwards.
-        Raises: FloatingPointError that names epoch and step at a loss that is not finite; ValueError if there is patience but
-        no validation, or if the checkpoint is not one of such a network, optimizer and generators.
+        Returns for each epoch {"epoch": from 1, "loss": mean over the samples, "metric": of validation or None, "lr": of the
+        first group at the last step, "seconds"}. Raises: FloatingPointError that names epoch and step at a loss that is not
+        finite; ValueError if there is patience but no validation, or if the checkpoint is of another training.
         """
         if self.stopping is not None and validation is None:
             raise ValueError("patience needs validation data")
@@ -477,25 +467,25 @@ class Trainer:
                 generator.bit_generator.state = state["generators"][name]
             if self.stopping is not None and state["stopping"] is not None:
                 self.stopping.load_state_dict(state["stopping"])
-            self.step, self.best, self.history = state["step"], state["best"], state["history"]
+                self.best = state["best"]
+            self.step, self.history = state["step"], state["history"]
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"the checkpoint {self.checkpoint} does not fit: {error}") from error
 
 
 def _generators(root) -> dict[str, np.random.Generator]:
-    """The generators to which attributes, keys and indices lead from root, each once, by the first of its names."""
+    """The generators to which attributes, keys and indices lead from root, each once, by one of its names."""
     found, seen, waiting = {}, set(), [("", root)]
     while waiting:
         name, value = waiting.pop()
-        if id(value) in seen or isinstance(value, Tensor | type | FunctionType | ModuleType):
+        if id(value) in seen or isinstance(value, Tensor | type | ModuleType):
             continue
         seen.add(id(value))
         if isinstance(value, np.random.Generator):
             found[name[1:]] = value
             continue
         if isinstance(value, list | tuple):
-            members = enumerate(value)
-        else:
-            members = (value if isinstance(value, dict) else getattr(value, "__dict__", {})).items()
-        waiting += [(f"{name}.{key}", member) for key, member in members]
+            value = dict(enumerate(value))
+        members = value if isinstance(value, dict) else getattr(value, "__dict__", {})
+        waiting += [(f"{name}.{key}", member) for key, member in members.items()]
     return found
