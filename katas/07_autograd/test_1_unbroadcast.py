@@ -18,6 +18,7 @@ STRETCHED = [  # a shape, and the one that it was broadcast to
     ((1,), (3, 4)),
     ((1, 4), (1, 4)),
     ((1, 1), (3, 1)),
+    ((0,), (3, 0)),
 ]
 
 

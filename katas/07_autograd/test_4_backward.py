@@ -169,6 +169,15 @@ def test_a_grad_has_the_dtype_of_its_data(dtype, draw):
     assert_dtype(other.grad, other.dtype)
 
 
+def test_a_rule_is_given_a_gradient_of_the_dtype_of_its_result():
+    """Where float32 meets float64, what goes back to the float32 side is float32 again: not its rule's affair."""
+    seen = []
+    defvjp("seen", lambda g, y, a: seen.append(g.dtype) or g)
+    x, other = leaf([1.0, 2.0], np.float32), leaf([3.0, 4.0], np.float64)
+    (Tensor._result("seen", x.data, x) * other).sum().backward()
+    assert seen == [np.float32]
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_numbers_of_shape_nothing_have_arrays_as_gradients(dtype):
     """Of shape () NumPy's functions return numbers; a grad is an array all the same, as its data is."""
@@ -188,6 +197,7 @@ EXPRESSIONS = {
     "concatenated": lambda a, b: concatenate([a, b], 0),
     "summed": lambda a, b: a.sum() + b.sum(),
     "reduced": lambda a, b: (a + b).sum(0),
+    "summed, then multiplied": lambda a, b: a.sum() * 1.0 + b.sum() * 1.0,
 }
 
 
@@ -252,10 +262,11 @@ def test_one_value_needs_no_grad():
         assert_close(x.grad, np.full(shape, 2.0))
 
 
-def test_several_values_need_a_grad():
+@pytest.mark.parametrize("shape", [(1, 3), (0, 3)])
+def test_several_values_or_none_need_a_grad(shape):
     """Without one it is not said how much each of them counts: an error that names the shape."""
-    x = leaf([[1.0, 2.0, 3.0]])
-    with rejects(RuntimeError, "(1, 3)", "grad"):
+    x = leaf(np.ones(shape))
+    with rejects(RuntimeError, str(shape), "grad"):
         (x * 2).backward()
     assert x.grad is None
 
@@ -290,7 +301,7 @@ def test_a_grad_takes_the_dtype_of_the_result():
 def test_what_was_not_computed_has_no_backward():
     """A leaf, or what was computed from constants only: there is nothing to go back through."""
     for tensor in (Tensor([2.0]), leaf([2.0]), Tensor([2.0]) * 3):
-        with rejects(RuntimeError, "record"):
+        with rejects(RuntimeError):
             tensor.backward()
 
 
@@ -334,11 +345,12 @@ def test_an_operation_without_rules_is_named():
     assert w.grad is None
 
 
-def test_a_rule_of_another_shape_is_named():
+@pytest.mark.parametrize("shape", [(2, 3), (4,), (3, 1), ()])
+def test_a_rule_of_another_shape_is_named(shape):
     """A rule that forgets to unbroadcast: the error names the operation and both shapes, and no grad has changed."""
-    defvjp("twice", lambda g, y, a: np.ones((2, 3)))
+    defvjp("twice", lambda g, y, a: np.ones(shape))
     x, w = leaf(np.ones(3)), leaf(np.ones(3))
-    with rejects(RuntimeError, "twice", "(3,)", "(2, 3)"):
+    with rejects(RuntimeError, "twice", "(3,)", str(shape)):
         (Tensor._result("twice", x.data * 2, x) * w).sum().backward()
     assert x.grad is None
     assert w.grad is None
@@ -460,3 +472,14 @@ def test_a_tensor_of_many_uses_takes_no_memory_for_each(budget):
         x.grad = None
 
     budget.bytes(step, peak=7_000_000)
+
+
+def test_a_grad_keeps_no_larger_array_alive(budget):
+    """A few values beside a megabyte of constants: their gradient is a piece of the whole, which a copy of it frees."""
+    x, constants = leaf(np.ones(100), np.float32), Tensor(np.ones(250_000, np.float32))
+
+    def step():
+        x.grad = None
+        (concatenate([x, constants], 0) * 2).backward(np.ones(250_100, np.float32))
+
+    budget.bytes(step, retained=100_000)

@@ -1,4 +1,5 @@
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -109,23 +110,25 @@ def test_what_was_recorded_before_has_its_backward_in_the_block():
 def test_other_threads_go_on_recording():
     """The block holds for the thread it is in: a server that evaluates in one does not stop the training in another."""
     inside, outside, x = threading.Event(), threading.Event(), leaf()
-    seen = {}
 
     def evaluate():
-        with no_grad():
+        try:
+            with no_grad():
+                inside.set()
+                outside.wait(5)
+                return recorded(x * 2)
+        finally:
             inside.set()
-            outside.wait(5)
-            seen["evaluating"] = recorded(x * 2)
 
-    thread = threading.Thread(target=evaluate)
-    thread.start()
-    try:
-        inside.wait(5)
-        seen["training"] = recorded(x * 2)
-    finally:
-        outside.set()
-        thread.join()
-    assert seen == {"training": True, "evaluating": False}
+    with ThreadPoolExecutor(1) as pool:
+        evaluating = pool.submit(evaluate)
+        try:
+            inside.wait(5)
+            training = recorded(x * 2)
+        finally:
+            outside.set()
+    assert not evaluating.result()
+    assert training
 
 
 def test_without_gradients_no_activation_is_kept(budget):

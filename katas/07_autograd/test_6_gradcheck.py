@@ -24,6 +24,8 @@ FUNCTIONS = {
     "products": lambda a: a @ a.T,
     "changes of shape": lambda a: concatenate([a[1:], a.T.reshape(2, 3)], 0),
     "a choice": lambda a: maximum(a, 0.3),
+    "views of the input": lambda a: a.T.reshape(6),
+    "a gradient of zeros": lambda a: (a.exp() / a.exp().sum(1, keepdim=True)).sum(1),
 }
 
 
@@ -99,6 +101,14 @@ def test_an_input_that_requires_no_gradient_is_not_checked():
     assert gradcheck(lambda a, b: Tensor._result("scaled", a.data * b.data, a, b), a, b) is True
 
 
+def test_an_input_after_one_that_requires_no_gradient_is_checked():
+    """It is passed over, and the next is not."""
+    defvjp("shifted", lambda g, y, a, b: g, lambda g, y, a, b: -g)
+    a, b = leaf([1.0, 2.0], requires_grad=False), leaf([3.0, 4.0])
+    with rejects(RuntimeError, "input 1"):
+        gradcheck(lambda a, b: Tensor._result("shifted", a.data + b.data, a, b), a, b)
+
+
 def test_float32_is_refused():
     """A difference of two float32 values has no digits left: the input and its dtype are named."""
     with rejects(ValueError, "input 1", "float32"):
@@ -128,6 +138,11 @@ def test_the_tolerance_may_be_given():
 def test_the_tolerance_is_relative_to_the_largest_gradient():
     """Gradients of a million are not right to a millionth of one: float64 has sixteen digits, and a difference loses half."""
     assert gradcheck(lambda a: a * a * 1e6, leaf([1.0, 3.0])) is True
+
+
+def test_a_gradient_of_next_to_nothing_is_compared_with_1():
+    """f = 1000 + a / 10⁹: what the differences of a thousand leave is noise, a hundred times the gradient."""
+    assert gradcheck(lambda a: a * 1e-9 + 1000.0, leaf([1.0, 3.0]), tolerance=1e-4) is True
 
 
 def test_eps_may_be_given():

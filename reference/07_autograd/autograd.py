@@ -301,7 +301,7 @@ def gradcheck(function: Callable, *inputs: Tensor, eps: float = 1e-6, tolerance:
 
     function takes the inputs, which must be float64, and returns a Tensor; it must give the same for the same. The gradients
     are those of ⟨w, function⟩ with a random w, since a plain sum hides whole terms: that of a softmax is constant. They may
-    differ by tolerance, relative to the largest. Leaves the inputs and their grads as they are.
+    differ by tolerance, relative to the largest, or to 1 if that is less. Leaves the inputs and their grads as they are.
     Raises: RuntimeError that names the input and the index where they differ most; ValueError unless inputs are float64.
     """
     for number, x in enumerate(inputs):

@@ -2,7 +2,8 @@
 
     python -m specs.meta.mutation 02        tox -e mutation -- 02
 
-Cosmic Ray makes the mutants, in memory: nothing in the repository changes. Those that differ in types alone are left out.
+Cosmic Ray makes the mutants, in memory: nothing in the repository changes. Those that differ in types alone, or in what
+the learner is given, are left out.
 Prints every survivor as a diff; the exit code is 1 if fewer than 95% are killed.
 """
 
@@ -26,6 +27,7 @@ from rich.progress import track
 
 from specs.door import KATAS, Kata
 from specs.meta.judge import Watch, judge, reference
+from specs.stubs import stub
 
 REQUIRED = 0.95
 NOISE = re.compile(r"_(Eq|NotEq|LtE?|GtE?)_Is(Not)?$")  # `is` between numbers is up to the interpreter
@@ -34,7 +36,7 @@ NOISE = re.compile(r"_(Eq|NotEq|LtE?|GtE?)_Is(Not)?$")  # `is` between numbers i
 def mutants(path: Path) -> Iterator[str]:
     """The texts of all mutants of a file that differ from it, and from each other, in what they do."""
     text = path.read_text(encoding="utf-8")
-    seen = {_behaviour(text), None}
+    seen, given = {_behaviour(text), None}, stub(text)
     with tempfile.TemporaryDirectory() as folder, use_db(f"{folder}/mutants.sqlite", WorkDB.Mode.create) as database:
         init([path], database, {})
         mutations = [mutation for item in database.work_items for mutation in item.mutations]
@@ -42,7 +44,7 @@ def mutants(path: Path) -> Iterator[str]:
     for mutation in mutations:
         operator = get_operator(mutation.operator_name)(**mutation.operator_args)
         mutant = mutate_code(text, operator, mutation.occurrence)
-        if mutant is not None and (behaviour := _behaviour(mutant)) not in seen:
+        if mutant is not None and (behaviour := _behaviour(mutant)) not in seen and stub(mutant) == given:
             seen.add(behaviour)
             yield mutant
 

@@ -759,6 +759,15 @@ WRONG = [
         {"input {number} at {index}: backward gives": "input {number}: backward gives"},
         says="is not named",
     ),
+    Wrong(
+        "gradcheck subtracts a view from itself",
+        {
+            "lambda: np.vdot(w, function(*copies).data), x.data, eps)": "lambda: function(*copies).data, x.data, (eps, w))",
+            "value: Callable[[], float], x: np.ndarray, eps: float)": "value, x, pair)",
+            "    result = np.empty_like(x)\n    with no_grad()": "    eps, w = pair\n    result = np.empty_like(x)\n    with no_grad()",
+            "(above - below) / (2 * eps)": "np.vdot(w, above - below) / (2 * eps)",
+        },
+    ),
     # graph
     Wrong(
         "a tensor is drawn once for each use",
@@ -943,5 +952,10 @@ WRONG = [
         "under no_grad everything is recorded",
         {"        result.requires_grad = False\n        return\n": "        pass\n"},
         naive="test_without_gradients_no_activation_is_kept",
+    ),
+    Wrong(
+        "a grad is a piece of a larger array",
+        {" and owner[leaf].size == part.size:": ":"},
+        naive="test_a_grad_keeps_no_larger_array_alive",
     ),
 ]
