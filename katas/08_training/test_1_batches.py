@@ -32,6 +32,7 @@ def test_the_last_batch_may_be_smaller(draw):
     assert rows(batches) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     assert len(batches) == 3
     assert len(Batches(draw.normal(8, 2), np.arange(8), 4)) == 2
+    assert rows(Batches(draw.normal(3, 2), np.arange(3), 1)) == [[0], [1], [2]]
 
 
 def test_without_a_generator_the_order_stays(draw):

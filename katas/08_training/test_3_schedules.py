@@ -45,6 +45,7 @@ def test_after_the_cosine_the_factor_stays(warmup):
     """More steps than planned have the factor `final`: it does not go up again."""
     schedule = cosine_schedule(10, warmup, 0.25)
     assert_close([schedule(step) for step in (10, 11, 20, 1000)], [0.25] * 4)
+    assert_close(cosine_schedule(10)(10), 0.0)
 
 
 def test_one_cycle_is_torchs():
@@ -102,6 +103,7 @@ def test_a_schedule_remembers_nothing():
         (lambda: one_cycle_schedule(10, div_factor=0), "0"),
         (lambda: one_cycle_schedule(10, div_factor=-25.0), "-25.0"),
         (lambda: one_cycle_schedule(10, final_div_factor=-2.0), "-2.0"),
+        (lambda: one_cycle_schedule(10, final_div_factor=0.0), "0.0"),
     ],
     ids=[
         "step_size 0",
@@ -114,6 +116,7 @@ def test_a_schedule_remembers_nothing():
         "pct < 0",
         "div",
         "div < 0",
+        "final div < 0",
         "final div",
     ],
 )

@@ -1,4 +1,5 @@
 import math
+import time
 from itertools import count
 
 import numpy as np
@@ -131,13 +132,16 @@ def test_the_history_says_what_happened():
     """A list of dicts: epoch from 1, the mean loss, the metric of validation, the first group's lr at the epoch's last step,
     and the seconds it took.
     """
-    run = Run(schedule=lambda step: 0.5**step, patience=None)
+    run = Run(schedule=lambda step: 0.5**step, patience=None, optimizer="groups")
+    before = time.perf_counter()
     history = run.fit(2)
+    passed = time.perf_counter() - before
     assert [[*record] for record in history] == [["epoch", "loss", "metric", "lr", "seconds"]] * 2
     assert [record["epoch"] for record in history] == [1, 2]
-    assert_close([record["lr"] for record in history], [0.05 * 0.5**3, 0.05 * 0.5**7])
+    assert_close([record["lr"] for record in history], [0.3 * 0.5**3, 0.3 * 0.5**7])
     assert history[-1]["metric"] == validate(run.network, run.validation)
-    assert all(0 < record["seconds"] < 10 for record in history)
+    assert all(record["seconds"] > 0 for record in history)
+    assert sum(record["seconds"] for record in history) <= passed
 
 
 def test_without_validation_there_is_no_metric():
