@@ -251,7 +251,7 @@ def test_accumulating_nothing_is_refused(accumulate, draw):
 
 
 def test_an_epoch_adds_little_to_its_steps(draw, budget):
-    """Beside the five lines of the loop an epoch takes at most as many Python steps again."""
+    """An epoch takes at most 2.5 times the Python steps of the five lines of the loop."""
     task = Regression(draw, *[8] * 20, rate=1e-6)
 
     def bare():

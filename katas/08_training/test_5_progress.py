@@ -158,7 +158,8 @@ def test_a_line_never_wraps(columns, monkeypatch):
         clock.seconds += 20_000
         progress.step(share, 12345678.5)
     progress.end_epoch(12345678.5, 12345678.5, 20_000)
-    assert max(map(len, file.screen())) < columns
+    longest = max(file.screen(), key=len)
+    assert len(longest) < columns, f"{longest!r} has {len(longest)} characters"
 
 
 def test_it_goes_to_stdout(capsys):

@@ -131,7 +131,7 @@ def test_saving_again_replaces_the_file(tmp_path):
         ({1, 2}, "set"),
         (np.array([None]), "object"),
         (np.ones(2, complex), "complex128"),
-        (np.array(["a"]), "inner"),
+        (np.array(["a"]), "U1"),
         (np.ones(2, complex)[0], "complex128"),
         (Tensor([1.0]), "Tensor"),
         (b"bytes", "bytes"),
