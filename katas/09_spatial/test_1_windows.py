@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+from katas.spatial import output_size, windows
+
+from specs.check import assert_close, assert_dtype, rejects
+
+# size, kernel, stride, padding, and how often the kernel fits
+SIZES = [
+    (5, 3, 1, 0, 3),
+    (5, 3, 1, 1, 5),
+    (5, 3, 2, 0, 2),
+    (6, 3, 2, 0, 2),
+    (7, 3, 2, 1, 4),
+    (32, 4, 2, 1, 16),
+    (5, 5, 3, 0, 1),
+]
+SIZES += [(1, 1, 1, 0, 1), (2, 5, 1, 2, 2), (8, 2, 3, 0, 3), (3, 2, 5, 0, 1)]
+
+
+@pytest.mark.parametrize(("size", "kernel_size", "stride", "padding", "want"), SIZES)
+def test_the_output_has_as_many_values_as_the_kernel_has_places(size, kernel_size, stride, padding, want):
+    """⌊(size + 2·padding - kernel_size) / stride⌋ + 1: what is left over is not seen."""
+    assert output_size(size, kernel_size, stride, padding) == want
+
+
+def test_stride_is_1_and_padding_0_unless_given():
+    """output_size(size, kernel_size)."""
+    assert output_size(7, 3) == 5
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel_size", "stride", "padding"), [(3, 4, 1, 0), (3, 6, 1, 1), (5, 0, 1, 0), (5, 3, 0, 0), (5, 3, 1, -1)]
+)
+def test_a_kernel_that_does_not_fit_is_refused(size, kernel_size, stride, padding):
+    """Nor is there a kernel of size 0, a stride of 0 or a negative padding: the error names the sizes."""
+    with rejects(ValueError, str(size), str(kernel_size)):
+        output_size(size, kernel_size, stride, padding)
+
+
+CASES = [
+    ((3, 2), (1, 1), (0, 0)),
+    ((2, 3), (2, 1), (0, 0)),
+    ((3, 3), (1, 1), (1, 1)),
+    ((4, 2), (2, 3), (1, 2)),
+    ((1, 1), (1, 1), (0, 0)),
+]
+
+
+@pytest.mark.parametrize(("kernel_size", "stride", "padding"), CASES)
+def test_each_window_is_what_the_kernel_sees_there(kernel_size, stride, padding, draw):
+    """windows(x)[n, c, i, j] is the piece of image n, channel c, at row i·stride - padding and column j·stride - padding."""
+    x = draw.normal(2, 3, 7, 6)
+    padded = np.pad(x, [(0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2])
+    got = windows(x, kernel_size, stride, padding)
+    sizes = [output_size(size, *rest) for size, *rest in zip((7, 6), kernel_size, stride, padding, strict=True)]
+    assert got.shape == (2, 3, *sizes, *kernel_size)
+    for i, j in np.ndindex(*sizes):
+        top, left = i * stride[0], j * stride[1]
+        want = padded[:, :, top : top + kernel_size[0], left : left + kernel_size[1]]
+        assert_close(got[:, :, i, j], want, name=f"the window at {(i, j)}")
+
+
+def test_one_number_is_for_both_axes(draw):
+    """windows(x, 3, 2, 1) are those of (3, 3), (2, 2) and (1, 1)."""
+    x = draw.normal(2, 3, 7, 6)
+    assert_close(windows(x, 3, 2, 1), windows(x, (3, 3), (2, 2), (1, 1)))
+
+
+def test_the_dtype_stays(draw):
+    """Zeros around float32 images are float32, and bytes stay bytes."""
+    for dtype in (np.float32, np.float64, np.uint8):
+        assert_dtype(windows(draw.uniform(0, 9, 2, 3, 5, 6).astype(dtype), 3, 1, 1), dtype)
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 6), (5, 6), (1, 2, 3, 5, 6)])
+def test_images_have_four_axes(shape):
+    """(batch, channels, height, width): the shape that was given is named."""
+    with rejects(ValueError, str(shape)):
+        windows(np.zeros(shape), 3)
+
+
+def test_windows_that_do_not_fit_are_refused():
+    """In either direction, with both numbers."""
+    for kernel_size in ((7, 1), (1, 7)):
+        with rejects(ValueError, "7"):
+            windows(np.zeros((1, 1, 6, 6)), kernel_size)
+
+
+def test_windows_are_a_view(budget):
+    """A megabyte of images has nine megabytes of windows of 3×3: nothing is copied."""
+    x = np.zeros((4, 4, 125, 125), np.float32)
+    budget.bytes(lambda: windows(x, 3), peak=50_000)
+
+
+def test_padding_copies_once(budget):
+    """A megabyte of images, and a frame of zeros around each."""
+    x = np.zeros((4, 4, 125, 125), np.float32)
+    budget.bytes(lambda: windows(x, 3, 1, 1), peak=1_500_000)

@@ -1,0 +1,217 @@
+import numpy as np
+import pytest
+from katas.autograd import gradcheck, no_grad
+from katas.spatial import conv2d
+from katas.tensor import Tensor
+
+from katas import autograd
+from specs import oracles
+from specs.check import assert_close, assert_dtype, rejects
+
+# height and width of the image, kernel, stride, padding
+CASES = {
+    "one pixel": ((4, 5), (1, 1), (1, 1), (0, 0)),
+    "3×3": ((5, 6), (3, 3), (1, 1), (0, 0)),
+    "padded": ((5, 6), (3, 3), (1, 1), (1, 1)),
+    "wide": ((4, 7), (2, 5), (1, 1), (0, 0)),
+    "high": ((7, 4), (5, 2), (1, 1), (2, 0)),
+    "strided": ((7, 9), (3, 3), (2, 2), (1, 1)),
+    "strided, with a rest": ((8, 6), (3, 3), (2, 2), (0, 0)),
+    "another stride down than across": ((8, 9), (3, 2), (3, 2), (1, 0)),
+    "a stride beyond the kernel": ((9, 8), (2, 2), (3, 3), (0, 0)),
+    "even": ((8, 8), (4, 4), (2, 2), (1, 1)),
+    "as large as the image": ((5, 4), (5, 4), (1, 1), (0, 0)),
+    "more zeros than image": ((2, 3), (4, 5), (1, 1), (2, 2)),
+}
+cases = pytest.mark.parametrize("case", CASES)
+
+
+def inputs(case: str, draw, dtype=np.float64):
+    """x (2, 3, h, w), weight (4, 3, kh, kw), bias (4,), then stride and padding."""
+    size, kernel_size, stride, padding = CASES[case]
+    x, weight, bias = (
+        draw.normal(2, 3, *size, dtype=dtype),
+        draw.normal(4, 3, *kernel_size, dtype=dtype),
+        draw.normal(4, dtype=dtype),
+    )
+    return x, weight, bias, stride, padding
+
+
+def flipped(weight: np.ndarray) -> np.ndarray:
+    return weight[:, :, ::-1, ::-1]
+
+
+@cases
+def test_each_output_is_a_weighted_sum_of_its_window(case, draw):
+    """y[n, o, i, j] = bias[o] + Σ x[n, c, i·stride + k - padding, j·stride + l - padding] · weight[o, c, k, l]."""
+    x, weight, bias, stride, padding = inputs(case, draw)
+    want = oracles.spatial.conv2d(x, weight, bias, stride, padding)
+    mistakes = {
+        "the kernel is turned round: that is the mathematicians' convolution": oracles.spatial.conv2d(
+            x, flipped(weight), bias, stride, padding
+        ),
+        "the bias is missing": want - bias[:, None, None],
+    }
+    assert_close(conv2d(Tensor(x), Tensor(weight), Tensor(bias), stride, padding), want, mistakes=mistakes)
+
+
+@cases
+def test_the_gradient_of_the_images_is_paid_back_to_each_pixel_that_was_seen(case, draw):
+    """Σ over all places that saw a pixel, of g there times the weight through which it was seen."""
+    x, weight, bias, stride, padding = inputs(case, draw)
+    tensor = Tensor(x, requires_grad=True)
+    y = conv2d(tensor, Tensor(weight), Tensor(bias), stride, padding)
+    g = draw.normal(*y.shape)
+    y.backward(g)
+    want, _, _ = oracles.spatial.conv2d_gradients(g, x, weight, stride, padding)
+    turned, _, _ = oracles.spatial.conv2d_gradients(g, x, flipped(weight), stride, padding)
+    assert_close(tensor.grad, want, mistakes={"the kernel is turned round": turned})
+
+
+@cases
+def test_the_gradient_of_the_weight_is_summed_over_places_and_images(case, draw):
+    """Σ over images and places of g there times the pixel that the weight saw; that of the bias is the sum of g."""
+    x, weight, bias, stride, padding = inputs(case, draw)
+    kernel, shift = Tensor(weight, requires_grad=True), Tensor(bias, requires_grad=True)
+    y = conv2d(Tensor(x), kernel, shift, stride, padding)
+    g = draw.normal(*y.shape)
+    y.backward(g)
+    _, to_weight, to_bias = oracles.spatial.conv2d_gradients(g, x, weight, stride, padding)
+    mistakes = {"the mean over the images, not the sum": to_weight / 2, "the kernel is turned round": flipped(to_weight)}
+    assert_close(kernel.grad, to_weight, mistakes=mistakes, name="weight")
+    assert_close(shift.grad, to_bias, name="bias")
+
+
+def test_central_differences_agree(draw):
+    """gradcheck of kata 07, for all three at once."""
+    x, weight, bias, stride, padding = inputs("strided", draw)
+    tensors = [Tensor(array, requires_grad=True) for array in (x, weight, bias)]
+    assert gradcheck(lambda *three: conv2d(*three, stride, padding), *tensors)
+
+
+def test_one_number_is_for_both_axes(draw):
+    """stride=2, padding=1 are (2, 2) and (1, 1), and 1 and 0 unless given."""
+    x, weight, _, stride, padding = inputs("strided", draw)
+    want = oracles.spatial.conv2d(x, weight, None, stride, padding)
+    assert_close(conv2d(Tensor(x), Tensor(weight), stride=2, padding=1), want)
+    assert_close(conv2d(Tensor(x), Tensor(weight)), oracles.spatial.conv2d(x, weight))
+
+
+def test_without_a_bias_nothing_is_added(draw):
+    """bias=None."""
+    x, weight, _, stride, padding = inputs("padded", draw)
+    got = conv2d(Tensor(x), Tensor(weight), None, stride, padding)
+    assert_close(got, oracles.spatial.conv2d(x, weight, None, stride, padding))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_dtype_stays(dtype, draw):
+    """float32 stays float32, in both directions: a silent promotion costs twice the time."""
+    x, weight, bias, stride, padding = inputs("strided", draw, dtype)
+    x, weight, bias = (Tensor(array, requires_grad=True) for array in (x, weight, bias))
+    y = conv2d(x, weight, bias, stride, padding)
+    assert_dtype(y, dtype)
+    y.sum().backward()
+    for tensor in (x, weight, bias):
+        assert_dtype(tensor.grad, dtype)
+
+
+def test_an_image_is_convolved_by_itself(draw):
+    """No image sees another: each alone gives the same."""
+    x, weight, bias, stride, padding = inputs("padded", draw)
+    both = conv2d(Tensor(x), Tensor(weight), Tensor(bias), stride, padding)
+    for n in (0, 1):
+        alone = conv2d(Tensor(x[n : n + 1]), Tensor(weight), Tensor(bias), stride, padding)
+        assert_close(both.data[n], alone.data[0])
+
+
+def test_a_shifted_image_has_a_shifted_result(draw):
+    """What makes convolution right for images: what was learnt at one place holds at all."""
+    image, weight = np.zeros((1, 1, 9, 9)), draw.normal(2, 1, 3, 3)
+    image[0, 0, 2:5, 2:5] = draw.normal(3, 3)
+    y = conv2d(Tensor(image), Tensor(weight)).data
+    moved = conv2d(Tensor(np.roll(image, (1, 2), (2, 3))), Tensor(weight)).data
+    assert_close(moved[:, :, 1:, 2:], y[:, :, :-1, :-2])
+
+
+def test_the_gradient_of_images_that_need_none_is_not_computed(draw, monkeypatch):
+    """The first layer's images are data: half of its backward is saved where nobody asks for theirs."""
+    x, weight, _, stride, padding = inputs("padded", draw)
+    y = conv2d(Tensor(x), Tensor(weight, requires_grad=True), None, stride, padding)
+    rules, asked = autograd._RULES[y.node.op], []
+    monkeypatch.setitem(autograd._RULES, y.node.op, lambda argnum: asked.append(argnum) or rules(argnum))
+    y.sum().backward()
+    assert len(asked) == 1
+
+
+def test_the_rules_stay_in_float32(draw):
+    """Each by itself: backward would turn a promoted gradient back into float32, and it cost twice the time."""
+    x, weight, _, stride, padding = inputs("padded", draw, np.float32)
+    y = conv2d(Tensor(x, requires_grad=True), Tensor(weight, requires_grad=True), None, stride, padding)
+    for argnum in range(len(y.node.parents)):
+        assert_dtype(autograd.vjp(y.node.op, argnum)(y.data, *y.node.arrays, **y.node.attrs), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("x", "weight"),
+    [((2, 3, 5, 5), (4, 2, 3, 3)), ((3, 5, 5), (4, 3, 3, 3)), ((2, 3, 5, 5), (3, 3, 3)), ((2, 1, 5, 5), (4, 3, 3, 3))],
+)
+def test_shapes_that_do_not_fit_are_refused(x, weight):
+    """Images (batch, in, h, w) and weight (out, in, kernel_h, kernel_w), with one `in`: both shapes are named."""
+    with rejects(ValueError, str(x), str(weight)):
+        conv2d(Tensor(np.zeros(x)), Tensor(np.zeros(weight)))
+
+
+def test_a_kernel_that_does_not_fit_is_refused():
+    """Larger than the padded image, or with a stride of 0."""
+    x, weight = Tensor(np.zeros((1, 1, 3, 3))), Tensor(np.zeros((1, 1, 6, 6)))
+    with rejects(ValueError, "6"):
+        conv2d(x, weight, padding=1)
+    with rejects(ValueError, "stride"):
+        conv2d(x, weight, padding=2, stride=0)
+
+
+def convolution(batch: int, channels: int, size: int):
+    """A forward and a backward of a 3×3 convolution."""
+    x = Tensor(np.ones((batch, channels, size, size), np.float32), requires_grad=True)
+    weight = Tensor(np.ones((channels, channels, 3, 3), np.float32), requires_grad=True)
+
+    def call():
+        y = conv2d(x, weight, None, 1, 1)
+        y.backward(y.data)
+        x.grad = weight.grad = None
+
+    return call
+
+
+def test_convolution_is_done_in_numpy(budget):
+    """Eight times the images, channels and pixels each take not one Python step more; a loop over a kernel is one."""
+    budget.steps(convolution(1, 1, 4), convolution(8, 8, 32), limit=2)
+
+
+def test_a_forward_copies_the_windows_once(budget):
+    """Half a megabyte of images has 4.6 MB of windows of 3×3: there is one matrix of them, and the result."""
+    x, weight = Tensor(np.ones((8, 16, 32, 32), np.float32)), Tensor(np.ones((16, 16, 3, 3), np.float32))
+    with no_grad():
+        budget.bytes(lambda: conv2d(x, weight, None, 1, 1), peak=8_500_000)
+
+
+def test_nothing_is_kept_after_backward(budget):
+    """The matrix of windows goes with the record: between two steps nothing of a convolution is alive."""
+    x, kept = Tensor(np.ones((8, 16, 32, 32), np.float32)), []
+    weight = Tensor(np.ones((16, 16, 3, 3), np.float32), requires_grad=True)
+
+    def step():
+        kept[:] = [conv2d(x, weight, None, 1, 1).sum()]
+        kept[0].backward()
+        weight.grad = None
+
+    budget.bytes(step, retained=100_000)
+
+
+def test_a_convolution_costs_what_its_products_cost(budget):
+    """A forward and both gradients, beside the three matrix products that are in them (64 images of 32 × 16 × 16, 3×3)."""
+    pixels, seen, out = 64 * 16 * 16, 9 * 32, 32
+    call = convolution(64, 32, 16)
+    columns, kernels, g = (np.ones(shape, np.float32) for shape in ((pixels, seen), (seen, out), (pixels, out)))
+    budget.time(call, against=lambda: (columns @ kernels, g @ kernels.T, columns.T @ g), limit=6)

@@ -1,0 +1,114 @@
+import numpy as np
+import pytest
+from katas.spatial import AvgPool2d, GlobalAvgPool, MaxPool2d
+from katas.tensor import Tensor
+
+from specs import oracles
+from specs.check import assert_close, assert_dtype, assert_gradient, rejects
+
+CASES = [
+    ((6, 8), (2, 2), (2, 2)),
+    ((7, 9), (2, 2), (2, 2)),
+    ((5, 6), (3, 2), (1, 1)),
+    ((7, 8), (2, 3), (3, 2)),
+    ((4, 5), (4, 5), (4, 5)),
+]
+cases = pytest.mark.parametrize(("size", "kernel_size", "stride"), CASES)
+POOLS = {"MaxPool2d": (MaxPool2d, max), "AvgPool2d": (AvgPool2d, oracles.spatial.mean)}
+pools = pytest.mark.parametrize("pool", POOLS)
+
+
+@pools
+@cases
+def test_each_window_becomes_one_number(pool, size, kernel_size, stride, draw):
+    """The largest, or the mean; what is left over at the right and below is not seen."""
+    layer, function = POOLS[pool]
+    x = draw.normal(2, 3, *size)
+    want = oracles.spatial.pooled(function, x, kernel_size, stride)
+    other = oracles.spatial.pooled({max: min}.get(function, sum), x, kernel_size, stride)
+    assert_close(layer(kernel_size, stride)(Tensor(x)), want, mistakes={"the smallest, or the sum": other})
+
+
+@pools
+@cases
+def test_the_gradient_goes_to_what_was_taken(pool, size, kernel_size, stride, draw):
+    """To the largest of each window, or to all of it in equal parts; a pixel in several windows has a part of each."""
+    layer, function = POOLS[pool]
+    x = draw.normal(2, 2, *size)
+    tensor = Tensor(x, requires_grad=True)
+    y = layer(kernel_size, stride)(tensor)
+    g = draw.normal(*y.shape)
+    y.backward(g)
+    assert_gradient(tensor.grad, lambda x: oracles.spatial.pooled(function, x, kernel_size, stride), x, g)
+
+
+@pools
+def test_windows_lie_side_by_side_unless_a_stride_is_given(pool, draw):
+    """MaxPool2d(2) halves each side; one number is for both."""
+    layer, function = POOLS[pool]
+    x = draw.normal(2, 3, 6, 8)
+    assert_close(layer(2)(Tensor(x)), oracles.spatial.pooled(function, x, (2, 2), (2, 2)))
+    assert_close(layer((3, 2), 1)(Tensor(x)), oracles.spatial.pooled(function, x, (3, 2), (1, 1)))
+
+
+def test_equal_values_share_one_gradient():
+    """In a window of equal values all gradients together are g: as after a ReLU, where whole windows are 0."""
+    x = Tensor(np.zeros((1, 1, 4, 4)), requires_grad=True)
+    MaxPool2d(2)(x).backward(np.array([[[[1.0, 2.0], [3.0, 4.0]]]]))
+    of_windows = x.grad[0, 0].reshape(2, 2, 2, 2).sum((1, 3))
+    assert_close(of_windows, [[1.0, 2.0], [3.0, 4.0]], mistakes={"each of them has all of it": [[4.0, 8.0], [12.0, 16.0]]})
+    assert x.grad.min() >= 0
+
+
+def test_negative_values_have_a_largest(draw):
+    """Nothing larger than them is taken, such as a 0 from padding."""
+    x = -1 - draw.uniform(0, 1, 2, 3, 4, 4)
+    assert_close(MaxPool2d(2)(Tensor(x)), oracles.spatial.pooled(max, x, (2, 2), (2, 2)))
+
+
+def test_a_channel_becomes_its_mean(draw):
+    """GlobalAvgPool: (batch, channels, h, w) → (batch, channels), whatever the size of the image."""
+    x = draw.normal(2, 3, 5, 7)
+    tensor, want = Tensor(x, requires_grad=True), oracles.spatial.pooled(oracles.spatial.mean, x, (5, 7), (1, 1))[:, :, 0, 0]
+    y = GlobalAvgPool()(tensor)
+    assert_close(y, want, mistakes={"the sum": want * 35})
+    g = draw.normal(2, 3)
+    y.backward(g)
+    assert_close(tensor.grad, np.broadcast_to(g[:, :, None, None] / 35, x.shape))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("layer", "options"), [(MaxPool2d, (2,)), (AvgPool2d, (2,)), (AvgPool2d, (3, 1)), (GlobalAvgPool, ())])
+def test_the_dtype_stays(layer, options, dtype, draw):
+    """float32 stays float32, in both directions."""
+    x = Tensor(draw.normal(2, 3, 4, 6, dtype=dtype), requires_grad=True)
+    y = layer(*options)(x)
+    assert_dtype(y, dtype)
+    y.sum().backward()
+    assert_dtype(x.grad, dtype)
+
+
+@pools
+def test_a_window_that_does_not_fit_is_refused(pool):
+    """Larger than the image: the sizes are named."""
+    with rejects(ValueError, "5"):
+        POOLS[pool][0](5)(Tensor(np.zeros((1, 1, 4, 4))))
+
+
+def call(pool: str, batch: int, size: int):
+    """A forward and a backward."""
+    layer = POOLS[pool][0](2)
+    x = Tensor(np.ones((batch, 4, size, size), np.float32), requires_grad=True)
+
+    def run():
+        y = layer(x)
+        y.backward(y.data)
+        x.grad = None
+
+    return run
+
+
+@pools
+def test_pooling_is_done_in_numpy(pool, budget):
+    """A hundred times more windows take not one Python step more."""
+    budget.steps(call(pool, 1, 4), call(pool, 8, 16), limit=2)

@@ -1,0 +1,168 @@
+import numpy as np
+import pytest
+from katas.spatial import BatchNorm2d
+from katas.tensor import Tensor
+
+from specs import oracles
+from specs.check import assert_close, assert_dtype, assert_gradient, rejects
+
+
+def layer(draw, dtype=np.float64, **options) -> BatchNorm2d:
+    """For three channels, with a weight and a bias that are not 1 and 0."""
+    norm = BatchNorm2d(3, **options)
+    norm.weight.data, norm.bias.data = np.array(draw.uniform(0.5, 2, 3), dtype), np.array(draw.normal(3), dtype)
+    return norm
+
+
+def test_it_begins_as_no_more_than_the_normalisation():
+    """weight 1, bias 0, running_mean 0, running_var 1, in float32; the running ones are buffers."""
+    norm = BatchNorm2d(3)
+    for parameter, value in ((norm.weight, 1.0), (norm.bias, 0.0)):
+        assert_close(parameter, np.full(3, value))
+        assert_dtype(parameter, np.float32)
+    assert [name for name, _ in norm.named_parameters()] == ["weight", "bias"]
+    assert {name: array.tolist() for name, array in norm.named_buffers()} == {
+        "running_mean": [0, 0, 0],
+        "running_var": [1, 1, 1],
+    }
+
+
+def test_each_channel_is_normalised_over_images_and_pixels(draw):
+    """(x - mean) / √(var + eps) · weight + bias: mean and variance over batch, height and width, for each channel."""
+    norm, x = layer(draw), 3 + 2 * draw.normal(4, 3, 5, 6)
+    want = oracles.spatial.batch_norm(x, norm.weight.data, norm.bias.data)
+    per_image = np.concatenate([oracles.spatial.batch_norm(x[n : n + 1], norm.weight.data, norm.bias.data) for n in range(4)])
+    plain = oracles.spatial.batch_norm(x, np.ones(3), np.zeros(3))
+    mistakes = {"each image is normalised by itself": per_image, "weight and bias are not used": plain}
+    assert_close(norm(Tensor(x)), want, mistakes=mistakes)
+
+
+def test_eps_keeps_a_constant_channel_finite(draw):
+    """A channel of one value becomes the bias; eps is added to the variance, below the root."""
+    norm = layer(draw, eps=0.25)
+    x = np.full((2, 3, 4, 4), 7.0)
+    assert_close(norm(Tensor(x)), np.broadcast_to(norm.bias.data[:, None, None], x.shape))
+    x = draw.normal(2, 3, 4, 4)
+    assert_close(norm(Tensor(x)), oracles.spatial.batch_norm(x, norm.weight.data, norm.bias.data, 0.25))
+
+
+def test_the_gradient_goes_through_mean_and_variance(draw):
+    """Each value moves the mean and the variance of its channel: all three ways count, by input, weight and bias."""
+    norm, x, g = layer(draw), draw.normal(2, 3, 3, 2), draw.normal(2, 3, 3, 2)
+    tensor, weight, bias = Tensor(x, requires_grad=True), norm.weight.data, norm.bias.data
+    norm(tensor).backward(g)
+    of_constants = g * (weight / np.sqrt(x.var((0, 2, 3)) + 1e-5))[:, None, None]
+    mistakes = {"mean and variance are taken for constants": of_constants}
+    assert_gradient(tensor.grad, lambda x: oracles.spatial.batch_norm(x, weight, bias), x, g, mistakes, "input")
+    assert_gradient(norm.weight.grad, lambda w: oracles.spatial.batch_norm(x, w, bias), weight, g, name="weight")
+    assert_gradient(norm.bias.grad, lambda b: oracles.spatial.batch_norm(x, weight, b), bias, g, name="bias")
+
+
+def test_running_statistics_follow_those_of_the_batches(draw):
+    """running ← (1 - momentum) · running + momentum · batch, the variance being the unbiased one (over n - 1)."""
+    norm = BatchNorm2d(3, momentum=0.25)
+    mean, var = np.zeros(3), np.ones(3)
+    for _ in range(3):
+        x = 3 + 2 * draw.normal(2, 3, 3, 2)
+        norm(Tensor(x))
+        mean = 0.75 * mean + 0.25 * x.mean((0, 2, 3))
+        biased = 0.75 * var + 0.25 * x.var((0, 2, 3))
+        var = 0.75 * var + 0.25 * x.var((0, 2, 3), ddof=1)
+        assert_close(norm.running_mean, mean, mistakes={"momentum and 1 - momentum are exchanged": 0.75 * x.mean((0, 2, 3))})
+        assert_close(norm.running_var, var, mistakes={"the biased variance, over n": biased})
+
+
+def test_momentum_is_a_tenth_unless_given(draw):
+    """One batch moves the running mean by a tenth of the way."""
+    norm, x = BatchNorm2d(3), draw.normal(2, 3, 3, 2)
+    norm(Tensor(x))
+    assert_close(norm.running_mean, 0.1 * x.mean((0, 2, 3)))
+
+
+def trained(draw) -> BatchNorm2d:
+    """A layer whose running statistics are their own."""
+    norm = layer(draw)
+    norm.running_mean[:] = draw.normal(3)
+    norm.running_var[:] = draw.uniform(0.5, 2, 3)
+    return norm
+
+
+def test_in_eval_mode_the_running_statistics_are_used(draw):
+    """(x - running_mean) / √(running_var + eps) · weight + bias: an image's result does not depend on the others."""
+    norm, x = trained(draw).eval(), draw.normal(2, 3, 4, 5)
+    columns = (norm.running_mean, norm.running_var, norm.weight.data, norm.bias.data)
+    mean, var, weight, bias = (np.asarray(values)[:, None, None] for values in columns)
+    want = (x - mean) / np.sqrt(var + 1e-5) * weight + bias
+    of_batch = oracles.spatial.batch_norm(x, norm.weight.data, norm.bias.data)
+    assert_close(norm(Tensor(x)), want, mistakes={"the statistics of the batch": of_batch})
+
+
+def test_in_eval_mode_nothing_is_updated(draw):
+    """An evaluation leaves the running statistics alone, and one image will do."""
+    norm = trained(draw).eval()
+    before = norm.state_dict()
+    norm(Tensor(draw.normal(1, 3, 1, 1)))
+    for name, array in norm.state_dict().items():
+        assert_close(array, before[name], name=name)
+
+
+def test_in_eval_mode_the_statistics_are_constants_of_the_gradient(draw):
+    """g · weight / √(running_var + eps)."""
+    norm, g = trained(draw).eval(), draw.normal(2, 3, 4, 5)
+    x = Tensor(draw.normal(2, 3, 4, 5), requires_grad=True)
+    norm(x).backward(g)
+    assert_close(x.grad, g * (norm.weight.data / np.sqrt(norm.running_var + 1e-5))[:, None, None])
+
+
+def test_the_running_statistics_are_state(draw):
+    """They are saved and loaded with the parameters: without them a trained network evaluates as an untrained one."""
+    norm = trained(draw)
+    other = BatchNorm2d(3)
+    other.load_state_dict(norm.state_dict())
+    x = Tensor(draw.normal(2, 3, 4, 5, dtype=np.float32))
+    norm.weight.data, norm.bias.data = norm.weight.data.astype(np.float32), norm.bias.data.astype(np.float32)
+    assert_close(other.eval()(x), norm.eval()(x))
+
+
+@pytest.mark.parametrize("mode", [True, False], ids=["train", "eval"])
+def test_float32_stays(mode, draw):
+    """In both modes and directions; the running statistics too."""
+    norm, x = BatchNorm2d(3).train(mode), Tensor(draw.normal(2, 3, 4, 5, dtype=np.float32), requires_grad=True)
+    y = norm(x)
+    assert_dtype(y, np.float32)
+    y.sum().backward()
+    for array in (x.grad, norm.weight.grad, norm.bias.grad, norm.running_mean, norm.running_var):
+        assert_dtype(array, np.float32)
+
+
+def test_a_batch_keeps_nothing_alive(budget):
+    """The running statistics are numbers, not tensors with a record: else each batch would hang on the one before."""
+    norm, images = BatchNorm2d(4), np.ones((16, 4, 64, 64), np.float32)
+
+    def step():
+        norm(Tensor(images + 1, requires_grad=True))
+
+    budget.bytes(step, retained=100_000)
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 5, 5), (2, 3), (2, 3, 5), (3, 5, 5)])
+def test_other_shapes_are_refused(shape):
+    """(batch, num_features, h, w): the shape that came is named."""
+    with rejects(ValueError, "BatchNorm2d(3)", str(shape)):
+        BatchNorm2d(3)(Tensor(np.zeros(shape)))
+
+
+def test_one_value_has_no_variance():
+    """In train mode one image of one pixel has nothing to be normalised by: a batch of one is refused, with its shape."""
+    with rejects(ValueError, "(1, 3, 1, 1)"):
+        BatchNorm2d(3)(Tensor(np.zeros((1, 3, 1, 1))))
+
+
+def test_normalising_is_done_in_numpy(budget):
+    """More images, channels and pixels take not one Python step more."""
+
+    def step(batch: int, channels: int, size: int):
+        norm, x = BatchNorm2d(channels), Tensor(np.ones((batch, channels, size, size), np.float32), requires_grad=True)
+        return lambda: norm(x).sum().backward()
+
+    budget.steps(step(2, 1, 2), step(16, 16, 16), limit=2)

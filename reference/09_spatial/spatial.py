@@ -1,0 +1,249 @@
+"""Spatial layers: convolution, pooling and batch normalisation of images (batch, channels, height, width).
+
+In memory the channels of a pixel lie side by side, beneath that shape: the rows of each matrix product are then pixels, and
+what one layer gives need not be copied into another order for the next.
+"""
+
+import math
+
+import numpy as np
+from katas.autograd import defvjp
+from katas.layers import Linear, Module, Parameter, Sequential, kaiming_uniform
+from katas.tensor import Tensor
+from numpy.lib.stride_tricks import sliding_window_view
+
+Pair = int | tuple[int, int]  # given: for height and width, or one number for both
+
+
+def _pair(value: Pair) -> tuple[int, int]:  # given
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
+
+
+# 09.1 Windows
+
+
+def output_size(size: int, kernel_size: int, stride: int = 1, padding: int = 0) -> int:
+    """How many places a kernel has along an axis: ⌊(size + 2·padding - kernel_size) / stride⌋ + 1.
+
+    Raises: ValueError that names all four if the kernel does not fit, or unless stride is 1 or more and padding 0 or more.
+    """
+    if not 1 <= kernel_size <= size + 2 * padding or stride < 1 or padding < 0:
+        raise ValueError(f"no place for a kernel: {size=}, {kernel_size=}, {stride=}, {padding=}")
+    return (size + 2 * padding - kernel_size) // stride + 1
+
+
+def windows(x: np.ndarray, kernel_size: Pair, stride: Pair = 1, padding: Pair = 0) -> np.ndarray:
+    """What a kernel sees at each of its places: (batch, channels, h, w) → (batch, channels, out_h, out_w, kernel_h, kernel_w).
+
+    A view, which must not be written to: of x itself, or with padding of one copy that has zeros around it.
+    Raises: ValueError as output_size, or unless x has four axes.
+    """
+    if x.ndim != 4:
+        raise ValueError(f"images have the axes (batch, channels, height, width), not the shape {x.shape}")
+    (batch, channels, h, w), (kh, kw), (sh, sw), (ph, pw) = x.shape, _pair(kernel_size), _pair(stride), _pair(padding)
+    output_size(h, kh, sh, ph), output_size(w, kw, sw, pw)  # which say what does not fit
+    if ph or pw:
+        padded = np.zeros((batch, h + 2 * ph, w + 2 * pw, channels), x.dtype)
+        padded[:, ph : ph + h, pw : pw + w] = x.transpose(0, 2, 3, 1)
+        x = padded.transpose(0, 3, 1, 2)
+    return sliding_window_view(x, (kh, kw), (2, 3))[:, :, ::sh, ::sw]
+
+
+# 09.2 Convolution
+
+
+def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Pair = 1, padding: Pair = 0) -> Tensor:
+    """y[n, o, i, j] = bias[o] + Σ x[n, c, i·stride + k, j·stride + l] · weight[o, c, k, l], with zeros around x.
+
+    Shapes: x (batch, in, h, w); weight (out, in, kernel_h, kernel_w); bias (out,) → (batch, out, out_h, out_w). As in PyTorch
+    the kernel is not turned round: it is a cross-correlation. Raises: ValueError unless the channels and the kernel fit.
+    """
+    if weight.ndim != 4 or x.ndim != 4 or x.shape[1] != weight.shape[1]:
+        raise ValueError(f"conv2d: images (batch, in, h, w) of shape {x.shape} and a weight (out, in, h, w) of {weight.shape}")
+    view = windows(x.data, weight.shape[2:], stride, padding).transpose(0, 2, 3, 4, 5, 1)
+    batch, out_h, out_w, *kernel = view.shape
+    columns = view.reshape(batch * out_h * out_w, math.prod(kernel))  # the one copy: (places, kernel_h·kernel_w·in)
+    y = (columns @ _rows(weight.data).T).reshape(batch, out_h, out_w, len(weight)).transpose(0, 3, 1, 2)
+    y = Tensor._result("conv2d", y, x, weight, stride=_pair(stride), padding=_pair(padding), columns=columns)
+    return y if bias is None else y + bias.reshape(-1, 1, 1)
+
+
+def _rows(weight: np.ndarray) -> np.ndarray:
+    """(out, in, kernel_h, kernel_w) → (out, kernel_h·kernel_w·in)."""
+    return weight.transpose(0, 2, 3, 1).reshape(len(weight), -1)
+
+
+def _pixels(g: np.ndarray) -> np.ndarray:
+    """(batch, out, out_h, out_w) → (batch·out_h·out_w, out)."""
+    return g.transpose(0, 2, 3, 1).reshape(-1, g.shape[1])
+
+
+def _conv2d_to_x(g, y, x, weight, stride, padding, columns):
+    """Each place pays back to every pixel that it saw: offset by offset, since two places may have seen the same."""
+    (batch, channels, h, w), kernel_size, (ph, pw) = x.shape, weight.shape[2:], padding
+    parts = (_pixels(g) @ _rows(weight)).reshape(batch, *g.shape[2:], -1, channels)  # (batch, out_h, out_w, offsets, in)
+    padded = np.zeros((batch, h + 2 * ph, w + 2 * pw, channels), g.dtype).transpose(0, 3, 1, 2)
+    for number, pixels in enumerate(_offsets(padded, kernel_size, stride)):
+        pixels += parts[:, :, :, number].transpose(0, 3, 1, 2)
+    return padded[:, :, ph : ph + h, pw : pw + w]
+
+
+def _offsets(x: np.ndarray, kernel_size: tuple[int, int], stride: tuple[int, int]) -> list[np.ndarray]:
+    """For each offset in the kernel what all windows of x have there: views (batch, channels, out_h, out_w)."""
+    (kh, kw), (sh, sw), (h, w) = kernel_size, stride, x.shape[2:]
+    return [x[:, :, i : h - kh + i + 1 : sh, j : w - kw + j + 1 : sw] for i, j in np.ndindex(kh, kw)]
+
+
+def _conv2d_to_weight(g, y, x, weight, stride, padding, columns):
+    out, channels, kh, kw = weight.shape
+    return (_pixels(g).T @ columns).reshape(out, kh, kw, channels).transpose(0, 3, 1, 2)
+
+
+defvjp("conv2d", _conv2d_to_x, _conv2d_to_weight)
+
+# 09.3 Conv2d
+
+
+class Conv2d(Module):
+    """conv2d with a weight (out_channels, in_channels, kernel_h, kernel_w) and a bias (out_channels,) of its own.
+
+    Initialisation: as Linear's, Kaiming uniform with a = √5 and the bias in ±1/√fan_in, as torch.nn.Conv2d (He et al., 2015).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Pair,
+        stride: Pair = 1,
+        padding: Pair = 0,
+        bias: bool = True,
+        rng: np.random.Generator | None = None,
+    ):
+        rng = np.random.default_rng() if rng is None else rng
+        self.stride, self.padding = stride, padding
+        self.weight = Parameter(kaiming_uniform((out_channels, in_channels, *_pair(kernel_size)), rng, math.sqrt(5)))
+        bound = 1 / math.sqrt(self.weight.data[0].size)
+        self.bias = Parameter(rng.uniform(-bound, bound, out_channels).astype(np.float32)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, in_channels, h, w) → (batch, out_channels, out_h, out_w)."""
+        return conv2d(x, self.weight, self.bias, self.stride, self.padding)
+
+
+# 09.4 Pooling
+
+
+class MaxPool2d(Module):
+    """The largest value of each window, as torch.nn.MaxPool2d: windows lie side by side unless stride says otherwise."""
+
+    def __init__(self, kernel_size: Pair, stride: Pair | None = None):
+        self.kernel_size, self.stride = _pair(kernel_size), _pair(kernel_size if stride is None else stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, h, w) → (batch, channels, out_h, out_w). The first of equal values has the gradient."""
+        y = windows(x.data, self.kernel_size, self.stride)[..., 0, 0].copy("K")
+        for pixels in _offsets(x.data, self.kernel_size, self.stride)[1:]:
+            np.maximum(y, pixels, out=y)
+        return Tensor._result("max_pool2d", y, x, kernel_size=self.kernel_size, stride=self.stride)
+
+
+def _max_pool2d_to_x(g, y, x, kernel_size, stride):
+    result, due = np.zeros_like(x), g.copy("K")  # due: what each window has still to pay
+    for pixels, payed in zip(_offsets(x, kernel_size, stride), _offsets(result, kernel_size, stride), strict=True):
+        largest = pixels == y
+        payed += due * largest
+        due *= ~largest
+    return result
+
+
+defvjp("max_pool2d", _max_pool2d_to_x)
+
+
+class AvgPool2d(Module):
+    """The mean of each window, as torch.nn.AvgPool2d: windows lie side by side unless stride says otherwise."""
+
+    def __init__(self, kernel_size: Pair, stride: Pair | None = None):
+        self.kernel_size, self.stride = _pair(kernel_size), _pair(kernel_size if stride is None else stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, h, w) → (batch, channels, out_h, out_w)."""
+        windows(x.data, self.kernel_size, self.stride)
+        y = sum(_offsets(x.data, self.kernel_size, self.stride)) / math.prod(self.kernel_size)
+        return Tensor._result("avg_pool2d", y, x, kernel_size=self.kernel_size, stride=self.stride)
+
+
+def _avg_pool2d_to_x(g, y, x, kernel_size, stride):
+    result, share = np.zeros_like(x), g / math.prod(kernel_size)
+    for payed in _offsets(result, kernel_size, stride):
+        payed += share
+    return result
+
+
+defvjp("avg_pool2d", _avg_pool2d_to_x)
+
+
+class GlobalAvgPool(Module):
+    """The mean of each channel: (batch, channels, h, w) → (batch, channels)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3))
+
+
+# 09.5 Batch normalisation
+
+
+class BatchNorm2d(Module):
+    """y = (x - mean) / √(var + eps) · weight + bias, for each channel, as torch.nn.BatchNorm2d (Ioffe & Szegedy 2015, alg. 1).
+
+    In train mode mean and variance (biased) are those of the batch over (batch, h, w), and the running ones move towards them
+    by the share `momentum`, the variance's being unbiased; in eval mode the running ones are used, and stay.
+    """
+
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1):
+        self.eps, self.momentum = eps, momentum
+        self.weight = Parameter(np.ones(num_features, np.float32))
+        self.bias = Parameter(np.zeros(num_features, np.float32))
+        self.register_buffer("running_mean", np.zeros(num_features, np.float32))
+        self.register_buffer("running_var", np.ones(num_features, np.float32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x and y: (batch, num_features, h, w). Raises: ValueError for other shapes, or one value a channel in train mode."""
+        if x.ndim != 4 or x.shape[1] != len(self.weight):
+            raise ValueError(f"BatchNorm2d({len(self.weight)}) got input of shape {x.shape}")
+        if self.training:
+            mean, var = self._of_batch(x)
+        else:
+            mean, var = Tensor(self.running_mean[:, None, None]), Tensor(self.running_var[:, None, None])  # (channels, 1, 1)
+        scale = self.weight.reshape(-1, 1, 1) / (var + self.eps).sqrt()
+        return (x - mean) * scale + self.bias.reshape(-1, 1, 1)
+
+    def _of_batch(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance (1, channels, 1, 1), after which the running ones have moved."""
+        count = x.size // x.shape[1]
+        if count < 2:
+            raise ValueError(f"BatchNorm2d needs more than one value a channel to train, but the shape is {x.shape}")
+        mean = x.mean((0, 2, 3), keepdim=True)
+        centred = x - mean
+        var = (centred * centred).mean((0, 2, 3), keepdim=True)
+        self.running_mean += self.momentum * (mean.data.ravel() - self.running_mean)
+        self.running_var += self.momentum * (var.data.ravel() * (count / (count - 1)) - self.running_var)
+        return mean, var
+
+
+# 09.6 CNN
+
+
+class CNN(Sequential):
+    """Layers one after another, given as a list; what comes to the first Linear is flattened to (batch, features)."""
+
+    def __init__(self, layers: list):
+        super().__init__(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The last layer of the one before it of … of x."""
+        for layer in self.layers:
+            if isinstance(layer, Linear) and x.ndim > 2:
+                x = x.reshape(len(x), -1)  # (batch, channels·h·w)
+            x = layer.forward(x)
+        return x

@@ -1,0 +1,374 @@
+"""Wrong solutions of kata 09, as a learner would err and as a cheat would try."""
+
+from specs.meta.catalogue import Wrong
+
+WRONG = [
+    # windows
+    Wrong(
+        "the last place is forgotten",
+        {"return (size + 2 * padding - kernel_size) // stride + 1": "return (size + 2 * padding - kernel_size) // stride"},
+    ),
+    Wrong(
+        "padding counts once",
+        {"return (size + 2 * padding - kernel_size) // stride + 1": "return (size + padding - kernel_size) // stride + 1"},
+    ),
+    Wrong(
+        "what is left over has a place",
+        {
+            "return (size + 2 * padding - kernel_size) // stride + 1": "return -((kernel_size - size - 2 * padding) // stride) + 1"
+        },
+    ),
+    Wrong(
+        "any kernel fits",
+        {"if not 1 <= kernel_size <= size + 2 * padding or stride < 1 or padding < 0:": "if stride < 1 or padding < 0:"},
+        says="let through",
+    ),
+    Wrong("a negative padding crops", {" or stride < 1 or padding < 0:": " or stride < 1:"}, says="let through"),
+    Wrong(
+        "windows do not look at what fits",
+        {"    output_size(h, kh, sh, ph), output_size(w, kw, sw, pw)  # which say what does not fit\n": ""},
+    ),
+    Wrong(
+        "other shapes are images too",
+        {'    if x.ndim != 4:\n        raise ValueError(f"images': '    if False:\n        raise ValueError(f"images'},
+    ),
+    Wrong("stride down and across are exchanged", {"[:, :, ::sh, ::sw]": "[:, :, ::sw, ::sh]"}),
+    Wrong(
+        "height and width of the kernel are exchanged",
+        {"sliding_window_view(x, (kh, kw), (2, 3))": "sliding_window_view(x, (kw, kh), (2, 3))"},
+    ),
+    Wrong(
+        "padding is only before",
+        {
+            "padded[:, ph : ph + h, pw : pw + w] = x.transpose(0, 2, 3, 1)": "padded[:, 2 * ph :, 2 * pw :] = x.transpose(0, 2, 3, 1)"
+        },
+    ),
+    Wrong(
+        "padding is of ones",
+        {
+            "padded = np.zeros((batch, h + 2 * ph, w + 2 * pw, channels), x.dtype)\n": "padded = np.ones((batch, h + 2 * ph, w + 2 * pw, channels), x.dtype)\n"
+        },
+    ),
+    Wrong(
+        "padding promotes",
+        {
+            "padded = np.zeros((batch, h + 2 * ph, w + 2 * pw, channels), x.dtype)\n": "padded = np.zeros((batch, h + 2 * ph, w + 2 * pw, channels))\n"
+        },
+    ),
+    # convolution
+    Wrong(
+        "the kernel is turned round",
+        {
+            "return weight.transpose(0, 2, 3, 1).reshape(len(weight), -1)": "return weight[:, :, ::-1, ::-1].transpose(0, 2, 3, 1).reshape(len(weight), -1)"
+        },
+        says="the kernel is turned round",
+    ),
+    Wrong(
+        "the kernel's axes are exchanged",
+        {
+            "return weight.transpose(0, 2, 3, 1).reshape(len(weight), -1)": "return weight.transpose(0, 3, 2, 1).reshape(len(weight), -1)"
+        },
+    ),
+    Wrong(
+        "channels and offsets are mixed up",
+        {"return weight.transpose(0, 2, 3, 1).reshape(len(weight), -1)": "return weight.reshape(len(weight), -1)"},
+    ),
+    Wrong(
+        "the bias is forgotten",
+        {"return y if bias is None else y + bias.reshape(-1, 1, 1)": "return y"},
+        says="the bias is missing",
+    ),
+    Wrong(
+        "the bias is added by pixel",
+        {"return y if bias is None else y + bias.reshape(-1, 1, 1)": "return y if bias is None else y + bias.sum()"},
+    ),
+    Wrong(
+        "the result is in another order",
+        {"reshape(batch, out_h, out_w, len(weight)).transpose(0, 3, 1, 2)\n": "reshape(batch, len(weight), out_h, out_w)\n"},
+    ),
+    Wrong(
+        "stride is ignored",
+        {"view = windows(x.data, weight.shape[2:], stride, padding)": "view = windows(x.data, weight.shape[2:], 1, padding)"},
+    ),
+    Wrong(
+        "padding is ignored",
+        {"view = windows(x.data, weight.shape[2:], stride, padding)": "view = windows(x.data, weight.shape[2:], stride, 0)"},
+    ),
+    Wrong(
+        "the record is cut",
+        {
+            'y = Tensor._result("conv2d", y, x, weight, stride=_pair(stride), padding=_pair(padding), columns=columns)': "y = Tensor(y)"
+        },
+    ),
+    Wrong(
+        "the images are left out of the record",
+        {'Tensor._result("conv2d", y, x, weight,': 'Tensor._result("conv2d", y, Tensor(x.data), weight,'},
+    ),
+    Wrong(
+        "channels that do not fit are cut",
+        {"if weight.ndim != 4 or x.ndim != 4 or x.shape[1] != weight.shape[1]:": "if weight.ndim != 4 or x.ndim != 4:"},
+    ),
+    Wrong(
+        "a pixel keeps the last payment",
+        {
+            "        pixels += parts[:, :, :, number].transpose(0, 3, 1, 2)\n": "        pixels[...] = parts[:, :, :, number].transpose(0, 3, 1, 2)\n"
+        },
+    ),
+    Wrong(
+        "images are paid for the padding",
+        {"    return padded[:, :, ph : ph + h, pw : pw + w]\n": "    return padded[:, :, :h, :w]\n"},
+    ),
+    Wrong(
+        "the gradient of the images is turned round",
+        {"parts = (_pixels(g) @ _rows(weight))": "parts = (_pixels(g) @ _rows(weight[:, :, ::-1, ::-1]))"},
+        says="the kernel is turned round",
+    ),
+    Wrong(
+        "stride is forgotten on the way back",
+        {"in enumerate(_offsets(padded, kernel_size, stride)):": "in enumerate(_offsets(padded, kernel_size, (1, 1))):"},
+    ),
+    Wrong(
+        "the gradient of the weight is a mean",
+        {"return (_pixels(g).T @ columns).reshape": "return (_pixels(g).T @ columns / g.dtype.type(len(g))).reshape"},
+        says="the mean over the images",
+    ),
+    Wrong(
+        "the gradient of the weight is of the first image",
+        {"return (_pixels(g).T @ columns).reshape": "return (_pixels(g[:1]).T @ columns[: len(columns) // len(x)]).reshape"},
+    ),
+    Wrong(
+        "the gradient of the weight is turned round",
+        {
+            "reshape(out, kh, kw, channels).transpose(0, 3, 1, 2)\n\n\ndefvjp": "reshape(out, kh, kw, channels).transpose(0, 3, 1, 2)[:, :, ::-1, ::-1]\n\n\ndefvjp"
+        },
+        says="the kernel is turned round",
+    ),
+    Wrong(
+        "the gradient of the weight has its axes exchanged",
+        {"reshape(out, kh, kw, channels).transpose(0, 3, 1, 2)\n\n\ndefvjp": "reshape(out, channels, kh, kw)\n\n\ndefvjp"},
+    ),
+    Wrong(
+        "the gradient is promoted",
+        {
+            "padded = np.zeros((batch, h + 2 * ph, w + 2 * pw, channels), g.dtype)": "padded = np.zeros((batch, h + 2 * ph, w + 2 * pw, channels))"
+        },
+    ),
+    # Conv2d
+    Wrong(
+        "the weight is ignored",
+        {
+            "return conv2d(x, self.weight, self.bias, self.stride, self.padding)": "return conv2d(x, Tensor(np.ones(self.weight.shape, np.float32)), self.bias, self.stride, self.padding)"
+        },
+    ),
+    Wrong(
+        "stride and padding are exchanged",
+        {"self.stride, self.padding = stride, padding\n": "self.stride, self.padding = padding or 1, stride\n"},
+    ),
+    Wrong("the layer has no bias", {".astype(np.float32)) if bias else None": ".astype(np.float32)) if False else None"}),
+    Wrong("bias=False is ignored", {".astype(np.float32)) if bias else None": ".astype(np.float32))"}),
+    Wrong(
+        "the bias begins at zero",
+        {
+            "Parameter(rng.uniform(-bound, bound, out_channels).astype(np.float32))": "Parameter(np.zeros(out_channels, np.float32))"
+        },
+    ),
+    Wrong(
+        "fan_in forgets the kernel", {"bound = 1 / math.sqrt(self.weight.data[0].size)": "bound = 1 / math.sqrt(in_channels)"}
+    ),
+    Wrong("the weight is drawn for a ReLU", {", rng, math.sqrt(5)))": ", rng))"}),
+    Wrong(
+        "the generator is ignored", {"rng = np.random.default_rng() if rng is None else rng": "rng = np.random.default_rng()"}
+    ),
+    Wrong(
+        "every layer is the same",
+        {"rng = np.random.default_rng() if rng is None else rng": "rng = np.random.default_rng(0) if rng is None else rng"},
+    ),
+    # pooling
+    Wrong("the smallest is taken", {"np.maximum(y, pixels, out=y)": "np.minimum(y, pixels, out=y)"}, says="the smallest"),
+    Wrong(
+        "the last offset is not looked at",
+        {"_offsets(x.data, self.kernel_size, self.stride)[1:]:": "_offsets(x.data, self.kernel_size, self.stride)[1:-1]:"},
+    ),
+    Wrong(
+        "nothing is smaller than 0",
+        {
+            'windows(x.data, self.kernel_size, self.stride)[..., 0, 0].copy("K")': "np.maximum(windows(x.data, self.kernel_size, self.stride)[..., 0, 0], 0)"
+        },
+    ),
+    Wrong("the result is written into the images", {'[..., 0, 0].copy("K")': "[..., 0, 0]"}),
+    Wrong("each of several largest has all", {"        due *= ~largest\n": ""}, says="each of them has all"),
+    Wrong("a window's first pixel has the gradient", {"largest = pixels == y\n": "largest = np.ones(y.shape, bool)\n"}),
+    Wrong("windows that overlap overwrite each other", {"payed += due * largest\n": "payed[...] = due * largest\n"}),
+    Wrong("the gradient that came is used up", {'np.zeros_like(x), g.copy("K")': "np.zeros_like(x), g"}, says="read-only"),
+    Wrong(
+        "the mean is a sum", {"self.stride)) / math.prod(self.kernel_size)": "self.stride))"}, says="the smallest, or the sum"
+    ),
+    Wrong("the mean's gradient is a sum's", {"np.zeros_like(x), g / math.prod(kernel_size)": "np.zeros_like(x), g"}),
+    Wrong("the mean's gradient is overwritten", {"        payed += share\n": "        payed[...] = share\n"}),
+    Wrong(
+        "a window that does not fit has no mean",
+        {"        windows(x.data, self.kernel_size, self.stride)\n        y = sum": "        y = sum"},
+    ),
+    Wrong(
+        "the global mean is over images too",
+        {"return x.mean((2, 3))": "return x.mean((0, 2, 3), keepdim=True).reshape(1, -1) + x.mean((2, 3)) * 0"},
+    ),
+    Wrong("the global mean is a sum", {"return x.mean((2, 3))": "return x.sum((2, 3))"}, says="the sum"),
+    # batch normalisation
+    Wrong(
+        "each image is normalised by itself",
+        {
+            "        mean = x.mean((0, 2, 3), keepdim=True)\n        centred = x - mean\n        var = (centred * centred).mean((0, 2, 3), keepdim=True)\n": "        mean = x.mean((2, 3), keepdim=True)\n        centred = x - mean\n        var = (centred * centred).mean((2, 3), keepdim=True)\n",
+            "(mean.data.ravel() - self": "(mean.data.mean(0).ravel() - self",
+            "(var.data.ravel() * (": "(var.data.mean(0).ravel() * (",
+        },
+        says="each image is normalised by itself",
+    ),
+    Wrong(
+        "mean and variance are constants of the gradient",
+        {"        return mean, var\n": "        return Tensor(mean.data), Tensor(var.data)\n"},
+        says="taken for constants",
+    ),
+    Wrong(
+        "weight and bias are not used",
+        {
+            "return (x - mean) * scale + self.bias.reshape(-1, 1, 1)": "return (x - mean) / (var + self.eps).sqrt() + (self.bias * 0 + self.weight * 0).reshape(-1, 1, 1) * scale"
+        },
+        says="weight and bias are not used",
+    ),
+    Wrong("eps is beside the root", {"/ (var + self.eps).sqrt()": "/ (var.sqrt() + self.eps)"}),
+    Wrong("eps is fixed", {"/ (var + self.eps).sqrt()": "/ (var + 1e-5).sqrt()"}),
+    Wrong(
+        "momentum is of what stays",
+        {"self.eps, self.momentum = eps, momentum": "self.eps, self.momentum = eps, 1 - momentum"},
+        says="momentum and 1 - momentum are exchanged",
+    ),
+    Wrong("the running variance is biased", {"* (count / (count - 1)) - self": "- self"}, says="the biased variance"),
+    Wrong("the running variance is unbiased twice", {"* (count / (count - 1)) - self": "* (count / (count - 1)) ** 2 - self"}),
+    Wrong("nothing runs", {"        self.running_mean += self.momentum * (mean.data.ravel() - self.running_mean)\n": ""}),
+    Wrong(
+        "the statistics run in eval mode too",
+        {
+            "        if self.training:\n            mean, var = self._of_batch(x)\n": "        if x.size > x.shape[1]:\n            self._of_batch(x)\n        if self.training:\n            mean, var = self._of_batch(x)\n"
+        },
+    ),
+    Wrong(
+        "eval mode takes the batch's",
+        {
+            "        if self.training:\n            mean, var = self._of_batch(x)\n": "        if x.size > x.shape[1]:\n            mean, var = self._of_batch(x)\n"
+        },
+        says="the statistics of the batch",
+    ),
+    Wrong(
+        "train mode takes the running ones",
+        {
+            "        if self.training:\n            mean, var = self._of_batch(x)\n": "        if False:\n            mean, var = self._of_batch(x)\n"
+        },
+    ),
+    Wrong(
+        "the running statistics are no buffers",
+        {
+            '        self.register_buffer("running_mean", np.zeros(num_features, np.float32))\n': "        self.running_mean = np.zeros(num_features, np.float32)\n"
+        },
+    ),
+    Wrong(
+        "the running statistics are replaced by float64",
+        {
+            "        self.running_var += self.momentum * (var.data.ravel() * (count / (count - 1)) - self.running_var)\n": "        self.running_var = self.running_var + np.float64(self.momentum) * (var.data.ravel() * (count / (count - 1)) - self.running_var)\n"
+        },
+        says="a silent promotion",
+    ),
+    Wrong("one value has a variance of 0", {"        if count < 2:": "        if False:"}),
+    Wrong("other channels are broadcast", {"if x.ndim != 4 or x.shape[1] != len(self.weight):": "if False:"}),
+    # CNN
+    Wrong(
+        "nothing is flattened",
+        {
+            "            if isinstance(layer, Linear) and x.ndim > 2:\n                x = x.reshape(len(x), -1)  # (batch, channels·h·w)\n": ""
+        },
+    ),
+    Wrong(
+        "images are flattened pixel by pixel",
+        {"x = x.reshape(len(x), -1)  # (batch, channels·h·w)": "x = x.permute(0, 2, 3, 1).reshape(len(x), -1)"},
+        says="flattened pixel by pixel",
+    ),
+    Wrong("images are flattened at once", {"isinstance(layer, Linear) and x.ndim > 2": "x.ndim == 3"}),
+    Wrong(
+        "a CNN takes layers, not a list",
+        {
+            "    def __init__(self, layers: list):\n        super().__init__(*layers)": "    def __init__(self, *layers):\n        super().__init__(*layers)"
+        },
+    ),
+    Wrong(
+        "flattening has a place in the list",
+        {
+            "        super().__init__(*layers)": "        super().__init__(*layers)\n        self.layers.insert(0, _Same())",
+            "# 09.6 CNN\n": "# 09.6 CNN\n\n\nclass _Same(Module):\n    def forward(self, x):\n        return x\n",
+        },
+    ),
+    # naive
+    Wrong(
+        "windows are copied",
+        {
+            "sliding_window_view(x, (kh, kw), (2, 3))[:, :, ::sh, ::sw]": "sliding_window_view(x, (kh, kw), (2, 3))[:, :, ::sh, ::sw].copy()"
+        },
+        naive="test_windows_are_a_view",
+    ),
+    Wrong(
+        "padding goes through float64",
+        {
+            "padded = np.zeros((batch, h + 2 * ph, w + 2 * pw, channels), x.dtype)\n": "padded = np.zeros((batch, h + 2 * ph, w + 2 * pw, channels))\n",
+            "x = padded.transpose(0, 3, 1, 2)\n": "x = padded.astype(x.dtype).transpose(0, 3, 1, 2)\n",
+        },
+        naive="test_padding_copies_once",
+    ),
+    Wrong(
+        "one window after another",
+        {
+            "    y = (columns @ _rows(weight.data).T).reshape": "    y = np.array([row @ _rows(weight.data).T for row in columns]).reshape"
+        },
+        naive="test_convolution_is_done_in_numpy",
+    ),
+    Wrong(
+        "the windows are multiplied out for each filter",
+        {
+            "    y = (columns @ _rows(weight.data).T).reshape": "    y = (columns[:, None, :] * _rows(weight.data)).sum(-1).reshape"
+        },
+        naive="test_a_forward_copies_the_windows_once",
+    ),
+    Wrong(
+        "the windows are kept",
+        {'    y = Tensor._result("conv2d"': '    weight.columns = columns.copy()\n    y = Tensor._result("conv2d"'},
+        naive="test_nothing_is_kept_after_backward",
+    ),
+    Wrong(
+        "products without BLAS",
+        {
+            "    y = (columns @ _rows(weight.data).T).reshape": "    y = np.stack([(columns * row).sum(1) for row in _rows(weight.data)], 1).reshape",
+            "return (_pixels(g).T @ columns).reshape": "return np.stack([(columns * g[:, None]).sum(0) for g in _pixels(g).T]).reshape",
+        },
+        naive="test_a_convolution_costs_what_its_products_cost",
+    ),
+    Wrong(
+        "one pixel after another is pooled",
+        {
+            "        y = windows(x.data, self.kernel_size, self.stride)[..., 0, 0]": "        for value in x.data.ravel():\n            value.item()\n        y = windows(x.data, self.kernel_size, self.stride)[..., 0, 0]",
+            "        y = sum(_offsets": "        for value in x.data.ravel():\n            value.item()\n        y = sum(_offsets",
+        },
+        naive="test_pooling_is_done_in_numpy",
+    ),
+    Wrong(
+        "the running mean is a Tensor",
+        {
+            "        self.running_mean += self.momentum * (mean.data.ravel() - self.running_mean)\n": '        self.running_mean += self.momentum * (mean.data.ravel() - self.running_mean)\n        self.record = (self.__dict__.get("record", 0.0) + mean)\n'
+        },
+        naive="test_a_batch_keeps_nothing_alive",
+    ),
+    Wrong(
+        "one channel after another is normalised",
+        {
+            "        mean = x.mean((0, 2, 3), keepdim=True)\n": "        mean = x.mean((0, 2, 3), keepdim=True)\n        for value in x.data.ravel():\n            value.item()\n"
+        },
+        naive="test_normalising_is_done_in_numpy",
+    ),
+]
