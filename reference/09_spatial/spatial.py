@@ -60,43 +60,32 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Pair =
     """
     if weight.ndim != 4 or x.ndim != 4 or x.shape[1] != weight.shape[1]:
         raise ValueError(f"conv2d: images (batch, in, h, w) of shape {x.shape} and a weight (out, in, h, w) of {weight.shape}")
-    view = windows(x.data, weight.shape[2:], stride, padding).transpose(0, 2, 3, 4, 5, 1)
-    batch, out_h, out_w, *kernel = view.shape
-    columns = view.reshape(batch * out_h * out_w, math.prod(kernel))  # the one copy: (places, kernel_h·kernel_w·in)
-    y = (columns @ _rows(weight.data).T).reshape(batch, out_h, out_w, len(weight)).transpose(0, 3, 1, 2)
+    y, columns = _convolved(windows(x.data, weight.shape[2:], stride, padding), weight.data)
     y = Tensor._result("conv2d", y, x, weight, stride=_pair(stride), padding=_pair(padding), columns=columns)
     return y if bias is None else y + bias.reshape(-1, 1, 1)
 
 
-def _rows(weight: np.ndarray) -> np.ndarray:
-    """(out, in, kernel_h, kernel_w) → (out, kernel_h·kernel_w·in)."""
-    return weight.transpose(0, 2, 3, 1).reshape(len(weight), -1)
-
-
-def _pixels(g: np.ndarray) -> np.ndarray:
-    """(batch, out, out_h, out_w) → (batch·out_h·out_w, out)."""
-    return g.transpose(0, 2, 3, 1).reshape(-1, g.shape[1])
+def _convolved(view: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Windows (batch, in, out_h, out_w, kernel_h, kernel_w) times the weight, and the matrix that they were copied into."""
+    batch, channels, out_h, out_w, kh, kw = view.shape
+    columns = view.transpose(0, 2, 3, 4, 5, 1).reshape(batch * out_h * out_w, kh * kw * channels)  # the one copy
+    rows = weight.transpose(0, 2, 3, 1).reshape(len(weight), -1)  # (out, kernel_h·kernel_w·in)
+    return (columns @ rows.T).reshape(batch, out_h, out_w, len(weight)).transpose(0, 3, 1, 2), columns
 
 
 def _conv2d_to_x(g, y, x, weight, stride, padding, columns):
-    """Each place pays back to every pixel that it saw: offset by offset, since two places may have seen the same."""
-    (batch, channels, h, w), kernel_size, (ph, pw) = x.shape, weight.shape[2:], padding
-    parts = (_pixels(g) @ _rows(weight)).reshape(batch, *g.shape[2:], -1, channels)  # (batch, out_h, out_w, offsets, in)
-    padded = np.zeros((batch, h + 2 * ph, w + 2 * pw, channels), g.dtype).transpose(0, 3, 1, 2)
-    for number, pixels in enumerate(_offsets(padded, kernel_size, stride)):
-        pixels += parts[:, :, :, number].transpose(0, 3, 1, 2)
-    return padded[:, :, ph : ph + h, pw : pw + w]
-
-
-def _offsets(x: np.ndarray, kernel_size: tuple[int, int], stride: tuple[int, int]) -> list[np.ndarray]:
-    """For each offset in the kernel what all windows of x have there: views (batch, channels, out_h, out_w)."""
-    (kh, kw), (sh, sw), (h, w) = kernel_size, stride, x.shape[2:]
-    return [x[:, :, i : h - kh + i + 1 : sh, j : w - kw + j + 1 : sw] for i, j in np.ndindex(kh, kw)]
+    """A convolution again: of g, with zeros between and around its places, and the kernel turned round."""
+    (batch, _, h, w), (out, _, kh, kw), (sh, sw), (ph, pw) = x.shape, weight.shape, stride, padding
+    spread = np.zeros((batch, h + 2 * ph + kh - 1, w + 2 * pw + kw - 1, out), g.dtype).transpose(0, 3, 1, 2)
+    spread[:, :, kh - 1 : h + 2 * ph : sh, kw - 1 : w + 2 * pw : sw] = g
+    view = windows(spread, (kh, kw))[:, :, ph : ph + h, pw : pw + w]
+    return _convolved(view, weight[:, :, ::-1, ::-1].swapaxes(0, 1))[0]  # by (in, out, kernel_h, kernel_w)
 
 
 def _conv2d_to_weight(g, y, x, weight, stride, padding, columns):
     out, channels, kh, kw = weight.shape
-    return (_pixels(g).T @ columns).reshape(out, kh, kw, channels).transpose(0, 3, 1, 2)
+    pixels = g.transpose(0, 2, 3, 1).reshape(-1, out)  # (batch·out_h·out_w, out)
+    return (pixels.T @ columns).reshape(out, kh, kw, channels).transpose(0, 3, 1, 2)
 
 
 defvjp("conv2d", _conv2d_to_x, _conv2d_to_weight)
@@ -132,6 +121,12 @@ class Conv2d(Module):
 
 
 # 09.4 Pooling
+
+
+def _offsets(x: np.ndarray, kernel_size: tuple[int, int], stride: tuple[int, int]) -> list[np.ndarray]:
+    """For each offset in the kernel what all windows of x have there: views (batch, channels, out_h, out_w)."""
+    (kh, kw), (sh, sw), (h, w) = kernel_size, stride, x.shape[2:]
+    return [x[:, :, i : h - kh + i + 1 : sh, j : w - kw + j + 1 : sw] for i, j in np.ndindex(kh, kw)]
 
 
 class MaxPool2d(Module):

@@ -59,19 +59,19 @@ WRONG = [
     Wrong(
         "the kernel is turned round",
         {
-            "return weight.transpose(0, 2, 3, 1).reshape(len(weight), -1)": "return weight[:, :, ::-1, ::-1].transpose(0, 2, 3, 1).reshape(len(weight), -1)"
+            "rows = weight.transpose(0, 2, 3, 1).reshape(len(weight), -1)": "rows = weight[:, :, ::-1, ::-1].transpose(0, 2, 3, 1).reshape(len(weight), -1)"
         },
         says="the kernel is turned round",
     ),
     Wrong(
         "the kernel's axes are exchanged",
         {
-            "return weight.transpose(0, 2, 3, 1).reshape(len(weight), -1)": "return weight.transpose(0, 3, 2, 1).reshape(len(weight), -1)"
+            "rows = weight.transpose(0, 2, 3, 1).reshape(len(weight), -1)": "rows = weight.transpose(0, 3, 2, 1).reshape(len(weight), -1)"
         },
     ),
     Wrong(
         "channels and offsets are mixed up",
-        {"return weight.transpose(0, 2, 3, 1).reshape(len(weight), -1)": "return weight.reshape(len(weight), -1)"},
+        {"rows = weight.transpose(0, 2, 3, 1).reshape(len(weight), -1)": "rows = weight.reshape(len(weight), -1)"},
     ),
     Wrong(
         "the bias is forgotten",
@@ -84,15 +84,21 @@ WRONG = [
     ),
     Wrong(
         "the result is in another order",
-        {"reshape(batch, out_h, out_w, len(weight)).transpose(0, 3, 1, 2)\n": "reshape(batch, len(weight), out_h, out_w)\n"},
+        {
+            "reshape(batch, out_h, out_w, len(weight)).transpose(0, 3, 1, 2), columns": "reshape(batch, len(weight), out_h, out_w), columns"
+        },
     ),
     Wrong(
         "stride is ignored",
-        {"view = windows(x.data, weight.shape[2:], stride, padding)": "view = windows(x.data, weight.shape[2:], 1, padding)"},
+        {
+            "_convolved(windows(x.data, weight.shape[2:], stride, padding)": "_convolved(windows(x.data, weight.shape[2:], 1, padding)"
+        },
     ),
     Wrong(
         "padding is ignored",
-        {"view = windows(x.data, weight.shape[2:], stride, padding)": "view = windows(x.data, weight.shape[2:], stride, 0)"},
+        {
+            "_convolved(windows(x.data, weight.shape[2:], stride, padding)": "_convolved(windows(x.data, weight.shape[2:], stride, 0)"
+        },
     ),
     Wrong(
         "the record is cut",
@@ -109,32 +115,42 @@ WRONG = [
         {"if weight.ndim != 4 or x.ndim != 4 or x.shape[1] != weight.shape[1]:": "if weight.ndim != 4 or x.ndim != 4:"},
     ),
     Wrong(
-        "a pixel keeps the last payment",
+        "a pixel is paid by one place only",
         {
-            "        pixels += parts[:, :, :, number].transpose(0, 3, 1, 2)\n": "        pixels[...] = parts[:, :, :, number].transpose(0, 3, 1, 2)\n"
+            "return _convolved(view, weight[:, :, ::-1, ::-1].swapaxes(0, 1))[0]": "return _convolved(view[..., -1:, -1:], weight[:, :, :1, :1].swapaxes(0, 1))[0]"
         },
     ),
     Wrong(
         "images are paid for the padding",
-        {"    return padded[:, :, ph : ph + h, pw : pw + w]\n": "    return padded[:, :, :h, :w]\n"},
+        {"view = windows(spread, (kh, kw))[:, :, ph : ph + h, pw : pw + w]": "view = windows(spread, (kh, kw))[:, :, :h, :w]"},
     ),
     Wrong(
         "the gradient of the images is turned round",
-        {"parts = (_pixels(g) @ _rows(weight))": "parts = (_pixels(g) @ _rows(weight[:, :, ::-1, ::-1]))"},
+        {"weight[:, :, ::-1, ::-1].swapaxes(0, 1))[0]": "weight.swapaxes(0, 1))[0]"},
         says="the kernel is turned round",
     ),
     Wrong(
+        "the gradient of the images has its axes exchanged",
+        {
+            "weight[:, :, ::-1, ::-1].swapaxes(0, 1))[0]": "weight[:, :, ::-1, ::-1].transpose(1, 0, 3, 2))[0] if kh == kw else _convolved(view, weight[:, :, ::-1, ::-1].swapaxes(0, 1))[0]"
+        },
+    ),
+    Wrong(
         "stride is forgotten on the way back",
-        {"in enumerate(_offsets(padded, kernel_size, stride)):": "in enumerate(_offsets(padded, kernel_size, (1, 1))):"},
+        {
+            "spread[:, :, kh - 1 : h + 2 * ph : sh, kw - 1 : w + 2 * pw : sw] = g": "spread[:, :, kh - 1 : kh - 1 + g.shape[2], kw - 1 : kw - 1 + g.shape[3]] = g"
+        },
     ),
     Wrong(
         "the gradient of the weight is a mean",
-        {"return (_pixels(g).T @ columns).reshape": "return (_pixels(g).T @ columns / g.dtype.type(len(g))).reshape"},
+        {"return (pixels.T @ columns).reshape": "return (pixels.T @ columns / g.dtype.type(len(g))).reshape"},
         says="the mean over the images",
     ),
     Wrong(
         "the gradient of the weight is of the first image",
-        {"return (_pixels(g).T @ columns).reshape": "return (_pixels(g[:1]).T @ columns[: len(columns) // len(x)]).reshape"},
+        {
+            "return (pixels.T @ columns).reshape": "return (pixels[: len(pixels) // len(x)].T @ columns[: len(columns) // len(x)]).reshape"
+        },
     ),
     Wrong(
         "the gradient of the weight is turned round",
@@ -149,9 +165,7 @@ WRONG = [
     ),
     Wrong(
         "the gradient is promoted",
-        {
-            "padded = np.zeros((batch, h + 2 * ph, w + 2 * pw, channels), g.dtype)": "padded = np.zeros((batch, h + 2 * ph, w + 2 * pw, channels))"
-        },
+        {"w + 2 * pw + kw - 1, out), g.dtype)": "padded = np.zeros((batch, h + 2 * ph, w + 2 * pw, channels))"},
     ),
     # Conv2d
     Wrong(
@@ -324,16 +338,12 @@ WRONG = [
     ),
     Wrong(
         "one window after another",
-        {
-            "    y = (columns @ _rows(weight.data).T).reshape": "    y = np.array([row @ _rows(weight.data).T for row in columns]).reshape"
-        },
+        {"    return (columns @ rows.T).reshape": "    return np.array([row @ rows.T for row in columns]).reshape"},
         naive="test_convolution_is_done_in_numpy",
     ),
     Wrong(
         "the windows are multiplied out for each filter",
-        {
-            "    y = (columns @ _rows(weight.data).T).reshape": "    y = (columns[:, None, :] * _rows(weight.data)).sum(-1).reshape"
-        },
+        {"    return (columns @ rows.T).reshape": "    return (columns[:, None, :] * rows).sum(-1).reshape"},
         naive="test_a_forward_copies_the_windows_once",
     ),
     Wrong(
@@ -344,8 +354,8 @@ WRONG = [
     Wrong(
         "products without BLAS",
         {
-            "    y = (columns @ _rows(weight.data).T).reshape": "    y = np.stack([(columns * row).sum(1) for row in _rows(weight.data)], 1).reshape",
-            "return (_pixels(g).T @ columns).reshape": "return np.stack([(columns * g[:, None]).sum(0) for g in _pixels(g).T]).reshape",
+            "    return (columns @ rows.T).reshape": "    return np.stack([(columns * row).sum(1) for row in rows], 1).reshape",
+            "return (pixels.T @ columns).reshape": "return np.stack([(columns * g[:, None]).sum(0) for g in pixels.T]).reshape",
         },
         naive="test_a_convolution_costs_what_its_products_cost",
     ),
