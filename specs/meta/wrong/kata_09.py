@@ -165,7 +165,7 @@ WRONG = [
     ),
     Wrong(
         "the gradient is promoted",
-        {"w + 2 * pw + kw - 1, out), g.dtype)": "padded = np.zeros((batch, h + 2 * ph, w + 2 * pw, channels))"},
+        {"w + 2 * pw + kw - 1, out), g.dtype)": "w + 2 * pw + kw - 1, out))"},
     ),
     # Conv2d
     Wrong(
