@@ -8,6 +8,7 @@ XOR = "specs/milestones/test_1_xor.py"
 DIGITS = "specs/milestones/test_2_mlp.py::test_a_network_learns_digits_by_hand_derived_backward"
 TRAINED = "specs/milestones/test_2_mlp.py::test_a_network_learns_digits_through_autograd_and_a_trainer"
 STEPS = "specs/milestones/test_2_mlp.py::test_training_is_what_the_mathematics_say"
+CNN = "specs/milestones/test_2_cnn.py"
 
 
 def frozen(condition: str) -> dict[str, str]:
@@ -43,6 +44,24 @@ KNOCKOUTS = [
         TRAINED,
         "07",
         Wrong("the hidden layer is frozen", {"leaves[tensor] = grad": "leaves[tensor] = grad * (len(tensor) == 10)"}),
+    ),
+    (
+        CNN,
+        "09",
+        Wrong("filters never move", {"return (pixels.T @ columns).reshape": "return (0 * pixels.T @ columns).reshape"}),
+    ),
+    (
+        CNN,
+        "09",
+        Wrong("a convolution ignores its weight", {"return (columns @ rows.T)": "return (columns @ np.ones_like(rows).T)"}),
+    ),
+    (
+        CNN,
+        "09",
+        Wrong(
+            "the running statistics never run",
+            {"self.momentum * (mean.data": "0 * (mean.data", "self.momentum * (var.data": "0 * (var.data"},
+        ),
     ),
 ]
 
