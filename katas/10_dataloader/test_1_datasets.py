@@ -1,0 +1,278 @@
+import numpy as np
+import pytest
+from katas.dataloader import ArrayDataset, Dataset, Subset, random_split
+from katas.tensor import Tensor
+
+from specs.check import EXACT, assert_close, assert_dtype, rejects
+from specs.draw import global_state
+
+
+class Made(Dataset):
+    """Samples that are made when they are asked for: make(index), `count` of them."""
+
+    def __init__(self, count: int, make):
+        self.count, self.make = count, make
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        return self.make(index)
+
+
+class Whole(Made):
+    """Knows a faster way to make a batch than sample by sample."""
+
+    def batch(self, indices):
+        return np.asarray(indices) * 10, np.asarray(indices) * 100
+
+
+def split(n: int, lengths, seed: int = 3) -> list[list[int]]:
+    """The numbers of the samples in each part of a data set of n."""
+    parts = random_split(ArrayDataset(np.arange(n)), lengths, np.random.default_rng(seed))
+    return [[int(part[i][0]) for i in range(len(part))] for part in parts]
+
+
+# Dataset
+
+
+def test_a_batch_has_the_samples_field_by_field(draw):
+    """dataset.batch([4, 0, 2]) is a tuple with an array for each field, samples 4, 0 and 2 along a new first axis."""
+    x = draw.normal(6, 2, 3)
+    got = Made(6, lambda index: (x[index], index, x[index, 0])).batch([4, 0, 2])
+    assert isinstance(got, tuple)
+    assert len(got) == 3
+    for field, want in zip(got, (x[[4, 0, 2]], np.array([4, 0, 2]), x[[4, 0, 2], 0]), strict=True):
+        assert isinstance(field, np.ndarray)
+        assert_close(field, want, EXACT)
+
+
+def test_numbers_of_samples_are_ints():
+    """Indices may be an array. What __getitem__ gets is an int, as for a list of paths or a name such as f"{index:04}.png"."""
+    (kinds,) = Made(9, lambda index: (type(index) is int,)).batch(np.array([7, 8]))
+    assert kinds.tolist() == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [
+        (1.5, np.float32),
+        (3, np.int64),
+        ([1.5, 2.5], np.float32),
+        (np.float64(1.5), np.float64),
+        (np.uint8([1, 2]), np.uint8),
+        (Tensor([1.5, 2.5]), np.float32),
+    ],
+    ids=["float", "int", "list", "float64", "bytes", "Tensor"],
+)
+def test_fields_have_the_dtype_of_a_tensor(value, dtype):
+    """A field is whatever a Tensor takes: Python's floats become float32, its ints int64; arrays and Tensors keep theirs."""
+    (field,) = Made(5, lambda index: (value,)).batch([0, 1, 2])
+    assert isinstance(field, np.ndarray)
+    assert_dtype(field, dtype)
+    assert_close(field, np.stack([np.asarray(getattr(value, "data", value), dtype)] * 3), EXACT)
+
+
+def test_a_batch_makes_its_samples_only():
+    """Each once, in the order of the indices."""
+    seen = []
+    Made(100, lambda index: (seen.append(index) or 0.0,)).batch([30, 10, 20])
+    assert seen == [30, 10, 20]
+
+
+def test_samples_of_several_shapes_make_no_batch():
+    """A ValueError, and not an array of objects."""
+    with rejects(ValueError, "shape"):
+        Made(5, lambda index: (np.zeros(index),)).batch([2, 3])
+
+
+def test_samples_of_several_lengths_make_no_batch():
+    """One sample has a field more than another: none is dropped in silence."""
+    for indices in ([1, 2], [2, 1]):
+        with rejects(ValueError):
+            Made(5, lambda index: (0.0,) * index).batch(indices)
+
+
+# ArrayDataset
+
+
+def test_a_sample_is_an_entry_of_each_array(draw):
+    """dataset[i] is the tuple of x[i] and y[i], from the end too; its length is theirs."""
+    x, y = draw.normal(7, 2, 3, dtype=np.float32), draw.integers(9, 7)
+    dataset = ArrayDataset(x, y)
+    assert isinstance(dataset, Dataset)
+    assert len(dataset) == 7
+    for i in (0, 4, -1):
+        sample = dataset[i]
+        assert isinstance(sample, tuple)
+        assert_close(sample[0], x[i], EXACT)
+        assert sample[1] == y[i]
+        assert_dtype(sample[0], np.float32)
+
+
+def test_a_loop_over_a_dataset_ends():
+    """Python's `for` asks for 0, 1, 2, … until there is an IndexError."""
+    assert [y for _, y in ArrayDataset(np.zeros((4, 2)), np.arange(4))] == [0, 1, 2, 3]
+    assert [y for (y,) in Subset(ArrayDataset(np.arange(9)), [3, 1])] == [3, 1]
+
+
+def test_any_number_of_arrays_and_what_a_tensor_takes():
+    """One array, three, a Tensor, a list."""
+    assert ArrayDataset(np.arange(4))[3] == (3,)
+    assert [float(field) for field in ArrayDataset(Tensor([1.5, 2.5]), [4, 5], np.arange(2))[1]] == [2.5, 5.0, 1.0]
+
+
+def test_samples_share_the_arrays_memory(draw):
+    """Nothing is copied, neither as the data set is made nor for a sample."""
+    x = draw.normal(7, 2, 3)
+    assert np.shares_memory(ArrayDataset(x)[2][0], x)
+
+
+def test_a_batch_is_gathered_from_each_array(draw):
+    """In the order of the indices, a list or an array, of which some may be the same."""
+    x, y = draw.normal(9, 2, 3, dtype=np.float32), draw.integers(9, 9)
+    for indices in ([5, 0, 5, 8], np.array([5, 0, 5, 8])):
+        got = ArrayDataset(x, y).batch(indices)
+        assert isinstance(got, tuple)
+        assert_close(got[0], x[[5, 0, 5, 8]], EXACT)
+        assert_close(got[1], y[[5, 0, 5, 8]], EXACT)
+        assert_dtype(got[0], np.float32)
+
+
+def test_a_batch_is_a_copy():
+    """Also of neighbours: who writes to a batch does not change the data."""
+    x = np.zeros((6, 2))
+    (batch,) = ArrayDataset(x).batch([1, 2, 3])
+    batch += 1
+    assert not x.any()
+
+
+def test_a_batch_of_arrays_does_not_touch_sample_by_sample(draw, budget):
+    """A thousand samples take as many Python steps as ten."""
+    dataset, many = ArrayDataset(np.zeros((1000, 4)), np.arange(1000)), np.arange(1000)
+    budget.steps(lambda: dataset.batch(many[:10]), lambda: dataset.batch(many), limit=2)
+
+
+@pytest.mark.parametrize("shapes", [((3, 2), (4,)), ((2, 5), (5, 2)), ((3,), ())], ids=str)
+def test_arrays_of_other_lengths_are_refused(shapes):
+    """A ValueError that names the shapes."""
+    with rejects(ValueError, *map(str, shapes)):
+        ArrayDataset(*[np.zeros(shape) for shape in shapes])
+
+
+def test_a_dataset_of_no_arrays_is_refused():
+    """It has no length."""
+    with rejects(ValueError):
+        ArrayDataset()
+
+
+# Subset
+
+
+def test_a_subset_has_the_samples_of_its_numbers():
+    """In their order, one of them twice if it is there twice; from the end too."""
+    subset = Subset(ArrayDataset(np.arange(10, 20)), [7, 2, 7])
+    assert isinstance(subset, Dataset)
+    assert len(subset) == 3
+    assert [int(subset[i][0]) for i in (0, 1, 2, -1, -2)] == [17, 12, 17, 17, 12]
+    assert_close(subset.batch([1, 2])[0], np.array([12, 17]), EXACT)
+
+
+def test_a_subset_of_a_subset():
+    """Its numbers are those of the subset's samples."""
+    inner = Subset(Subset(ArrayDataset(np.arange(10, 20)), [9, 4, 6, 1]), np.array([3, 0]))
+    assert [int(inner[i][0]) for i in (0, 1)] == [11, 19]
+    assert_close(inner.batch(np.array([1, 0, 1]))[0], np.array([19, 11, 19]), EXACT)
+
+
+def test_a_subset_makes_batches_as_its_dataset_does():
+    """Where the data set has a batch() of its own, the subset's is that one."""
+    got = Subset(Whole(9, lambda index: (index, index)), [5, 3, 8]).batch([2, 0])
+    assert_close(got[0], np.array([80, 50]), EXACT)
+    assert_close(got[1], np.array([800, 500]), EXACT)
+
+
+def test_a_subset_asks_with_an_int():
+    """Also where its numbers are an array."""
+    assert Subset(Made(9, lambda index: (type(index),)), np.array([4, 5]))[1] == (int,)
+
+
+def test_a_subset_keeps_its_numbers():
+    """The array in which they came may change afterwards."""
+    indices = np.array([1, 2])
+    subset = Subset(ArrayDataset(np.arange(9)), indices)
+    indices[:] = 7
+    assert [int(subset[i][0]) for i in (0, 1)] == [1, 2]
+
+
+def test_a_subset_may_be_empty():
+    """Of an empty list, which NumPy takes for floats."""
+    assert len(Subset(ArrayDataset(np.arange(9)), [])) == 0
+
+
+@pytest.mark.parametrize(("indices", "dtype"), [([True, False, True], "bool"), ([0.0, 1.0], "float64")], ids=["mask", "floats"])
+def test_indices_that_are_no_integers_are_refused(indices, dtype):
+    """A mask would be the samples 0 and 1, again and again: a TypeError that names the dtype."""
+    with rejects(TypeError, dtype):
+        Subset(ArrayDataset(np.arange(3)), indices)
+
+
+@pytest.mark.parametrize("index", [10, -1])
+def test_indices_of_no_sample_are_refused(index):
+    """When the subset is made, not in the middle of an epoch: an IndexError that names the index and the number of samples."""
+    with rejects(IndexError, str(index), "10"):
+        Subset(ArrayDataset(np.arange(10)), [4, index, 5])
+
+
+# random_split
+
+
+def test_the_parts_of_a_split_share_no_sample():
+    """Together they are all samples, each once; the lengths are those asked for, of which one may be 0."""
+    parts = split(20, [12, 0, 5, 3])
+    assert [len(part) for part in parts] == [12, 0, 5, 3]
+    assert sorted(number for part in parts for number in part) == list(range(20))
+
+
+def test_a_split_is_random():
+    """Sorted labels would else all be in one part. The generator alone decides."""
+    before = global_state()
+    one, again, other = split(200, [100, 100]), split(200, [100, 100]), split(200, [100, 100], seed=4)
+    assert 25 < sum(number < 100 for number in one[0]) < 75
+    assert one == again
+    assert one != other
+    assert global_state() == before
+
+
+def test_a_split_copies_no_sample(draw):
+    """Its parts are Subsets."""
+    x = draw.normal(10, 4)
+    parts = random_split(ArrayDataset(x), [7, 3], np.random.default_rng(3))
+    assert all(isinstance(part, Subset) and np.shares_memory(part[0][0], x) for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("n", "fractions", "want"),
+    [
+        (10, [0.5, 0.3, 0.2], [5, 3, 2]),
+        (10, [0.75, 0.25], [8, 2]),
+        (7, [0.5, 0.25, 0.25], [4, 2, 1]),
+        (2, [0.1, 0.3, 0.6], [1, 0, 1]),
+        (100, [0.71, 0.29], [71, 29]),
+        (10, [1 / 3, 1 / 3, 1 / 3], [4, 3, 3]),
+        (5, [1.0], [5]),
+        (8, [1, 0.0], [8, 0]),
+    ],
+)
+def test_fractions_are_rounded_down_and_the_rest_goes_to_the_first(n, fractions, want):
+    """One each. As 100 · 0.29 is 28.999… in floats, and 1/3 + 1/3 + 1/3 only nearly 1, rounding errors do not count."""
+    parts = split(n, fractions)
+    assert [len(part) for part in parts] == want
+    assert sorted(number for part in parts for number in part) == list(range(n))
+
+
+@pytest.mark.parametrize("lengths", [[6, 3], [6, 5], [12, -2], [0.5, 0.4], [0.7, 0.7], [1.5, -0.5], []], ids=str)
+def test_lengths_that_do_not_add_up_are_refused(lengths):
+    """To the number of samples, or to 1 if there are fractions; none is negative: a ValueError names them."""
+    with rejects(ValueError, str(lengths), "10"):
+        random_split(ArrayDataset(np.arange(10)), lengths, np.random.default_rng(3))

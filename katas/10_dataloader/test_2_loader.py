@@ -1,0 +1,430 @@
+import gc
+import os
+import subprocess
+import sys
+import threading
+import time
+import traceback
+
+import numpy as np
+import pytest
+from katas.dataloader import ArrayDataset, DataLoader, Dataset
+from katas.tensor import Tensor
+
+from specs.check import EXACT, Mismatch, assert_close, assert_dtype, rejects
+from specs.door import ROOT
+from specs.draw import global_state
+
+DEPTHS = [0, 1, 3, 50]  # of prefetch
+
+
+def rows(batches) -> list[list[int]]:
+    """The last field of each batch, the numbers of the samples here."""
+    return [batch[-1].data.tolist() for batch in batches]
+
+
+def flat(batches) -> list[int]:
+    return [row for batch in batches for row in batch]
+
+
+def loader(n: int, batch_size: int = 1, shuffle: bool = False, seed: int = 3, **options) -> DataLoader:
+    """One of the samples 0 to n - 1, which have a single field: their number."""
+    return DataLoader(ArrayDataset(np.arange(n)), batch_size, shuffle, rng=np.random.default_rng(seed), **options)
+
+
+def noise(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return x + rng.standard_normal(x.shape)
+
+
+def eventually(condition) -> bool:
+    """Whether it holds within five seconds."""
+    end = time.monotonic() + 5
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.001)
+    return condition()
+
+
+class Log(Dataset):
+    """Samples 0 to n - 1, and the numbers of the batches that were made. Sample `bad` can't be."""
+
+    def __init__(self, n: int, bad: int = -1, seconds: float = 0.0):
+        self.n, self.bad, self.seconds, self.made, self.threads = n, bad, seconds, [], set()
+
+    def __len__(self):
+        return self.n
+
+    def batch(self, indices):
+        self.made.append([int(index) for index in indices])
+        self.threads.add(threading.get_ident())
+        time.sleep(self.seconds)
+        if self.bad in indices:
+            self.fail_to_read()
+        return (np.array(indices),)
+
+    def fail_to_read(self):
+        raise KeyError(f"sample {self.bad} can't be read")
+
+
+@pytest.fixture
+def assert_no_thread_is_left():
+    """Raises unless, within five seconds, no thread runs that did not run before the spec."""
+    before = set(threading.enumerate())
+
+    def check():
+        gc.collect()
+        assert eventually(lambda: not set(threading.enumerate()) - before), "a thread is left"
+
+    return check
+
+
+# batches
+
+
+def test_a_batch_is_a_tuple_of_tensors(draw):
+    """One Tensor for each field, whose first axis is as long as the batch; dtypes stay."""
+    x, y = draw.normal(7, 2, 3, dtype=np.float32), draw.integers(5, 7)
+    first, second = DataLoader(ArrayDataset(x, y), 4)
+    assert isinstance(first, tuple)
+    assert all(isinstance(field, Tensor) for field in first)
+    for got, chosen in ((first, slice(0, 4)), (second, slice(4, 7))):
+        assert_close(got[0], x[chosen], EXACT)
+        assert_close(got[1], y[chosen], EXACT)
+        assert_dtype(got[0], np.float32)
+        assert_dtype(got[1], np.int64)
+
+
+def test_a_batch_has_as_many_fields_as_a_sample(draw):
+    """One, or three."""
+    x = draw.normal(5, 2)
+    assert [len(batch) for batch in DataLoader(ArrayDataset(x), 5)] == [1]
+    assert [len(batch) for batch in DataLoader(ArrayDataset(x, x, x), 5)] == [3]
+
+
+def test_the_last_batch_may_be_smaller():
+    """10 samples in fours are batches of 4, 4 and 2; without a batch_size they come one by one."""
+    assert rows(loader(10, 4)) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert rows(loader(8, 4)) == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert rows(loader(3)) == [[0], [1], [2]]
+
+
+def test_drop_last_drops_a_smaller_batch_only():
+    """10 samples in fours are then two batches; 8 samples are two in any case."""
+    assert rows(loader(10, 4, drop_last=True)) == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert rows(loader(8, 4, drop_last=True)) == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert rows(loader(3, 4, drop_last=True)) == []
+
+
+def test_what_drop_last_drops_is_another_each_epoch():
+    """With shuffle, the samples that fill no batch are not always the last ones."""
+    data = loader(10, 4, shuffle=True, drop_last=True)
+    dropped = {frozenset(range(10)) - frozenset(flat(rows(data))) for _ in range(8)}
+    assert all(len(samples) == 2 for samples in dropped)
+    assert len(dropped) > 1
+
+
+@pytest.mark.parametrize(("n", "all_", "whole"), [(10, 3, 2), (8, 2, 2), (3, 1, 0), (0, 0, 0)])
+def test_the_length_is_the_number_of_batches(n, all_, whole):
+    """Also with drop_last, and without a single sample."""
+    assert len(loader(n, 4)) == len(rows(loader(n, 4))) == all_
+    assert len(loader(n, 4, drop_last=True)) == len(rows(loader(n, 4, drop_last=True))) == whole
+
+
+def test_without_shuffle_the_order_stays():
+    """In each epoch."""
+    data = loader(10, 4)
+    assert rows(data) == rows(data) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+
+def test_each_epoch_is_shuffled_anew(draw):
+    """shuffle=True: every iteration has a new order of all samples, whose fields stay together."""
+    x = draw.normal(50, 2)
+    data = DataLoader(ArrayDataset(x, np.arange(50)), 7, shuffle=True, rng=np.random.default_rng(3))
+    epochs = [flat(rows(data)) for _ in range(3)]
+    assert len({tuple(epoch) for epoch in epochs}) == 3, "two epochs have the same order"
+    assert [sorted(epoch) for epoch in epochs] == [list(range(50))] * 3
+    assert epochs[0] != list(range(50))
+    for first, second in data:
+        assert_close(first, x[second.data], EXACT)
+
+
+def test_samples_move_between_batches():
+    """It is an order of samples: not the same batches in another order, nor each batch shuffled for itself."""
+    data = loader(64, 8, shuffle=True)
+    first, second = ({frozenset(batch) for batch in rows(data)} for _ in range(2))
+    assert not first & second
+    assert not first & {frozenset(range(start, start + 8)) for start in range(0, 64, 8)}
+
+
+def test_batches_come_from_the_datasets_batch():
+    """A data set that knows how to make a batch is asked for it, when it is due: not for all before the first."""
+    data = Log(10)
+    batches = iter(DataLoader(data, 4))
+    assert next(batches)[0].data.tolist() == [0, 1, 2, 3]
+    assert len(data.made) <= 1, "batches are made that nobody has asked for"
+    assert rows(batches) == [[4, 5, 6, 7], [8, 9]]
+    assert data.made == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+
+def test_an_epoch_copies_one_batch_at_a_time(budget):
+    """Of 2 MB of samples a shuffled epoch holds a few batches of 20 kB at a time, and the order."""
+    data = DataLoader(ArrayDataset(np.ones((1000, 500), np.float32), np.arange(1000)), 10, shuffle=True, prefetch=1)
+    budget.bytes(lambda: [None for _ in data], peak=300_000)
+
+
+def test_a_large_batch_takes_no_more_steps_than_a_small_one(budget):
+    """Ten batches of 500 samples take as many Python steps as ten of 5."""
+    small, large = (DataLoader(ArrayDataset(np.zeros((10 * size, 3))), size, shuffle=True) for size in (5, 500))
+    budget.steps(lambda: [None for _ in small], lambda: [None for _ in large], limit=2)
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 0}, {"batch_size": -1}, {"prefetch": -1}], ids=str)
+def test_sizes_that_can_not_be_are_refused(options):
+    """batch_size is 1 or more, prefetch 0 or more: a ValueError names it."""
+    ((name, value),) = options.items()
+    with rejects(ValueError, name, str(value)):
+        DataLoader(ArrayDataset(np.arange(4)), **options)
+
+
+@pytest.mark.parametrize("rng", [7, np.random.RandomState(7), np.random], ids=["a seed", "RandomState", "np.random"])
+def test_another_rng_is_refused(rng):
+    """Only a Generator's state is kept in a checkpoint: anything else is a TypeError that names rng."""
+    with rejects(TypeError, "rng"):
+        DataLoader(ArrayDataset(np.arange(4)), rng=rng)
+
+
+# randomness
+
+
+def test_the_generator_alone_decides():
+    """Generators in the same state give the same epochs; rng is the attribute that holds it; NumPy's own is not touched."""
+    before, rng = global_state(), np.random.default_rng(3)
+    one = DataLoader(ArrayDataset(np.arange(20)), 6, shuffle=True, rng=rng)
+    assert rows(one) == rows(loader(20, 6, shuffle=True))
+    assert one.rng is rng
+    state = rng.bit_generator.state
+    second = rows(one)
+    rng.bit_generator.state = state
+    assert rows(one) == second
+    assert global_state() == before
+
+
+def test_without_a_generator_there_is_a_new_one():
+    """rng=None: one from np.random.default_rng(), as an attribute, where kata 08's checkpoints find it."""
+    before = global_state()
+    one, two = (DataLoader(ArrayDataset(np.arange(50)), 50, shuffle=True) for _ in range(2))
+    assert isinstance(one.rng, np.random.Generator)
+    assert rows(one) != rows(two)
+    state = one.rng.bit_generator.state
+    epoch = rows(one)
+    one.rng.bit_generator.state = state
+    assert rows(one) == epoch
+    assert global_state() == before
+
+
+@pytest.mark.parametrize("prefetch", DEPTHS)
+def test_an_epoch_leaves_the_same_state_however_far_it_came(prefetch):
+    """A single number is drawn from rng as an iteration begins, the seed of the rest: so whether it was abandoned, what the
+    transforms drew and how many batches were ahead makes no difference to the next one.
+    """
+    whole, abandoned, plain = (
+        loader(40, 4, True, transform=transform, prefetch=prefetch) for transform in (noise, noise, None)
+    )
+    for _ in whole:
+        pass
+    for _ in plain:
+        pass
+    next(iter(abandoned))
+    want = whole.rng.bit_generator.state
+    assert abandoned.rng.bit_generator.state == want, "an epoch that was abandoned leaves another state"
+    assert plain.rng.bit_generator.state == want, "without a transform the state is another"
+    assert want != np.random.default_rng(3).bit_generator.state
+
+
+def test_iterations_at_the_same_time_do_not_meet():
+    """Each has all samples, in an order of its own."""
+    data = loader(30, 4, shuffle=True)
+    one, two = zip(*[(a[0].data.tolist(), b[0].data.tolist()) for a, b in zip(data, data, strict=True)], strict=True)
+    assert sorted(flat(one)) == sorted(flat(two)) == list(range(30))
+    assert one != two
+
+
+# transform and collate
+
+
+def test_a_transform_changes_the_first_field_of_each_batch(draw):
+    """It gets the batch's array and a Generator; the other fields, and the data, stay."""
+    x, y = draw.normal(7, 2, 3, dtype=np.float32), np.arange(7)
+    seen = []
+
+    def double(batch, rng):
+        seen.append((type(batch), batch.shape, type(rng)))
+        return 2 * batch
+
+    got = list(DataLoader(ArrayDataset(x, y), 4, transform=double))
+    assert seen == [(np.ndarray, (4, 2, 3), np.random.Generator), (np.ndarray, (3, 2, 3), np.random.Generator)]
+    assert all(isinstance(batch[0], Tensor) for batch in got)
+    assert_close(np.concatenate([batch[0].data for batch in got]), 2 * x, EXACT)
+    assert rows(got) == [[0, 1, 2, 3], [4, 5, 6]]
+
+
+def test_a_transform_draws_anew_for_each_batch_and_epoch():
+    """Neither do two batches of an epoch have the same noise, nor two epochs."""
+    data = DataLoader(ArrayDataset(np.zeros((8, 2))), 4, transform=noise, rng=np.random.default_rng(3))
+    batches = [batch.data for _ in range(2) for (batch,) in data]
+    assert all((one != two).all() for i, one in enumerate(batches) for two in batches[:i])
+
+
+def test_a_transform_draws_nothing_that_the_order_has_drawn():
+    """The order and the noise are independent: a transform that draws an order gets another one."""
+    orders = []
+    data = loader(50, 50, shuffle=True, transform=lambda x, rng: orders.append(rng.permutation(50).tolist()) or x)
+    assert rows(data)[0] != orders[0]
+
+
+def test_collate_makes_the_batch_of_a_list_of_samples(draw):
+    """In place of dataset.batch: for samples that need to be padded, say. The transform comes after it."""
+    data = ArrayDataset(draw.normal(5, 2), np.arange(5))
+    seen = []
+
+    def collate(samples):
+        seen.append(samples)
+        return np.array([y for _, y in samples]), np.ones((len(samples), 3), np.float32)
+
+    got = list(DataLoader(data, 3, collate=collate, transform=lambda y, rng: 10 * y))
+    assert [(type(samples), type(samples[0]), len(samples)) for samples in seen] == [(list, tuple, 3), (list, tuple, 2)]
+    assert all(isinstance(field, Tensor) for batch in got for field in batch)
+    assert [batch[0].data.tolist() for batch in got] == [[0, 10, 20], [30, 40]]
+    assert [batch[1].shape for batch in got] == [(3, 3), (2, 3)]
+
+
+def test_collate_gets_the_samples_of_the_order():
+    """With shuffle, what dataset[i] gives for each i of the batch, i being an int."""
+
+    class Named(Log):
+        def __getitem__(self, index):
+            return (index, type(index) is int)
+
+    def collate(samples):
+        return ([isint for _, isint in samples], [index for index, _ in samples])
+
+    data = DataLoader(Named(20), 6, shuffle=True, collate=collate, rng=np.random.default_rng(3))
+    batches = list(data)
+    assert all(batch[0].data.all() for batch in batches)
+    assert rows(batches) == rows(loader(20, 6, shuffle=True))
+
+
+# prefetch
+
+
+@pytest.mark.parametrize("prefetch", DEPTHS)
+def test_batches_are_the_same_at_any_depth(prefetch, assert_no_thread_is_left):
+    """However many batches are made ahead: the same order, and the same draws of the transforms, in each epoch."""
+    x = np.zeros((23, 2))
+    plain, ahead = (
+        DataLoader(ArrayDataset(x, np.arange(23)), 4, True, rng=np.random.default_rng(3), transform=noise, prefetch=depth)
+        for depth in (0, prefetch)
+    )
+    for _ in range(2):
+        for want, got in zip(plain, ahead, strict=True):
+            assert_close(got[0], want[0].data, EXACT)
+            assert_close(got[1], want[1].data, EXACT)
+    assert len(ahead) == len(plain)
+    assert_no_thread_is_left()
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_batches_are_made_while_one_is_in_use(depth):
+    """While the loop has batch k, a thread makes up to batch k + prefetch, and not one more."""
+    data = Log(40)
+    batches = iter(DataLoader(data, 2, prefetch=depth))
+    for taken in range(1, 5):
+        next(batches)
+        eventually(lambda due=taken + depth: len(data.made) >= due)
+        time.sleep(0.02)
+        assert len(data.made) == taken + depth, f"batch {taken} is in use, prefetch is {depth}, {len(data.made)} were made"
+    assert threading.get_ident() not in data.threads
+    assert len(data.threads) == 1, "several threads make the batches"
+
+
+def test_without_prefetch_there_is_no_thread():
+    """prefetch=0: the batches are made where they are asked for."""
+    data = Log(6)
+    list(DataLoader(data, 2))
+    assert data.threads == {threading.get_ident()}
+
+
+@pytest.mark.parametrize("how", ["break", "error", "forgotten", "never begun"])
+def test_the_thread_ends_when_nobody_wants_more(how, assert_no_thread_is_left):
+    """Soon after the loop was left, by `break`, by an error of its own or because nothing refers to the iterator any more, no
+    thread is left and no batch is made: not even those that may be ahead, which would take a second here.
+    """
+    data = Log(1000, seconds=0.02)
+    batches = iter(DataLoader(data, 2, prefetch=50))
+    if how == "break":
+        for _ in batches:
+            break
+    elif how == "error":
+        with pytest.raises(ZeroDivisionError):
+            [1 // 0 for _ in batches]
+    elif how == "forgotten":
+        next(batches)
+    del batches
+    assert_no_thread_is_left()
+    assert len(data.made) < 40, "batches are made that nobody will take"
+
+
+@pytest.mark.parametrize("bad", [0, 7, 11], ids=["first", "middle", "last"])
+@pytest.mark.parametrize("prefetch", DEPTHS)
+def test_an_error_of_the_dataset_is_raised_in_the_loop(prefetch, bad, assert_no_thread_is_left):
+    """After the batches before it, as itself, and with the traceback that leads to where it was raised. No thread is left, and
+    the loader can be used again.
+    """
+    data = DataLoader(Log(12, bad), 2, prefetch=prefetch)
+    for _ in range(2):
+        got = []
+        with pytest.raises(KeyError, match=f"sample {bad} can't be read") as raised:
+            got.extend(int(row) for (batch,) in data for row in batch.data)
+        assert got == list(range(bad - bad % 2))
+        names = [frame.name for frame in traceback.extract_tb(raised.value.__traceback__)]
+        assert "fail_to_read" in names, f"the traceback leads to {names}"
+        del raised
+        assert_no_thread_is_left()
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_an_error_of_a_transform_is_raised_in_the_loop(prefetch, assert_no_thread_is_left):
+    """As that of a data set."""
+    with pytest.raises(ZeroDivisionError):
+        list(loader(12, 4, transform=lambda x, rng: 1 // 0, prefetch=prefetch))
+    assert_no_thread_is_left()
+
+
+def test_iterations_with_threads_do_not_meet(assert_no_thread_is_left):
+    """Two at the same time are the two that would have come one after the other."""
+    want = loader(30, 4, shuffle=True)
+    data = loader(30, 4, shuffle=True, prefetch=2)
+    one, two = zip(*[(a[0].data.tolist(), b[0].data.tolist()) for a, b in zip(data, data, strict=True)], strict=True)
+    assert [*one] == rows(want)
+    assert [*two] == rows(want)
+    assert_no_thread_is_left()
+
+
+PROGRAM = """
+import numpy as np
+from katas.dataloader import ArrayDataset, DataLoader
+batches = iter(DataLoader(ArrayDataset(np.arange(1000)), 2, prefetch=2))
+print(len(next(batches)[0]))
+"""
+
+
+def test_a_program_ends_in_the_middle_of_an_epoch():
+    """The thread does not keep the process alive when the program is done."""
+    try:
+        run = subprocess.run(
+            [sys.executable, "-c", PROGRAM], cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=6
+        )
+    except subprocess.TimeoutExpired:
+        raise Mismatch("expected the program to end\ngot a process that never does\nLooks like: a thread that waits.") from None
+    if run.returncode:
+        raise Mismatch(f"the child process failed:\n{run.stderr}")
+    assert run.stdout.split() == ["2"]

@@ -1,0 +1,249 @@
+import numpy as np
+import pytest
+from katas.dataloader import Compose, Normalize, RandomCrop, RandomHorizontalFlip
+
+from specs.check import EXACT, assert_close, assert_dtype, rejects
+from specs.draw import Draw, frozen, global_state
+
+
+def make_rng() -> np.random.Generator:
+    return np.random.default_rng(3)
+
+
+def numbered(*shape: int, dtype=np.float64) -> np.ndarray:
+    """Images of which no two pixels are the same, and none is 0."""
+    return frozen(np.arange(1, 1 + np.prod(shape)).reshape(shape).astype(dtype))
+
+
+def places(x: np.ndarray, size: tuple[int, int], padding: tuple[int, int], pieces: np.ndarray) -> list[tuple[int, int]]:
+    """Where in each image, with zeros around it, its piece comes from."""
+    (ph, pw), (h, w) = padding, size
+    padded = np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
+    found = []
+    for image, piece in zip(padded, pieces, strict=True):
+        candidates = np.ndindex(image.shape[1] - h + 1, image.shape[2] - w + 1)
+        where = [(i, j) for i, j in candidates if np.array_equal(image[:, i : i + h, j : j + w], piece)]
+        assert len(where) == 1, "a piece is not one of its own image and the zeros around it"
+        found += where
+    return found
+
+
+TRANSFORMS = {
+    "Normalize": lambda: Normalize([1.0, 2.0, 3.0], [0.5, 1.0, 2.0]),
+    "RandomCrop": lambda: RandomCrop((5, 6), 2),
+    "RandomHorizontalFlip": lambda: RandomHorizontalFlip(),
+    "Compose": lambda: Compose([RandomCrop((5, 6), 1), RandomHorizontalFlip(), Normalize(1.0, 2.0)]),
+}
+each_transform = pytest.mark.parametrize("make", TRANSFORMS.values(), ids=TRANSFORMS)
+
+
+@each_transform
+def test_images_are_not_changed(make):
+    """A transform gives others. (A batch may be a view of the data.)"""
+    x = np.array(numbered(4, 3, 7, 8))
+    got = make()(x, make_rng())
+    assert np.array_equal(x, numbered(4, 3, 7, 8))
+    assert not np.shares_memory(got, x)
+
+
+@each_transform
+def test_the_generator_alone_decides(make):
+    """The same state gives the same images, another seed others (Normalize draws nothing); NumPy's own is not touched."""
+    before, x = global_state(), numbered(30, 3, 7, 8)
+    first, again, other = (make()(x, np.random.default_rng(seed)) for seed in (3, 3, 4))
+    assert_close(first, again, EXACT)
+    assert np.array_equal(first, other) == isinstance(make(), Normalize)
+    assert global_state() == before
+
+
+@each_transform
+def test_each_call_draws_anew(make):
+    """A transform keeps no draw from one batch for the next."""
+    x, rng, transform = numbered(30, 3, 7, 8), make_rng(), make()
+    assert np.array_equal(transform(x, rng), transform(x, rng)) == isinstance(transform, Normalize)
+
+
+@each_transform
+def test_no_step_is_taken_for_each_image(make, budget):
+    """1,000 images take as many Python steps as 10, and large ones as many as small ones."""
+    few, many, large = numbered(10, 3, 7, 8), numbered(1000, 3, 7, 8), numbered(10, 3, 70, 80)
+    transform, rng = make(), make_rng()
+    budget.steps(lambda: transform(few, rng), lambda: transform(many, rng), limit=2, what="images")
+    budget.steps(lambda: transform(few, rng), lambda: transform(large, rng), limit=2, what="pixels")
+
+
+@each_transform
+@pytest.mark.parametrize("shape", [(3, 7, 8), (7, 8), (2, 2, 3, 7, 8)], ids=str)
+def test_images_have_four_axes(make, shape):
+    """(batch, channels, height, width): a ValueError names the shape that was given."""
+    with rejects(ValueError, str(shape)):
+        make()(np.ones(shape), make_rng())
+
+
+# Normalize
+
+
+def test_normalize_subtracts_and_divides_by_channel(draw):
+    """(x - mean) / std, with a mean and a std for each channel."""
+    x, mean, std = draw.normal(3, 2, 4, 5), [0.5, -2.0], [2.0, 0.25]
+    want = np.stack([(x[:, 0] - 0.5) / 2.0, (x[:, 1] + 2.0) / 0.25], axis=1).astype(np.float32)
+    mistakes = {"multiplied by std": ((x.transpose(0, 2, 3, 1) - mean) * std).transpose(0, 3, 1, 2)}
+    assert_close(Normalize(mean, std)(x, make_rng()), want, mistakes=mistakes)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32, np.float64])
+def test_normalize_gives_float32(dtype):
+    """Whatever comes. Mean and std are in the units of x, 0 to 255 for bytes, which do not wrap round below zero."""
+    x = np.array([0, 100, 255, 7], dtype).reshape(1, 1, 2, 2)
+    got = Normalize([100.0], [50.0])(x, make_rng())
+    assert_dtype(got, np.float32)
+    assert_close(got, np.array([-2, 0, 3.1, -1.86]).reshape(1, 1, 2, 2))
+
+
+def test_one_number_is_for_all_channels(draw):
+    """mean and std may be numbers, or one of them."""
+    x = draw.normal(3, 2, 4, 5)
+    assert_close(Normalize(0.5, 2.0)(x, make_rng()), Normalize([0.5, 0.5], [2.0, 2.0])(x, make_rng()))
+    assert_close(Normalize(0.5, [2.0, 3.0])(x, make_rng()), Normalize([0.5, 0.5], [2.0, 3.0])(x, make_rng()))
+
+
+def test_normalize_needs_the_memory_of_its_result(budget):
+    """200 kB of bytes become 800 kB of float32: there is no second array of floats."""
+    x, normalize = np.ones((50, 4, 25, 40), np.uint8), Normalize([1.0] * 4, [2.0] * 4)
+    budget.bytes(lambda: normalize(x, None), peak=1_200_000)
+
+
+@pytest.mark.parametrize(("mean", "std"), [([0.0, 0.0], 1.0), (0.0, [1.0, 1.0]), ([0.0], [1.0]), ([0.0] * 4, 1.0)], ids=str)
+def test_other_channels_are_refused(mean, std):
+    """As many means and stds as channels, or one number: broadcasting would make something of one. The shape is named."""
+    with rejects(ValueError, "(2, 3, 4, 5)"):
+        Normalize(mean, std)(np.zeros((2, 3, 4, 5)), make_rng())
+
+
+def test_a_grey_image_gets_no_colours():
+    """Three means for one channel would broadcast to three channels."""
+    with rejects(ValueError, "(2, 1, 4, 5)"):
+        Normalize([0.0] * 3, [1.0] * 3)(np.zeros((2, 1, 4, 5)), make_rng())
+
+
+@pytest.mark.parametrize("std", [0.0, [1.0, 0.0], [1.0, -2.0], np.nan], ids=str)
+def test_a_std_that_is_not_positive_is_refused(std):
+    """At once, and not as infinities in the first batch."""
+    with rejects(ValueError, "std"):
+        Normalize(0.0, std)
+
+
+# RandomCrop
+
+
+def test_a_crop_is_a_piece_of_each_image():
+    """(batch, channels, h, w) → (batch, channels, *size), all channels from the same place."""
+    x = numbered(20, 3, 7, 9)
+    got = RandomCrop((5, 4))(x, make_rng())
+    assert got.shape == (20, 3, 5, 4)
+    assert len(set(places(x, (5, 4), (0, 0), got))) > 5, "the images of a batch are cut at the same place"
+
+
+def test_padding_is_a_frame_of_zeros():
+    """So many on each side, of which a piece may have some: images stay 7×9, and are shifted."""
+    x = numbered(20, 3, 7, 9)
+    got = RandomCrop((7, 9), padding=2)(x, make_rng())
+    assert got.shape == x.shape
+    assert len(set(places(x, (7, 9), (2, 2), got))) > 5
+
+
+def test_sizes_are_of_height_and_width():
+    """One number is for both, also of the padding; two are height and width."""
+    x = numbered(20, 3, 7, 9)
+    assert_close(RandomCrop(5, 1)(x, make_rng()), RandomCrop((5, 5), (1, 1))(x, make_rng()), EXACT)
+    tops, lefts = zip(*places(x, (7, 9), (0, 3), RandomCrop((7, 9), (0, 3))(x, make_rng())), strict=True)
+    assert set(tops) == {0}
+    assert len(set(lefts)) > 3
+
+
+def test_every_place_is_as_likely():
+    """The first and the last included, down and across, which do not depend on each other."""
+    x = np.broadcast_to(numbered(1, 1, 3, 4), (6000, 1, 3, 4))
+    got = RandomCrop((2, 2))(x, make_rng())
+    counts = {(i, j): int((got[:, 0, 0, 0] == x[0, 0, i, j]).sum()) for i in range(2) for j in range(3)}
+    assert sum(counts.values()) == 6000
+    assert all(abs(count - 1000) < 150 for count in counts.values()), f"of 6000 crops from 6 places: {counts}"
+
+
+def test_a_crop_of_all_is_all():
+    """Where there is one place only."""
+    x = numbered(4, 3, 5, 6)
+    assert_close(RandomCrop((5, 6))(x, make_rng()), x, EXACT)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_crops_and_flips_keep_the_dtype(dtype):
+    """Bytes stay bytes, a quarter of the memory, until they are normalised."""
+    x = Draw("dtype").uniform(0, 255, 4, 3, 7, 8).astype(dtype)
+    assert_dtype(RandomCrop(7, 2)(x, make_rng()), dtype)
+    assert_dtype(RandomHorizontalFlip()(x, make_rng()), dtype)
+
+
+def test_a_crop_needs_the_memory_of_the_padded_images_and_its_result(budget):
+    """400 kB of bytes: an index for each pixel would take eight times as much."""
+    x, crop, rng = np.ones((100, 4, 25, 40), np.uint8), RandomCrop((25, 40), 2), make_rng()
+    budget.bytes(lambda: crop(x, rng), peak=1_250_000)
+
+
+@pytest.mark.parametrize(("size", "padding"), [(12, 0), ((5, 10), 0), ((8, 4), 0), (12, 2)])
+def test_a_piece_larger_than_the_image_is_refused(size, padding):
+    """Of the image with its frame: a ValueError names the size."""
+    with rejects(ValueError, str(max(np.ravel(size)))):
+        RandomCrop(size, padding)(np.zeros((2, 3, 7, 9)), make_rng())
+
+
+# RandomHorizontalFlip
+
+
+def test_a_flip_turns_left_and_right_round():
+    """With p=1 each image: its columns from the last to the first, its rows as they were."""
+    x = numbered(3, 2, 4, 5)
+    mistakes = {"upside down": x[:, :, ::-1], "the channels are turned round": x[:, ::-1], "the images are": x[::-1]}
+    assert_close(RandomHorizontalFlip(1.0)(x, make_rng()), x[:, :, :, ::-1], EXACT, mistakes)
+
+
+def test_no_image_is_flipped_with_p_0():
+    """Not even sometimes."""
+    x = numbered(500, 1, 2, 3)
+    assert_close(RandomHorizontalFlip(0.0)(x, make_rng()), x, EXACT)
+
+
+@pytest.mark.parametrize("p", [None, 0.5, 0.2])
+def test_each_image_is_flipped_with_probability_p(p):
+    """For itself, all its channels and rows; by default every other."""
+    x = numbered(2000, 2, 3, 4)
+    got = (RandomHorizontalFlip() if p is None else RandomHorizontalFlip(p))(x, make_rng())
+    flipped = (got == x[..., ::-1]).all((1, 2, 3))
+    assert (flipped | (got == x).all((1, 2, 3))).all(), "an image is flipped in part"
+    assert abs(flipped.mean() - (p or 0.5)) < 0.06, f"{flipped.mean():.0%} of the images are flipped"
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.5, float("nan")])
+def test_what_is_no_probability_is_refused(p):
+    """A ValueError names it."""
+    with rejects(ValueError, str(p)):
+        RandomHorizontalFlip(p)
+
+
+# Compose
+
+
+def test_transforms_come_one_after_another():
+    """From the first to the last, all with the same generator."""
+    x, rng = numbered(20, 3, 7, 8), make_rng()
+    want = Normalize(9.0, 2.0)(RandomHorizontalFlip()(RandomCrop(6, 1)(x, rng), rng), rng)
+    transforms = (RandomCrop(6, 1), RandomHorizontalFlip(), Normalize(9.0, 2.0))
+    assert_close(Compose(transforms)(x, make_rng()), want, EXACT)
+    log = []
+    Compose([lambda x, rng: log.append((1, rng)) or x, lambda x, rng: log.append((2, rng)) or x])(x, rng)
+    assert log == [(1, rng), (2, rng)]
+
+
+def test_no_transforms_are_one():
+    """Compose([]) gives what it got."""
+    assert_close(Compose([])(numbered(2, 3, 4, 5), make_rng()), numbered(2, 3, 4, 5), EXACT)

@@ -1,0 +1,259 @@
+"""Data loading: data sets, batches that a thread makes ahead, augmentation, and the readers of two file formats."""
+
+import gzip
+import math
+import os
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from katas.spatial import Pair, windows
+from katas.tensor import Tensor
+
+# 10.1 Datasets
+
+
+class Dataset:
+    """Samples by number, each a tuple of fields: numbers, arrays or Tensors. A subclass writes `__len__` and `__getitem__`."""
+
+    def __len__(self) -> int:  # given
+        raise TypeError(f"{type(self).__name__} needs a __len__()")
+
+    def __getitem__(self, index: int) -> tuple:  # given
+        raise TypeError(f"{type(self).__name__} needs a __getitem__(index)")
+
+    def batch(self, indices: Sequence[int]) -> tuple[np.ndarray, ...]:
+        """The samples of these numbers, field by field: arrays (len(indices), ...), whose dtypes are those of a Tensor.
+
+        Raises: ValueError unless samples have the same number of fields, and a field one shape.
+        """
+        fields = zip(*[self[int(index)] for index in indices], strict=True)
+        return tuple([np.stack([Tensor(value).data for value in field]) for field in fields])
+
+
+class ArrayDataset(Dataset):
+    """Sample i is entry i of each array."""
+
+    def __init__(self, *arrays):
+        """Arrays as a Tensor takes them; they are not copied. Raises: ValueError unless there are some, of one length."""
+        self.arrays = [Tensor(array).data for array in arrays]
+        if len(lengths := {array.shape[:1] for array in self.arrays}) != 1 or () in lengths:
+            raise ValueError(f"arrays must have one length, but the shapes are {[array.shape for array in self.arrays]}")
+
+    def __len__(self) -> int:
+        return len(self.arrays[0])
+
+    def __getitem__(self, index: int) -> tuple:
+        return tuple([array[index] for array in self.arrays])
+
+    def batch(self, indices: Sequence[int]) -> tuple[np.ndarray, ...]:
+        """One gather for each array."""
+        return tuple([array[np.asarray(indices)] for array in self.arrays])
+
+
+class Subset(Dataset):
+    """Those samples of a data set that have these numbers, in this order."""
+
+    def __init__(self, dataset: Dataset, indices: Sequence[int]):
+        """Raises: TypeError unless indices are integers; IndexError unless each is the number of a sample, from 0."""
+        indices = np.asarray(indices)
+        if indices.size and indices.dtype.kind not in "iu":
+            raise TypeError(f"indices must be integers, not {indices.dtype}")
+        if indices.size and not 0 <= indices.min() <= indices.max() < len(dataset):
+            raise IndexError(f"{len(dataset)} samples have no indices from {indices.min()} to {indices.max()}")
+        self.dataset, self.indices = dataset, indices.astype(np.int64)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> tuple:
+        return self.dataset[int(self.indices[index])]
+
+    def batch(self, indices: Sequence[int]) -> tuple[np.ndarray, ...]:
+        """The data set's."""
+        return self.dataset.batch(self.indices[np.asarray(indices)])
+
+
+def random_split(dataset: Dataset, lengths: Sequence[float], rng: np.random.Generator) -> list[Subset]:
+    """Subsets of these lengths, drawn at random, which share no sample.
+
+    Integers add up to len(dataset). Fractions add up to 1: each part is rounded down, and what is left over goes to the first
+    parts, one each, as in torch. Raises: ValueError that names lengths if they do not add up or one is negative.
+    """
+    n, sizes, fit = len(dataset), lengths, sum(lengths) == len(dataset)
+    if any([isinstance(length, float) for length in lengths]):
+        fit = math.isclose(sum(lengths), 1)
+        down = [math.floor(n * length + 1e-9) for length in lengths]  # 100 · 0.29 is 28.999…
+        sizes = [size + (i < n - sum(down)) for i, size in enumerate(down)]
+    if not fit or min(lengths, default=0) < 0:
+        raise ValueError(f"lengths must add up to {n}, or to 1 as fractions, and not be negative: {list(lengths)}")
+    return [Subset(dataset, part) for part in np.split(rng.permutation(n), np.cumsum(sizes)[:-1])]
+
+
+# 10.2 DataLoader
+
+
+class DataLoader:
+    """Mini-batches, tuples of Tensors, with each sample of a data set once an epoch: the `data` of kata 08's Trainer."""
+
+    def __init__(
+        self, dataset, batch_size=1, shuffle=False, *, rng=None, drop_last=False, transform=None, collate=None, prefetch=0
+    ):
+        """shuffle: a new order each epoch. rng: the attribute from which all randomness comes, by default a new generator.
+
+        drop_last: no smaller batch at the end. transform(x, rng) → x: changes the first field of each batch, an array.
+        collate(list of samples) → fields: stands in for dataset.batch. prefetch: how many batches a thread makes ahead.
+        Raises: ValueError unless batch_size is 1 or more and prefetch 0 or more; TypeError for another rng.
+        """
+        if batch_size < 1 or prefetch < 0:
+            raise ValueError(f"batch_size must be 1 or more, and prefetch 0 or more, not {batch_size!r} and {prefetch!r}")
+        if not isinstance(rng, np.random.Generator | None):
+            raise TypeError(f"rng must be a np.random.Generator or None, not {rng!r}")
+        self.dataset, self.batch_size, self.shuffle, self.drop_last = dataset, batch_size, shuffle, drop_last
+        self.transform, self.collate, self.prefetch = transform, collate, prefetch
+        self.rng = np.random.default_rng() if rng is None else rng
+
+    def __len__(self) -> int:
+        """The number of batches."""
+        return (math.floor if self.drop_last else math.ceil)(len(self.dataset) / self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        """One epoch. It draws one number from rng, which seeds all that is random in it."""
+        rng, n = np.random.default_rng(self.rng.integers(2**63)), len(self.dataset)
+        order = rng.permutation(n) if self.shuffle else np.arange(n)
+        starts = range(0, len(self) * self.batch_size, self.batch_size)
+        batches = (self._batch(order[start : start + self.batch_size], rng) for start in starts)
+        return _ahead(batches, self.prefetch) if self.prefetch else batches
+
+    def _batch(self, indices: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        if self.collate is None:
+            first, *others = self.dataset.batch(indices)
+        else:
+            first, *others = self.collate([self.dataset[int(index)] for index in indices])
+        if self.transform is not None:
+            first = self.transform(first, rng)
+        return (Tensor(first), *map(Tensor, others))
+
+
+def _ahead(batches: Iterator, count: int) -> Iterator:
+    """The same batches, of which a thread makes up to `count` ahead."""
+    worker = ThreadPoolExecutor(1)
+    try:
+        made = deque([worker.submit(next, batches, None) for _ in range(count)])
+        while (batch := made.popleft().result()) is not None:
+            made.append(worker.submit(next, batches, None))
+            yield batch
+    finally:  # the end, an error, or nobody wants more: the thread ends with the batch that it is at
+        worker.shutdown(wait=False, cancel_futures=True)
+
+
+# 10.3 Transforms: of a batch of images (batch, channels, height, width), which is not changed itself
+
+
+class Normalize:
+    """(x - mean) / std as float32. Both have a value for each channel, or are numbers, in the units of x."""
+
+    def __init__(self, mean: float | Sequence[float], std: float | Sequence[float]):
+        """Raises: ValueError unless every std is positive."""
+        self.mean, self.std = np.asarray(mean, np.float32), np.asarray(std, np.float32)
+        if not (self.std > 0).all():
+            raise ValueError(f"std must be positive, not {std!r}")
+
+    def __call__(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Raises: ValueError unless x has four axes, and as many channels as mean and std."""
+        if x.ndim != 4 or {self.mean.shape, self.std.shape} - {(), x.shape[1:2]}:
+            raise ValueError(f"mean of shape {self.mean.shape}, std of {self.std.shape}: not for images of shape {x.shape}")
+        y = np.subtract(x, self.mean.reshape(-1, 1, 1), dtype=np.float32)
+        y /= self.std.reshape(-1, 1, 1)
+        return y
+
+
+class RandomCrop:
+    """A piece `size` (height and width) of each image with `padding` zeros around it, from a place of its own."""
+
+    def __init__(self, size: Pair, padding: Pair = 0):
+        self.size, self.padding = size, padding
+
+    def __call__(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """(batch, channels, h, w) → (batch, channels, *size). Raises: ValueError as kata 09's windows."""
+        pieces = windows(x, self.size, padding=self.padding)  # (batch, channels, tops, lefts, *size)
+        top, left = (rng.integers(places, size=len(x)) for places in pieces.shape[2:4])
+        return pieces[np.arange(len(x)), :, top, left]
+
+
+class RandomHorizontalFlip:
+    """Turns left and right of each image round with probability p."""
+
+    def __init__(self, p: float = 0.5):
+        """Raises: ValueError unless 0 <= p <= 1."""
+        if not 0 <= p <= 1:
+            raise ValueError(f"p must be a probability, not {p!r}")
+        self.p = p
+
+    def __call__(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Raises: ValueError unless x has four axes."""
+        if x.ndim != 4:
+            raise ValueError(f"images have the axes (batch, channels, height, width), not the shape {x.shape}")
+        turned = rng.random(len(x)) < self.p
+        return np.where(turned[:, None, None, None], x[..., ::-1], x)
+
+
+class Compose:
+    """One transform after another."""
+
+    def __init__(self, transforms: Sequence[Callable]):
+        self.transforms = list(transforms)
+
+    def __call__(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        for transform in self.transforms:
+            x = transform(x, rng)
+        return x
+
+
+# 10.4 Readers
+
+_IDX = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+
+def read_idx(path: str | os.PathLike) -> np.ndarray:
+    """The array in an IDX file, or in one that gzip has packed if its name ends in .gz; in native byte order.
+
+    The file: 00 00; the type, 08 uint8, 09 int8, 0b int16, 0c int32, 0d float32 or 0e float64; the number of axes; the length
+    of each as uint32; the values in C order. All is big-endian.
+    Raises: ValueError that names the path, and what was expected and found, if it is something else, or has another size.
+    """
+    content = Path(path).read_bytes()
+    try:
+        content = gzip.decompress(content) if Path(path).suffix == ".gz" else content
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path}: expected what gzip has packed, found a damaged file: {error}") from error
+    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _IDX:
+        raise ValueError(f"{path}: expected an IDX file, 00 00 and a type, found {content[:4].hex(' ') or 'nothing'}")
+    dtype, start = np.dtype(_IDX[content[2]]), 4 + 4 * content[3]
+    shape = tuple([int.from_bytes(content[at : at + 4], "big") for at in range(4, start, 4)])
+    if len(content) != (size := start + math.prod(shape) * dtype.itemsize):
+        raise ValueError(f"{path}: expected {size} bytes, {dtype.name} of shape {shape}, found {len(content)}")
+    return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
+
+
+def read_cifar10(paths: str | os.PathLike | Iterable) -> tuple[np.ndarray, np.ndarray]:
+    """Images uint8 (n, 3, 32, 32) and labels int64 (n,) of one or more files of CIFAR-10's binary version.
+
+    A record has 3073 bytes: the label, 0 to 9, then the red, the green and the blue plane, each row by row.
+    Raises: ValueError that names the path, and what was expected and found, for other files; ValueError if there is no path.
+    """
+    parts = []
+    for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
+        content = np.fromfile(path, np.uint8)
+        if not len(content) or len(content) % 3073:
+            raise ValueError(f"{path}: expected records of 3073 bytes each, found {len(content)} bytes")
+        parts.append(content.reshape(-1, 3073))  # (records, label and pixels)
+        if (largest := parts[-1][:, 0].max()) > 9:
+            raise ValueError(f"{path}: expected labels from 0 to 9, found {largest}")
+    if not parts:
+        raise ValueError("expected the path of a file of CIFAR-10, found none")
+    images, labels = np.concatenate([part[:, 1:] for part in parts]), np.concatenate([part[:, 0] for part in parts])
+    return images.reshape(-1, 3, 32, 32), labels.astype(np.int64)
