@@ -1,6 +1,5 @@
 """Milestone 2, second line: a convolutional network reads the same digits, and better than any perceptron."""
 
-import itertools
 import time
 
 import numpy as np
@@ -10,10 +9,10 @@ from katas.layers import Linear
 from katas.losses import CrossEntropyLoss
 from katas.optimizers import SGD
 from katas.spatial import CNN, BatchNorm2d, Conv2d, MaxPool2d
-from katas.training import Batches, Progress, Trainer, one_cycle_schedule, validate
-from matplotlib.figure import Figure
+from katas.training import Batches, Trainer, one_cycle_schedule, validate
 
 from specs.datasets.mnist import mnist
+from specs.milestones.pictures import Curve, grid, guesses
 
 EPOCHS, BATCH, LEARNING_RATE = 2, 128, 0.1  # chosen on 5,000 of the training images: 99.2%
 WANTED = {"MNIST": 0.98, "generated": 0.98}
@@ -57,52 +56,11 @@ def test_a_cnn_reads_digits(milestone, data):
     milestone.note(f"data: {digits.source}")
     milestone.row("CNN: accuracy on the test images", 100 * accuracy, "%", wanted=f"≥ {100 * wanted:.0f}")
     milestone.row(f"CNN: {EPOCHS} epochs", seconds, "s")
-    milestone.picture("2_cnn", draw(progress.losses, digits, guesses(network, test)))
+    milestone.picture("2_cnn", grid(progress.losses, digits, guesses(network, test)))
     moved = [np.abs(layer.weight.data - old).max() for layer, old in zip(convolutions(network), filters, strict=True)]
     assert min(moved) > 0.01, f"filters of a layer hardly moved: by {moved}"
     assert accuracy >= wanted, f"{accuracy:.2%} of the test images are right, wanted {wanted:.0%}"
 
 
-class Curve(Progress):
-    """Shows the progress, and keeps for the picture where each step was, in epochs, and its loss."""
-
-    def __init__(self):
-        super().__init__()
-        self.losses: list[tuple[float, float]] = []
-        self.total = 0.0
-
-    def step(self, share: float, loss: float) -> None:
-        """loss is the mean of the epoch so far: what it grew by is this step's."""
-        before = self.losses[-1][0] - self.done if self.losses and self.losses[-1][0] > self.done else 0.0
-        self.losses.append((self.done + share, (share * loss - (self.total if before else 0.0)) / (share - before)))
-        self.total = share * loss
-        super().step(share, loss)
-
-
 def convolutions(network: CNN) -> list[Conv2d]:
     return [layer for layer in network.layers if isinstance(layer, Conv2d)]
-
-
-def guesses(network: CNN, data: Batches) -> np.ndarray:
-    """The class that the network finds most likely, for each image."""
-    found = []
-    validate(network, data, lambda prediction, _: found.append(prediction.data.argmax(-1)) or 0.0)
-    return np.concatenate(found)
-
-
-def draw(losses: list[tuple[float, float]], images, found: np.ndarray) -> Figure:
-    """The learning curve, and images that were read rightly (above) and wrongly (below)."""
-    figure = Figure(figsize=(11, 5), layout="constrained")
-    left, right = figure.subfigures(1, 2)
-    axes = left.subplots()
-    axes.semilogy(*zip(*losses, strict=True), linewidth=0.5)
-    axes.set(xlabel="epoch", ylabel="loss (nats)", title=images.source)
-    right.suptitle("two rows read rightly, two wrongly")
-    hits = found == images.test_labels
-    chosen = [*np.flatnonzero(hits)[:12], *np.flatnonzero(~hits)[:12]]
-    for axes, i in itertools.zip_longest(right.subplots(4, 6).flat, chosen):
-        axes.axis("off")
-        if i is not None:
-            axes.imshow(images.test_images[i], cmap="gray_r")
-            axes.set_title(found[i], fontsize=10)
-    return figure

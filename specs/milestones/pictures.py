@@ -1,0 +1,51 @@
+"""What the milestones of kata 09 and 10 draw: learning curves, and images with the classes that they were taken for."""
+
+import itertools
+from collections.abc import Iterable
+
+import numpy as np
+from katas.spatial import CNN
+from katas.training import Progress, validate
+from matplotlib.figure import Figure
+
+
+class Curve(Progress):
+    """Shows the progress, and keeps for the picture where each step was, in epochs, and its loss."""
+
+    def __init__(self):
+        super().__init__()
+        self.losses: list[tuple[float, float]] = []
+        self.total = 0.0
+
+    def step(self, share: float, loss: float) -> None:
+        """loss is the mean of the epoch so far: what it grew by is this step's."""
+        before = self.losses[-1][0] - self.done if self.losses and self.losses[-1][0] > self.done else 0.0
+        self.losses.append((self.done + share, (share * loss - (self.total if before else 0.0)) / (share - before)))
+        self.total = share * loss
+        super().step(share, loss)
+
+
+def guesses(network: CNN, data: Iterable) -> np.ndarray:
+    """The class that the network finds most likely, for each image."""
+    found = []
+    validate(network, data, lambda prediction, _: found.append(prediction.data.argmax(-1)) or 0.0)
+    return np.concatenate(found)
+
+
+def grid(losses: list[tuple[float, float]], images, found: np.ndarray) -> Figure:
+    """The learning curve, and images that were named rightly (above) and wrongly (below)."""
+    figure = Figure(figsize=(11, 5), layout="constrained")
+    left, right = figure.subfigures(1, 2)
+    axes = left.subplots()
+    axes.semilogy(*zip(*losses, strict=True), linewidth=0.5)
+    axes.set(xlabel="epoch", ylabel="loss (nats)", title=images.source)
+    right.suptitle("two rows named rightly, two wrongly")
+    hits = found == images.test_labels
+    chosen = [*np.flatnonzero(hits)[:12], *np.flatnonzero(~hits)[:12]]
+    for axes, i in itertools.zip_longest(right.subplots(4, 6).flat, chosen):
+        axes.axis("off")
+        if i is not None:
+            image = images.test_images[i]  # (28, 28), or (3, 32, 32)
+            axes.imshow(image if image.ndim == 2 else image.transpose(1, 2, 0), cmap="gray_r")
+            axes.set_title(found[i], fontsize=10)
+    return figure
