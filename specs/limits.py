@@ -1,6 +1,7 @@
-"""What a learner's code can't use up: the time of a spec, the machine's memory, and the end of the run."""
+"""What a learner's code can't use up: the time of a spec, the machine's cores and memory, and the end of the run."""
 
 import atexit
+import functools
 import os
 import re
 import signal
@@ -9,6 +10,8 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
+
+from threadpoolctl import ThreadpoolController
 
 CALIBRATION = 0.05  # seconds for a million passes of an empty loop, on the machine that the time limits were set on
 SHARE = 0.8  # of the free memory
@@ -52,6 +55,12 @@ def paused():
         yield
     finally:
         _resume(running, interval)
+
+
+@functools.cache
+def blas() -> ThreadpoolController:
+    """Sets how many threads a matrix product takes. NumPy must have been imported before."""
+    return ThreadpoolController()
 
 
 def stop_the_clock() -> None:

@@ -139,7 +139,8 @@ def _guarded(item):
     if not culprit.judged(item.path):
         yield
         return
-    with limits.deadline(), warnings.catch_warnings():
+    threads = 1 if culprit.kata_of(item.path) else None  # specs' matrices are small: a second thread makes them slower
+    with limits.deadline(), limits.blas().limit(limits=threads), warnings.catch_warnings():
         warnings.filterwarnings("ignore", append=True)  # what a spec's own filters say comes before
         try:
             yield

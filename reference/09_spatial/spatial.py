@@ -207,14 +207,14 @@ class BatchNorm2d(Module):
         if x.ndim != 4 or x.shape[1] != len(self.weight):
             raise ValueError(f"BatchNorm2d({len(self.weight)}) got input of shape {x.shape}")
         if self.training:
-            mean, var = self._of_batch(x)
-        else:
-            mean, var = Tensor(self.running_mean[:, None, None]), Tensor(self.running_var[:, None, None])  # (channels, 1, 1)
+            centred, var = self._of_batch(x)
+        else:  # (channels, 1, 1)
+            centred, var = x - Tensor(self.running_mean[:, None, None]), Tensor(self.running_var[:, None, None])
         scale = self.weight.reshape(-1, 1, 1) / (var + self.eps).sqrt()
-        return (x - mean) * scale + self.bias.reshape(-1, 1, 1)
+        return centred * scale + self.bias.reshape(-1, 1, 1)
 
     def _of_batch(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and variance (1, channels, 1, 1), after which the running ones have moved."""
+        """x less the batch's mean, and its variance (1, channels, 1, 1); the running ones have moved then."""
         count = x.size // x.shape[1]
         if count < 2:
             raise ValueError(f"BatchNorm2d needs more than one value a channel to train, but the shape is {x.shape}")
@@ -223,7 +223,7 @@ class BatchNorm2d(Module):
         var = (centred * centred).mean((0, 2, 3), keepdim=True)
         self.running_mean += self.momentum * (mean.data.ravel() - self.running_mean)
         self.running_var += self.momentum * (var.data.ravel() * (count / (count - 1)) - self.running_var)
-        return mean, var
+        return centred, var
 
 
 # 09.6 CNN

@@ -2,6 +2,7 @@
 
 import json
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -30,17 +31,20 @@ BATCH = 10_000  # records a file
 RECORD = 1 + 3 * 32 * 32  # bytes: the label, then the red, the green and the blue plane
 
 
-def cifar10(data: str = "auto") -> Images:
-    """50,000 + 10,000 images (N, 3, 32, 32), or as many scenes: see `fetch.choose` for data and what it raises."""
-    folder = choose(data, CIFAR10)
-    return generated(scenes, 50_000, 10_000) if folder is None else load(folder)
-
-
 def load(folder: Path) -> Images:
     """Read the six files. Raises: ValueError if one is damaged."""
     *train, (test_images, test_labels) = [read_cifar10(folder / name) for name in FILES]
     images, labels = (np.concatenate(parts) for parts in zip(*train, strict=True))
     return Images(images, labels, test_images, test_labels, f"CIFAR-10 ({len(images):,} + {len(test_images):,})")
+
+
+def cifar10(data: str = "auto", read: Callable[[Path], Images] = load) -> Images:
+    """50,000 + 10,000 images (N, 3, 32, 32), or 10,000 + 2,000 scenes, which are learnt sooner.
+
+    read makes the Images of the folder with the real files. See `fetch.choose` for data and what it raises.
+    """
+    folder = choose(data, CIFAR10)
+    return generated(scenes, 10_000, 2_000) if folder is None else read(folder)
 
 
 def read_cifar10(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -240,13 +240,13 @@ WRONG = [
     ),
     Wrong(
         "mean and variance are constants of the gradient",
-        {"        return mean, var\n": "        return Tensor(mean.data), Tensor(var.data)\n"},
+        {"        return centred, var\n": "        return x - Tensor(mean.data), Tensor(var.data)\n"},
         says="taken for constants",
     ),
     Wrong(
         "weight and bias are not used",
         {
-            "return (x - mean) * scale + self.bias.reshape(-1, 1, 1)": "return (x - mean) / (var + self.eps).sqrt() + (self.bias * 0 + self.weight * 0).reshape(-1, 1, 1) * scale"
+            "return centred * scale + self.bias.reshape(-1, 1, 1)": "return centred / (var + self.eps).sqrt() + (self.bias * 0 + self.weight * 0).reshape(-1, 1, 1) * scale"
         },
         says="weight and bias are not used",
     ),
@@ -263,20 +263,20 @@ WRONG = [
     Wrong(
         "the statistics run in eval mode too",
         {
-            "        if self.training:\n            mean, var = self._of_batch(x)\n": "        if x.size > x.shape[1]:\n            self._of_batch(x)\n        if self.training:\n            mean, var = self._of_batch(x)\n"
+            "        if self.training:\n            centred, var = self._of_batch(x)\n": "        if x.size > x.shape[1]:\n            self._of_batch(x)\n        if self.training:\n            centred, var = self._of_batch(x)\n"
         },
     ),
     Wrong(
         "eval mode takes the batch's",
         {
-            "        if self.training:\n            mean, var = self._of_batch(x)\n": "        if x.size > x.shape[1]:\n            mean, var = self._of_batch(x)\n"
+            "        if self.training:\n            centred, var = self._of_batch(x)\n": "        if x.size > x.shape[1]:\n            centred, var = self._of_batch(x)\n"
         },
         says="the statistics of the batch",
     ),
     Wrong(
         "train mode takes the running ones",
         {
-            "        if self.training:\n            mean, var = self._of_batch(x)\n": "        if False:\n            mean, var = self._of_batch(x)\n"
+            "        if self.training:\n            centred, var = self._of_batch(x)\n": "        if False:\n            centred, var = self._of_batch(x)\n"
         },
     ),
     Wrong(

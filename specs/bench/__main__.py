@@ -1,0 +1,94 @@
+"""Compares the reference with PyTorch, and writes .kata/bench/bench.md and bench.json."""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from datetime import datetime
+
+import numpy as np
+from rich.progress import track
+
+from specs.bench import report, work
+from specs.bench.side import Side
+from specs.door import ROOT
+
+ROUNDS, SECONDS = 9, 0.5  # of each side's turns, and how long one takes at least
+SEEDS = 3
+FOLDER = ROOT / ".kata" / "bench"
+
+
+def sides() -> list[Side]:
+    """The reference, and PyTorch in its two layouts."""
+    return [Side("NumPy", "specs.bench.ours")] + [
+        Side(f"PyTorch, {layout}", "specs.bench.theirs", layout) for layout in ("default", "channels_last")
+    ]
+
+
+def compared(sides: list[Side], title: str, name: str, *arguments) -> dict:
+    """Seconds of a work in each turn of each side. Raises: AssertionError if they do not compute the same."""
+    ours, *theirs = [side.prepare(name, *arguments) for side in sides]
+    for side, results in zip(sides[1:], theirs, strict=True):
+        for got, want in zip(ours, results, strict=True):
+            assert np.allclose(got, want, rtol=1e-3, atol=1e-3 * np.abs(want).max()), f"{title}: {side.name} computes another"
+    for side in sides:
+        side.seconds(SECONDS)  # warm
+    turns = {side.name: [] for side in sides}
+    for _ in range(ROUNDS):
+        for side in sides:
+            time.sleep(0.05)  # the last one's threads wait busily for a while
+            turns[side.name].append(side.seconds(SECONDS))
+    return {"work": title, "seconds": turns}
+
+
+def trained(layout: str) -> list[dict]:
+    """The recipe from several seeds, by turns, each in a process of its own."""
+    found = []
+    for seed in track(range(SEEDS), "training", transient=True):
+        for name, module, options in (("NumPy", "specs.bench.ours", ()), ("PyTorch", "specs.bench.theirs", (layout,))):
+            side = Side(name, module, *options)
+            found.append({"side": name, "seed": seed, **side.train(seed)})
+            side.close()
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m specs.bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="leave out the training to 75%%, a quarter of an hour")
+    quick = parser.parse_args().quick
+    opponents = sides()
+    figures = {
+        "time": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "machine": {"cores": os.cpu_count(), "processor": processor(), "platform": platform.platform()},
+        "versions": [f"Python {platform.python_version()}", *dict.fromkeys(side.version() for side in opponents)],
+        "convolution": [
+            compared(opponents, str(case), "convolution", case)
+            for case in track(work.CONVOLUTIONS, "convolution", transient=True)
+        ],
+        "step": [compared(opponents, f"the milestone's network, {work.BATCH} images", "step")],
+        "training": [],
+    }
+    for side in opponents:
+        side.close()
+    if not quick:
+        figures["training"] = trained(report.fastest(figures["step"][0]["seconds"]).split(", ")[1])
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    (FOLDER / "bench.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    (FOLDER / "bench.md").write_text(report.markdown(figures), encoding="utf-8")
+    print(report.markdown(figures))
+
+
+def processor() -> str:
+    """Its name, where the platform tells."""
+    if sys.platform == "linux":
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+        if names:
+            return names[0]
+    return platform.processor() or "unknown"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""What both sides do, and with what numbers."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Convolution(NamedTuple):
+    """A convolution forward, and backward for the weight and, unless they are pictures, for the images."""
+
+    batch: int
+    channels: int
+    out: int
+    size: int  # height and width of the images
+    kernel_size: int = 3
+    stride: int = 1
+    padding: int = 1
+
+    def __str__(self) -> str:
+        stride = f", stride {self.stride}" if self.stride > 1 else ""
+        kernel = f"{self.kernel_size}×{self.kernel_size}{stride}"
+        return f"{kernel}, {self.channels} → {self.out} channels, {self.batch} images of {self.size}×{self.size}"
+
+    @property
+    def pictures(self) -> bool:
+        """Whether the images are data, for which nobody wants a gradient."""
+        return self.channels == 3
+
+    def inputs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Images, weight and the gradient of the result, all float32."""
+        rng, places = np.random.default_rng(0), (self.size + 2 * self.padding - self.kernel_size) // self.stride + 1
+        return (
+            rng.standard_normal((self.batch, self.channels, self.size, self.size), np.float32),
+            rng.standard_normal((self.out, self.channels, self.kernel_size, self.kernel_size), np.float32),
+            rng.standard_normal((self.batch, self.out, places, places), np.float32),
+        )
+
+
+CONVOLUTIONS = [
+    Convolution(128, 3, 24, 32, 4, stride=2),  # these four are the milestone's network
+    Convolution(128, 24, 48, 16),
+    Convolution(128, 48, 64, 8),
+    Convolution(128, 64, 96, 4),
+    Convolution(128, 3, 32, 32),
+    Convolution(64, 32, 32, 32),
+    Convolution(64, 64, 64, 16),
+    Convolution(64, 128, 128, 8),
+]
+BATCH = 128
+
+
+def parameters(shapes: Iterable[tuple[int, ...]]) -> list[np.ndarray]:
+    """Values for the parameters of a network, in order: both sides begin with the same."""
+    rng = np.random.default_rng(1)
+    return [rng.normal(0.5 if len(shape) == 1 else 0, 0.05, shape).astype(np.float32) for shape in shapes]
+
+
+def photographs() -> tuple[np.ndarray, np.ndarray]:
+    """A batch of normalised images and their labels."""
+    rng = np.random.default_rng(2)
+    return rng.standard_normal((BATCH, 3, 32, 32), np.float32), rng.integers(0, 10, BATCH)
