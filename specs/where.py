@@ -63,9 +63,11 @@ class Spec:
 
         Constructors only if nothing else is called; of several classes with a method those that the spec names.
         """
-        classes = {name for value in map(self.values.get, self.names) for name in _class_names(value)}
+        helpers = self._helpers()
+        names = self.names.union(*map(_names, helpers))
+        classes = {name for value in map(self.values.get, names) for name in _class_names(value)}
         found: dict[str, int] = {}
-        for part in self.parts:
+        for part in self.parts + helpers:
             functions, methods = self._used(part)
             for node in module.body:
                 if isinstance(node, ast.FunctionDef) and node.name in functions:
@@ -82,6 +84,12 @@ class Spec:
         calls = {name: line for name, line in found.items() if not name.endswith("__init__")}
         return [(line, name) for name, line in (calls or found).items()]
 
+    def _helpers(self) -> list[ast.AST]:
+        """The functions of the spec's own file that it depends on: what they call is called, too."""
+        values = [self.values.get(name) for name in sorted(self.names)]
+        own = [value for value in values if inspect.isfunction(value) and value.__module__ == self.values["__name__"]]
+        return [ast.parse(textwrap.dedent(inspect.getsource(value))) for value in own if value.__name__ != "<lambda>"]
+
     def _used(self, part: ast.AST) -> tuple[set[str], set[str]]:
         """The functions and classes that a part of the spec names, and the methods that it may call."""
         functions, methods = set(), set()
@@ -90,7 +98,7 @@ class Spec:
                 value = self.values.get(node.id)
                 name = value.__name__ if inspect.isroutine(value) or inspect.isclass(value) else node.id
                 functions.add(name)
-                if node.id in BUILTINS or getattr(value, "__module__", "") == "_operator":
+                if getattr(value, "__module__", "") == "_operator":
                     methods.add(f"__{name}__")
                 if isinstance(value, str):  # parametrised by the names of methods
                     methods |= {value, f"__{value}__"}
@@ -104,11 +112,20 @@ class Spec:
                 methods.add(f"__{OPERATORS.get(type(node.op), '')}__")
             elif isinstance(node, ast.Compare):
                 methods |= {f"__{OPERATORS.get(type(op), '')}__" for op in node.ops}
-            elif isinstance(node, ast.Subscript):
+            elif isinstance(node, ast.For | ast.comprehension) and self._may_be_learners(node.iter):
+                methods.add("__iter__")
+            elif isinstance(node, ast.Subscript) and self._may_be_learners(node.value):
                 methods.add("__getitem__")
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in BUILTINS:
+                methods |= {f"__{node.func.id}__" for argument in node.args if self._may_be_learners(argument)}
             elif isinstance(node, ast.Call) and self._is_object(node.func):
                 methods.add("forward")
         return functions, methods
+
+    def _may_be_learners(self, operand: ast.expr) -> bool:
+        """Whether it is not known to be an array, a dict or a list, whose methods are not the learner's."""
+        value = self.values.get(operand.id) if isinstance(operand, ast.Name) else None
+        return value is None or bool(_class_names(value))
 
     def _is_object(self, called: ast.expr) -> bool:
         """Whether what is called is an object, such as a layer, as in `layer(x)` and `Linear(2, 3)(x)`."""

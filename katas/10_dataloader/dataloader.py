@@ -55,7 +55,9 @@ class Subset(Dataset):
     """Those samples of a data set that have these numbers, in this order."""
 
     def __init__(self, dataset: Dataset, indices: Sequence[int]):
-        """Raises: TypeError unless indices are integers; IndexError unless each is the number of a sample, from 0."""
+        """Raises: TypeError unless indices are integers; ValueError unless they have one axis; IndexError, which names how many
+        samples there are, unless each is the number of one, from 0.
+        """
         raise NotImplementedError("10.1 Subset.__init__: README.md, 10.1")
 
     def __len__(self) -> int:
@@ -72,8 +74,9 @@ class Subset(Dataset):
 def random_split(dataset: Dataset, lengths: Sequence[float], rng: np.random.Generator) -> list[Subset]:
     """Subsets of these lengths, drawn at random, which share no sample.
 
-    Integers add up to len(dataset). Fractions add up to 1: each part is rounded down, and what is left over goes to the first
-    parts, one each, as in torch. Raises: ValueError that names lengths if they do not add up or one is negative.
+    Integers add up to len(dataset). Fractions add up to 1: each part is rounded down, rounding errors of floats aside, and what
+    is left over goes to the first parts, one each. Raises: ValueError that names lengths, and how many samples there are, if
+    they do not add up or one is negative.
     """
     raise NotImplementedError("10.1 random_split: README.md, 10.1")
 
@@ -160,7 +163,8 @@ def read_idx(path: str | os.PathLike) -> np.ndarray:
 
     The file: 00 00; the type, 08 uint8, 09 int8, 0b int16, 0c int32, 0d float32 or 0e float64; the number of axes; the length
     of each as uint32; the values in C order. All is big-endian.
-    Raises: ValueError that names the path, and what was expected and found, if it is something else, or has another size.
+    Raises: FileNotFoundError; ValueError that names the path, and what was expected and found, for other content: numbers of
+    bytes, or in place of 00 00 and the type the first four in hexadecimal, such as 89 50 4e 47.
     """
     raise NotImplementedError("10.4 read_idx: README.md, 10.4")
 

@@ -117,9 +117,12 @@ def test_a_loop_over_a_dataset_ends():
 
 
 def test_any_number_of_arrays_and_what_a_tensor_takes():
-    """One array, three, a Tensor, a list."""
+    """One array, three, a Tensor, a list, with the dtype that a Tensor has: of Python's floats float32."""
     assert ArrayDataset(np.arange(4))[3] == (3,)
     assert [float(field) for field in ArrayDataset(Tensor([1.5, 2.5]), [4, 5], np.arange(2))[1]] == [2.5, 5.0, 1.0]
+    floats, ints = ArrayDataset([1.5, 2.5], [4, 5]).batch([0])
+    assert_dtype(floats, np.float32)
+    assert_dtype(ints, np.int64)
 
 
 def test_samples_share_the_arrays_memory(draw):
@@ -147,7 +150,7 @@ def test_a_batch_is_a_copy():
     assert not x.any()
 
 
-def test_a_batch_of_arrays_does_not_touch_sample_by_sample(draw, budget):
+def test_a_batch_of_arrays_does_not_touch_sample_by_sample(budget):
     """A thousand samples take as many Python steps as ten."""
     dataset, many = ArrayDataset(np.zeros((1000, 4)), np.arange(1000)), np.arange(1000)
     budget.steps(lambda: dataset.batch(many[:10]), lambda: dataset.batch(many), limit=2)
@@ -205,6 +208,12 @@ def test_a_subset_keeps_its_numbers():
     assert [int(subset[i][0]) for i in (0, 1)] == [1, 2]
 
 
+def test_a_batch_of_a_subset_does_not_touch_sample_by_sample(budget):
+    """Nor are its numbers looked up one by one."""
+    subset, many = Subset(ArrayDataset(np.zeros((1000, 4))), np.arange(1000)), np.arange(1000)
+    budget.steps(lambda: subset.batch(many[:10]), lambda: subset.batch(many), limit=2)
+
+
 def test_a_subset_may_be_empty():
     """Of an empty list, which NumPy takes for floats."""
     assert len(Subset(ArrayDataset(np.arange(9)), [])) == 0
@@ -215,6 +224,12 @@ def test_indices_that_are_no_integers_are_refused(indices, dtype):
     """A mask would be the samples 0 and 1, again and again: a TypeError that names the dtype."""
     with rejects(TypeError, dtype):
         Subset(ArrayDataset(np.arange(3)), indices)
+
+
+def test_a_table_of_indices_is_refused():
+    """They are the numbers of samples, one after another: a ValueError names the shape."""
+    with rejects(ValueError, "(2, 3)"):
+        Subset(ArrayDataset(np.arange(9)), np.arange(6).reshape(2, 3))
 
 
 @pytest.mark.parametrize("index", [10, -1])
@@ -259,6 +274,7 @@ def test_a_split_copies_no_sample(draw):
         (7, [0.5, 0.25, 0.25], [4, 2, 1]),
         (2, [0.1, 0.3, 0.6], [1, 0, 1]),
         (100, [0.71, 0.29], [71, 29]),
+        (10, [0.21, 0.39, 0.4], [3, 3, 4]),
         (10, [1 / 3, 1 / 3, 1 / 3], [4, 3, 3]),
         (5, [1.0], [5]),
         (8, [1, 0.0], [8, 0]),
@@ -271,8 +287,10 @@ def test_fractions_are_rounded_down_and_the_rest_goes_to_the_first(n, fractions,
     assert sorted(number for part in parts for number in part) == list(range(n))
 
 
-@pytest.mark.parametrize("lengths", [[6, 3], [6, 5], [12, -2], [0.5, 0.4], [0.7, 0.7], [1.5, -0.5], []], ids=str)
+@pytest.mark.parametrize("lengths", [[6, 3], [6, 5], [12, -2], [0.5, 0.4], [0.71, 0.28], [0.7, 0.7], [1.5, -0.5], []], ids=str)
 def test_lengths_that_do_not_add_up_are_refused(lengths):
-    """To the number of samples, or to 1 if there are fractions; none is negative: a ValueError names them."""
+    """To the number of samples, or to 1 if there are fractions; none is negative: a ValueError names them, and how many samples
+    there are.
+    """
     with rejects(ValueError, str(lengths), "10"):
         random_split(ArrayDataset(np.arange(10)), lengths, np.random.default_rng(3))

@@ -221,13 +221,25 @@ def test_without_a_generator_there_is_a_new_one():
     assert global_state() == before
 
 
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_an_epoch_draws_one_number(shuffle):
+    """rng.integers(2**63), and nothing else: the seed of a generator for all that is random in the epoch."""
+    rng, twin = np.random.default_rng(3), np.random.default_rng(3)
+    data = DataLoader(ArrayDataset(np.arange(40)), 4, shuffle, rng=rng, transform=noise)
+    for _ in range(2):
+        list(data)
+        twin.integers(2**63)
+        assert rng.bit_generator.state == twin.bit_generator.state
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("prefetch", DEPTHS)
-def test_an_epoch_leaves_the_same_state_however_far_it_came(prefetch):
+def test_an_epoch_leaves_the_same_state_however_far_it_came(prefetch, shuffle):
     """A single number is drawn from rng as an iteration begins, the seed of the rest: so whether it was abandoned, what the
     transforms drew and how many batches were ahead makes no difference to the next one.
     """
     whole, abandoned, plain = (
-        loader(40, 4, True, transform=transform, prefetch=prefetch) for transform in (noise, noise, None)
+        loader(40, 4, shuffle, transform=transform, prefetch=prefetch) for transform in (noise, noise, None)
     )
     for _ in whole:
         pass
@@ -297,6 +309,16 @@ def test_collate_makes_the_batch_of_a_list_of_samples(draw):
     assert [batch[1].shape for batch in got] == [(3, 3), (2, 3)]
 
 
+def test_a_transform_gets_an_array_of_whatever_collate_gives():
+    """A list or a Tensor becomes one."""
+    for first in ([1.0, 2.0], Tensor([1.0, 2.0])):
+        seen = []
+        collate, transform = (lambda samples, first=first: (first, [3, 4])), (lambda x, rng, seen=seen: seen.append(x) or x)
+        list(DataLoader(ArrayDataset(np.arange(2)), 2, collate=collate, transform=transform))
+        assert isinstance(seen[0], np.ndarray)
+        assert_dtype(seen[0], np.float32)
+
+
 def test_collate_gets_the_samples_of_the_order():
     """With shuffle, what dataset[i] gives for each i of the batch, i being an int."""
 
@@ -334,15 +356,15 @@ def test_batches_are_the_same_at_any_depth(prefetch, assert_no_thread_is_left):
 
 @pytest.mark.parametrize("depth", [1, 3])
 def test_batches_are_made_while_one_is_in_use(depth):
-    """While the loop has batch k, a thread makes up to batch k + prefetch, and not one more."""
+    """While the loop has batch k, a thread makes up to batch k + prefetch, and not one more. It does the transforms too."""
     data = Log(40)
-    batches = iter(DataLoader(data, 2, prefetch=depth))
+    batches = iter(DataLoader(data, 2, prefetch=depth, transform=lambda x, rng: data.threads.add(threading.get_ident()) or x))
     for taken in range(1, 5):
         next(batches)
         eventually(lambda due=taken + depth: len(data.made) >= due)
         time.sleep(0.02)
         assert len(data.made) == taken + depth, f"batch {taken} is in use, prefetch is {depth}, {len(data.made)} were made"
-    assert threading.get_ident() not in data.threads
+    assert threading.get_ident() not in data.threads, "some of the work is done in the loop's own thread"
     assert len(data.threads) == 1, "several threads make the batches"
 
 

@@ -38,11 +38,12 @@ each_transform = pytest.mark.parametrize("make", TRANSFORMS.values(), ids=TRANSF
 
 
 @each_transform
-def test_images_are_not_changed(make):
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
+def test_images_are_not_changed(make, dtype):
     """A transform gives others. (A batch may be a view of the data.)"""
-    x = np.array(numbered(4, 3, 7, 8))
+    x = np.array(numbered(4, 3, 7, 8, dtype=dtype))
     got = make()(x, make_rng())
-    assert np.array_equal(x, numbered(4, 3, 7, 8))
+    assert np.array_equal(x, numbered(4, 3, 7, 8, dtype=dtype))
     assert not np.shares_memory(got, x)
 
 
@@ -221,6 +222,18 @@ def test_each_image_is_flipped_with_probability_p(p):
     flipped = (got == x[..., ::-1]).all((1, 2, 3))
     assert (flipped | (got == x).all((1, 2, 3))).all(), "an image is flipped in part"
     assert abs(flipped.mean() - (p or 0.5)) < 0.06, f"{flipped.mean():.0%} of the images are flipped"
+
+
+def test_a_flip_is_drawn_for_an_image_that_is_alone():
+    """It is a probability, not a share of the batch."""
+    x, rng, flip = numbered(1, 2, 3, 4), make_rng(), RandomHorizontalFlip()
+    assert {np.array_equal(flip(x, rng), x) for _ in range(40)} == {True, False}
+
+
+def test_a_flip_needs_the_memory_of_its_result(budget):
+    """400 kB of bytes stay bytes, and are not copied several times."""
+    x, flip, rng = np.ones((100, 4, 25, 40), np.uint8), RandomHorizontalFlip(), make_rng()
+    budget.bytes(lambda: flip(x, rng), peak=1_000_000)
 
 
 @pytest.mark.parametrize("p", [-0.1, 1.5, float("nan")])

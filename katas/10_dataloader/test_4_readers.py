@@ -98,13 +98,14 @@ FOREIGN = {
     "oversized": (idx((2, 3), range(6)) + b"\0", "18", "19"),
     "truncated, of wide values": (idx((2, 3), range(6), "int32")[:-1], "36", "35"),
     "no values": (idx((70000, 28, 28), []), "54880016", "16"),
+    "more values than 64 bits can count": (idx((2**31, 2**31, 4), []), "16"),
     "half a header": (idx((70000, 28, 28), [])[:13],),
     "three bytes": (b"\0\0\x08", "00 00 08"),
     "an unknown type": (b"\0\0\x0a\x01\0\0\0\0", "00 00 0a 01"),
     "a picture": (b"\x89PNG\r\n\x1a\n", "89 50 4e 47"),
     "one byte is not zero": (b"\0\1" + idx((2, 3), range(6))[2:], "00 01 08 02"),
     "packed, by its content": (gzip.compress(idx((2, 3), range(6)), mtime=0), "1f 8b 08 00"),
-    "nothing": (b"", "nothing"),
+    "nothing": (b"",),
 }
 
 
@@ -137,6 +138,13 @@ def test_a_packed_file_of_another_size_is_refused(write):
     path = write(gzip.compress(idx((2, 3), range(5))), "images.gz")
     with rejects(ValueError, str(path), "18", "17"):
         read_idx(path)
+
+
+@pytest.mark.parametrize("name", ["nowhere", "nowhere.gz"])
+def test_a_file_that_is_not_there_is_said_to_be_missing(name, tmp_path):
+    """FileNotFoundError, as of open(): it is not a file of another kind."""
+    with rejects(FileNotFoundError, name):
+        read_idx(tmp_path / name)
 
 
 def test_values_are_not_read_one_by_one(write, budget):

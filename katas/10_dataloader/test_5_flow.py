@@ -169,8 +169,8 @@ def test_a_killed_training_resumes_bit_for_bit(tmp_path, prefetch, seeded):
 
 
 def test_from_idx_files_to_a_trained_cnn(tmp_path):
-    """Files, arrays, a split, loaders, a training: the digits that were kept back are recognised."""
-    images, labels = glyphs(500, 0)
+    """Files, arrays, a split, loaders, a training: of the digits that were kept back most are recognised, from any seed."""
+    images, labels = glyphs(800, 0)
     for name, array in (("images", images), ("labels", labels)):
         header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
         (tmp_path / f"{name}.gz").write_bytes(gzip.compress(header + array.tobytes(), 1))
@@ -181,8 +181,8 @@ def test_from_idx_files_to_a_trained_cnn(tmp_path):
     rng = np.random.default_rng(1)
     conv, more = Conv2d(1, 8, 5, stride=2, padding=2, rng=rng), Conv2d(8, 16, 3, padding=1, rng=rng)
     network = CNN([conv, ReLU(), MaxPool2d(2), more, ReLU(), MaxPool2d(2), Linear(144, 10, rng=rng)])
-    Trainer(network, CrossEntropyLoss(), Adam(network.parameters(), lr=0.005)).fit(data, 6)
-    assert validate(network, DataLoader(held_out, 100, transform=normalize)) > 0.35
+    Trainer(network, CrossEntropyLoss(), Adam(network.parameters(), lr=0.005)).fit(data, 10)
+    assert validate(network, DataLoader(held_out, 100, transform=normalize)) > 0.45  # 16 seeds: 0.65 ± 0.03
 
 
 def test_cifar10_files_are_trained_on_with_augmentation(tmp_path):

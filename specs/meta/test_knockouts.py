@@ -9,6 +9,10 @@ DIGITS = "specs/milestones/test_2_mlp.py::test_a_network_learns_digits_by_hand_d
 TRAINED = "specs/milestones/test_2_mlp.py::test_a_network_learns_digits_through_autograd_and_a_trainer"
 STEPS = "specs/milestones/test_2_mlp.py::test_training_is_what_the_mathematics_say"
 CNN = "specs/milestones/test_2_cnn.py"
+PHOTOS = "specs/milestones/test_2_cifar10.py::test_a_cnn_recognises_photographs"
+EPOCH = "specs/milestones/test_2_cifar10.py::test_an_epoch_shows_each_image_once"
+GATHER = "return tuple([array[np.asarray(indices)] for array in self.arrays])"
+BATCHES = "batches = (self._batch(order[start : start + self.batch_size], rng) for start in starts)"
 
 
 def frozen(condition: str) -> dict[str, str]:
@@ -63,6 +67,23 @@ KNOCKOUTS = [
             {"self.momentum * (mean.data": "0 * (mean.data", "self.momentum * (var.data": "0 * (var.data"},
         ),
     ),
+    (
+        PHOTOS,
+        "09",
+        Wrong("filters never move", {"return (pixels.T @ columns).reshape": "return (0 * pixels.T @ columns).reshape"}),
+    ),
+    (PHOTOS, "09", Wrong("normalisation is always in train mode", {"        if self.training:\n": "        if True:\n"})),
+    (PHOTOS, "09", Wrong("normalisation is always in eval mode", {"        if self.training:\n": "        if False:\n"})),
+    (
+        PHOTOS,
+        "10",
+        Wrong("labels are shuffled", {GATHER: GATHER.replace("(indices)]", "(indices)[:: 1 if array.ndim > 1 else -1]]")}),
+    ),
+    (
+        EPOCH,
+        "10",
+        Wrong("every other batch is repeated", {BATCHES: BATCHES.replace("order[start :", "order[start // 256 * 256 :")}),
+    ),
 ]
 
 
@@ -70,5 +91,6 @@ KNOCKOUTS = [
 def test_a_milestone_fails_with_one_component_sabotaged(milestone, number, wrong, tmp_path):
     """A milestone that is reached without a part says nothing about that part."""
     impl = f"reference,{number}={wrong.tree(number, tmp_path)}"
-    specs = apart(run, (milestone, "--impl", impl, "--data", "generated", "-m", "not time", "-s"), Watch(until=""))
+    options = ("--impl", impl, "--data", "generated", "--keep", str(tmp_path), "-m", "not time", "-s")
+    specs = apart(run, (milestone, *options), Watch(until=""))
     assert any(spec["outcome"] == "red" for spec in specs), told(specs)

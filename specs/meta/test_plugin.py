@@ -134,9 +134,9 @@ def test_what_did_not_run_is_said_to_be_not_run(box):
 
 @pytest.mark.parametrize("workers", [[], ["-n", "1"]])
 def test_an_interrupted_run_keeps_its_results(box, workers):
-    """Ctrl-C ends a run at once, with complete results of what ran."""
+    """Ctrl-C ends a run at once, with complete results of what ran. (A worker's are on their way for a moment.)"""
     solve(box, "01_one")
-    solve(box, "02_two", "return x + 1", f"import time; open('{box.root}/begun', 'w').close(); time.sleep(60)")
+    solve(box, "02_two", "return x + 1", f"import time; time.sleep(1); open('{box.root}/begun', 'w').close(); time.sleep(60)")
     process = box.start(*workers, start_new_session=True)
     while not (box.root / "begun").exists():
         assert process.poll() is None

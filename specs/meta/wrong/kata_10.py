@@ -65,6 +65,14 @@ WRONG = [
         },
     ),
     Wrong("lengths need not add up", {"if not fit or min(lengths, default=0) < 0:": "if min(lengths, default=0) < 0:"}),
+    Wrong(
+        "arrays keep NumPy's dtype for lists",
+        {"[Tensor(array).data for array in arrays]": "[np.asarray(array) for array in arrays]"},
+    ),
+    Wrong("a table of indices is taken", {"        if indices.ndim != 1:\n": "        if False:\n"}, says="let through"),
+    Wrong("lengths add up more or less", {"math.isclose(sum(lengths), 1)": "abs(sum(lengths) - 1) < 0.05"}, says="let through"),
+    Wrong("parts are rounded, not rounded down", {"math.floor(n * length + 1e-9)": "math.floor(n * length + 0.2)"}),
+    Wrong("rounding errors count", {"math.floor(n * length + 1e-9)": "math.floor(n * length)"}),
     # loader
     Wrong(
         "the last sample is dropped",
@@ -97,9 +105,33 @@ WRONG = [
     ),
     Wrong(
         "transforms have a generator of their own",
-        {"first = self.transform(first, rng)": "first = self.transform(first, np.random.default_rng())"},
+        {"self.transform(Tensor(first).data, rng)": "self.transform(Tensor(first).data, np.random.default_rng())"},
     ),
-    Wrong("transforms are forgotten", {"            first = self.transform(first, rng)\n": "            pass\n"}),
+    Wrong(
+        "without shuffle an epoch draws from the loader's own generator",
+        {
+            "rng, n = np.random.default_rng(self.rng.integers(2**63)), len": "rng, n = np.random.default_rng(self.rng.integers(2**63)) if self.shuffle else self.rng, len"
+        },
+    ),
+    Wrong("there are a thousand seeds", {"self.rng.integers(2**63)": "self.rng.integers(1000)"}),
+    Wrong(
+        "two numbers are drawn",
+        {
+            "np.random.default_rng(self.rng.integers(2**63)), len": "np.random.default_rng(self.rng.integers(2**63, size=2)), len"
+        },
+    ),
+    Wrong(
+        "transforms wait for the loop",
+        {
+            BATCHES: "batches = (self._raw(order[start : start + self.batch_size]) for start in starts)",
+            "return _ahead(batches, self.prefetch) if self.prefetch else batches": "return (self._finish(fields, rng) for fields in (_ahead(batches, self.prefetch) if self.prefetch else batches))",
+            "    def _batch(self, indices: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, ...]:\n": "    def _raw(self, indices):\n",
+            "        if self.transform is not None:\n": "        return first, *others\n\n    def _finish(self, fields, rng):\n        first, *others = fields\n        if self.transform is not None:\n",
+        },
+        says="in the loop's own thread",
+    ),
+    Wrong("a transform gets what collate gave", {"self.transform(Tensor(first).data, rng)": "self.transform(first, rng)"}),
+    Wrong("transforms are forgotten", {"            first = self.transform(Tensor(first).data, rng)\n": "            pass\n"}),
     Wrong("collate is forgotten", {"        if self.collate is None:\n": "        if True:\n"}),
     Wrong("one batch is repeated", {BATCHES: "batches = (self._batch(order[: self.batch_size], rng) for start in starts)"}),
     Wrong("batches are arrays", {"return (Tensor(first), *map(Tensor, others))": "return (first, *others)"}),
@@ -122,6 +154,12 @@ WRONG = [
         "normalised images are float64",
         {", dtype=np.float32)\n        y /=": ", dtype=np.float64)\n        y /="},
         says="a silent promotion",
+    ),
+    Wrong(
+        "normalising writes into a batch of float32",
+        {
+            "y = np.subtract(x, self.mean.reshape(-1, 1, 1), dtype=np.float32)": "y = x.astype(np.float32, copy=False)\n        y -= self.mean.reshape(-1, 1, 1)"
+        },
     ),
     Wrong("a std of 0 will do", {"if not (self.std > 0).all():": "if False:"}, says="let through"),
     Wrong(
@@ -147,6 +185,10 @@ WRONG = [
         {"turned = rng.random(len(x)) < self.p": "turned = np.full(len(x), rng.random() < self.p)"},
     ),
     Wrong("all are flipped", {"turned = rng.random(len(x)) < self.p": "turned = np.full(len(x), self.p > 0)"}),
+    Wrong(
+        "an exact share is flipped",
+        {"turned = rng.random(len(x)) < self.p": "turned = rng.permutation(len(x)) < self.p * len(x)"},
+    ),
     Wrong("up and down are turned round", {"x[..., ::-1], x)": "x[..., ::-1, :], x)"}),
     Wrong("p is the probability to stay", {"turned = rng.random(len(x)) < self.p": "turned = rng.random(len(x)) >= self.p"}),
     Wrong(
@@ -172,6 +214,14 @@ WRONG = [
     Wrong(
         "values are read as if they were this machine's",
         {"np.dtype(_IDX[content[2]])": 'np.dtype(_IDX[content[2]]).newbyteorder("=")'},
+    ),
+    Wrong("the size is counted in 64 bits", {"math.prod(shape) * dtype": "int(np.prod(shape, dtype=np.int64)) * dtype"}),
+    Wrong(
+        "a missing file is a damaged one",
+        {
+            "    content = Path(path).read_bytes()\n    try:\n": "    try:\n        content = Path(path).read_bytes()\n",
+            "except (EOFError, gzip.BadGzipFile, zlib.error) as error:": "except (EOFError, OSError, zlib.error) as error:",
+        },
     ),
     Wrong("what follows is ignored", {"if len(content) != (size :=": "if len(content) < (size :="}),
     Wrong(
@@ -229,6 +279,13 @@ WRONG = [
         naive="test_a_batch_of_arrays_does_not_touch_sample_by_sample",
     ),
     Wrong(
+        "numbers are looked up one by one",
+        {
+            "self.dataset.batch(self.indices[np.asarray(indices)])": "self.dataset.batch([int(self.indices[int(i)]) for i in indices])"
+        },
+        naive="test_a_batch_of_a_subset_does_not_touch_sample_by_sample",
+    ),
+    Wrong(
         "a large batch is stacked sample by sample",
         {
             "tuple([array[np.asarray(indices)] for array in self.arrays])": "tuple([np.stack([array[int(i)] for i in indices]) for array in self.arrays])"
@@ -260,6 +317,13 @@ WRONG = [
         "all pieces are copied",
         {"return pieces[": "return pieces.copy()["},
         naive="test_a_crop_needs_the_memory_of_the_padded_images_and_its_result",
+    ),
+    Wrong(
+        "flipping goes through float64",
+        {
+            "return np.where(turned[:, None, None, None], x[..., ::-1], x)": "return np.where(turned[:, None, None, None], x[..., ::-1], x.astype(np.float64)).astype(x.dtype)"
+        },
+        naive="test_a_flip_needs_the_memory_of_its_result",
     ),
     Wrong(
         "values are read one by one",

@@ -54,6 +54,8 @@ class ArrayDataset(Dataset):
 
 class Subset(Dataset):
     def __init__(self, dataset, indices):
+        if (shape := np.shape(indices))[1:]:
+            raise ValueError(f"not a row of indices, but a table {shape}")
         self.dataset, self.indices = dataset, []
         for index in indices:
             if isinstance(index, bool | np.bool_):
@@ -115,7 +117,7 @@ class DataLoader:
         return full if self.drop_last or rest == 0 else full + 1
 
     def __iter__(self):
-        seed = int(self.rng.integers(1 << 32))
+        seed = int(self.rng.integers(1 << 63))
         batches = self._epoch(seed)
         return _Ahead(batches, self.prefetch) if self.prefetch else batches
 
@@ -132,7 +134,7 @@ class DataLoader:
             else:
                 fields = list(self.collate([self.dataset[index] for index in chosen.tolist()]))
             if self.transform is not None:
-                fields[0] = self.transform(fields[0], noise)
+                fields[0] = self.transform(Tensor(fields[0]).data, noise)
             yield tuple(Tensor(field) for field in fields)
 
 
