@@ -25,7 +25,8 @@ def _pair(value: Pair) -> tuple[int, int]:  # given
 def output_size(size: int, kernel_size: int, stride: int = 1, padding: int = 0) -> int:
     """How many places a kernel has along an axis: ⌊(size + 2·padding - kernel_size) / stride⌋ + 1.
 
-    Raises: ValueError that names all four if the kernel does not fit, or unless stride is 1 or more and padding 0 or more.
+    Raises: ValueError that names all four if the kernel does not fit, or unless kernel_size and stride are 1 or more and
+    padding 0 or more.
     """
     raise NotImplementedError("09.1 output_size: README.md, 09.1")
 
@@ -34,7 +35,7 @@ def windows(x: np.ndarray, kernel_size: Pair, stride: Pair = 1, padding: Pair = 
     """What a kernel sees at each of its places: (batch, channels, h, w) → (batch, channels, out_h, out_w, kernel_h, kernel_w).
 
     A view, which must not be written to: of x itself, or with padding of one copy that has zeros around it.
-    Raises: ValueError as output_size, or unless x has four axes.
+    Raises: ValueError as output_size, or that names x's shape unless it has four axes.
     """
     raise NotImplementedError("09.1 windows: README.md, 09.1")
 
@@ -43,10 +44,11 @@ def windows(x: np.ndarray, kernel_size: Pair, stride: Pair = 1, padding: Pair = 
 
 
 def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Pair = 1, padding: Pair = 0) -> Tensor:
-    """y[n, o, i, j] = bias[o] + Σ x[n, c, i·stride + k, j·stride + l] · weight[o, c, k, l], with zeros around x.
+    """y[n, o, i, j] = bias[o] + Σ x[n, c, i·stride + k - padding, j·stride + l - padding] · weight[o, c, k, l]; outside x is 0.
 
     Shapes: x (batch, in, h, w); weight (out, in, kernel_h, kernel_w); bias (out,) → (batch, out, out_h, out_w). As in PyTorch
-    the kernel is not turned round: it is a cross-correlation. Raises: ValueError unless the channels and the kernel fit.
+    the kernel is not turned round: it is a cross-correlation. Raises: ValueError that names the shapes unless they are these;
+    ValueError as output_size.
     """
     raise NotImplementedError("09.2 conv2d: README.md, 09.2")
 
@@ -89,7 +91,7 @@ class MaxPool2d(Module):
         raise NotImplementedError("09.4 MaxPool2d.__init__: README.md, 09.4")
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, channels, h, w) → (batch, channels, out_h, out_w). The first of equal values has the gradient."""
+        """(batch, channels, h, w) → (batch, channels, out_h, out_w). The largest of a window have its gradient together."""
         raise NotImplementedError("09.4 MaxPool2d.forward: README.md, 09.4")
 
 
@@ -131,7 +133,10 @@ class BatchNorm2d(Module):
         raise NotImplementedError("09.5 BatchNorm2d.__init__: README.md, 09.5")
 
     def forward(self, x: Tensor) -> Tensor:
-        """x and y: (batch, num_features, h, w). Raises: ValueError for other shapes, or one value a channel in train mode."""
+        """x and y: (batch, num_features, h, w).
+
+        Raises: ValueError that names x's shape if it is another, or has one value a channel, in train mode.
+        """
         raise NotImplementedError("09.5 BatchNorm2d.forward: README.md, 09.5")
 
 

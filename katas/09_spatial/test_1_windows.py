@@ -29,11 +29,12 @@ def test_stride_is_1_and_padding_0_unless_given():
 
 
 @pytest.mark.parametrize(
-    ("size", "kernel_size", "stride", "padding"), [(3, 4, 1, 0), (3, 6, 1, 1), (5, 0, 1, 0), (5, 3, 0, 0), (5, 3, 1, -1)]
+    ("size", "kernel_size", "stride", "padding"),
+    [(3, 4, 1, 0), (3, 4, 2, 0), (3, 6, 1, 1), (5, 0, 1, 0), (5, 3, 0, 0), (5, 3, 1, -1)],
 )
 def test_a_kernel_that_does_not_fit_is_refused(size, kernel_size, stride, padding):
-    """Nor is there a kernel of size 0, a stride of 0 or a negative padding: the error names the sizes."""
-    with rejects(ValueError, str(size), str(kernel_size)):
+    """Nor is there a kernel of size 0, a stride of 0 or a negative padding: the error names all four."""
+    with rejects(ValueError, str(size), str(kernel_size), str(stride), str(padding)):
         output_size(size, kernel_size, stride, padding)
 
 

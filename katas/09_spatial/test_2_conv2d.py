@@ -41,6 +41,16 @@ def flipped(weight: np.ndarray) -> np.ndarray:
     return weight[:, :, ::-1, ::-1]
 
 
+def paid_by_the_last(g: np.ndarray, x: np.ndarray, weight: np.ndarray, stride, padding) -> np.ndarray:
+    """Offset by offset, but assigned and not added."""
+    (h, w), (kh, kw), (sh, sw), (ph, pw) = x.shape[2:], weight.shape[2:], stride, padding
+    padded = np.zeros((*x.shape[:2], h + 2 * ph, w + 2 * pw))
+    for k, m in np.ndindex(kh, kw):
+        rows, columns = slice(k, h + 2 * ph - kh + k + 1, sh), slice(m, w + 2 * pw - kw + m + 1, sw)
+        padded[:, :, rows, columns] = np.einsum("nohw,oc->nchw", g, weight[:, :, k, m])
+    return padded[:, :, ph : ph + h, pw : pw + w]
+
+
 @cases
 def test_each_output_is_a_weighted_sum_of_its_window(case, draw):
     """y[n, o, i, j] = bias[o] + Σ x[n, c, i·stride + k - padding, j·stride + l - padding] · weight[o, c, k, l]."""
@@ -65,7 +75,9 @@ def test_the_gradient_of_the_images_is_paid_back_to_each_pixel_that_was_seen(cas
     y.backward(g)
     want, _, _ = oracles.spatial.conv2d_gradients(g, x, weight, stride, padding)
     turned, _, _ = oracles.spatial.conv2d_gradients(g, x, flipped(weight), stride, padding)
-    assert_close(tensor.grad, want, mistakes={"the kernel is turned round": turned})
+    last = paid_by_the_last(g, x, weight, stride, padding)
+    mistakes = {"the kernel is turned round": turned, "overwritten by the last place that saw a pixel, not added": last}
+    assert_close(tensor.grad, want, mistakes=mistakes)
 
 
 @cases
@@ -135,13 +147,15 @@ def test_a_shifted_image_has_a_shifted_result(draw):
 
 
 def test_the_gradient_of_images_that_need_none_is_not_computed(draw, monkeypatch):
-    """The first layer's images are data: half of its backward is saved where nobody asks for theirs."""
+    """The first layer's images are data: half of its backward is saved where nobody asks for theirs. It is one primitive, with
+    a rule for each of its parents.
+    """
     x, weight, _, stride, padding = inputs("padded", draw)
     y = conv2d(Tensor(x), Tensor(weight, requires_grad=True), None, stride, padding)
     rules, asked = autograd._RULES[y.node.op], []
     monkeypatch.setitem(autograd._RULES, y.node.op, lambda argnum: asked.append(argnum) or rules(argnum))
     y.sum().backward()
-    assert len(asked) == 1
+    assert len(asked) == 1, f"for the weight alone, rules of the operation {y.node.op!r} were asked {len(asked)} times"
 
 
 def test_the_rules_stay_in_float32(draw):
@@ -154,7 +168,15 @@ def test_the_rules_stay_in_float32(draw):
 
 @pytest.mark.parametrize(
     ("x", "weight"),
-    [((2, 3, 5, 5), (4, 2, 3, 3)), ((3, 5, 5), (4, 3, 3, 3)), ((2, 3, 5, 5), (3, 3, 3)), ((2, 1, 5, 5), (4, 3, 3, 3))],
+    [
+        ((2, 3, 5, 5), (4, 2, 3, 3)),
+        ((2, 1, 5, 5), (4, 3, 3, 3)),
+        ((3, 5, 5), (4, 3, 3, 3)),
+        ((2, 3, 5), (4, 3, 3, 3)),
+        ((2, 3, 5, 5, 1), (4, 3, 3, 3)),
+        ((2, 3, 5, 5), (3, 3, 3)),
+        ((2, 3, 5, 5), (4, 3, 3, 3, 1)),
+    ],
 )
 def test_shapes_that_do_not_fit_are_refused(x, weight):
     """Images (batch, in, h, w) and weight (out, in, kernel_h, kernel_w), with one `in`: both shapes are named."""
@@ -165,10 +187,16 @@ def test_shapes_that_do_not_fit_are_refused(x, weight):
 def test_a_kernel_that_does_not_fit_is_refused():
     """Larger than the padded image, or with a stride of 0."""
     x, weight = Tensor(np.zeros((1, 1, 3, 3))), Tensor(np.zeros((1, 1, 6, 6)))
-    with rejects(ValueError, "6"):
+    with rejects(ValueError, "3", "6", "1"):
         conv2d(x, weight, padding=1)
-    with rejects(ValueError, "stride"):
+    with rejects(ValueError, "3", "6", "2", "0"):
         conv2d(x, weight, padding=2, stride=0)
+
+
+def test_a_bias_of_another_length_is_refused():
+    """One number would be broadcast to all filters: a ValueError names its shape."""
+    with rejects(ValueError, "(1,)"):
+        conv2d(Tensor(np.zeros((2, 3, 5, 5))), Tensor(np.zeros((4, 3, 3, 3))), Tensor(np.zeros(1)))
 
 
 def convolution(batch: int, channels: int, size: int):
@@ -185,8 +213,10 @@ def convolution(batch: int, channels: int, size: int):
 
 
 def test_convolution_is_done_in_numpy(budget):
-    """Eight times the images, channels and pixels each take not one Python step more; a loop over a kernel is one."""
-    budget.steps(convolution(1, 1, 4), convolution(8, 8, 32), limit=2)
+    """More images, channels or pixels take not one Python step more: a loop over the kernel is all there is."""
+    budget.steps(convolution(1, 2, 6), convolution(300, 2, 6), limit=2, what="images")
+    budget.steps(convolution(1, 2, 6), convolution(1, 200, 6), limit=2, what="channels")
+    budget.steps(convolution(1, 2, 6), convolution(1, 2, 100), limit=2, what="pixels")
 
 
 def test_a_forward_copies_the_windows_once(budget):

@@ -3,6 +3,7 @@ import pytest
 from katas.spatial import AvgPool2d, GlobalAvgPool, MaxPool2d
 from katas.tensor import Tensor
 
+from katas import autograd
 from specs import oracles
 from specs.check import assert_close, assert_dtype, assert_gradient, rejects
 
@@ -60,6 +61,15 @@ def test_equal_values_share_one_gradient():
     assert x.grad.min() >= 0
 
 
+def test_the_largest_values_share_and_the_others_have_nothing():
+    """Two of four are the largest: what they have together is g."""
+    x = Tensor(np.array([[[[5.0, 1.0], [5.0, 0.0]]]]), requires_grad=True)
+    MaxPool2d(2)(x).backward(np.full((1, 1, 1, 1), 3.0))
+    (upper, other), (lower, another) = x.grad[0, 0]
+    assert upper + lower == pytest.approx(3.0), f"the two largest have {upper} and {lower} of a gradient of 3"
+    assert other == another == 0
+
+
 def test_negative_values_have_a_largest(draw):
     """Nothing larger than them is taken, such as a 0 from padding."""
     x = -1 - draw.uniform(0, 1, 2, 3, 4, 4)
@@ -88,6 +98,14 @@ def test_the_dtype_stays(layer, options, dtype, draw):
     assert_dtype(x.grad, dtype)
 
 
+@pytest.mark.parametrize(("layer", "options"), [(MaxPool2d, (2,)), (AvgPool2d, (2,)), (GlobalAvgPool, ())])
+def test_the_rules_stay_in_float32(layer, options, draw):
+    """Each by itself: backward would turn a promoted gradient back into float32, and it cost twice the time."""
+    y = layer(*options)(Tensor(draw.normal(2, 3, 4, 6, dtype=np.float32), requires_grad=True))
+    to_x = autograd.vjp(y.node.op, 0)
+    assert_dtype(to_x(y.data, *y.node.arrays, **y.node.attrs), np.float32)
+
+
 @pools
 def test_a_window_that_does_not_fit_is_refused(pool):
     """Larger than the image: the sizes are named."""
@@ -95,10 +113,12 @@ def test_a_window_that_does_not_fit_is_refused(pool):
         POOLS[pool][0](5)(Tensor(np.zeros((1, 1, 4, 4))))
 
 
-def call(pool: str, batch: int, size: int):
+LAYERS = {"MaxPool2d": lambda: MaxPool2d(2), "AvgPool2d": lambda: AvgPool2d(2), "GlobalAvgPool": GlobalAvgPool}
+
+
+def call(name: str, *shape: int):
     """A forward and a backward."""
-    layer = POOLS[pool][0](2)
-    x = Tensor(np.ones((batch, 4, size, size), np.float32), requires_grad=True)
+    layer, x = LAYERS[name](), Tensor(np.ones(shape, np.float32), requires_grad=True)
 
     def run():
         y = layer(x)
@@ -108,7 +128,10 @@ def call(pool: str, batch: int, size: int):
     return run
 
 
-@pools
-def test_pooling_is_done_in_numpy(pool, budget):
-    """A hundred times more windows take not one Python step more."""
-    budget.steps(call(pool, 1, 4), call(pool, 8, 16), limit=2)
+@pytest.mark.parametrize("name", LAYERS)
+def test_pooling_is_done_in_numpy(name, budget):
+    """More images, channels or pixels take not one Python step more."""
+    few = call(name, 1, 2, 4, 4)
+    budget.steps(few, call(name, 1000, 2, 4, 4), limit=2, what="images")
+    budget.steps(few, call(name, 1, 1000, 4, 4), limit=2, what="channels")
+    budget.steps(few, call(name, 1, 2, 100, 100), limit=2, what="pixels")

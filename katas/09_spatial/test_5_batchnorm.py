@@ -46,6 +46,13 @@ def test_eps_keeps_a_constant_channel_finite(draw):
     assert_close(norm(Tensor(x)), oracles.spatial.batch_norm(x, norm.weight.data, norm.bias.data, 0.25))
 
 
+def test_a_mean_far_from_zero_leaves_the_variance_exact(draw):
+    """mean(x²) - mean² is the variance on paper; of float32 numbers around 100 it is noise, and may be negative."""
+    x = (100 + 0.1 * draw.normal(4, 3, 5, 6)).astype(np.float32)
+    got, want = BatchNorm2d(3)(Tensor(x)).data, oracles.spatial.batch_norm(x.astype(np.float64), np.ones(3), np.zeros(3))
+    assert np.abs(got - want).max() < 0.01, "the digits of the variance are lost: subtract the mean first, then square"
+
+
 def test_the_gradient_goes_through_mean_and_variance(draw):
     """Each value moves the mean and the variance of its channel: all three ways count, by input, weight and bias."""
     norm, x, g = layer(draw), draw.normal(2, 3, 3, 2), draw.normal(2, 3, 3, 2)
@@ -145,24 +152,31 @@ def test_a_batch_keeps_nothing_alive(budget):
     budget.bytes(step, retained=100_000)
 
 
-@pytest.mark.parametrize("shape", [(2, 4, 5, 5), (2, 3), (2, 3, 5), (3, 5, 5)])
+@pytest.mark.parametrize("shape", [(2, 4, 5, 5), (2, 1, 5, 5), (2, 3), (2, 3, 5), (3, 5, 5), (2, 3, 5, 5, 1)])
 def test_other_shapes_are_refused(shape):
-    """(batch, num_features, h, w): the shape that came is named."""
-    with rejects(ValueError, "BatchNorm2d(3)", str(shape)):
+    """(batch, num_features, h, w): the shape that came is named, and how many channels the layer has."""
+    with rejects(ValueError, "3", str(shape)):
         BatchNorm2d(3)(Tensor(np.zeros(shape)))
 
 
-def test_one_value_has_no_variance():
-    """In train mode one image of one pixel has nothing to be normalised by: a batch of one is refused, with its shape."""
+def test_one_value_has_no_variance(draw):
+    """In train mode one image of one pixel has nothing to be normalised by, and is refused, with its shape. One image of
+    several pixels, or several of one, will do.
+    """
     with rejects(ValueError, "(1, 3, 1, 1)"):
         BatchNorm2d(3)(Tensor(np.zeros((1, 3, 1, 1))))
+    for shape in ((1, 3, 2, 1), (2, 3, 1, 1)):
+        x = draw.normal(*shape)
+        assert_close(BatchNorm2d(3)(Tensor(x)), oracles.spatial.batch_norm(x, np.ones(3), np.zeros(3)))
 
 
 def test_normalising_is_done_in_numpy(budget):
-    """More images, channels and pixels take not one Python step more."""
+    """More images, channels or pixels take not one Python step more."""
 
     def step(batch: int, channels: int, size: int):
         norm, x = BatchNorm2d(channels), Tensor(np.ones((batch, channels, size, size), np.float32), requires_grad=True)
         return lambda: norm(x).sum().backward()
 
-    budget.steps(step(2, 1, 2), step(16, 16, 16), limit=2)
+    budget.steps(step(2, 1, 2), step(1000, 1, 2), limit=2, what="images")
+    budget.steps(step(2, 1, 2), step(2, 1000, 2), limit=2, what="channels")
+    budget.steps(step(2, 1, 2), step(2, 1, 100), limit=2, what="pixels")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from katas.activations import ReLU
 from katas.layers import Linear, Sequential
-from katas.spatial import CNN, BatchNorm2d, Conv2d, GlobalAvgPool, MaxPool2d
+from katas.spatial import CNN, AvgPool2d, BatchNorm2d, Conv2d, GlobalAvgPool, MaxPool2d
 from katas.tensor import Tensor
 
 from specs.check import assert_close, rejects
@@ -60,6 +60,19 @@ def test_every_parameter_receives_a_gradient(draw):
         if name != "0.bias":  # which the normalisation takes away again
             assert np.abs(parameter.grad).max() > 1e-4, f"the gradient of {name} is zero"
     assert x.grad.shape == x.shape
+
+
+def test_nothing_of_a_batch_is_kept(budget):
+    """No layer keeps its images, its result or the record between two steps: a megabyte of images leaves nothing behind."""
+    own = [Conv2d(4, 4, 3, padding=1), BatchNorm2d(4), ReLU(), MaxPool2d(2), AvgPool2d(2), GlobalAvgPool(), Linear(4, 5)]
+    cnn, images = CNN(own), np.ones((16, 4, 64, 64), np.float32)
+
+    def step():
+        cnn(Tensor(images)).sum().backward()
+        for parameter in cnn.parameters():
+            parameter.grad = None
+
+    budget.bytes(step, retained=100_000)
 
 
 def test_features_that_do_not_fit_are_refused(draw):

@@ -25,7 +25,8 @@ def _pair(value: Pair) -> tuple[int, int]:  # given
 def output_size(size: int, kernel_size: int, stride: int = 1, padding: int = 0) -> int:
     """How many places a kernel has along an axis: ⌊(size + 2·padding - kernel_size) / stride⌋ + 1.
 
-    Raises: ValueError that names all four if the kernel does not fit, or unless stride is 1 or more and padding 0 or more.
+    Raises: ValueError that names all four if the kernel does not fit, or unless kernel_size and stride are 1 or more and
+    padding 0 or more.
     """
     if not 1 <= kernel_size <= size + 2 * padding or stride < 1 or padding < 0:
         raise ValueError(f"no place for a kernel: {size=}, {kernel_size=}, {stride=}, {padding=}")
@@ -36,7 +37,7 @@ def windows(x: np.ndarray, kernel_size: Pair, stride: Pair = 1, padding: Pair = 
     """What a kernel sees at each of its places: (batch, channels, h, w) → (batch, channels, out_h, out_w, kernel_h, kernel_w).
 
     A view, which must not be written to: of x itself, or with padding of one copy that has zeros around it.
-    Raises: ValueError as output_size, or unless x has four axes.
+    Raises: ValueError as output_size, or that names x's shape unless it has four axes.
     """
     if x.ndim != 4:
         raise ValueError(f"images have the axes (batch, channels, height, width), not the shape {x.shape}")
@@ -53,13 +54,16 @@ def windows(x: np.ndarray, kernel_size: Pair, stride: Pair = 1, padding: Pair = 
 
 
 def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Pair = 1, padding: Pair = 0) -> Tensor:
-    """y[n, o, i, j] = bias[o] + Σ x[n, c, i·stride + k, j·stride + l] · weight[o, c, k, l], with zeros around x.
+    """y[n, o, i, j] = bias[o] + Σ x[n, c, i·stride + k - padding, j·stride + l - padding] · weight[o, c, k, l]; outside x is 0.
 
     Shapes: x (batch, in, h, w); weight (out, in, kernel_h, kernel_w); bias (out,) → (batch, out, out_h, out_w). As in PyTorch
-    the kernel is not turned round: it is a cross-correlation. Raises: ValueError unless the channels and the kernel fit.
+    the kernel is not turned round: it is a cross-correlation. Raises: ValueError that names the shapes unless they are these;
+    ValueError as output_size.
     """
     if weight.ndim != 4 or x.ndim != 4 or x.shape[1] != weight.shape[1]:
         raise ValueError(f"conv2d: images (batch, in, h, w) of shape {x.shape} and a weight (out, in, h, w) of {weight.shape}")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"conv2d: a weight (out, in, h, w) of shape {weight.shape} and a bias (out,) of {bias.shape}")
     y, columns = _convolved(windows(x.data, weight.shape[2:], stride, padding), weight.data)
     y = Tensor._result("conv2d", y, x, weight, stride=_pair(stride), padding=_pair(padding), columns=columns)
     return y if bias is None else y + bias.reshape(-1, 1, 1)
@@ -136,7 +140,7 @@ class MaxPool2d(Module):
         self.kernel_size, self.stride = _pair(kernel_size), _pair(kernel_size if stride is None else stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, channels, h, w) → (batch, channels, out_h, out_w). The first of equal values has the gradient."""
+        """(batch, channels, h, w) → (batch, channels, out_h, out_w). The largest of a window have its gradient together."""
         y = windows(x.data, self.kernel_size, self.stride)[..., 0, 0].copy("K")
         for pixels in _offsets(x.data, self.kernel_size, self.stride)[1:]:
             np.maximum(y, pixels, out=y)
@@ -144,7 +148,7 @@ class MaxPool2d(Module):
 
 
 def _max_pool2d_to_x(g, y, x, kernel_size, stride):
-    result, due = np.zeros_like(x), g.copy("K")  # due: what each window has still to pay
+    result, due = np.zeros_like(x), g.copy("K")  # due: what each window has still to pay, all of it to its first largest
     for pixels, payed in zip(_offsets(x, kernel_size, stride), _offsets(result, kernel_size, stride), strict=True):
         largest = pixels == y
         payed += due * largest
@@ -203,7 +207,10 @@ class BatchNorm2d(Module):
         self.register_buffer("running_var", np.ones(num_features, np.float32))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x and y: (batch, num_features, h, w). Raises: ValueError for other shapes, or one value a channel in train mode."""
+        """x and y: (batch, num_features, h, w).
+
+        Raises: ValueError that names x's shape if it is another, or has one value a channel, in train mode.
+        """
         if x.ndim != 4 or x.shape[1] != len(self.weight):
             raise ValueError(f"BatchNorm2d({len(self.weight)}) got input of shape {x.shape}")
         if self.training:

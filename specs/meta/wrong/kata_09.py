@@ -55,6 +55,14 @@ WRONG = [
             "padded = np.zeros((batch, h + 2 * ph, w + 2 * pw, channels), x.dtype)\n": "padded = np.zeros((batch, h + 2 * ph, w + 2 * pw, channels))\n"
         },
     ),
+    Wrong(
+        "the number of places is cut off towards zero",
+        {
+            "if not 1 <= kernel_size <= size + 2 * padding or": "if kernel_size < 1 or size + 2 * padding - kernel_size <= -stride or",
+            "return (size + 2 * padding - kernel_size) // stride + 1": "return int((size + 2 * padding - kernel_size) / stride) + 1",
+        },
+        says="let through",
+    ),
     # convolution
     Wrong(
         "the kernel is turned round",
@@ -121,6 +129,13 @@ WRONG = [
         },
     ),
     Wrong(
+        "places overwrite what others paid",
+        {
+            "    return _convolved(view, weight[:, :, ::-1, ::-1].swapaxes(0, 1))[0]": "    paid = np.zeros((batch, weight.shape[1], h + 2 * ph, w + 2 * pw), g.dtype)\n    for k, m in np.ndindex(kh, kw):\n        paid[:, :, k : h + 2 * ph - kh + k + 1 : sh, m : w + 2 * pw - kw + m + 1 : sw] = np.einsum('nohw,oc->nchw', g, weight[:, :, k, m])\n    return paid[:, :, ph : ph + h, pw : pw + w]"
+        },
+        says="overwritten by the last place",
+    ),
+    Wrong(
         "images are paid for the padding",
         {"view = windows(spread, (kh, kw))[:, :, ph : ph + h, pw : pw + w]": "view = windows(spread, (kh, kw))[:, :, :h, :w]"},
     ),
@@ -167,6 +182,11 @@ WRONG = [
         "the gradient is promoted",
         {"w + 2 * pw + kw - 1, out), g.dtype)": "w + 2 * pw + kw - 1, out))"},
     ),
+    Wrong(
+        "a bias is broadcast",
+        {"    if bias is not None and bias.shape != weight.shape[:1]:\n": "    if False:\n"},
+        says="let through",
+    ),
     # Conv2d
     Wrong(
         "the weight is ignored",
@@ -197,6 +217,12 @@ WRONG = [
         "every layer is the same",
         {"rng = np.random.default_rng() if rng is None else rng": "rng = np.random.default_rng(0) if rng is None else rng"},
     ),
+    Wrong(
+        "the generator is copied",
+        {
+            "rng = np.random.default_rng() if rng is None else rng": "import copy\n\n        rng = np.random.default_rng() if rng is None else copy.deepcopy(rng)"
+        },
+    ),
     # pooling
     Wrong("the smallest is taken", {"np.maximum(y, pixels, out=y)": "np.minimum(y, pixels, out=y)"}, says="the smallest"),
     Wrong(
@@ -211,6 +237,22 @@ WRONG = [
     ),
     Wrong("the result is written into the images", {'[..., 0, 0].copy("K")': "[..., 0, 0]"}),
     Wrong("each of several largest has all", {"        due *= ~largest\n": ""}, says="each of them has all"),
+    Wrong(
+        "several largest have all, unless all are",
+        {
+            "        payed += due * largest\n        due *= ~largest\n": "        same = windows(x, kernel_size, stride)\n        same = (same == same[..., :1, :1]).all((-2, -1))\n        payed += due * largest / np.where(same, math.prod(kernel_size), 1)\n"
+        },
+    ),
+    Wrong(
+        "the largest's gradient is promoted",
+        {"result, due = np.zeros_like(x),": "result, due = np.zeros(x.shape),"},
+        says="a silent promotion",
+    ),
+    Wrong(
+        "the mean's gradient is promoted",
+        {"result, share = np.zeros_like(x),": "result, share = np.zeros(x.shape),"},
+        says="a silent promotion",
+    ),
     Wrong("a window's first pixel has the gradient", {"largest = pixels == y\n": "largest = np.ones(y.shape, bool)\n"}),
     Wrong("windows that overlap overwrite each other", {"payed += due * largest\n": "payed[...] = due * largest\n"}),
     Wrong("the gradient that came is used up", {'np.zeros_like(x), g.copy("K")': "np.zeros_like(x), g"}, says="read-only"),
@@ -292,6 +334,14 @@ WRONG = [
         },
         says="a silent promotion",
     ),
+    Wrong(
+        "the variance is the mean square less the squared mean",
+        {
+            "var = (centred * centred).mean((0, 2, 3), keepdim=True)": "var = (x * x).mean((0, 2, 3), keepdim=True) - mean * mean"
+        },
+        says="subtract the mean first",
+    ),
+    Wrong("one image is too few", {"        if count < 2:": "        if len(x) < 2:"}),
     Wrong("one value has a variance of 0", {"        if count < 2:": "        if False:"}),
     Wrong("other channels are broadcast", {"if x.ndim != 4 or x.shape[1] != len(self.weight):": "if False:"}),
     # CNN
@@ -342,6 +392,18 @@ WRONG = [
         naive="test_convolution_is_done_in_numpy",
     ),
     Wrong(
+        "one image after another is convolved",
+        {
+            "    return (columns @ rows.T).reshape": "    return np.stack([image @ rows.T for image in columns.reshape(batch, -1, columns.shape[1])]).reshape"
+        },
+        naive="test_convolution_is_done_in_numpy",
+    ),
+    Wrong(
+        "one filter after another is used",
+        {"    return (columns @ rows.T).reshape": "    return np.stack([columns @ row for row in rows], -1).reshape"},
+        naive="test_convolution_is_done_in_numpy",
+    ),
+    Wrong(
         "the windows are multiplied out for each filter",
         {"    return (columns @ rows.T).reshape": "    return (columns[:, None, :] * rows).sum(-1).reshape"},
         naive="test_a_forward_copies_the_windows_once",
@@ -364,8 +426,34 @@ WRONG = [
         {
             "        y = windows(x.data, self.kernel_size, self.stride)[..., 0, 0]": "        for value in x.data.ravel():\n            value.item()\n        y = windows(x.data, self.kernel_size, self.stride)[..., 0, 0]",
             "        y = sum(_offsets": "        for value in x.data.ravel():\n            value.item()\n        y = sum(_offsets",
+            "        return x.mean((2, 3))": "        for value in x.data.ravel():\n            value.item()\n        return x.mean((2, 3))",
         },
         naive="test_pooling_is_done_in_numpy",
+    ),
+    Wrong(
+        "one image after another is pooled",
+        {
+            "        y = windows(x.data, self.kernel_size, self.stride)[..., 0, 0]": "        [image.max() for image in x.data]\n        y = windows(x.data, self.kernel_size, self.stride)[..., 0, 0]",
+            "        y = sum(_offsets": "        [image.max() for image in x.data]\n        y = sum(_offsets",
+            "        return x.mean((2, 3))": "        [image.mean() for image in x.data]\n        return x.mean((2, 3))",
+        },
+        naive="test_pooling_is_done_in_numpy",
+    ),
+    Wrong(
+        "one channel after another is pooled",
+        {
+            "    result, due = np.zeros_like(x)": "    [x[:, c].max() for c in range(x.shape[1])]\n    result, due = np.zeros_like(x)",
+            "    result, share = np.zeros_like(x)": "    [x[:, c].max() for c in range(x.shape[1])]\n    result, share = np.zeros_like(x)",
+            "        return x.mean((2, 3))": "        [x.data[:, c].mean() for c in range(x.shape[1])]\n        return x.mean((2, 3))",
+        },
+        naive="test_pooling_is_done_in_numpy",
+    ),
+    Wrong(
+        "layers remember their result",
+        {
+            "return conv2d(x, self.weight, self.bias, self.stride, self.padding)": "self.last = conv2d(x, self.weight, self.bias, self.stride, self.padding)\n        return self.last"
+        },
+        naive="test_nothing_of_a_batch_is_kept",
     ),
     Wrong(
         "the running mean is a Tensor",
@@ -373,6 +461,13 @@ WRONG = [
             "        self.running_mean += self.momentum * (mean.data.ravel() - self.running_mean)\n": '        self.running_mean += self.momentum * (mean.data.ravel() - self.running_mean)\n        self.record = (self.__dict__.get("record", 0.0) + mean)\n'
         },
         naive="test_a_batch_keeps_nothing_alive",
+    ),
+    Wrong(
+        "one image after another is normalised",
+        {
+            "        mean = x.mean((0, 2, 3), keepdim=True)\n": "        [image.mean() for image in x.data]\n        mean = x.mean((0, 2, 3), keepdim=True)\n"
+        },
+        naive="test_normalising_is_done_in_numpy",
     ),
     Wrong(
         "one channel after another is normalised",
