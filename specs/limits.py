@@ -57,6 +57,15 @@ def paused():
         _resume(running, interval)
 
 
+def peak_memory() -> float | None:
+    """The most memory that this process ever held, in MB, where the platform tells."""
+    if sys.platform != "linux":
+        return None
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
 @functools.cache
 def blas() -> ThreadpoolController:
     """Sets how many threads a matrix product takes. NumPy must have been imported before."""

@@ -56,7 +56,7 @@ def trained(layout: str) -> list[dict]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m specs.bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="leave out the training to 75%%, a quarter of an hour")
+    parser.add_argument("--quick", action="store_true", help="leave out the training to 75%%, ten minutes")
     quick = parser.parse_args().quick
     opponents = sides()
     figures = {

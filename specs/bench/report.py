@@ -44,7 +44,8 @@ def _table(rows: list[dict]) -> list[str]:
 def _trainings(rows: list[dict]) -> list[str]:
     lines = ["| | seed | test images named rightly | seconds | largest memory |", "|---|---|---|---|---|"]
     for row in sorted(rows, key=lambda row: (row["side"], row["seed"])):
-        cells = [row["side"], str(row["seed"]), f"{row['accuracy']:.2%}", f"{row['seconds']:.1f}", f"{row['MB']:.0f} MB"]
+        memory = f"{row['MB']:.0f} MB" if row["MB"] else "?"
+        cells = [row["side"], str(row["seed"]), f"{row['accuracy']:.2%}", f"{row['seconds']:.1f}", memory]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 

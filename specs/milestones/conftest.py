@@ -58,6 +58,8 @@ class Milestone:
         others = set(path.parent.glob(f"{name}-*")) - {path}
         for old in sorted(others, key=lambda other: other.stat().st_mtime)[: 1 - KEPT]:
             old.unlink()
+        if path.exists():
+            self.note(f"trained before, or in part: {relative(path)}")
         return path
 
 

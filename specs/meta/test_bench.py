@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+
+from specs import oracles
+from specs.bench import __main__ as bench
+from specs.bench import report, work
+from specs.bench.side import Side
+
+FIGURES = {
+    "time": "2026-01-02T03:04:05+00:00",
+    "machine": {"cores": 2, "processor": "a processor", "platform": "Linux"},
+    "versions": ["Python 3", "NumPy 2", "PyTorch 2"],
+    "convolution": [
+        {
+            "work": "3×3",
+            "seconds": {
+                "NumPy": [0.010, 0.020, 0.040],
+                "PyTorch, default": [0.009, 0.030, 0.031],
+                "PyTorch, channels_last": [0.008, 0.005, 0.020],
+            },
+        }
+    ],
+    "step": [{"work": "a step", "seconds": {"NumPy": [0.1], "PyTorch, default": [0.2], "PyTorch, channels_last": [0.3]}}],
+    "training": [{"side": "NumPy", "seed": 0, "accuracy": 0.7512, "seconds": 99.96, "MB": 512.3}],
+}
+
+
+def test_the_table_quotes_medians_spreads_and_the_ratio_to_the_faster_layout():
+    """The ratio is taken turn by turn: its median is not the ratio of the medians."""
+    text = report.markdown(FIGURES)
+    row = "| 3×3 | 20.0 (10.0–40.0) | 30.0 (9.0–31.0) | 8.0 (5.0–20.0) | 0.50 (0.25–0.80) |"
+    assert row in text.splitlines()
+    assert "| a step | 100.0 (100.0–100.0) | 200.0 (200.0–200.0) | 300.0 (300.0–300.0) | 2.00 (2.00–2.00) |" in text
+    assert "| NumPy | 0 | 75.12% | 100.0 | 512 MB |" in text
+    assert "Python 3, NumPy 2, PyTorch 2; a processor, 2 cores; 2026-01-02." in text
+
+
+class Fake:
+    """A side that takes no time."""
+
+    def __init__(self, name: str, result: float):
+        self.name, self.result, self.turns = name, result, 0
+
+    def prepare(self, work):
+        return [np.full(3, self.result)]
+
+    def seconds(self, at_least):
+        self.turns += 1
+        return self.turns
+
+
+def test_sides_take_turns():
+    """The first is for warming up."""
+    sides = [Fake("NumPy", 1.0), Fake("PyTorch, default", 1.0)]
+    found = bench.compared(sides, "nothing", "idle")
+    assert found == {"work": "nothing", "seconds": {side.name: list(range(2, bench.ROUNDS + 2)) for side in sides}}
+
+
+def test_sides_that_compute_something_else_are_not_compared():
+    """Times of different work say nothing."""
+    with pytest.raises(AssertionError, match="nothing: PyTorch, default computes"):
+        bench.compared([Fake("NumPy", 1.0), Fake("PyTorch, default", 1.1)], "nothing", "idle")
+
+
+def test_our_side_computes_a_convolution_and_steps():
+    """In a process of its own, from the reference."""
+    case = work.Convolution(2, 4, 5, 6, 3, stride=2)
+    side = Side("NumPy", "specs.bench.ours")
+    try:
+        y, to_weight, to_x = side.prepare("convolution", case)
+        first = side.prepare("step")
+        assert 0 < side.seconds(0.01) < 10
+        assert side.version() == f"NumPy {np.__version__}"
+    finally:
+        side.close()
+    x, weight, g = case.inputs()
+    want_x, want_weight, _ = oracles.spatial.conv2d_gradients(g, x, weight, (2, 2), (1, 1))
+    for got, want in ((y, oracles.spatial.conv2d(x, weight, None, (2, 2), (1, 1))), (to_x, want_x), (to_weight, want_weight)):
+        assert np.allclose(got, want, atol=1e-4)
+    assert 1 < first[0] < 20
