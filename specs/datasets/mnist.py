@@ -25,13 +25,14 @@ ARCHIVES = {  # bytes and sha256 of each .gz at home
     "t10k-images-idx3-ubyte": (1_648_877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
     "t10k-labels-idx1-ubyte": (4_542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
 }
+DIGITS = tuple("0123456789")
 PACKAGE = "8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed"
 
 
 def mnist(data: str = "auto") -> Images:
     """60,000 + 10,000 digits (N, 28, 28), or as many glyphs: see `fetch.choose` for data and what it raises."""
     folder = choose(data, MNIST)
-    return generated(glyphs, 60_000, 10_000) if folder is None else load(folder)
+    return generated(glyphs, 60_000, 10_000, DIGITS) if folder is None else load(folder)
 
 
 def load(folder: Path) -> Images:
@@ -41,7 +42,7 @@ def load(folder: Path) -> Images:
     for images, labels in ((train, train_labels), (test, test_labels)):
         if images.shape[1:] != (28, 28) or labels.shape != images.shape[:1]:
             raise ValueError(f"{folder}: expected images (N, 28, 28) and labels (N,), got {images.shape}, {labels.shape}")
-    return Images(*arrays, f"MNIST ({len(train):,} + {len(test):,})")
+    return Images(*arrays, f"MNIST ({len(train):,} + {len(test):,})", DIGITS)
 
 
 def read_idx(path: Path) -> np.ndarray:

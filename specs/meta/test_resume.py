@@ -163,7 +163,7 @@ def recipe(path: Path, last: float = math.inf) -> dict:
     from katas.training import Progress
 
     from specs.datasets.images import generated
-    from specs.datasets.scenes import scenes
+    from specs.datasets.scenes import CLASSES, scenes
     from specs.milestones.test_2_cifar10 import train
 
     class Dying(Progress):
@@ -174,7 +174,7 @@ def recipe(path: Path, last: float = math.inf) -> dict:
             if self.left <= 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    trainer = train(generated(scenes, 640, 100), 0, Dying(), path)
+    trainer = train(generated(scenes, 640, 100, CLASSES), 0, Dying(), path)
     history = [{name: value for name, value in epoch.items() if name != "seconds"} for epoch in trainer.history]
     return {"network": trainer.network.state_dict(), "optimizer": trainer.optimizer.state_dict(), "history": history}
 

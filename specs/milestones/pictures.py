@@ -8,6 +8,8 @@ from katas.spatial import CNN
 from katas.training import Progress, validate
 from matplotlib.figure import Figure
 
+from specs.datasets.images import Images
+
 
 class Curve(Progress):
     """Shows the progress, and keeps for the picture where each step was, in epochs, and its loss."""
@@ -32,13 +34,22 @@ def guesses(network: CNN, data: Iterable) -> np.ndarray:
     return np.concatenate(found)
 
 
-def grid(losses: list[tuple[float, float]], images, found: np.ndarray) -> Figure:
-    """The learning curve, and images that were named rightly (above) and wrongly (below)."""
+def grid(losses: list[tuple[float, float]], history: list[dict], images: Images, found: np.ndarray) -> Figure:
+    """The learning curves, and images that were named rightly (above) and wrongly (below).
+
+    losses: of the steps of this run, as a Curve has them; history: the Trainer's, of all epochs.
+    """
     figure = Figure(figsize=(11, 5), layout="constrained")
     left, right = figure.subfigures(1, 2)
-    axes = left.subplots()
-    axes.semilogy(*zip(*losses, strict=True), linewidth=0.5)
-    axes.set(xlabel="epoch", ylabel="loss (nats)", title=images.source)
+    axes, epochs = left.subplots(), [epoch["epoch"] for epoch in history]
+    if losses:
+        axes.semilogy(*zip(*losses, strict=True), linewidth=0.5, color="tab:blue")
+    axes.semilogy(epochs, [epoch["loss"] for epoch in history], "o", color="tab:blue")
+    axes.set(xlabel="epoch", title=images.source)
+    axes.set_ylabel("loss (nats), dots: mean of an epoch", color="tab:blue")
+    shares = axes.twinx()
+    shares.plot(epochs, [100 * epoch["metric"] for epoch in history], "s-", color="tab:orange")
+    shares.set_ylabel("test images named rightly (%)", color="tab:orange")
     right.suptitle("two rows named rightly, two wrongly")
     hits = found == images.test_labels
     chosen = [*np.flatnonzero(hits)[:12], *np.flatnonzero(~hits)[:12]]
@@ -47,5 +58,5 @@ def grid(losses: list[tuple[float, float]], images, found: np.ndarray) -> Figure
         if i is not None:
             image = images.test_images[i]  # (28, 28), or (3, 32, 32)
             axes.imshow(image if image.ndim == 2 else image.transpose(1, 2, 0), cmap="gray_r")
-            axes.set_title(found[i], fontsize=10)
+            axes.set_title(images.classes[found[i]].replace(" ", "\n"), fontsize=8)
     return figure

@@ -20,7 +20,7 @@ from katas.spatial import CNN, MaxPool2d
 from katas.tensor import Tensor
 from katas.training import Progress, Trainer
 
-from specs.datasets.cifar10 import FILES, cifar10
+from specs.datasets.cifar10 import CLASSES, FILES, cifar10
 from specs.datasets.images import Images
 from specs.limits import peak_memory
 from specs.milestones.pictures import Curve, grid, guesses
@@ -34,7 +34,7 @@ WANTED = {"CIFAR-10": 0.75, "generated": 0.90}
 def read(folder: Path) -> Images:
     """CIFAR-10, read from its files by kata 10."""
     *train, test = [folder / name for name in FILES]
-    return Images(*read_cifar10(train), *read_cifar10(test), "CIFAR-10 (50,000 + 10,000)")
+    return Images(*read_cifar10(train), *read_cifar10(test), "CIFAR-10 (50,000 + 10,000)", CLASSES)
 
 
 def build(rng: np.random.Generator) -> CNN:
@@ -95,10 +95,9 @@ def test_a_cnn_recognises_photographs(milestone, data):
     milestone.note(f"data: {photos.source}")
     milestone.row("CNN on photographs: accuracy on the test images", 100 * accuracy, "%", wanted=f"≥ {100 * wanted:.0f}")
     milestone.row(f"CNN on photographs: {EPOCHS} epochs", seconds, "s")
-    if curve.losses:  # else it was trained before
-        if peak := peak_memory():
-            milestone.row("CNN on photographs: largest memory of the process", peak, "MB")
-        milestone.picture("2_cifar10", grid(curve.losses, photos, found))
+    if curve.losses and (peak := peak_memory()):  # else it was trained before
+        milestone.row("CNN on photographs: largest memory of the process", peak, "MB")
+    milestone.picture("2_cifar10", grid(curve.losses, trainer.history, photos, found))
     assert_filters_learnt(network, build(np.random.default_rng(0)))
     assert accuracy >= wanted, f"{accuracy:.2%} of the test images are right, wanted {wanted:.0%}"
     _assert_it_sees_images_one_by_one(network, photos)
