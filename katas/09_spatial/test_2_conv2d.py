@@ -22,6 +22,7 @@ CASES = {
     "even": ((8, 8), (4, 4), (2, 2), (1, 1)),
     "as large as the image": ((5, 4), (5, 4), (1, 1), (0, 0)),
     "more zeros than image": ((2, 3), (4, 5), (1, 1), (2, 2)),
+    "more zeros than kernel": ((3, 4), (2, 1), (1, 1), (2, 1)),
 }
 cases = pytest.mark.parametrize("case", CASES)
 

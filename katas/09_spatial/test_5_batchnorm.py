@@ -152,7 +152,7 @@ def test_a_batch_keeps_nothing_alive(budget):
     budget.bytes(step, retained=100_000)
 
 
-@pytest.mark.parametrize("shape", [(2, 4, 5, 5), (2, 1, 5, 5), (2, 3), (2, 3, 5), (3, 5, 5), (2, 3, 5, 5, 1)])
+@pytest.mark.parametrize("shape", [(2, 4, 5, 5), (2, 1, 5, 5), (2, 3), (2, 3, 5), (3, 5, 5), (2, 3, 3, 5, 1)])
 def test_other_shapes_are_refused(shape):
     """(batch, num_features, h, w): the shape that came is named, and how many channels the layer has."""
     with rejects(ValueError, "3", str(shape)):
