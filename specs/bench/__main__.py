@@ -13,6 +13,8 @@ from rich.progress import track
 
 from specs.bench import report, work
 from specs.bench.side import Side
+from specs.datasets.cifar10 import CIFAR10
+from specs.datasets.fetch import fetch
 from specs.door import ROOT
 
 ROUNDS, SECONDS = 9, 0.5  # of each side's turns, and how long one takes at least
@@ -47,9 +49,8 @@ def trained(layout: str) -> list[dict]:
     """The recipe from several seeds, by turns, each in a process of its own."""
     found = []
     for seed in track(range(SEEDS), "training", transient=True):
-        for name, module, options in (("NumPy", "specs.bench.ours", ()), ("PyTorch", "specs.bench.theirs", (layout,))):
-            side = Side(name, module, *options)
-            found.append({"side": name, "seed": seed, **side.train(seed)})
+        for side in (Side("NumPy", "specs.bench.ours"), Side(f"PyTorch, {layout}", "specs.bench.theirs", layout)):
+            found.append({"side": side.name, "seed": seed, **side.train(seed)})
             side.close()
     return found
 
@@ -58,6 +59,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m specs.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="leave out the training to 75%%, ten minutes")
     quick = parser.parse_args().quick
+    if not quick:
+        fetch(CIFAR10)  # or say at once that it can't be had
     opponents = sides()
     figures = {
         "time": datetime.now().astimezone().isoformat(timespec="seconds"),

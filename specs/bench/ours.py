@@ -29,9 +29,10 @@ def convolution(case: work.Convolution) -> Callable[[], list[np.ndarray]]:
 
 
 def step() -> Callable[[], list[np.ndarray]]:
-    """A call is a step of training the milestone's network, and gives the loss before it."""
+    """A call is a step of training the milestone's network: it gives the loss before it, and the parameters after it."""
     network = milestone.build(np.random.default_rng(0))
-    for parameter, value in zip(network.parameters(), work.parameters(p.shape for p in network.parameters()), strict=True):
+    parameters = network.parameters()
+    for parameter, value in zip(parameters, work.parameters(p.shape for p in parameters), strict=True):
         parameter.data[...] = value
     (x, y), criterion, optimizer = work.photographs(), CrossEntropyLoss(label_smoothing=0.05), milestone.sgd(network)
 
@@ -40,7 +41,7 @@ def step() -> Callable[[], list[np.ndarray]]:
         loss = criterion(network(Tensor(x)), Tensor(y))
         loss.backward()
         optimizer.step()
-        return [loss.data]
+        return [loss.data, *(parameter.data for parameter in parameters)]
 
     return call
 

@@ -58,8 +58,9 @@ def sgd(network: nn.Module) -> torch.optim.SGD:
 def step(layout: str) -> Callable[[], list[np.ndarray]]:
     """As ours."""
     network = build(layout)
+    parameters = list(network.parameters())
     with torch.no_grad():
-        for parameter, value in zip(network.parameters(), work.parameters(p.shape for p in network.parameters()), strict=True):
+        for parameter, value in zip(parameters, work.parameters(p.shape for p in parameters), strict=True):
             parameter.copy_(torch.from_numpy(value))
     images, labels = map(torch.from_numpy, work.photographs())
     images, optimizer = images.to(memory_format=LAYOUTS[layout]), sgd(network)
@@ -69,7 +70,7 @@ def step(layout: str) -> Callable[[], list[np.ndarray]]:
         loss = F.cross_entropy(network(images), labels, label_smoothing=0.05)
         loss.backward()
         optimizer.step()
-        return [loss.detach().numpy()]
+        return [tensor.detach().numpy() for tensor in (loss, *parameters)]
 
     return call
 
