@@ -226,13 +226,14 @@ def test_indices_that_are_no_integers_are_refused(indices, dtype):
         Subset(ArrayDataset(np.arange(3)), indices)
 
 
-def test_a_table_of_indices_is_refused():
-    """They are the numbers of samples, one after another: a ValueError names the shape."""
-    with rejects(ValueError, "(2, 3)"):
-        Subset(ArrayDataset(np.arange(9)), np.arange(6).reshape(2, 3))
+@pytest.mark.parametrize("shape", [(2, 3), ()], ids=str)
+def test_indices_are_a_row(shape):
+    """They are the numbers of samples, one after another: for a table or a single number a ValueError names the shape."""
+    with rejects(ValueError, str(shape)):
+        Subset(ArrayDataset(np.arange(9)), np.ones(shape, int))
 
 
-@pytest.mark.parametrize("index", [10, -1])
+@pytest.mark.parametrize("index", [10, 12, -1])
 def test_indices_of_no_sample_are_refused(index):
     """When the subset is made, not in the middle of an epoch: an IndexError that names the index and the number of samples."""
     with rejects(IndexError, str(index), "10"):

@@ -86,6 +86,12 @@ def test_a_packed_file_is_unpacked(write):
         assert_close(read_idx(where), np.arange(6).reshape(2, 3), EXACT)
 
 
+def test_a_file_of_another_name_is_not_unpacked(write):
+    """The end of the name decides."""
+    for name in ("images.idx", "images.gzip", "images"):
+        assert_close(read_idx(write(idx((2, 3), range(6)), name)), np.arange(6).reshape(2, 3), EXACT)
+
+
 def test_what_was_read_may_be_written_to(write):
     """It is an array like any other, and not a view of the file's bytes."""
     got = read_idx(write(idx((2, 3), range(6))))

@@ -54,8 +54,8 @@ class ArrayDataset(Dataset):
 
 class Subset(Dataset):
     def __init__(self, dataset, indices):
-        if (shape := np.shape(indices))[1:]:
-            raise ValueError(f"not a row of indices, but a table {shape}")
+        if len(shape := np.shape(indices)) != 1:
+            raise ValueError(f"not a row of indices, but of shape {shape}")
         self.dataset, self.indices = dataset, []
         for index in indices:
             if isinstance(index, bool | np.bool_):
