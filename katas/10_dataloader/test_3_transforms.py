@@ -74,7 +74,7 @@ def test_no_step_is_taken_for_each_image(make, budget):
 
 
 @each_transform
-@pytest.mark.parametrize("shape", [(3, 7, 8), (3, 3, 8), (7, 8), (2, 3, 2, 7, 8)], ids=str)
+@pytest.mark.parametrize("shape", [(3, 7, 8), (3, 3, 8), (7, 8), (2, 3, 3, 7, 8)], ids=str)
 def test_images_have_four_axes(make, shape):
     """(batch, channels, height, width): a ValueError names the shape that was given."""
     with rejects(ValueError, str(shape)):
