@@ -26,7 +26,7 @@ from specs.limits import peak_memory
 from specs.milestones.pictures import Curve, grid, guesses
 from specs.milestones.test_2_cnn import assert_filters_learnt, block
 
-EPOCHS, BATCH, LEARNING_RATE, WEIGHT_DECAY = 3, 128, 0.25, 5e-4  # chosen on 5,000 of the training images: 76.7%
+EPOCHS, BATCH, LEARNING_RATE, WEIGHT_DECAY = 3, 128, 0.25, 5e-4  # on the last 5,000 of the training images: 78%
 MEAN, DEVIATION = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)  # of the training images' red, green and blue
 WANTED = {"CIFAR-10": 0.75, "generated": 0.90}
 
