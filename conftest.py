@@ -1,3 +1,3 @@
 """Everything pytest needs to know about the katas lives in one plugin."""
 
-pytest_plugins = ["specs.plugin"]
+pytest_plugins = ["specs.plugin.hooks"]

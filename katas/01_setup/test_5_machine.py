@@ -6,8 +6,7 @@ import pytest
 from katas.environment import COPIED, SIDE, Machine, measure_machine
 from threadpoolctl import threadpool_limits
 
-from specs.budgets import cpu_ratio, measure_bytes
-from specs.check import assert_close, rejects
+from specs.check import assert_close, cpu_ratio, measure_bytes, rejects
 
 MACHINE = Machine(cores=4, peak_gflops=200.0, bandwidth_gbs=10.0, overhead_us=0.5)
 

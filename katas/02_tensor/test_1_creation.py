@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from katas.tensor import Tensor, arange, full, ones, randn, zeros
 
-from specs.check import assert_close, assert_dtype, rejects
-from specs.draw import global_state
+from specs.check import assert_close, assert_dtype, global_state, rejects
 
 
 def test_a_list_becomes_a_tensor_of_its_values():

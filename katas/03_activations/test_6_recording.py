@@ -3,8 +3,7 @@ import pytest
 from katas.activations import GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from katas.tensor import Tensor
 
-from specs.check import assert_close, assert_gradient, rejects
-from specs.probe import recording
+from specs.check import assert_close, assert_gradient, recording, rejects
 
 every_activation = pytest.mark.parametrize("activation", [ReLU, LeakyReLU, Sigmoid, Tanh, GELU, Softmax, LogSoftmax])
 

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from katas.layers import kaiming_normal, kaiming_uniform, xavier_normal, xavier_uniform
 
-from specs.check import assert_dtype, rejects
-from specs.draw import global_state
+from specs.check import assert_dtype, global_state, rejects
 
 UNIFORM, NORMAL = [kaiming_uniform, xavier_uniform], [kaiming_normal, xavier_normal]
 ALL = UNIFORM + NORMAL

@@ -4,9 +4,7 @@ from katas.layers import Linear, Parameter
 from katas.tensor import Tensor
 
 from specs import oracles
-from specs.check import assert_close, assert_dtype, assert_gradient, rejects
-from specs.draw import global_state
-from specs.probe import recording
+from specs.check import assert_close, assert_dtype, assert_gradient, global_state, recording, rejects
 
 SHAPES = [(5,), (4, 5), (2, 4, 5), (2, 1, 4, 5)]
 

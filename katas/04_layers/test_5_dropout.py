@@ -3,9 +3,7 @@ import pytest
 from katas.layers import Dropout
 from katas.tensor import Tensor
 
-from specs.check import assert_close, assert_dtype, rejects
-from specs.draw import global_state
-from specs.probe import recording
+from specs.check import assert_close, assert_dtype, global_state, recording, rejects
 
 
 def dropout(p: float = 0.5, seed: int = 0) -> Dropout:

@@ -4,8 +4,7 @@ from katas.layers import Dropout, Flatten, Linear, Module, Parameter, Sequential
 from katas.tensor import Tensor
 
 from specs import oracles
-from specs.check import assert_close, assert_dtype, assert_gradient, rejects
-from specs.probe import recording
+from specs.check import assert_close, assert_dtype, assert_gradient, recording, rejects
 
 
 class Affine:

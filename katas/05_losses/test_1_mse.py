@@ -4,8 +4,7 @@ from katas.losses import MSELoss
 from katas.tensor import Tensor
 
 from specs import oracles
-from specs.check import assert_close, assert_dtype, assert_gradient, rejects
-from specs.probe import recording
+from specs.check import assert_close, assert_dtype, assert_gradient, recording, rejects
 
 
 def test_it_is_the_mean_of_the_squared_differences(draw):

@@ -6,8 +6,7 @@ from katas.losses import BCEWithLogitsLoss
 from katas.tensor import Tensor
 
 from specs import oracles
-from specs.check import assert_close, assert_dtype, assert_gradient, rejects
-from specs.probe import recording
+from specs.check import assert_close, assert_dtype, assert_gradient, recording, rejects
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from katas.autograd import vjp
 
-from specs.check import assert_close, assert_dtype
-from specs.rules import assert_rule, derived
+from specs.check import assert_close, assert_dtype, assert_rule, derived
 
 BROADCAST = [((3, 4), (3, 4)), ((2, 3, 4), (4,)), ((4,), (3, 4)), ((3, 1), (2, 1, 4)), ((3, 4), ()), ((), (3, 4)), ((), ())]
 broadcast = pytest.mark.parametrize("shapes", BROADCAST, ids=[f"{a} and {b}" for a, b in BROADCAST])

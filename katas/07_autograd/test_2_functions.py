@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from katas.autograd import vjp
 
-from specs.check import assert_close, assert_dtype
-from specs.rules import assert_rule, derived
+from specs.check import assert_close, assert_dtype, assert_rule, derived
 
 FUNCTIONS = ["exp", "log", "sqrt", "tanh"]
 SHAPES = [(2, 3, 4), ()]

@@ -2,9 +2,7 @@ import numpy as np
 import pytest
 from katas.autograd import vjp
 
-from specs.check import assert_close, assert_dtype
-from specs.probe import PRIMITIVES
-from specs.rules import assert_rule, derived
+from specs.check import PRIMITIVES, assert_close, assert_dtype, assert_rule, derived
 
 DIMS = [None, 0, 1, 2, -1, -2, -3, (0,), (0, 2), (2, 0), (-1, 0), (1, -1), (0, 1, 2)]
 dims = pytest.mark.parametrize("dim", DIMS, ids=str)

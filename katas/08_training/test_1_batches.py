@@ -5,8 +5,7 @@ from katas.losses import CrossEntropyLoss, MSELoss
 from katas.tensor import Tensor
 from katas.training import Batches, Objective
 
-from specs.check import EXACT, assert_close, assert_dtype, rejects
-from specs.draw import global_state
+from specs.check import EXACT, assert_close, assert_dtype, global_state, rejects
 
 
 def rows(batches) -> list[list[int]]:

@@ -10,8 +10,7 @@ from katas.tensor import Tensor
 from katas.training import Batches, Objective, accuracy, train_epoch, validate
 
 from specs import oracles
-from specs.check import EXACT, FLOAT32, assert_close, rejects
-from specs.draw import global_state
+from specs.check import EXACT, FLOAT32, assert_close, global_state, rejects
 
 
 class Regression:

@@ -20,8 +20,7 @@ from katas.training import (
     validate,
 )
 
-from specs.check import EXACT, assert_close, rejects
-from specs.draw import global_state
+from specs.check import EXACT, assert_close, global_state, rejects
 from specs.oracles.training import assert_same
 
 EPOCHS, STEPS = 6, 4  # steps an epoch: 22 samples in sixes

@@ -3,8 +3,7 @@ import pytest
 from katas.dataloader import ArrayDataset, Dataset, Subset, random_split
 from katas.tensor import Tensor
 
-from specs.check import EXACT, assert_close, assert_dtype, rejects
-from specs.draw import global_state
+from specs.check import EXACT, assert_close, assert_dtype, global_state, rejects
 
 
 class Made(Dataset):

@@ -11,9 +11,8 @@ import pytest
 from katas.dataloader import ArrayDataset, DataLoader, Dataset
 from katas.tensor import Tensor
 
-from specs.check import EXACT, Mismatch, assert_close, assert_dtype, rejects
+from specs.check import EXACT, Mismatch, assert_close, assert_dtype, global_state, rejects
 from specs.door import ROOT
-from specs.draw import global_state
 
 DEPTHS = [0, 1, 3, 50]  # of prefetch
 

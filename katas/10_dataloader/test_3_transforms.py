@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from katas.dataloader import Compose, Normalize, RandomCrop, RandomHorizontalFlip
 
-from specs.check import EXACT, assert_close, assert_dtype, rejects
-from specs.draw import Draw, frozen, global_state
+from specs.check import EXACT, Draw, assert_close, assert_dtype, frozen, global_state, rejects
 
 
 def make_rng() -> np.random.Generator:

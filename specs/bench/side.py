@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 
 from specs.door import VARIABLE
-from specs.limits import peak_memory
+from specs.plugin.limits import peak_memory
 
 
 class Side:

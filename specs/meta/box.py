@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from specs.command.stubs import stub
 from specs.door import ROOT, VARIABLE
-from specs.stubs import stub
 
 # {n} and {m} are the kata's number and module. Its second function builds on the kata before, {before}.
 SOLUTION = '''"""Kata {n}."""

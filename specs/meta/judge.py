@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from specs import door, results
+from specs import door
+from specs.results import runs
 
 # What the warm process has imported: nothing that imports a kata.
-WARM = ["pytest", "pytest_timeout", "specs.plugin", "specs.check", "specs.oracles", "specs.probe", "specs.meta.judge"]
+WARM = ["pytest", "pytest_timeout", "specs.plugin.hooks", "specs.check", "specs.oracles", "specs.meta.judge"]
 PRESENT = [kata for kata in door.KATAS if any((door.ROOT / "katas" / kata.folder).glob("*.*"))]
 each_kata = pytest.mark.parametrize("kata", PRESENT, ids=[kata.number for kata in PRESENT])
 PATIENCE = 300  # seconds for one process: pytest-timeout ends each spec long before
@@ -87,7 +88,7 @@ def run(options: Sequence[str], watch: "Watch") -> list[dict]:
         code = pytest.main([*options, *ours], plugins=[watch])
         if not path.exists():
             raise RuntimeError(f"pytest ended with {code!r} and no results")
-        return [spec | {"cpu": watch.seconds.get(spec["id"], 0.0)} for spec in results.read(path)["specs"]]
+        return [spec | {"cpu": watch.seconds.get(spec["id"], 0.0)} for spec in runs.read(path)["specs"]]
 
 
 def told(specs: list[dict]) -> str:

@@ -25,9 +25,9 @@ from cosmic_ray.plugins import get_operator
 from cosmic_ray.work_db import WorkDB, use_db
 from rich.progress import track
 
+from specs.command.stubs import stub
 from specs.door import KATAS, Kata
 from specs.meta.judge import Watch, judge, reference
-from specs.stubs import stub
 
 REQUIRED = 0.95
 # `is` between numbers is up to the interpreter; a dotted exception, such as zlib.error, is more than Cosmic Ray can replace

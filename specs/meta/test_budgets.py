@@ -16,8 +16,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from specs import budgets
-from specs.budgets import Budget, count_steps, cpu_ratio, measure_bytes
+from specs.check import Budget, budgets, count_steps, cpu_ratio, measure_bytes
 
 # Works on both the core and the memory bus, and ends with the tests: their end of its input is closed then.
 BUSY = """

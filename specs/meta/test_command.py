@@ -12,8 +12,10 @@ import time
 
 import pytest
 
-from specs import door, hints, progress
+from specs import door
+from specs.command import hints
 from specs.meta.box import Box
+from specs.results import progress
 
 pytestmark = pytest.mark.timeout(120)
 FOLDERS = ["01_one", "02_two", "03_three"]
@@ -205,7 +207,7 @@ def test_a_spec_that_is_skipped_is_no_reason_to_stay(box):
 
 def test_what_is_solved_stays_solved(box):
     """Only so many files of results are kept, but always those that have the last word on a spec."""
-    box.edit("specs/results.py", "KEPT = 100", "KEPT = 2")
+    box.edit("specs/results/progress.py", "KEPT = 100", "KEPT = 2")
     record(box, "0", {ONE: "green", ZERO: "green"}, when="2098-01-01T00:00:00+00:00")
     record(box, "1", {ZERO: "green"})
     record(box, "2", {ZERO: "green"}, tree="reference")
@@ -250,7 +252,7 @@ def test_results_may_be_replaced_while_they_are_read(stubs, monkeypatch, tmp_pat
     """A reader meets the old file or the new, or none at all, and never half of one."""
     folder = tmp_path / "results"
     folder.mkdir()
-    monkeypatch.setattr(progress.results, "FOLDER", folder)
+    monkeypatch.setattr(progress.runs, "FOLDER", folder)
     text = json.dumps({"time": "2099-01-01T00:00:00+00:00", "specs": [], "more": "x" * 300_000})
     over = threading.Event()
 
@@ -301,7 +303,7 @@ def test_a_command_is_quick(box):
     box.write("katas/02_two/README.md", README)
     code = """
 import sys, time
-from specs import command
+from specs.command import __main__ as command
 for arguments in ([], ["hint", "2"], ["reset", "2"]):
     command.main(arguments)
 heavy = {"numpy", "pytest", "_pytest", "matplotlib", "PIL"} & set(sys.modules)

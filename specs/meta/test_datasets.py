@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from specs import command
+from specs.command import __main__ as command
 from specs.datasets import cifar10, download, fetch, mnist, sets, text
 from specs.datasets.download import Failed, Remote
 from specs.datasets.fetch import RealData, Unavailable

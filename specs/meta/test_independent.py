@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
-from specs import door, results
+from specs import door
 from specs.meta.judge import each_kata
+from specs.results import runs
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -28,4 +29,4 @@ def test_a_kata_needs_no_later_one(kata, tmp_path):
     options = ["-p", "pytest_timeout", "-p", "no:cacheprovider", "-m", "not time"]
     done = subprocess.run([*command, *options], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert set(results.read(path)["trees"]) == {other.number for other in earlier}  # the copy was judged, not this tree
+    assert set(runs.read(path)["trees"]) == {other.number for other in earlier}  # the copy was judged, not this tree

@@ -2,9 +2,9 @@ import re
 
 import pytest
 
+from specs.command.stubs import stub
 from specs.door import ROOT
 from specs.meta.judge import each_kata, judge, reference, told
-from specs.stubs import stub
 
 pytestmark = pytest.mark.timeout(120)
 STUB = re.compile(r'NotImplementedError\(f?"((\d\d\.\d+) (?:[\w.]+|{op})): ')  # {op}: a rule that is still ...

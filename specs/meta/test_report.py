@@ -5,8 +5,8 @@ import textwrap
 import numpy as np
 import pytest
 
-from specs import report
 from specs.meta.box import Box
+from specs.plugin import report
 
 pytestmark = pytest.mark.timeout(60)
 LAYERS = """class Layer:

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
+from specs.command.stubs import stub
 from specs.meta.box import Box
-from specs.stubs import stub
 
 REFERENCE = '''"""The module."""
 
@@ -220,7 +220,9 @@ def box(tmp_path):
 
 
 def run(box: Box, *arguments: str) -> tuple[int, str]:
-    done = subprocess.run([sys.executable, "-m", "specs.stubs", *arguments], cwd=box.root, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "specs.command.stubs", *arguments], cwd=box.root, capture_output=True, text=True
+    )
     return done.returncode, done.stdout + done.stderr
 
 

@@ -22,9 +22,9 @@ from katas.training import Progress, Trainer
 
 from specs.datasets.cifar10 import CLASSES, FILES, cifar10
 from specs.datasets.images import Images
-from specs.limits import peak_memory
 from specs.milestones.pictures import Curve, grid, guesses
 from specs.milestones.test_2_cnn import assert_filters_learnt, block
+from specs.plugin.limits import peak_memory
 
 EPOCHS, BATCH, LEARNING_RATE, WEIGHT_DECAY = 3, 128, 0.25, 5e-4  # on the last 5,000 of the training images: 78%
 MEAN, DEVIATION = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)  # of the training images' red, green and blue

@@ -1,6 +1,6 @@
 """Links for editors: static tools can't follow `katas.__path__`, but they can follow a folder of files.
 
-    python -m specs.editor
+    python -m specs.plugin.editor
 
 makes `.kata/editor/katas/tensor.py` → `katas/02_tensor/tensor.py` and so on; `[tool.pyright]` names that folder, so that
 completion and go-to-definition work. Every run of pytest makes the links that are missing.

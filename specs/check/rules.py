@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from specs.check import assert_gradient
-from specs.draw import frozen
-from specs.probe import PRIMITIVES
+from specs.check.asserts import assert_gradient
+from specs.check.draw import frozen
+from specs.check.probe import PRIMITIVES
 
 
 def derived(op: str, argnum: int, g: np.ndarray, *operands: np.ndarray, **attrs) -> np.ndarray:

@@ -18,8 +18,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from specs import hints, overview, progress
+from specs.command import hints, overview
 from specs.door import ROOT, Kata, relative
+from specs.results import progress
 
 POLL = 0.3  # seconds between two looks at the katas' files
 PATIENCE = 10  # seconds that an interrupted pytest has to write its results
@@ -167,7 +168,7 @@ def hint(options) -> int:
 
 
 def reset(options) -> int:
-    from specs import stubs
+    from specs.command import stubs
 
     kata = options.kata
     try:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from specs import culprit
-from specs.culprit import kata_of, message
+from specs.clock import Endless
 from specs.door import relative, source, sources
-from specs.limits import Endless
-from specs.where import Spec
+from specs.plugin import culprit
+from specs.plugin.culprit import kata_of, message
+from specs.plugin.where import Spec
 
 WIDTH = 118
 

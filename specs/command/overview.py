@@ -8,9 +8,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from specs import progress, results
 from specs.door import ROOT, Kata, relative
-from specs.progress import Standing
+from specs.results import progress, summary
+from specs.results.progress import Standing
 
 COLOURS = {"green": "green", "red": "red", "blocked": "yellow", "not run": "yellow"}
 
@@ -73,7 +73,7 @@ def _numbers(standing: Standing) -> Text:
     """`12 green · 3 red · 5 blocked by 02 of at least 40; tensor.py changed since`."""
     if not standing.specs:
         return Text("never run", "dim")
-    row = results.counts(standing.specs)[standing.kata.number]
+    row = summary.counts(standing.specs)[standing.kata.number]
     by = min((spec["blocked_by"] for spec in standing.specs if "blocked_by" in spec), default="")
     names = {outcome: outcome for outcome in row} | ({"blocked": f"blocked by {by}"} if by else {})
     text = Text(" · ").join(Text(f"{count} {names[outcome]}", COLOURS[outcome]) for outcome, count in row.items() if count)
@@ -96,7 +96,7 @@ def _bar(standing: Standing, width: int, console: Console) -> Text:
 
 
 def _advice(standing: Standing) -> str:
-    kata, red = standing.kata, results.next_step(standing.specs)
+    kata, red = standing.kata, summary.next_step(standing.specs)
     if standing.changed:
         return f"{kata.number} again, as {standing.changed} was saved after its last run"
     if red:

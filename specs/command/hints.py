@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from specs import overview, results
+from specs.command import overview
 from specs.door import ROOT, relative
-from specs.progress import Standing
+from specs.results import summary
+from specs.results.progress import Standing
 
 LINES = 12  # of a section, about
 HEADING = re.compile(r"#+\s+(.*?)[\s#]*$")
@@ -98,7 +99,7 @@ def show(console: Console, standing: Standing, asked: int | None) -> None:
 
 def _where(console: Console, standing: Standing, readme: Path) -> None:
     """The section of the first red spec, as far as the results know it; of a kata that was never run, the first section."""
-    kata, red = standing.kata, results.next_step(standing.specs)
+    kata, red = standing.kata, summary.next_step(standing.specs)
     blocked = next((spec for spec in standing.specs if spec["outcome"] == "blocked"), None)
     before = f", before {standing.changed} was saved" if standing.changed else ""
     if red:

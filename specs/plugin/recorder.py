@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from specs import door, report, results
-from specs.culprit import judged, kata_of
+from specs import door
+from specs.plugin import report
+from specs.plugin.culprit import judged, kata_of
+from specs.results import progress, runs, summary
 
 CRASH = "the process ended while this spec ran: os._exit() was called, or compiled code crashed"
 SELECTING = ("keyword", "markexpr", "lf", "deselect", "stepwise")  # options under which a kata's specs don't all run
@@ -76,7 +78,8 @@ class Recorder:
         self.specs = {spec["id"]: spec for spec in sorted(self.specs.values(), key=lambda spec: _path(spec["id"]))}
         if self.specs:
             arguments = [str(argument) for argument in self.config.invocation_params.args]
-            results.write(list(self.specs.values()), arguments, self.config.getoption("--results"))
+            runs.write(list(self.specs.values()), arguments, self.config.getoption("--results"))
+            progress.forget()
         terminal = self.config.pluginmanager.get_plugin("terminalreporter")
         if self.brief and terminal:  # files that can't be imported are red specs, told of below, and no "errors"
             errors = terminal.stats.pop("error", [])
@@ -92,14 +95,14 @@ class Recorder:
         if self.brief:
             self._failures(terminalreporter, write, specs)
         terminalreporter.section("katas")
-        for line in [*sorted(self.told, key=lambda line: line[:2]), *results.closing_map(specs)]:
+        for line in [*sorted(self.told, key=lambda line: line[:2]), *summary.closing_map(specs)]:
             write(line)
         if not self._selected():
-            for line in results.done(specs):
+            for line in summary.done(specs):
                 write(line)
 
     def _failures(self, terminalreporter, write, specs: list[dict]) -> None:
-        first = results.next_step(specs)
+        first = summary.next_step(specs)
         if first is None:
             return
         red = [spec for spec in specs if spec["outcome"] == "red"]

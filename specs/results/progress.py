@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from specs import results
 from specs.door import KATAS, ROOT, Kata, relative
+from specs.results import runs
 
 SPEC = re.compile(r"^def (test\w*)\(", re.MULTILINE)
 LARGE = 100_000  # bytes of results that are worth a look before they are parsed
+KEPT = 100  # files of results
 READ = 10_000_000  # bytes of results, the newest, that are parsed at most: half a second's work
 
 
@@ -49,7 +50,7 @@ def functions(kata: Kata) -> list[str]:
 def gather() -> tuple[list[Standing], list[str]]:
     """Every kata's standing, and a line on each file of results that can't be read. Imports nothing of the learner's."""
     searches, damaged, left = {kata.number: _Search(kata) for kata in katas()}, [], READ
-    for path in sorted(results.FOLDER.glob("*.json"), reverse=True):
+    for path in sorted(runs.FOLDER.glob("*.json"), reverse=True):
         wanted = [number for number, search in searches.items() if not search.over]
         try:
             data = path.read_bytes()
@@ -69,6 +70,14 @@ def gather() -> tuple[list[Standing], list[str]]:
     return [search.standing() for search in searches.values()], damaged
 
 
+def forget() -> None:
+    """Deletes old results, but none that has the last word on a spec: who works on 07 for long has still solved 01."""
+    if old := sorted(runs.FOLDER.glob("*.json"))[:-KEPT]:
+        needed = {spec["file"] for standing in gather()[0] for spec in standing.specs}
+        for path in set(old) - needed:
+            path.unlink(missing_ok=True)
+
+
 def _tells(data: bytes, wanted: list[str]) -> bool:
     """Whether a run may have something on these katas. Reading is fast, parsing is not."""
     if len(data) < LARGE or not data.endswith(b"}"):  # the latter is damaged, and to be named
@@ -83,7 +92,7 @@ def _own(run: dict, path: Path, wanted: list[str]) -> dict[str, list[dict]]:
         if spec["tree"] != "katas" or spec["kata"] not in wanted:
             continue
         texts = [spec["id"], spec["clause"], *(spec.get(key, "") for key in ("why", "stub", "blocked_by"))]
-        if spec["outcome"] not in results.OUTCOMES or not all(isinstance(text, str) for text in texts):
+        if spec["outcome"] not in runs.OUTCOMES or not all(isinstance(text, str) for text in texts):
             raise ValueError(f"no spec: {spec}")
         spec |= {"began": began, "file": path}
         own.setdefault(spec["kata"], []).append(spec)

@@ -1,47 +1,10 @@
-"""The results of a run: one JSON file, written atomically, and the map of the chain that closes the output."""
+"""What a run's results say in a few lines: how many specs came out how, the map of the chain, what to do next."""
 
-import json
-import os
-import tempfile
 from collections import Counter
-from datetime import datetime
 from pathlib import Path
 
-from specs.door import KATAS, ROOT, relative, source, trees
-
-FOLDER = ROOT / ".kata" / "results"
-KEPT = 100  # files
-OUTCOMES = ("green", "red", "blocked", "not run")
-BEGAN = datetime.now().astimezone()  # the plugin imports this before any kata: what is saved later was not judged
-
-
-def write(specs: list[dict], arguments: list[str], path: Path | None) -> None:
-    """One run's results, under a name of their own unless `path` is given. Of files older than the last hundred only those
-    stay that have the last word on a spec: who works on kata 07 for long has still solved 01.
-    """
-    now = datetime.now()
-    path = path or FOLDER / f"{now:%Y-%m-%dT%H-%M-%S-%f}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    run = {
-        "time": BEGAN.isoformat(),
-        "arguments": arguments,
-        "trees": {number: relative(tree) for number, tree in trees().items()},
-        "specs": specs,
-    }
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, suffix=".part", delete=False) as part:
-        json.dump(run, part, indent=1)
-    os.replace(part.name, path)
-    if old := sorted(FOLDER.glob("*.json"))[:-KEPT]:
-        from specs import progress  # which imports this module
-
-        needed = {spec["file"] for standing in progress.gather()[0] for spec in standing.specs}
-        for path in set(old) - needed:
-            path.unlink(missing_ok=True)
-
-
-def read(path: Path) -> dict:
-    """What `write` wrote."""
-    return json.loads(path.read_text(encoding="utf-8"))
+from specs.door import KATAS, ROOT, relative, source
+from specs.results.runs import OUTCOMES
 
 
 def counts(specs: list[dict]) -> dict[str, dict[str, int]]:
@@ -52,18 +15,6 @@ def counts(specs: list[dict]) -> dict[str, dict[str, int]]:
             row = table.setdefault(spec["kata"], dict.fromkeys(OUTCOMES, 0))
             row[spec["outcome"]] += 1
     return table
-
-
-def header() -> str:
-    """Which tree every kata comes from: `katas 01-06 from reference/, 07-20 from katas/`."""
-    groups: list[list] = []
-    for number, tree in trees().items():
-        if groups and groups[-1][2] == tree:
-            groups[-1][1] = number
-        else:
-            groups.append([number, number, tree])
-    parts = [f"{first if first == last else f'{first}-{last}'} from {relative(tree)}/" for first, last, tree in groups]
-    return f"katas {', '.join(parts)}"
 
 
 def closing_map(specs: list[dict]) -> list[str]:

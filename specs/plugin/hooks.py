@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from specs import budgets, culprit, door, draw, editor, limits, report, results
-from specs.recorder import Recorder
+from specs import clock, door
+from specs.check import budgets, draw
+from specs.plugin import culprit, editor, limits, report
+from specs.plugin.recorder import Recorder
 
 SECONDS = 10  # for one spec, on a machine as fast as the one that limits.CALIBRATION was measured on
 REPORT_SECONDS = 5  # for what a failure's report shows of a learner's objects
@@ -62,7 +64,19 @@ def _below(number: str, tree: str) -> str:
 
 
 def pytest_report_header(config):
-    return results.header()
+    return f"katas {_origins()}"
+
+
+def _origins() -> str:
+    """Which tree every kata comes from: `01-06 from reference/, 07-20 from katas/`."""
+    groups: list[list] = []
+    for number, tree in door.trees().items():
+        if groups and groups[-1][2] == tree:
+            groups[-1][1] = number
+        else:
+            groups.append([number, number, tree])
+    parts = [f"{first if first == last else f'{first}-{last}'} from {door.relative(tree)}/" for first, last, tree in groups]
+    return ", ".join(parts)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -140,7 +154,7 @@ def _guarded(item):
         yield
         return
     threads = 1 if culprit.kata_of(item.path) else None  # specs' matrices are small: a second thread makes them slower
-    with limits.deadline(), limits.blas().limit(limits=threads), warnings.catch_warnings():
+    with clock.deadline(), limits.blas().limit(limits=threads), warnings.catch_warnings():
         warnings.filterwarnings("ignore", append=True)  # what a spec's own filters say comes before
         try:
             yield
@@ -151,12 +165,12 @@ def _guarded(item):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_enter_pdb():
-    limits.stop_the_clock()
+    clock.stop()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item, call):
-    with limits.paused():
+    with clock.paused():
         outcome = yield
         if culprit.judged(item.path):
             if outcome.failed:
@@ -175,9 +189,9 @@ def _explain(item, call, outcome) -> None:
         outcome.user_properties.append(("stub", who.stub))
     printed = "".join(text for name, text in outcome.sections if "Captured stdout" in name)
     try:
-        with limits.deadline(REPORT_SECONDS):
+        with clock.deadline(REPORT_SECONDS):
             why = report.failure(item.function, item.path, call.excinfo, printed[-2000:])
-    except (Exception, limits.Endless):  # a learner's object that can't even be looked at: Python's own words, then
+    except (Exception, clock.Endless):  # a learner's object that can't even be looked at: Python's own words, then
         why = report.headed(item.path, report.clause(item.function), "".join(traceback.format_exception(error)))
     outcome.user_properties.append(("why", why))
     if item.config.option.verbose < 2:

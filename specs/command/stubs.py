@@ -1,8 +1,8 @@
 """Cuts the learner's stubs out of the reference: same imports, signatures, docstrings, comments and order, no bodies.
 
-    python -m specs.stubs             write every stub anew (what it replaces is kept in .kata/kept)
-    python -m specs.stubs 02 04       only these
-    python -m specs.stubs --check     write nothing; fail if a committed stub is not what would be written
+    python -m specs.command.stubs             write every stub anew (what it replaces is kept in .kata/kept)
+    python -m specs.command.stubs 02 04       only these
+    python -m specs.command.stubs --check     write nothing; fail if a committed stub is not what would be written
 
 In the reference a comment `# 02.3 Shape` opens section 02.3: what follows belongs to it, up to the next such comment. A
 definition marked `# given` is handed over as it is; other private definitions are left out. A rule that a call of defvjp
@@ -151,7 +151,7 @@ def restore(kata: Kata) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m specs.stubs", description="Writes the learner's stubs.")
+    parser = argparse.ArgumentParser(prog="python -m specs.command.stubs", description="Writes the learner's stubs.")
     parser.add_argument("numbers", nargs="*", metavar="NN", help="kata numbers (default: all)")
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a stub differs from the reference")
     options = parser.parse_args(argv)
@@ -171,7 +171,7 @@ def main(argv: list[str] | None = None) -> int:
         else:
             restore(kata)
     if found:
-        print(f"not what the reference gives (python -m specs.stubs writes it): {', '.join(found)}")
+        print(f"not what the reference gives (python -m specs.command.stubs writes it): {', '.join(found)}")
     return bool(found)
 
 

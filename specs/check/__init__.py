@@ -1,0 +1,46 @@
+"""What a spec is written with: inputs, assertions, probes, rules and budgets. None of it uses the learner's code to judge."""
+
+from specs.check.asserts import (
+    EXACT,
+    FLOAT32,
+    FLOAT64,
+    GRADIENT,
+    Mismatch,
+    Tolerance,
+    array,
+    assert_close,
+    assert_dtype,
+    assert_gradient,
+    rejects,
+)
+from specs.check.budgets import Budget, count_steps, cpu_ratio, measure_bytes
+from specs.check.draw import Draw, frozen, global_state
+from specs.check.probe import PRIMITIVES, Probe, Record, recording
+from specs.check.rules import assert_rule, derived
+
+__all__ = [
+    "EXACT",
+    "FLOAT32",
+    "FLOAT64",
+    "GRADIENT",
+    "PRIMITIVES",
+    "Budget",
+    "Draw",
+    "Mismatch",
+    "Probe",
+    "Record",
+    "Tolerance",
+    "array",
+    "assert_close",
+    "assert_dtype",
+    "assert_gradient",
+    "assert_rule",
+    "count_steps",
+    "cpu_ratio",
+    "derived",
+    "frozen",
+    "global_state",
+    "measure_bytes",
+    "recording",
+    "rejects",
+]

@@ -1,0 +1,1 @@
+"""What `kata` does: the map and the next step, hints, the stub again."""

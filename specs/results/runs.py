@@ -1,0 +1,34 @@
+"""One JSON file for each run of pytest, written atomically: what became of every spec."""
+
+import json
+import os
+import tempfile
+from datetime import datetime
+from pathlib import Path
+
+from specs.door import ROOT, relative, trees
+
+FOLDER = ROOT / ".kata" / "results"
+OUTCOMES = ("green", "red", "blocked", "not run")
+BEGAN = datetime.now().astimezone()  # the plugin imports this before any kata: what is saved later was not judged
+
+
+def write(specs: list[dict], arguments: list[str], path: Path | None) -> None:
+    """One run's results, under a name of their own unless `path` is given."""
+    now = datetime.now()
+    path = path or FOLDER / f"{now:%Y-%m-%dT%H-%M-%S-%f}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    run = {
+        "time": BEGAN.isoformat(),
+        "arguments": arguments,
+        "trees": {number: relative(tree) for number, tree in trees().items()},
+        "specs": specs,
+    }
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, suffix=".part", delete=False) as part:
+        json.dump(run, part, indent=1)
+    os.replace(part.name, path)
+
+
+def read(path: Path) -> dict:
+    """What `write` wrote."""
+    return json.loads(path.read_text(encoding="utf-8"))
