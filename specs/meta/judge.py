@@ -1,10 +1,14 @@
 """Runs a kata's specs in a process of their own, forked from a warm one where the platform can, and says how each came out."""
 
+import contextlib
+import importlib
 import multiprocessing
 import os
 import random
+import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -13,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from specs import door
+from specs.plugin import limits
 from specs.results import runs
 
 # What the warm process has imported: nothing that imports a kata.
@@ -27,45 +32,98 @@ def reference(kata: door.Kata) -> Path:
     return door.ROOT / "reference" / kata.folder / f"{kata.module}.py"
 
 
-def apart(function: Callable, *arguments):
+class Warm:
+    """A process that has imported pytest, the plugin and the katas below a number, and forks itself for every call.
+
+    So a thousand wrong solutions don't each import what they share. Where a platform can't fork, it serves one call only.
+    """
+
+    def __init__(self, below: str):
+        self.below = below
+        forks = "forkserver" in multiprocessing.get_all_start_methods()
+        context = multiprocessing.get_context("forkserver" if forks else "spawn")
+        if forks:
+            context.set_forkserver_preload(WARM)
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, below), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def call(self, log: Path, function: Callable, arguments: tuple) -> tuple:
+        """Whether the function returned, and what; or what happened instead."""
+        try:
+            self.pipe.send((log, function, arguments))
+            return self.pipe.recv() if self.pipe.poll(PATIENCE) else (False, f"not finished after {PATIENCE} seconds")
+        except (EOFError, OSError):
+            return False, "the process died"
+
+    def end(self) -> None:
+        if hasattr(os, "killpg"):
+            os.killpg(self.process.pid, signal.SIGKILL)  # and what it has forked
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+
+_threads = threading.local()  # each has a Warm of its own
+
+
+def apart(function: Callable, *arguments, below: str = "00"):
     """What a module's function returns, called in a process of its own at the repository's root.
 
-    What it prints is shown only if it fails. Raises: RuntimeError if it raises, dies, or does not finish in PATIENCE.
+    The reference's katas below the number `below` are imported there already. What the function prints is shown only if it
+    fails. Raises: RuntimeError if it raises, dies, or does not finish in PATIENCE.
     """
-    forks = "forkserver" in multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if forks else "spawn")
-    if forks:
-        context.set_forkserver_preload(WARM)
-    receiver, sender = context.Pipe(duplex=False)
+    warm = getattr(_threads, "warm", None)
+    if warm is None or warm.below != below:
+        if warm:
+            warm.end()
+        warm = _threads.warm = Warm(below)
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
-        process = context.Process(target=_inside, args=(sender, log, function, arguments))
-        process.start()
-        sender.close()
-        try:
-            done, result = receiver.recv() if receiver.poll(PATIENCE) else (False, f"not finished after {PATIENCE} seconds")
-        except EOFError:
-            done, result = False, "the process died"
-        finally:
-            process.kill()
-            process.join()
+        done, result = warm.call(log, function, arguments)
+        if not done or not hasattr(os, "fork"):
+            warm.end()
+            _threads.warm = None
         if not done:
-            raise RuntimeError(f"{function.__name__}{arguments}: {result}\n{log.read_text(errors='replace')[-4000:]}")
+            said = log.read_text(errors="replace")[-4000:] if log.exists() else ""
+            raise RuntimeError(f"{function.__name__}{arguments}: {result}\n{said}")
     return result
 
 
-def _inside(sender, log: Path, function: Callable, arguments: tuple) -> None:
+def _serve(pipe, below: str) -> None:
+    """Makes the calls that come through the pipe, each in a process of its own."""
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
+    os.chdir(door.ROOT)
+    sys.dont_write_bytecode = False  # pytest keeps the specs as it compiles them
+    limits.slowness()
+    os.environ[door.VARIABLE] = "reference"
+    for kata in PRESENT:
+        if kata.number < below:
+            importlib.import_module(f"katas.{kata.module}")
+    with contextlib.suppress(EOFError):  # the other end is gone
+        while True:
+            log, function, arguments = pipe.recv()
+            if not hasattr(os, "fork"):
+                return _call(pipe, log, function, arguments)
+            child = os.fork()
+            if child == 0:
+                _call(pipe, log, function, arguments)
+            if os.waitpid(child, 0)[1]:
+                pipe.send((False, "the process died"))
+
+
+def _call(pipe, log: Path, function: Callable, arguments: tuple) -> None:
     with log.open("wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    os.chdir(door.ROOT)
     try:
         answer = True, function(*arguments)
     except BaseException:
         answer = False, traceback.format_exc()
     sys.stdout.flush()
-    sender.send(answer)
-    sender.close()
+    pipe.send(answer)
     os._exit(0)  # a wrong solution may have left threads that never end
 
 
@@ -75,7 +133,7 @@ def judge(kata: door.Kata, *options: str, impl: str = "reference", watch: "Watch
     `options` are pytest's; a kata's folder is judged unless one of them names specs.
     """
     where = () if any(option.startswith("katas/") for option in options) else (f"katas/{kata.folder}",)
-    return apart(run, (*where, "--impl", impl, *options), watch or Watch())
+    return apart(run, (*where, "--impl", impl, *options), watch or Watch(), below=kata.number)
 
 
 def run(options: Sequence[str], watch: "Watch") -> list[dict]:
@@ -109,6 +167,8 @@ class Watch:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items):
+        if self.until is not None:  # what takes longer comes last
+            items.sort(key=lambda item: "budget" in item.fixturenames)
         if self.budget is not None:
             items[:] = [item for item in items if ("budget" in item.fixturenames) == self.budget]
         if self.shuffle is not None:
