@@ -1,5 +1,6 @@
 """Runs a kata's specs in a process of their own, forked from a warm one where the platform can, and says how each came out."""
 
+import atexit
 import contextlib
 import importlib
 import multiprocessing
@@ -45,9 +46,10 @@ class Warm:
         if forks:
             context.set_forkserver_preload(WARM)
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, below), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs, below))
         self.process.start()
         theirs.close()
+        atexit.register(self.end)  # before Python waits for the process
 
     def call(self, log: Path, function: Callable, arguments: tuple) -> tuple:
         """Whether the function returned, and what; or what happened instead."""
@@ -58,6 +60,7 @@ class Warm:
             return False, "the process died"
 
     def end(self) -> None:
+        atexit.unregister(self.end)
         if hasattr(os, "killpg"):
             os.killpg(self.process.pid, signal.SIGKILL)  # and what it has forked
         self.process.kill()
