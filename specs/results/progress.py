@@ -27,7 +27,7 @@ class Standing:
     @property
     def green(self) -> bool:
         """Whether it is known to be solved. What the machine can't run (it has no fork, say) does not count."""
-        known = bool(self.specs) and not self.unseen and not self.changed and all(map(_reached, self.specs))
+        known = bool(self.specs) and not self.unseen and not self.changed and all(map(runs.reached, self.specs))
         return known and all(spec["outcome"] in ("green", "not run") for spec in self.specs)
 
 
@@ -113,7 +113,7 @@ class _Search:
     @property
     def over(self) -> bool:
         """Whether older runs have nothing to add."""
-        return self.whole and all(map(_reached, self.found.values()))
+        return self.whole and all(map(runs.reached, self.found.values()))
 
     def add(self, specs: list[dict]) -> None:
         """What the next older run says."""
@@ -122,7 +122,7 @@ class _Search:
             of_file = "::" not in name
             if _function(name) not in self.order or self.imported.setdefault(_file(name), not of_file) == of_file:
                 continue
-            if (known is None and not self.whole) or (known is not None and _reached(spec) and not _reached(known)):
+            if (known is None and not self.whole) or (known is not None and runs.reached(spec) and not runs.reached(known)):
                 self.found[name] = spec
         self.whole = self.whole or not self._unseen({_function(spec["id"]) for spec in specs})
 
@@ -147,11 +147,6 @@ def _file(name: str) -> str:
 def _function(name: str) -> str:
     """A spec's id without its parameters."""
     return name.split("[")[0]
-
-
-def _reached(spec: dict) -> bool:
-    """Whether a run came to a spec: one that was interrupted did not, nor does one with -n come to time budgets."""
-    return spec["outcome"] != "not run" or ("why" in spec and "without -n" not in spec["why"])
 
 
 def _changed(kata: Kata, began: float) -> str:
