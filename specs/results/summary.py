@@ -54,7 +54,7 @@ def next_step(specs: list[dict]) -> dict | None:
 
 
 def done(specs: list[dict]) -> list[str]:
-    """What to say of each kata all of whose specs are there and green; next is the first kata that is not, as far as one knows."""
+    """What to say of each kata all of whose specs are there and green. What is next is the first that isn't."""
     table, settled, lines = counts(specs), set(), []
     for number in table:
         own = [spec for spec in specs if spec["kata"] == number]
