@@ -38,11 +38,11 @@ def box(tmp_path):
     """Two milestones that ask for one recipe, which stands on a kata and on another recipe, and that on one more kata."""
     box = Box(tmp_path / "box", {})
     shutil.copy(ROOT / "specs/milestones/conftest.py", box.write("specs/milestones/conftest.py", ""))
-    box.write("katas/02_tensor/tensor.py", "")
+    box.write("katas/03_activations/activations.py", "")
     box.write("katas/07_autograd/autograd.py", "")
     box.write("katas/08_training/training.py", TRAINING)
     box.write("specs/milestones/recipes/recipe.py", RECIPE)
-    box.write("specs/milestones/recipes/other.py", "import katas.tensor\n")
+    box.write("specs/milestones/recipes/other.py", "import katas.activations\n")
     for number in (2, 4):
         box.write(f"specs/milestones/test_{number}_it.py", MILESTONE)
     return box
@@ -61,7 +61,7 @@ def test_a_recipe_is_trained_once_for_all_that_ask(box):
     box.write("specs/milestones/test_2_it.py", MILESTONE + "\n")
     box.write("katas/07_autograd/autograd.py", "changed = 1\n")
     assert trainings(box) == 0
-    for name in ("katas/08_training/training.py", "katas/02_tensor/tensor.py", "specs/milestones/recipes/other.py"):
+    for name in ("katas/08_training/training.py", "katas/03_activations/activations.py", "specs/milestones/recipes/other.py"):
         box.write(name, (box.root / name).read_text() + "changed = 1\n")
         assert trainings(box) == 1, name
 
@@ -69,7 +69,7 @@ def test_a_recipe_is_trained_once_for_all_that_ask(box):
 def test_only_the_last_trainings_of_a_recipe_are_kept(box):
     """Each change of a kata would leave a file for ever."""
     for number in range(6):
-        box.write("katas/02_tensor/tensor.py", f"changed = {number}\n")
+        box.write("katas/03_activations/activations.py", f"changed = {number}\n")
         trainings(box)
     assert len([*(box.root / ".kata/trained").iterdir()]) == 4
 
