@@ -1,4 +1,4 @@
-import katas.autograd  # which installs the recorder
+import katas.autograd  # noqa: F401 - which installs the recorder
 import numpy as np
 from katas.activations import Tanh
 from katas.layers import Linear, Sequential

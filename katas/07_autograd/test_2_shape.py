@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from katas.autograd import vjp
 
-from specs.check import PRIMITIVES, assert_close, assert_dtype, assert_rule, derived
+from specs.check import PRIMITIVES, assert_dtype, assert_rule, derived
 
 
 @pytest.mark.parametrize("shape", [(12, 2), (24,), (4, 3, 2), (2, -1), (-1,), (2, 1, 3, 4)], ids=str)

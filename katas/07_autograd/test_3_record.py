@@ -1,7 +1,7 @@
 import gc
 import weakref
 
-import katas.autograd  # which installs the recorder
+import katas.autograd  # noqa: F401 - which installs the recorder
 import numpy as np
 import pytest
 from katas.tensor import Tensor, concatenate, maximum, where

@@ -8,7 +8,6 @@ from katas.activations import ReLU, Tanh
 from katas.layers import Dropout, Linear, Module, Sequential
 from katas.losses import CrossEntropyLoss, MSELoss
 from katas.optimizers import SGD, Adam, AdamW
-from katas.tensor import Tensor
 from katas.training import (
     Batches,
     Objective,

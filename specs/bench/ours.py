@@ -9,7 +9,7 @@ from katas.tensor import Tensor
 
 from specs.bench import work
 from specs.datasets.cifar10 import cifar10
-from specs.milestones import test_2_cifar10 as milestone
+from specs.milestones.recipes import cifar10 as recipe
 
 VERSION = f"NumPy {np.__version__}"
 
@@ -30,11 +30,11 @@ def convolution(case: work.Convolution) -> Callable[[], list[np.ndarray]]:
 
 def step() -> Callable[[], list[np.ndarray]]:
     """A call is a step of training the milestone's network: it gives the loss before it, and the parameters after it."""
-    network = milestone.build(np.random.default_rng(0))
+    network = recipe.build(np.random.default_rng(0))
     parameters = network.parameters()
     for parameter, value in zip(parameters, work.parameters(p.shape for p in parameters), strict=True):
         parameter.data[...] = value
-    (x, y), criterion, optimizer = work.photographs(), CrossEntropyLoss(label_smoothing=0.05), milestone.sgd(network)
+    (x, y), criterion, optimizer = work.photographs(), CrossEntropyLoss(label_smoothing=0.05), recipe.sgd(network)
 
     def call():
         optimizer.zero_grad()
@@ -48,5 +48,5 @@ def step() -> Callable[[], list[np.ndarray]]:
 
 def train(seed: int) -> tuple[float, float]:
     """The milestone's recipe on CIFAR-10: the accuracy on the test images, and the seconds it took."""
-    trainer = milestone.train(cifar10("real", milestone.read), seed)
+    trainer = recipe.train(cifar10("real", recipe.read), seed)
     return trainer.history[-1]["metric"], sum(epoch["seconds"] for epoch in trainer.history)

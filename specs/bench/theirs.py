@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from specs.bench import work
 from specs.datasets.cifar10 import cifar10
 from specs.datasets.images import Images
-from specs.milestones import test_2_cifar10 as milestone
+from specs.milestones.recipes import cifar10 as recipe
 
 VERSION = f"PyTorch {torch.__version__}"
 LAYOUTS = {"default": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -51,8 +51,8 @@ def sgd(network: nn.Module) -> torch.optim.SGD:
     """The milestone's optimizer."""
     weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in network.parameters() if parameter.ndim == 1]
-    groups = [{"params": weights, "weight_decay": milestone.WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.SGD(groups, lr=milestone.LEARNING_RATE, momentum=0.9, nesterov=True)
+    groups = [{"params": weights, "weight_decay": recipe.WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.SGD(groups, lr=recipe.LEARNING_RATE, momentum=0.9, nesterov=True)
 
 
 def step(layout: str) -> Callable[[], list[np.ndarray]]:
@@ -77,13 +77,13 @@ def step(layout: str) -> Callable[[], list[np.ndarray]]:
 
 def train(seed: int, layout: str) -> tuple[float, float]:
     """As ours; the accuracy is taken after each epoch there, and so it is here."""
-    photos = cifar10("real", milestone.read)
+    photos = cifar10("real", recipe.read)
     torch.manual_seed(seed)
     network = build(layout)
-    optimizer, steps = sgd(network), milestone.EPOCHS * (len(photos.train_images) // milestone.BATCH)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, milestone.triangle(steps))
+    optimizer, steps = sgd(network), recipe.EPOCHS * (len(photos.train_images) // recipe.BATCH)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, recipe.triangle(steps))
     start = time.perf_counter()
-    for _ in range(milestone.EPOCHS):
+    for _ in range(recipe.EPOCHS):
         network.train()
         for x, y in _augmented(photos, layout):
             optimizer.zero_grad()
@@ -95,16 +95,16 @@ def train(seed: int, layout: str) -> tuple[float, float]:
 
 
 def _normalised(images: torch.Tensor, layout: str) -> torch.Tensor:
-    mean, deviation = (torch.tensor(values)[:, None, None] for values in (milestone.MEAN, milestone.DEVIATION))
+    mean, deviation = (torch.tensor(values)[:, None, None] for values in (recipe.MEAN, recipe.DEVIATION))
     return ((images - mean) / deviation).to(memory_format=LAYOUTS[layout])
 
 
 def _augmented(photos: Images, layout: str) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """An epoch: shuffled, each image moved by up to a pixel and perhaps turned round."""
     images, labels = torch.from_numpy(photos.train_images), torch.from_numpy(photos.train_labels)
-    every = torch.arange(milestone.BATCH)
-    for chosen in torch.randperm(len(images)).split(milestone.BATCH):
-        if len(chosen) == milestone.BATCH:
+    every = torch.arange(recipe.BATCH)
+    for chosen in torch.randperm(len(images)).split(recipe.BATCH):
+        if len(chosen) == recipe.BATCH:
             pieces = F.pad(images[chosen], (1, 1, 1, 1)).unfold(2, 32, 1).unfold(3, 32, 1)  # (batch, 3, 3, 3, 32, 32)
             moved = pieces[every, :, torch.randint(3, (len(chosen),)), torch.randint(3, (len(chosen),))]
             turned = torch.rand(len(chosen), 1, 1, 1) < 0.5

@@ -1,7 +1,8 @@
 """The learner's commands. Each prints the pytest command that it runs, and knows nothing but the results of earlier runs.
 
     kata                    where you are, and what to do next
-    kata next               the first kata that is not green: its first useful failure
+    kata next               pytest for the kata that you ran last, or for the next that is not green
+    kata 07                 pytest for that kata: short for kata next 07
     kata hint 07            the section of the README that you are at, and what confuses others
     kata reset 07           the stub again; your file is kept
     kata data fetch         the data of the milestones, beforehand
@@ -34,7 +35,7 @@ class Refused(Exception):
 def main(argv: list[str] | None = None) -> int:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a terminal may lack a README's character
-    options = _parser().parse_args(argv)
+    options = _parser().parse_args(_in_full(sys.argv[1:] if argv is None else argv))
     try:
         return options.run(options)
     except Refused as error:
@@ -43,6 +44,14 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print()
         return 130
+
+
+def _in_full(arguments: list[str]) -> list[str]:
+    """`kata 07` is `kata next 07`."""
+    try:
+        return ["next", *arguments] if arguments and _kata(arguments[0]) else arguments
+    except argparse.ArgumentTypeError:
+        return arguments
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,12 +66,14 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     add("status", status, "the chain as a map; `kata` alone does the same")
-    command = add("next", run_next, "pytest for the first kata that is not green, or for KATA")
+    command = add("next", run_next, "pytest for the kata that was run last, the next that is not green, or KATA")
     command.add_argument("kata", nargs="?", metavar="KATA", type=_kata, help=which)
     command.add_argument("--watch", action="store_true", help="again whenever a .py file in katas/ is saved, until Ctrl-C")
-    command.add_argument("--upstream", metavar="TREE", help="take the katas below from TREE: reference")
+    command.add_argument(
+        "--upstream", metavar="TREE", help="take the katas below from TREE: reference; if absent, as the last run did"
+    )
     command = add("hint", hint, "the section that you are at, and what confuses others")
-    command.add_argument("kata", nargs="?", metavar="KATA", type=_kata, help=f"{which}; if absent, the first not green")
+    command.add_argument("kata", nargs="?", metavar="KATA", type=_kata, help=f"{which}; if absent, that of kata next")
     command.add_argument("number", nargs="?", metavar="N", type=int, help="the answer to question N")
     command = add("reset", reset, "start a kata again; your file is kept in .kata/kept")
     command.add_argument("kata", metavar="KATA", type=_kata, help=which)
@@ -85,10 +96,10 @@ def _kata(text: str) -> Kata:
 
 def status(options) -> int:
     console = _console()
-    standings = _standings(console)
-    overview.show(console, standings)
+    found = _progress(console)
+    overview.show(console, found.standings)
     console.print()
-    overview.advise(console, standings)
+    overview.advise(console, found)
     return 0
 
 
@@ -96,29 +107,27 @@ def _console() -> Console:
     return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
-def _standings(console: Console) -> list[progress.Standing]:
-    """Every kata's, after a word on results that can't be read."""
-    standings, damaged = progress.gather()
-    if not standings:
+def _progress(console: Console) -> progress.Progress:
+    """Every kata's standing and the last run, after a word on results that can't be read."""
+    found = progress.gather()
+    if not found.standings:
         raise Refused(f"there are no katas in {ROOT / 'katas'}")
-    for line in damaged:
+    for line in found.damaged:
         console.print(line, style="yellow")
-    return standings
+    return found
 
 
 def run_next(options) -> int:
     console = _console()
     while True:
-        kata = options.kata
+        found, kata = _progress(console), options.kata
         if kata is None:
-            standings = _standings(console)
-            standing = overview.first(standings)
-            if standing is None:
-                overview.advise(console, standings)
+            if found.current is None:
+                overview.advise(console, found)
                 return 0
-            kata = standing.kata
+            kata = found.current.kata
         before = _saved()
-        code = _run(overview.pytest(kata, options.upstream))
+        code = _run(overview.pytest(kata, options.upstream or found.upstream(kata)))
         if not options.watch or code == USAGE:
             return code
         print("\nwaiting for a file in katas/ to be saved; Ctrl-C ends", flush=True)
@@ -155,11 +164,11 @@ def _saved() -> dict[Path, int]:
 
 def hint(options) -> int:
     console = _console()
-    standings = _standings(console)
+    found = _progress(console)
     if options.kata:
-        standing = next(one for one in standings if one.kata == options.kata)
+        standing = next(one for one in found.standings if one.kata == options.kata)
     else:
-        standing = overview.first(standings) or standings[-1]
+        standing = found.current or found.standings[-1]
     try:
         hints.show(console, standing, options.number)
     except LookupError as error:
@@ -178,7 +187,7 @@ def reset(options) -> int:
             print(f"{relative(progress.own_file(kata))} is the stub already; nothing was kept or written")
     except (OSError, ValueError, SyntaxError) as error:
         raise Refused(f"the stub of {kata.folder} can't be restored: {error}") from None
-    print(f"next:\n{overview.prompt(overview.pytest(kata))}")
+    print(f"next:\n{overview.prompt(overview.pytest(kata, progress.gather().upstream(kata)))}")
     return 0
 
 

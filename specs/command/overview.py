@@ -10,7 +10,7 @@ from rich.text import Text
 
 from specs.door import ROOT, Kata, relative
 from specs.results import progress, summary
-from specs.results.progress import Standing
+from specs.results.progress import Progress, Standing
 
 COLOURS = {"green": "green", "red": "red", "blocked": "yellow", "not run": "yellow"}
 
@@ -23,9 +23,9 @@ def show(console: Console, standings: list[Standing]) -> None:
         console.print(f"{standing.kata.number} {standing.kata.folder[3:]:<14}", _bar(standing, width, console), "", line)
 
 
-def advise(console: Console, standings: list[Standing]) -> None:
+def advise(console: Console, found: Progress) -> None:
     """What to do next, and the command."""
-    standing = first(standings)
+    standing = found.current
     if standing is None:
         say(console, "All katas are green. What they achieve together:")
         console.print(prompt("tox -e milestone"))
@@ -33,7 +33,7 @@ def advise(console: Console, standings: list[Standing]) -> None:
         console.print(f"next: {relative(progress.own_file(standing.kata))} is missing\n$ kata reset {standing.kata.number}")
     else:
         say(console, f"next: {_advice(standing)}")
-        console.print(prompt(pytest(standing.kata)))
+        console.print(prompt(pytest(standing.kata, found.upstream(standing.kata))))
         console.print("(kata next runs it; kata hint helps)", style="dim")
 
 
@@ -41,11 +41,6 @@ def say(console: Console, text: str, style: str = "") -> None:
     """A sentence, wrapped. Commands are not: they are copied."""
     lines = textwrap.wrap(text, console.width, subsequent_indent="   ", break_long_words=False, break_on_hyphens=False)
     console.print("\n".join(lines), style=style)
-
-
-def first(standings: list[Standing]) -> Standing | None:
-    """The first that is not green."""
-    return next((standing for standing in standings if not standing.green), None)
 
 
 def pytest(kata: Kata, upstream: str | None = None) -> str:
@@ -103,4 +98,6 @@ def _advice(standing: Standing) -> str:
         return told(red)
     if not standing.specs:
         return f"read katas/{kata.folder}/README.md, then run its specs"
+    if standing.blocked_by:
+        return f"{kata.number} again, since {standing.blocked_by} blocked specs of it when they last ran"
     return f"{kata.number}, since not all of its specs have been run"

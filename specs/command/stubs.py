@@ -3,6 +3,9 @@
     python -m specs.command.stubs             write every stub anew (what it replaces is kept in .kata/kept)
     python -m specs.command.stubs 02 04       only these
     python -m specs.command.stubs --check     write nothing; fail if a committed stub is not what would be written
+    python -m specs.command.stubs --strict    the same, and fail if a file has solutions in it
+
+Before it replaces a file that has solutions in it, it asks. `kata reset 02` does not.
 
 In the reference a comment `# 02.3 Shape` opens section 02.3: what follows belongs to it, up to the next such comment. A
 definition marked `# given` is handed over as it is; other private definitions are left out. A rule that a call of defvjp
@@ -141,6 +144,18 @@ def drifted(kata: Kata) -> bool:
     return not path.exists() or path.read_text(encoding="utf-8", errors="replace") != text
 
 
+def solved(kata: Kata) -> bool:
+    """Whether the file in katas/ has solutions in it: cutting it again takes something away, or can't be done."""
+    path, _ = written(kata)
+    if not path.exists():
+        return False
+    try:
+        text = path.read_text(encoding="utf-8")
+        return stub(text) != text
+    except (ValueError, SyntaxError):
+        return True
+
+
 def restore(kata: Kata) -> None:
     """Writes the stub, and says so. What it replaces is kept."""
     path, text = written(kata)
@@ -154,25 +169,44 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m specs.command.stubs", description="Writes the learner's stubs.")
     parser.add_argument("numbers", nargs="*", metavar="NN", help="kata numbers (default: all)")
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a stub differs from the reference")
+    parser.add_argument("--strict", action="store_true", help="the same, and fail if a file has solutions in it")
     options = parser.parse_args(argv)
     if unknown := set(options.numbers) - {kata.number for kata in KATAS}:
         parser.error(f"there is no kata {', '.join(sorted(unknown))}")
     found = []
     for kata in KATAS:
-        if options.numbers and kata.number not in options.numbers:
-            continue
         try:
-            if not drifted(kata):
-                continue
-        except (OSError, ValueError) as error:
+            if (not options.numbers or kata.number in options.numbers) and drifted(kata):
+                found.append(kata)
+        except (OSError, ValueError, SyntaxError) as error:
             parser.error(f"reference/{kata.folder}/{kata.module}.py: {error}")
-        if options.check:
-            found.append(relative(written(kata)[0]))
-        else:
-            restore(kata)
-    if found:
-        print(f"not what the reference gives (python -m specs.command.stubs writes it): {', '.join(found)}")
-    return bool(found)
+    if options.check or options.strict:
+        return _report(found, options.strict)
+    chosen = [kata for kata in found if not solved(kata) or _may_replace(kata)]
+    for kata in chosen:
+        restore(kata)
+    return chosen != found
+
+
+def _report(found: list[Kata], strict: bool) -> int:
+    """Names the files that differ from their stubs. Returns whether they are a fault."""
+    own = [kata for kata in found if solved(kata)]
+    stale = [kata for kata in found if kata not in own]
+    if own:
+        print(f"solutions, which are no stubs: {', '.join(relative(written(kata)[0]) for kata in own)}")
+    if stale:
+        names = ", ".join(relative(written(kata)[0]) for kata in stale)
+        print(f"not what the reference gives (CONTRIBUTING.md says how stubs are cut): {names}")
+    return bool(stale or (own and strict))
+
+
+def _may_replace(kata: Kata) -> bool:
+    """Asks before solutions are replaced. Where nobody can answer they stay."""
+    path = relative(written(kata)[0])
+    if not sys.stdin.isatty():
+        print(f"{path} has solutions in it and stays as it is. kata reset {kata.number} keeps a copy and writes the stub.")
+        return False
+    return input(f"{path} has solutions in it. Replace it? A copy is kept. [y/N] ").strip().lower() in ("y", "yes")
 
 
 if __name__ == "__main__":

@@ -266,7 +266,7 @@ def test_results_may_be_replaced_while_they_are_read(stubs, monkeypatch, tmp_pat
     writer = threading.Thread(target=replace)
     writer.start()
     try:
-        assert [progress.gather()[1] for _ in range(50)] == [[]] * 50
+        assert [progress.gather().damaged for _ in range(50)] == [[]] * 50
     finally:
         over.set()
         writer.join()
@@ -397,7 +397,7 @@ def test_what_is_no_command_is_a_usage_error(stubs, arguments):
 
 
 def test_next_is_pytest_for_the_first_kata_that_is_not_green(box):
-    """Its command stands first, then what pytest says; its exit code is pytest's."""
+    """If nothing was run. Its command stands first, then what pytest says; its exit code is pytest's."""
     printed = kata(box, "next")
     assert printed.startswith("$ pytest katas/01_one\n")
     assert "01.1 add_one is still to be written (katas/01_one/one.py:8, README.md 01.1)\n" in printed
@@ -407,8 +407,67 @@ def test_next_is_pytest_for_the_first_kata_that_is_not_green(box):
     assert "01 is green" in kata(box, "next")
     assert box.code == 0
     assert kata(box, "next").startswith("$ pytest katas/02_two\n")
-    solve(box, "01_one", "x + 1\n", "x + 2\n")
-    assert kata(box, "next").startswith("$ pytest katas/01_one\n")
+
+
+def advised(box: Box) -> str:
+    """The command that `kata` advises, which is the one that `kata next` runs."""
+    (command,) = re.findall(r"^\$ .*\n", kata(box), re.MULTILINE)
+    assert kata(box, "next", env={"PYTEST_ADDOPTS": "--collect-only -q"}).startswith(command)
+    return command.strip()
+
+
+def test_next_follows_the_kata_that_was_run_last(box):
+    """That one while it is not green, then the next after it that is not, then the first before it."""
+    for folder in FOLDERS:
+        box.write(f"katas/{folder}/README.md", README.replace("02", folder[:2]))
+    run(box, "katas/02_two", "--upstream", "reference")
+    assert advised(box) == "$ pytest katas/02_two --upstream reference"
+    assert "First red spec: 02.1 add_one" in kata(box, "hint")
+    solve(box, "02_two")
+    run(box, "katas/02_two", "--upstream", "reference")
+    assert advised(box) == "$ pytest katas/03_three --upstream reference"
+    assert kata(box, "hint").startswith("03 was never run.")
+    assert "\n$ pytest katas/03_three --upstream reference\n" in kata(box, "reset", "3")
+    solve(box, "03_three")
+    run(box, "katas/03_three", "--upstream", "reference")
+    assert advised(box) == "$ pytest katas/01_one"
+    solve(box, "01_one")
+    run(box, "katas/01_one")
+    solve(box, "03_three", "x + 1\n", "x + 2\n")
+    run(box, "--impl", "reference", "katas/02_two")
+    assert advised(box) == "$ pytest katas/03_three"
+    run(box)
+    assert advised(box) == "$ pytest katas/03_three"
+
+
+def test_upstream_is_for_katas_below_that_are_not_green(box):
+    """Once they are, the learner's own take their place; an option of one's own comes first."""
+    run(box, "katas/02_two", "--upstream", "reference")
+    printed = kata(box, "next", "2", "--upstream", "katas")
+    assert printed.startswith("$ pytest katas/02_two --upstream katas\n")
+    run(box, "katas/02_two", "--upstream", "reference")
+    assert kata(box, "2").startswith("$ pytest katas/02_two --upstream reference\n")
+    record(box, "1", {ONE: "green", ZERO: "green"})
+    assert advised(box) == "$ pytest katas/02_two"
+
+
+def test_a_kata_that_is_only_blocked_waits_for_the_one_that_blocks_it(box):
+    """Its own specs say nothing that helps until that one is green; then they run again."""
+    solve(box, "02_two")
+    run(box, "katas/02_two")
+    assert advised(box) == "$ pytest katas/01_one"
+    record(box, "0", {ONE: "green", ZERO: "green"})
+    assert "next: 02 again, since 01 blocked specs of it when they last ran\n$ pytest katas/02_two\n" in kata(box)
+
+
+@pytest.mark.parametrize("name", ["02", "2", "two", "katas/02_two"])
+def test_a_kata_alone_is_judged(stubs, name):
+    """`kata 02` is `kata next 02`; what is no kata is no command either."""
+    printed = kata(stubs, name, env={"PYTEST_ADDOPTS": "--collect-only -q"})
+    assert printed.startswith("$ pytest katas/02_two\n")
+    assert stubs.code == 0
+    assert "invalid choice: '7'" in kata(stubs, "7")
+    assert stubs.code == 2
 
 
 def test_next_passes_upstream_on(box):
@@ -556,7 +615,6 @@ def test_help_begins_where_the_learner_is(box):
     for number in ("0", "3"):
         assert kata(box, "hint", "2", number) == f"kata: kata 02 has no question {number}; it has 2\n"
         assert box.code == 2
-    assert kata(box, "hint") == "kata: katas/01_one/README.md is missing\n"
     solve(box, "02_two")
     assert "First red spec, before two.py was saved: 02.1 add_one" in kata(box, "hint", "2")
     run(box, "katas/02_two")

@@ -132,6 +132,34 @@ def test_what_did_not_run_is_said_to_be_not_run(box):
     assert [spec["outcome"] for spec in box.results()] == ["red"] + ["not run"] * 7
 
 
+def test_specs_that_ask_why_run_last_in_their_kata(box):
+    """So -x ends at a failure that helps. Katas and the other files keep their order, as they were named."""
+    why = 'def test_why():\n    """It hurts."""\n    assert False\n'
+    for folder in FOLDERS[:2]:
+        box.write(f"katas/{folder}/test_0_why.py", why)
+    box.write("katas/01_one/test_2_more.py", "def test_more(): ...\n")
+    printed = box.pytest("--collect-only", "-q", "katas/02_two", "katas/01_one")
+    names = [line.removeprefix("katas/") for line in printed.splitlines() if "::" in line]
+    assert [name.split("::")[0] for name in names] == [
+        *["02_two/test_1_numbers.py"] * 3,
+        "02_two/test_0_why.py",
+        *["01_one/test_1_numbers.py"] * 2,
+        "01_one/test_2_more.py",
+        "01_one/test_0_why.py",
+    ]
+    assert "01.1 add_one is still to be written" in box.pytest("-x", "katas/01_one")
+    assert box.outcomes()["01::test_why"] == "not run"
+
+
+@pytest.mark.parametrize(("arguments", "bar"), [(["-n", "1"], 13), (["-k", "minus"], 20), ([], 20)])
+def test_a_bar_is_full_only_if_everything_is_green(box, arguments, bar):
+    """What did not run is not done; what -k left out is not part of the run."""
+    solve(box, "01_one")
+    time = "import pytest\n\n\n@pytest.mark.time\ndef test_time(): ...\n"
+    box.write("katas/01_one/test_2_time.py", time)
+    assert f"01 one            {'█' * bar}{'░' * (20 - bar)}  " in box.pytest("katas/01_one", *arguments)
+
+
 @pytest.mark.parametrize("workers", [[], ["-n", "1"]])
 def test_an_interrupted_run_keeps_its_results(box, workers):
     """Ctrl-C ends a run at once, with complete results of what ran. (A worker's are on their way for a moment.)"""
@@ -236,6 +264,28 @@ def test_a_green_kata_says_what_is_next(box):
     )
     assert "is green" not in box.pytest("katas/01_one", "-k", "minus")
     assert "03 is green\n" in box.pytest("--impl", "reference")
+
+
+@pytest.mark.parametrize(("wrong", "next_one"), [("02_two", "02_two"), ("01_one", "01_one"), (None, None)])
+def test_what_is_next_is_the_first_kata_that_is_not_green(box, wrong, next_one):
+    """A kata that is red in the same run comes first, before or after the green one; nothing behind it is offered."""
+    for folder in FOLDERS:
+        solve(box, folder)
+    if wrong:
+        solve(box, wrong, "x + 1\n", "x + 2\n")
+    printed = box.pytest()
+    offered = {line.partition("next: ")[2] for line in printed.splitlines() if " is green" in line}
+    assert offered == {f"katas/{next_one}/README.md" if next_one else ""}
+
+
+def test_what_is_next_lies_behind_the_last_green_one(box):
+    """Also of katas that ran together; what this machine can't run keeps nobody."""
+    for folder in FOLDERS[:2]:
+        solve(box, folder)
+    box.write("katas/01_one/test_2_fork.py", 'import pytest\n\n\ndef test_fork():\n    pytest.skip("there is no fork")\n')
+    printed = box.pytest("katas/01_one", "katas/02_two")
+    assert "02 is green: compare katas/02_two/two.py with reference/02_two/two.py; next: katas/03_three/README.md\n" in printed
+    assert "01 is green" not in printed
 
 
 def test_pytests_own_options_work(box):

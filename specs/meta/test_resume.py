@@ -1,5 +1,6 @@
 """A training that is killed, at whatever moment, and resumed in a new process ends with the bits of one that was not."""
 
+import importlib
 import itertools
 import math
 import multiprocessing
@@ -158,13 +159,13 @@ def die(place: str, write: int, path: Path) -> None:
     train(path)
 
 
-def recipe(path: Path, last: float = math.inf) -> dict:
-    """The milestone's training on a few scenes, and its state at the end, seconds aside. It dies at its last step, if any."""
+def recipe(name: str, path: Path, last: float = math.inf) -> dict:
+    """A milestone's training on a few images, and its state at the end, seconds aside. It dies at its last step, if any."""
     from katas.training import Progress
 
+    from specs.datasets.glyphs import glyphs
     from specs.datasets.images import generated
-    from specs.datasets.scenes import CLASSES, scenes
-    from specs.milestones.test_2_cifar10 import train
+    from specs.datasets.scenes import scenes
 
     class Dying(Progress):
         left = last
@@ -174,32 +175,35 @@ def recipe(path: Path, last: float = math.inf) -> dict:
             if self.left <= 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    trainer = train(generated(scenes, 640, 100, CLASSES), 0, Dying(), path)
+    images = generated(scenes if name == "cifar10" else glyphs, 640, 100, ())
+    trainer = importlib.import_module(f"specs.milestones.recipes.{name}").train(images, 0, Dying(), path)
     history = [{name: value for name, value in epoch.items() if name != "seconds"} for epoch in trainer.history]
     return {"network": trainer.network.state_dict(), "optimizer": trainer.optimizer.state_dict(), "history": history}
 
 
-def killed_recipes(impl: str, folder: Path) -> list[int]:
-    """Kills the milestone's training in each epoch; it has to resume from the last whole one. Returns how many those were."""
+def killed_recipes(name: str, impl: str, folder: Path) -> list[int]:
+    """Kills a milestone's training in its epochs; it has to resume from the last whole one. Returns how many those were."""
     from specs.oracles.training import assert_same
 
     os.environ[VARIABLE] = impl
-    want, epochs = recipe(folder / "whole"), []
-    for step in (2, 7, 15):  # of five an epoch
+    want, epochs = recipe(name, folder / "whole"), []
+    steps = 5 * len(want["history"])
+    for step in (2, 7, steps):
         path = folder / str(step)
-        process = forked(recipe, path, step)
+        process = forked(recipe, name, path, step)
         process.join()
         assert process.exitcode == -signal.SIGKILL, f"it was not killed, the exit code is {process.exitcode}"
         epochs.append(saved(path))
-        assert_same(recipe(path), want)
+        assert_same(recipe(name, path), want)
     return epochs
 
 
-def test_the_milestones_training_resumes_bit_for_bit(tmp_path):
-    """CIFAR-10's recipe, killed in its first, second and third epoch while batches are made ahead: order, crops and flips,
-    running statistics and momentum go on as they would have.
+@pytest.mark.parametrize(("name", "epochs"), [("mnist_mlp", 5), ("mnist_cnn", 2), ("cifar10", 3)])
+def test_the_milestones_trainings_resume_bit_for_bit(name, epochs, tmp_path):
+    """Killed in the first, second and last epoch, CIFAR-10's while batches are made ahead: order, crops and flips, running
+    statistics and momentum go on as they would have.
     """
-    assert apart(killed_recipes, "reference", tmp_path) == [0, 1, 2]
+    assert apart(killed_recipes, name, "reference", tmp_path) == [0, 1, epochs - 1]
 
 
 @pytest.mark.parametrize(
@@ -210,7 +214,7 @@ def test_the_milestones_training_does_not_resume_without(number, name, tmp_path)
     wrong = next(wrong for kata in PRESENT if kata.number == number for wrong in catalogue(kata) if wrong.name == name)
     tree = wrong.tree(number, tmp_path / "tree")
     with pytest.raises(RuntimeError, match="Mismatch"):
-        apart(killed_recipes, f"reference,{number}={tree}", tmp_path)
+        apart(killed_recipes, "cifar10", f"reference,{number}={tree}", tmp_path)
 
 
 def test_a_training_resumes_bit_for_bit_whenever_it_is_killed(tmp_path):

@@ -1,14 +1,19 @@
 """What every milestone has: the choice of data, and a place for its table, its numbers, its picture and what it trains."""
 
+import ast
 import hashlib
+import operator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
 from specs.door import KATAS, ROOT, relative, source
 
-KEPT = 4  # trainings of one name
+KEPT = 4  # trainings of one recipe
+SEED = 0
+SIGNS = {"≤": operator.le, "≥": operator.ge}
 
 
 def pytest_addoption(parser):
@@ -24,14 +29,24 @@ def pytest_addoption(parser):
 
 
 class Milestone:
-    """Gathers what a milestone shows."""
+    """Gathers what a milestone shows, and what it misses."""
 
     def __init__(self, item):
-        self.item, self.folder = item, item.config.getoption("--keep")
+        self.item, self.folder, self.missed = item, item.config.getoption("--keep"), []
 
-    def row(self, label: str, value: float, unit: str = "", wanted: str = "") -> None:
-        """One line of the table, which is also a number in the results."""
-        text = f"{label:<62}{value:>10.4g} {unit:<4}" + (f"  (wanted {wanted})" if wanted else "")
+    def row(self, label: str, value: float, unit: str = "", *, wanted: str = "", target: str = "") -> None:
+        """One line of the table, which is also a number in the results.
+
+        wanted: a bound such as "≥ 98"; the milestone fails at its end if the value is beyond. target: one that is only shown.
+        """
+        bounds = []
+        for name, bound in (("wanted", wanted), ("target", target)):
+            if bound:
+                missed = not _within(value, bound)
+                bounds.append(f"{name} {bound}{': missed' if missed else ''}")
+                if missed and name == "wanted":
+                    self.missed.append(f"{label}: {value:g} {unit}".rstrip() + f", wanted {bound}")
+        text = f"{label:<62}{value:>10.4g} {unit:<4}" + (f"  ({', '.join(bounds)})" if bounds else "")
         self.item.user_properties += [("tell", text.rstrip()), ("number", [label, float(value)])]
 
     def note(self, text: str) -> None:
@@ -45,22 +60,67 @@ class Milestone:
         figure.savefig(path, dpi=120)
         self.note(f"picture: {relative(path)}")
 
-    def checkpoint(self, name: str, through: str, data: str) -> Path:
-        """A Trainer's checkpoint in `trained`, one for each state of the katas up to number `through`, and for each data.
+    def trained(self, recipe: ModuleType, data, progress=None):
+        """The Trainer at the end of the training recipe.train, of data (with a `source`), from SEED.
 
-        So what was interrupted goes on, and what was finished is not trained again, until something changes.
+        Its checkpoint is in `trained`, one for each state of the recipe, the katas that it imports, the data and NumPy. So
+        whoever asks first trains, what was interrupted goes on, and nothing is trained again until something changes.
         """
-        files = [*(source(kata) for kata in KATAS if kata.number <= through), self.item.path]
-        key = hashlib.sha256(f"{data}, NumPy {np.__version__}".encode())
-        for file in files:
+        from katas.training import load_checkpoint
+
+        path = self._checkpoint(Path(recipe.__file__), data.source)
+        if path.exists():
+            try:
+                load_checkpoint(path)
+                self.note(f"trained before, or in part: {relative(path)}")
+            except Exception as error:  # whatever a learner's own raises: it is of no use to this code
+                path.unlink()
+                self.note(f"trained again: {relative(path)} could not be read ({type(error).__name__}), and was deleted")
+        return recipe.train(data, SEED, progress, path)
+
+    def _checkpoint(self, recipe: Path, data: str) -> Path:
+        """Where a recipe's training is kept. Older ones are deleted."""
+        key = hashlib.sha256(f"{data}, seed {SEED}, NumPy {np.__version__}".encode())
+        for file in sorted(_needs(recipe)):
             key.update(file.read_bytes())
-        path = self.folder / "trained" / f"{name}-{key.hexdigest()[:12]}.safetensors"
-        others = set(path.parent.glob(f"{name}-*")) - {path}
+        path = self.folder / "trained" / f"{recipe.stem}-{key.hexdigest()[:12]}.safetensors"
+        others = set(path.parent.glob(f"{recipe.stem}-*")) - {path}
         for old in sorted(others, key=lambda other: other.stat().st_mtime)[: 1 - KEPT]:
             old.unlink()
-        if path.exists():
-            self.note(f"trained before, or in part: {relative(path)}")
         return path
+
+
+def _within(value: float, bound: str) -> bool:
+    sign, limit = bound.split()
+    return SIGNS[sign](value, float(limit))
+
+
+def _needs(recipe: Path) -> set[Path]:
+    """The files of a recipe, of the recipes and katas that it imports, and of those that they import."""
+    files = {f"katas.{kata.module}": source(kata) for kata in KATAS}
+    files |= {f"specs.milestones.recipes.{path.stem}": path for path in recipe.parent.glob("*.py")}
+    found, waiting = set(), [recipe]
+    while waiting:
+        file = waiting.pop()
+        if file in found:
+            continue
+        found.add(file)
+        for node in ast.walk(ast.parse(file.read_bytes())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module, *(f"{node.module}.{name}" for name in names)]
+            waiting += [files[name] for name in names if name in files]
+    return found
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """What was wanted and missed fails a milestone once it has shown everything."""
+    result = yield
+    milestone = pyfuncitem.funcargs.get("milestone")
+    if milestone and milestone.missed:
+        raise AssertionError("\n".join(milestone.missed))
+    return result
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from specs import clock, door
 from specs.check import budgets, draw
 from specs.plugin import culprit, editor, limits, report
 from specs.plugin.recorder import Recorder
+from specs.results import summary
 
 SECONDS = 10  # for one spec, on a machine as fast as the one that limits.CALIBRATION was measured on
 REPORT_SECONDS = 5  # for what a failure's report shows of a learner's objects
@@ -81,6 +82,7 @@ def _origins() -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
+    _why_last(items)
     slowness = limits.slowness()
     for item in items:
         marker = item.get_closest_marker("timeout")
@@ -94,6 +96,14 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.time)
         if item.get_closest_marker("time") and hasattr(item.config, "workerinput"):
             item.add_marker(pytest.mark.skip(reason="time budgets share the machine with nothing: pytest -m time, without -n"))
+
+
+def _why_last(items: list) -> None:
+    """Moves the specs that ask why to the end of their kata's: with -x the first failure is one that helps."""
+    places: dict[Path, int] = {}
+    for item in items:
+        places.setdefault(item.path.parent, len(places))
+    items.sort(key=lambda item: (places[item.path.parent], summary.asks_why(item.nodeid)))
 
 
 @pytest.fixture(name="draw")

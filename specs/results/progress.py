@@ -27,8 +27,42 @@ class Standing:
     @property
     def green(self) -> bool:
         """Whether it is known to be solved. What the machine can't run (it has no fork, say) does not count."""
-        known = bool(self.specs) and not self.unseen and not self.changed and all(map(_reached, self.specs))
+        known = bool(self.specs) and not self.unseen and not self.changed and all(map(runs.reached, self.specs))
         return known and all(spec["outcome"] in ("green", "not run") for spec in self.specs)
+
+    @property
+    def blocked_by(self) -> str:
+        """The number of the first kata that blocks its specs, or "" if there is none, or if specs are red by themselves."""
+        if any(spec["outcome"] == "red" for spec in self.specs):
+            return ""
+        return min((spec["blocked_by"] for spec in self.specs if "blocked_by" in spec), default="")
+
+
+@dataclass
+class Progress:
+    """Where the learner stands in the chain, and what they ran last."""
+
+    standings: list[Standing]  # of every kata
+    damaged: list[str]  # a line on each file of results that can't be read
+    last: list[str]  # numbers of the katas in the newest run that judged the learner's own tree
+    lower: str | None  # the other tree from which that run took all katas below these
+
+    @property
+    def current(self) -> Standing | None:
+        """Where to go on: the kata that was run last, the next one after it, or the first before it, whichever isn't green.
+
+        A kata that is only blocked waits for the one that blocks it. None if all are green.
+        """
+        last = [standing for standing in self.standings if standing.kata.number in self.last]
+        later = [standing for standing in self.standings if last and standing.kata.number > last[0].kata.number]
+        left = [standing for standing in [*last, *later, *self.standings] if not standing.green]
+        blocking = [standing for standing in left if left[0].blocked_by == standing.kata.number]
+        return next(iter([*blocking, *left]), None)
+
+    def upstream(self, kata: Kata) -> str | None:
+        """The tree that the last run took the katas below from, where this kata needs it: those below are not all green."""
+        below = [standing for standing in self.standings if standing.kata.number < kata.number]
+        return None if all(standing.green for standing in below) else self.lower
 
 
 def katas() -> list[Kata]:
@@ -47,9 +81,10 @@ def functions(kata: Kata) -> list[str]:
     return [f"{file}::{name}" for file, text in texts.items() for name in SPEC.findall(text)]
 
 
-def gather() -> tuple[list[Standing], list[str]]:
-    """Every kata's standing, and a line on each file of results that can't be read. Imports nothing of the learner's."""
+def gather() -> Progress:
+    """Every kata's standing and the last run. Imports nothing of the learner's."""
     searches, damaged, left = {kata.number: _Search(kata) for kata in katas()}, [], READ
+    last, lower = [], None
     for path in sorted(runs.FOLDER.glob("*.json"), reverse=True):
         wanted = [number for number, search in searches.items() if not search.over]
         try:
@@ -59,7 +94,10 @@ def gather() -> tuple[list[Standing], list[str]]:
             left -= len(data)
             if left < 0:
                 break
-            own = _own(json.loads(data), path, wanted)
+            run = json.loads(data)
+            own = _own(run, path, wanted)
+            if own and not last:
+                last, lower = sorted(own), _lower(run["trees"], min(own))
         except FileNotFoundError:
             continue  # a run that has just ended keeps only the last hundred
         except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
@@ -67,13 +105,13 @@ def gather() -> tuple[list[Standing], list[str]]:
             continue
         for number, specs in own.items():
             searches[number].add(specs)
-    return [search.standing() for search in searches.values()], damaged
+    return Progress([search.standing() for search in searches.values()], damaged, last, lower)
 
 
 def forget() -> None:
     """Deletes old results, but none that has the last word on a spec: who works on 07 for long has still solved 01."""
     if old := sorted(runs.FOLDER.glob("*.json"))[:-KEPT]:
-        needed = {spec["file"] for standing in gather()[0] for spec in standing.specs}
+        needed = {spec["file"] for standing in gather().standings for spec in standing.specs}
         for path in set(old) - needed:
             path.unlink(missing_ok=True)
 
@@ -99,6 +137,12 @@ def _own(run: dict, path: Path, wanted: list[str]) -> dict[str, list[dict]]:
     return own
 
 
+def _lower(trees: dict[str, str], number: str) -> str | None:
+    """The tree that all katas below a number come from, if it is one and not the learner's own."""
+    lower = {tree for other, tree in trees.items() if other < number}
+    return lower.pop() if len(lower) == 1 and lower != {"katas"} else None
+
+
 class _Search:
     """For what is known of a kata's specs, from the newest run to older ones."""
 
@@ -113,7 +157,7 @@ class _Search:
     @property
     def over(self) -> bool:
         """Whether older runs have nothing to add."""
-        return self.whole and all(map(_reached, self.found.values()))
+        return self.whole and all(map(runs.reached, self.found.values()))
 
     def add(self, specs: list[dict]) -> None:
         """What the next older run says."""
@@ -122,7 +166,7 @@ class _Search:
             of_file = "::" not in name
             if _function(name) not in self.order or self.imported.setdefault(_file(name), not of_file) == of_file:
                 continue
-            if (known is None and not self.whole) or (known is not None and _reached(spec) and not _reached(known)):
+            if (known is None and not self.whole) or (known is not None and runs.reached(spec) and not runs.reached(known)):
                 self.found[name] = spec
         self.whole = self.whole or not self._unseen({_function(spec["id"]) for spec in specs})
 
@@ -147,11 +191,6 @@ def _file(name: str) -> str:
 def _function(name: str) -> str:
     """A spec's id without its parameters."""
     return name.split("[")[0]
-
-
-def _reached(spec: dict) -> bool:
-    """Whether a run came to a spec: one that was interrupted did not, nor does one with -n come to time budgets."""
-    return spec["outcome"] != "not run" or ("why" in spec and "without -n" not in spec["why"])
 
 
 def _changed(kata: Kata, began: float) -> str:

@@ -29,6 +29,11 @@ def write(specs: list[dict], arguments: list[str], path: Path | None) -> None:
     os.replace(part.name, path)
 
 
+def reached(spec: dict) -> bool:
+    """Whether a run came to a spec: one that was interrupted did not, nor does one with -n come to time budgets."""
+    return spec["outcome"] != "not run" or ("why" in spec and "without -n" not in spec["why"])
+
+
 def read(path: Path) -> dict:
     """What `write` wrote."""
     return json.loads(path.read_text(encoding="utf-8"))

@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 from specs.door import KATAS, ROOT, relative, source
-from specs.results.runs import OUTCOMES
+from specs.results.runs import OUTCOMES, reached
 
 
 def counts(specs: list[dict]) -> dict[str, dict[str, int]]:
@@ -17,6 +17,11 @@ def counts(specs: list[dict]) -> dict[str, dict[str, int]]:
     return table
 
 
+def asks_why(nodeid: str) -> bool:
+    """Whether a spec shows what hurts without its kata: it says little of what is still to be written."""
+    return Path(nodeid.split("::")[0]).name.startswith("test_0_why")
+
+
 def closing_map(specs: list[dict]) -> list[str]:
     """A line a kata, what to do first where an earlier one is at fault, and why specs are blocked or did not run."""
     table, lines = counts(specs), []
@@ -26,8 +31,7 @@ def closing_map(specs: list[dict]) -> list[str]:
         if row is None:
             continue
         own = [spec for spec in specs if spec["kata"] == kata.number]
-        judged = row["green"] + row["red"] + row["blocked"]
-        filled = 20 * row["green"] // judged if judged else 0
+        filled = 20 * row["green"] // len(own)  # what did not run is not done
         numbers = " · ".join(f"{count} {outcome}" for outcome, count in row.items() if count)
         line = f"{kata.number} {kata.folder[3:]:<14} {'█' * filled}{'░' * (20 - filled)}  {numbers}"
         first = min([spec["blocked_by"] for spec in own if "blocked_by" in spec], default=faulty)
@@ -46,24 +50,33 @@ def closing_map(specs: list[dict]) -> list[str]:
 def next_step(specs: list[dict]) -> dict | None:
     """The first useful failure: the first red spec in the order of the chain, those that ask why coming last in a kata."""
     red = [spec for spec in specs if spec["outcome"] == "red"]
-    return min(red, key=lambda spec: (spec["kata"] or "99", "test_0_why" in spec["id"]), default=None)
+    return min(red, key=lambda spec: (spec["kata"] or "99", asks_why(spec["id"])), default=None)
 
 
 def done(specs: list[dict]) -> list[str]:
-    """What to say of each kata all of whose specs are there and green."""
-    lines = []
-    for number, row in counts(specs).items():
-        kata = next(kata for kata in KATAS if kata.number == number)
-        files = {path.name for path in (ROOT / "katas" / kata.folder).glob("test_*.py")}
-        seen = {Path(spec["id"].split("::")[0]).name for spec in specs if spec["kata"] == number}
-        if seen != files or row["green"] != sum(row.values()):
+    """What to say of each kata all of whose specs are there and green. What is next is the first that isn't."""
+    table, settled, lines = counts(specs), set(), []
+    for number in table:
+        own = [spec for spec in specs if spec["kata"] == number]
+        if _whole(number, own) and all(spec["outcome"] in ("green", "not run") and reached(spec) for spec in own):
+            settled.add(number)
+    for kata in KATAS:
+        row = table.get(kata.number)
+        if kata.number not in settled or row["green"] != sum(row.values()):
             continue
         reference = ROOT / "reference" / kata.folder / f"{kata.module}.py"
         told = []
         if source(kata) != reference and reference.exists():
             told.append(f"compare {relative(source(kata))} with {relative(reference)}")
-        later = next((other for other in KATAS if other.number > number and other.number not in counts(specs)), None)
-        if later:
+        left = [other for other in KATAS if other.number not in settled]
+        if later := next((other for other in left if other.number in table or other.number > kata.number), None):
             told.append(f"next: katas/{later.folder}/README.md")
-        lines.append(f"{number} is green" + (f": {'; '.join(told)}" if told else ""))
+        lines.append(f"{kata.number} is green" + (f": {'; '.join(told)}" if told else ""))
     return lines
+
+
+def _whole(number: str, specs: list[dict]) -> bool:
+    """Whether these specs come from every file of a kata."""
+    kata = next(kata for kata in KATAS if kata.number == number)
+    files = {path.name for path in (ROOT / "katas" / kata.folder).glob("test_*.py")}
+    return {Path(spec["id"].split("::")[0]).name for spec in specs} == files
