@@ -41,11 +41,13 @@ def load(folder: Path) -> Images:
 
 
 def cifar10(data: str = "auto", read: Callable[[Path], Images] = load) -> Images:
-    """50,000 + 10,000 images (N, 3, 32, 32), or 10,000 + 2,000 scenes, which are learnt sooner.
+    """50,000 + 10,000 images (N, 3, 32, 32), or 10,000 + 2,000 scenes, which are learned sooner, or 3,000 + 500.
 
     read makes the Images of the folder with the real files. See `fetch.choose` for data and what it raises.
     """
     folder = choose(data, CIFAR10)
+    if data == "few":
+        return generated(scenes, 3_000, 500, SCENES, "few")
     return generated(scenes, 10_000, 2_000, SCENES) if folder is None else read(folder)
 
 

@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from specs.datasets.download import PATIENCE, Failed, digest, say
 
-CHOICES = ("auto", "real", "generated")
+CHOICES = ("auto", "real", "generated", "few")
 
 
 class Unavailable(Exception):
@@ -39,12 +39,13 @@ class Found(NamedTuple):
 def choose(data: str, real: RealData) -> Path | None:
     """The folder that holds the real files, or None where generated data are to be used.
 
-    data: "real"; "generated"; or "auto", real data if they are there or can be fetched, else generated.
-    Raises: Unavailable for "real"; ValueError if data is none of the three.
+    data: "real"; "generated"; "few", a small part of what is generated; or "auto", real data if they are there or can be
+    fetched, else generated.
+    Raises: Unavailable for "real"; ValueError if data is none of these.
     """
     if data not in CHOICES:
         raise ValueError(f"data must be one of {', '.join(CHOICES)}; got {data!r}")
-    if data == "generated":
+    if data in ("generated", "few"):
         return None
     try:
         return fetch(real).folder

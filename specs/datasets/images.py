@@ -18,7 +18,11 @@ class Images(NamedTuple):
 
 
 def generated(
-    draw: Callable[[int, int], tuple[np.ndarray, np.ndarray]], train: int, test: int, classes: tuple[str, ...]
+    draw: Callable[[int, int], tuple[np.ndarray, np.ndarray]],
+    train: int,
+    test: int,
+    classes: tuple[str, ...],
+    word: str = "generated",
 ) -> Images:
-    """The stand-in for a real set: draw(n, seed) with one seed for each part."""
-    return Images(*draw(train, 0), *draw(test, 1), f"generated {draw.__name__} ({train:,} + {test:,})", classes)
+    """The stand-in for a real set: draw(n, seed) with one seed for each part. `word` begins its source."""
+    return Images(*draw(train, 0), *draw(test, 1), f"{word} {draw.__name__} ({train:,} + {test:,})", classes)

@@ -30,8 +30,10 @@ PACKAGE = "8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed"
 
 
 def mnist(data: str = "auto") -> Images:
-    """60,000 + 10,000 digits (N, 28, 28), or as many glyphs: see `fetch.choose` for data and what it raises."""
+    """60,000 + 10,000 digits (N, 28, 28), or as many glyphs, or few: see `fetch.choose` for data and what it raises."""
     folder = choose(data, MNIST)
+    if data == "few":
+        return generated(glyphs, 12_000, 1_000, DIGITS, "few")
     return generated(glyphs, 60_000, 10_000, DIGITS) if folder is None else load(folder)
 
 

@@ -494,7 +494,7 @@ def test_generated_asks_nobody(cache):
 
 def test_an_unknown_choice_of_data_is_named():
     """Anything but auto, real and generated is an error that names it."""
-    with pytest.raises(ValueError, match="auto, real, generated; got 'fake'"):
+    with pytest.raises(ValueError, match="auto, real, generated, few; got 'fake'"):
         fetch.choose("fake", fruit(home=GOOD))
 
 

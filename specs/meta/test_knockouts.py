@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from specs.meta.catalogue import Wrong
@@ -90,7 +92,19 @@ KNOCKOUTS = [
 @pytest.mark.parametrize(("milestone", "number", "wrong"), KNOCKOUTS, ids=[f"{n}-{wrong.name}" for _, n, wrong in KNOCKOUTS])
 def test_a_milestone_fails_with_one_component_sabotaged(milestone, number, wrong, tmp_path):
     """A milestone that is reached without a part says nothing about that part."""
-    impl = f"reference,{number}={wrong.tree(number, tmp_path)}"
-    options = ("--impl", impl, "--data", "generated", "--keep", str(tmp_path), "-m", "not time", "-s")
-    specs = apart(run, (milestone, *options), Watch(until=""))
+    specs = reached(milestone, f"reference,{number}={wrong.tree(number, tmp_path)}", tmp_path)
     assert any(spec["outcome"] == "red" for spec in specs), told(specs)
+
+
+@pytest.mark.parametrize("milestone", sorted({milestone for milestone, _, _ in KNOCKOUTS}))
+def test_the_whole_reaches_a_milestone_with_the_same_few_images(milestone, tmp_path):
+    """What a sabotaged reference fails at is reached by the reference itself, on the same data."""
+    specs = reached(milestone, "reference", tmp_path)
+    assert specs
+    assert all(spec["outcome"] == "green" for spec in specs), told(specs)
+
+
+def reached(milestone: str, impl: str, folder: Path) -> list[dict]:
+    """The results of a milestone on few images: up to the first that is red."""
+    options = ("--impl", impl, "--data", "few", "--keep", str(folder), "-m", "not time", "-s")
+    return apart(run, (milestone, *options), Watch(until=""))

@@ -9,6 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from specs.datasets.fetch import CHOICES
 from specs.door import KATAS, ROOT, relative, source
 
 KEPT = 4  # trainings of one recipe
@@ -19,9 +20,9 @@ SIGNS = {"≤": operator.le, "≥": operator.ge}
 def pytest_addoption(parser):
     parser.addoption(
         "--data",
-        choices=["auto", "real", "generated"],
+        choices=CHOICES,
         default="auto",
-        help="milestones: real data where it can be had (auto), real data or an error, or the generated stand-in",
+        help="milestones: real data where it can be had (auto), real data or an error, the generated stand-in, or a few of it",
     )
     parser.addoption(
         "--keep", metavar="FOLDER", type=Path, default=ROOT / ".kata", help="milestones: where pictures and trainings are kept"
