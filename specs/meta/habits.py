@@ -1,8 +1,8 @@
 """Habits: mistakes that fit many functions, such as a float64 for a float32. Each makes a function err, wherever it can.
 
-A habit is called in the place of a function, as habit(took, function, *args, **kwargs), and calls `took` when it changes anything:
-so a mistake that no spec brings about can be told from one that no spec sees. Large arrays are left alone, or budgets would
-catch what the habit costs and not what it does.
+A habit is called in the place of a function, as habit(took, function, *args, **kwargs), and calls `took` when it changes
+anything: so a mistake that no spec brings about can be told from one that no spec sees. Large arrays are left alone, or
+budgets would catch what the habit costs and not what it does.
 """
 
 import functools
@@ -42,7 +42,9 @@ def _leaves(below: list) -> list:
 def _arrays(*values) -> list[np.ndarray]:
     """The arrays among some values, in their lists and Tensors too."""
     inside = [array for value in values if type(value) in (list, tuple) for array in _arrays(*value[:20])]
-    return [value.data if _is_tensor(value) else value for value in values if _is_tensor(value) or type(value) is np.ndarray] + inside
+    return [
+        value.data if _is_tensor(value) else value for value in values if _is_tensor(value) or type(value) is np.ndarray
+    ] + inside
 
 
 def _changed(value, change: Callable, tensor: Callable):
@@ -142,9 +144,9 @@ def _cast(old, new) -> Callable:
 
 def _as_equal(array, given):
     for other in given:
-        if other.shape == array.shape and other.dtype == array.dtype and not np.shares_memory(other, array):
-            if np.array_equal(other, array, equal_nan=array.dtype.kind == "f"):
-                return other[...]
+        alike = other.shape == array.shape and other.dtype == array.dtype and not np.shares_memory(other, array)
+        if alike and np.array_equal(other, array, equal_nan=array.dtype.kind == "f"):
+            return other[...]
     return array
 
 
@@ -176,11 +178,11 @@ def _in_memory_order(array):
 def absent_if_falsy(took, function, *args, **kwargs):
     bound = inspect.signature(function).bind(*args, **kwargs)
     for name, parameter in inspect.signature(function).parameters.items():
-        value = bound.arguments.get(name)
-        if parameter.default is not parameter.empty and type(value) in (bool, int, float, str, tuple) and not value:
-            if parameter.default is None or parameter.default:
-                took()
-                bound.arguments[name] = parameter.default
+        value, default = bound.arguments.get(name), parameter.default
+        falsy = type(value) in (bool, int, float, str, tuple) and not value
+        if falsy and default is not parameter.empty and (default is None or default):
+            took()
+            bound.arguments[name] = default
     return function(*bound.args, **bound.kwargs)
 
 
@@ -230,7 +232,10 @@ def broadcasts(took, function, *args, **kwargs):
             shape = None
         if shape not in shapes or len(set(shapes)) == 1:
             raise
-    with _replaced(lambda array: np.broadcast_to(array, shape) if array.shape in shapes else array, args, kwargs) as (args, kwargs):
+    with _replaced(lambda array: np.broadcast_to(array, shape) if array.shape in shapes else array, args, kwargs) as (
+        args,
+        kwargs,
+    ):
         result = function(*args, **kwargs)
     took()
     return result
@@ -383,7 +388,7 @@ HABITS: dict[str, Callable] = {
 
 
 def install(module: dict, target: str, name: str) -> None:
-    """Gives a habit to a function of a module, of one of its classes ("Tensor.sum"), or to a rule ("add[0]").
+    """Gives a habit to a function of a module, of one of its classes ("Tensor.sum"), or to a rule ("rule 0 of add").
 
     The first time that it changes anything, it leaves a file `took` beside the module's.
     """
@@ -399,8 +404,8 @@ def install(module: dict, target: str, name: str) -> None:
 
         return errs
 
-    if target.endswith("]"):
-        op, argnum = target[:-1].split("[")
+    if target.startswith("rule "):
+        _, argnum, _, op = target.split()
         rules = module["_RULES"][op]
         module["_RULES"][op] = lambda number: erring(rules(number)) if number == int(argnum) else rules(number)
         return

@@ -1,4 +1,4 @@
-"""Semantic mutants: a kata's reference with one habit (specs.meta.habits) in one public function or rule, wherever it can apply.
+"""Semantic mutants: a kata's reference with one habit (specs.meta.habits) in one public function or rule, wherever it fits.
 
 A mutant is the reference's text with one more line, or with a function rewritten.
 """
@@ -21,7 +21,7 @@ class Mutant(NamedTuple):
 
 
 class Target(NamedTuple):
-    """A public function, a method ("Tensor.sum") or a rule ("add[0]"), and what its signature tells about it."""
+    """A public function, a method ("Tensor.sum") or a rule ("rule 0 of add"), and what its signature tells about it."""
 
     name: str
     node: ast.AST
@@ -35,12 +35,18 @@ class Target(NamedTuple):
 
     @property
     def is_rule(self) -> bool:
-        return self.name.endswith("]")
+        return self.name.startswith("rule ")
 
     @property
     def parameters(self) -> list[ast.arg]:
         given = self.node.args
-        every = [*given.posonlyargs, *given.args, *filter(None, [given.vararg]), *given.kwonlyargs, *filter(None, [given.kwarg])]
+        every = [
+            *given.posonlyargs,
+            *given.args,
+            *filter(None, [given.vararg]),
+            *given.kwonlyargs,
+            *filter(None, [given.kwarg]),
+        ]
         return every[1:] if self.owner and not self.has("staticmethod") else every
 
     def has(self, decorator: str) -> bool:
@@ -97,8 +103,9 @@ FITS: dict[str, Callable[[Target], bool]] = {
     "entries are taken by position": lambda t: t.function == "load_state_dict",
     "arguments are read in the order of memory": lambda t: t.takes_arrays,
     "shapes that differ are broadcast": lambda t: t.takes_arrays and bool(t.parameters) and "Raises" in t.says,
-    "NumPy's numbers are refused": lambda t: not t.is_rule
-    and any(any(word in kind for word in ("int", "float", "Dim")) or not kind for kind in t.types),
+    "NumPy's numbers are refused": lambda t: (
+        not t.is_rule and any(any(word in kind for word in ("int", "float", "Dim")) or not kind for kind in t.types)
+    ),
     "booleans are taken for integers": lambda t: "bool)" in t.says and "isinstance" in t.says,
     "NumPy's global generator is reseeded": lambda t: True,
     "NumPy's warnings are turned off": lambda t: True,
@@ -139,7 +146,7 @@ def _rules(call: ast.Call, text: str) -> Iterator[Target]:
         node = functions[rule.id] if isinstance(rule, ast.Name) else rule
         operands = 2 + len(rules) if call.func.id == "defvjp" else len(node.args.args)
         attrs = len(node.args.args) - operands + len(node.args.kwonlyargs)
-        yield Target(f"{op.value}[{argnum}]", node, call.end_lineno, attrs=attrs)
+        yield Target(f"rule {argnum} of {op.value}", node, call.end_lineno, attrs=attrs)
 
 
 def mutants(text: str) -> Iterator[Mutant]:
@@ -182,21 +189,19 @@ def _places(function: ast.AST, kind: type, rewrite: Callable[[ast.AST], bool]) -
 
 
 def _falsy(function: ast.AST) -> Iterator[ast.AST]:
-    """`not x` for `x is None`, `x` for `x is not None`."""
+    """`bool(x) is False` for `x is None`, `bool(x) is True` for `x is not None`."""
 
-    class Falsy(ast.NodeTransformer):
-        def visit_Compare(self, node: ast.Compare) -> ast.AST:
-            if number_of[id(node)] != chosen:
-                return self.generic_visit(node)
-            return node.left if isinstance(node.ops[0], ast.IsNot) else ast.UnaryOp(ast.Not(), node.left)
+    def rewrite(node: ast.Compare) -> bool:
+        if not isinstance(node.ops[0], ast.Is | ast.IsNot) or ast.unparse(node.comparators[0]) != "None":
+            return False
+        node.left, node.comparators = (
+            ast.Call(ast.Name("bool"), [node.left], []),
+            [ast.Constant(isinstance(node.ops[0], ast.IsNot))],
+        )
+        node.ops = [ast.Is()]
+        return True
 
-    compared = [node for node in ast.walk(function) if isinstance(node, ast.Compare)]
-    for chosen, node in enumerate(compared):
-        if isinstance(node.ops[0], ast.Is | ast.IsNot) and getattr(node.comparators[0], "value", ...) is None:
-            changed = copy.deepcopy(function)
-            again = [node for node in ast.walk(changed) if isinstance(node, ast.Compare)]
-            number_of = {id(node): number for number, node in enumerate(again)}
-            yield ast.fix_missing_locations(Falsy().visit(changed))
+    return _places(function, ast.Compare, rewrite)
 
 
 def _for_exceptions_only(function: ast.AST) -> Iterator[ast.AST]:
