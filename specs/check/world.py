@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 
@@ -14,19 +15,25 @@ from specs.check.draw import global_state
 def undisturbed() -> Iterator[None]:
     """The block must not use NumPy's global generator, change its error handling, or leave the working directory.
 
-    Whatever it changed is changed back, so that no other spec is red for it.
+    It begins in a state that no one else sets, so that a second call that sets the same is seen as well as the first.
+    Afterwards all is as before, so that no other spec is red for it.
     """
-    random, state, errors, folder = np.random.get_state(), global_state(), np.geterr(), os.getcwd()  # noqa: NPY002
+    random, errors, folder = np.random.get_state(), np.geterr(), os.getcwd()  # noqa: NPY002
     try:
+        np.random.seed(93406)  # noqa: NPY002
+        np.seterr(divide="warn", over="raise", under="ignore", invalid="warn")
+        os.chdir(Path(__file__).parent)
+        before = global_state(), np.geterr(), os.getcwd()
         yield
-        changed = {
-            "NumPy's global generator was used": global_state() != state,
-            "NumPy's error handling was changed for the whole process: np.errstate(…) is for a block": np.geterr() != errors,
-            f"the working directory was left for {os.getcwd()}": os.getcwd() != folder,
-        }
+        facts = [
+            "NumPy's global generator was used",
+            "NumPy's error handling was changed for the whole process: np.errstate(…) is for a block",
+            f"the working directory was left for {os.getcwd()}",
+        ]
+        after = global_state(), np.geterr(), os.getcwd()
     finally:
         np.random.set_state(random)  # noqa: NPY002
         np.seterr(**errors)
         os.chdir(folder)
-    if any(changed.values()):
-        raise Mismatch("\n".join(fact for fact, is_so in changed.items() if is_so))
+    if changed := [fact for fact, was, is_now in zip(facts, before, after, strict=True) if was != is_now]:
+        raise Mismatch("\n".join(changed))
