@@ -246,6 +246,17 @@ def test_lists_are_left_alone():
     assert len(parts) == 2
 
 
+def test_lists_that_are_refused_are_left_alone():
+    """A list that is no tensor, and parts that don't fit, are as they were after the error."""
+    ragged, words, parts = [[1.0, 2.0], [3.0]], ["one", "two"], [Tensor([1.0]), Tensor([1.0, 2.0])]
+    for call in (lambda: Tensor(ragged), lambda: Tensor(words), lambda: stack(parts), lambda: concatenate(parts, 1)):
+        with pytest.raises((ValueError, TypeError)):
+            call()
+    assert ragged == [[1.0, 2.0], [3.0]]
+    assert words == ["one", "two"]
+    assert len(parts) == 2
+
+
 REFUSED = {
     **{name: operation for name, (operation, _) in ON_BOTH_SIDES.items()},
     "** '2'": lambda x, _: x ** "2",

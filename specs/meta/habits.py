@@ -145,7 +145,7 @@ def _cast(old, new) -> Callable:
 def _as_equal(array, given):
     for other in given:
         alike = other.shape == array.shape and other.dtype == array.dtype and not np.shares_memory(other, array)
-        if alike and np.array_equal(other, array, equal_nan=array.dtype.kind == "f"):
+        if array.size and alike and np.array_equal(other, array, equal_nan=array.dtype.kind == "f"):
             return other[...]
     return array
 
