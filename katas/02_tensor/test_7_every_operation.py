@@ -119,6 +119,7 @@ def test_a_tensor_may_hold_no_values():
     x = Tensor(np.zeros((2, 0), np.float32))
     assert (x.shape, x.ndim, x.size, x.dtype, len(x), len(x.T)) == ((2, 0), 2, 0, np.float32, 2, 0)
     assert Tensor(x).shape == x.numpy().shape == (2, 0)
+    assert repr(Tensor(np.zeros(0, np.float32))) == "Tensor([])"
     assert [made.shape for made in (zeros((0, 3)), ones((0, 3)), full((0, 3), 1.0), arange(0))] == [(0, 3)] * 3 + [(0,)]
     assert randn((0, 3), np.random.default_rng(0)).shape == (0, 3)
 
@@ -234,6 +235,16 @@ def test_to_ask_for_the_one_value_changes_nothing(ask):
     assert_close(one, [[3.0]])
 
 
+@pytest.mark.parametrize(
+    "values", [np.zeros((1, 3)), np.zeros((1, 1), np.float32), np.zeros(2, np.int32), np.array([np.nan, 1.0])], ids=repr
+)
+def test_numpy_gives_the_array_as_it_is(values):
+    """numpy() is the array itself: its dtype, its shape, and its NaN as well."""
+    assert Tensor(values).numpy().dtype == values.dtype
+    assert Tensor(values).numpy().shape == values.shape
+    assert np.shares_memory(Tensor(values).numpy(), values), "this is a copy: the memory is not that of the array"
+
+
 def test_lists_are_left_alone():
     """Lists of values, of tensors and of indices are only read."""
     values, parts, index = [[1.0, 2.0]], [Tensor([1.0]), Tensor([2.0])], [0, 0]
@@ -269,7 +280,7 @@ REFUSED = {
     "transpose": lambda x, _: x.transpose(0, 2),
     "T": lambda x, _: x[0].T,
     "index": lambda x, _: x[5],
-    "len": lambda x, _: len(x[0, 0]),
+    "len": lambda x, _: len(x[:1, :1].reshape(())),
     "item": lambda x, _: x.item(),
     "bool": lambda x, _: bool(x),
     "concatenate": lambda x, y: concatenate([x, y]),
