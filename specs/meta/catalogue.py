@@ -45,10 +45,10 @@ def catalogue(kata: Kata) -> list[Wrong]:
 
 
 def listed(kata: Kata) -> dict[str, str]:
-    """The semantic mutants of a kata that its specs can't kill: patterns of their names → "equivalent" or "a fault".
+    """The names of the semantic mutants of a kata that its specs can't kill, each with "equivalent" or "a fault".
 
-    EQUIVALENT in the kata's catalogue are those that keep all promises, FAULTS those that err as the reference does; each
-    maps a pattern, such as "Tensor.sum: *", to the reason.
+    EQUIVALENT in the kata's catalogue are those that keep all promises, FAULTS those that err as the reference does: from
+    name to reason.
     """
     module = f"specs.meta.wrong.kata_{kata.number}"
     found = importlib.import_module(module) if importlib.util.find_spec(module) else None

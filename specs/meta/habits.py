@@ -242,13 +242,16 @@ def broadcasts(took, function, *args, **kwargs):
 
 
 def keywords_by_position(took, function, *args, **kwargs):
-    signature = inspect.signature(function)
+    def bound(*args, **kwargs) -> dict[str, int]:
+        arguments = inspect.signature(function).bind(*args, **kwargs).arguments
+        return {name: id(value) for name, value in arguments.items() if not isinstance(value, tuple | dict)}
+
     try:
-        if signature.bind(*args, *kwargs.values()) == signature.bind(*args, **kwargs):
-            return function(*args, **kwargs)
-    except (TypeError, ValueError):  # ValueError: two arrays were compared
-        pass
-    took()
+        alike = bound(*args, *kwargs.values()) == bound(*args, **kwargs)
+    except TypeError:
+        alike = False
+    if not alike:
+        took()
     return function(*args, *kwargs.values())
 
 

@@ -77,6 +77,20 @@ class Target(NamedTuple):
         return self.is_rule or made or self.function == "backward" or "Tensor" in returned or "array" in returned
 
     @property
+    def operands(self) -> int:
+        """How many arrays it may be given beside each other."""
+        own = self.is_of_arrays and self.function != "__init__"
+        starred = self.node.args.vararg.arg if self.node.args.vararg else None
+        kinds = [kind for kind, parameter in zip(self.types, self.parameters, strict=True) if parameter.arg != starred]
+        listed = any("Sequence[" in kind for kind in kinds)
+        return own + 2 * listed + sum("Tensor" in kind or "array" in kind or not kind for kind in kinds)
+
+    @property
+    def is_lazy(self) -> bool:
+        """Whether it reads its arguments after it has returned."""
+        return self.function == "__iter__"
+
+    @property
     def says(self) -> str:
         return ast.unparse(self.node)
 
@@ -88,7 +102,7 @@ FITS: dict[str, Callable[[Target], bool]] = {
     "a result is a view of an equal argument": lambda t: t.returns_arrays and t.takes_arrays,
     "a result is read-only": lambda t: t.returns_arrays,
     "a result is a copy, not a view": lambda t: t.returns_arrays and t.takes_arrays,
-    "arguments are changed": lambda t: t.takes_arrays,
+    "arguments are changed": lambda t: t.takes_arrays and not t.is_lazy,
     "arguments are changed before an error": lambda t: t.takes_arrays and "Raises" in t.says,
     "float64 for float32": lambda t: t.returns_arrays,
     "float32 for float64": lambda t: t.returns_arrays,
@@ -96,13 +110,13 @@ FITS: dict[str, Callable[[Target], bool]] = {
     "int64 for int32": lambda t: t.returns_arrays and not t.is_rule and t.function != "backward",
     "axes of length 0 are refused": lambda t: t.takes_arrays or t.returns_arrays,
     "axes of length 1 are dropped": lambda t: t.returns_arrays,
-    "infinities and NaN in arguments are made finite": lambda t: t.takes_arrays,
+    "infinities and NaN in arguments are made finite": lambda t: t.takes_arrays and not t.is_lazy,
     "infinities and NaN in results are made finite": lambda t: t.returns_arrays,
     "an iterator is shared": lambda t: t.function == "__iter__",
     "keywords are taken by position": lambda t: (t.attrs if t.is_rule else t.defaults) > 1,
     "entries are taken by position": lambda t: t.function == "load_state_dict",
-    "arguments are read in the order of memory": lambda t: t.takes_arrays,
-    "shapes that differ are broadcast": lambda t: t.takes_arrays and bool(t.parameters) and "Raises" in t.says,
+    "arguments are read in the order of memory": lambda t: t.takes_arrays and not t.is_lazy,
+    "shapes that differ are broadcast": lambda t: t.operands > 1 and "Raises" in t.says,
     "NumPy's numbers are refused": lambda t: (
         not t.is_rule and any(any(word in kind for word in ("int", "float", "Dim")) or not kind for kind in t.types)
     ),
