@@ -50,7 +50,7 @@ OPERATIONS = {  # with one or two tensors of two axes, and the same with arrays
     "max": same(lambda x: x.max(0)),
     "var": (lambda x: x.var(0), lambda x: x.var(0, ddof=1)),
     "x @ y.T": same(lambda x, y: x @ y.T),
-    "array @ y.T": (lambda x, y: x.data @ y.T, lambda x, y: x @ y.T),
+    "array.T @ y": (lambda x, y: x.data.T @ y, lambda x, y: x.T @ y),
 }
 FACTS = {
     "shape": lambda x: x.shape,
@@ -332,6 +332,15 @@ def test_what_integers_give(name):
     """A sum of int64 is int64; a quotient, a function, a mean or a variance of integers is float32."""
     x = np.ones((2, 3), np.int64)
     assert_dtype(ours(name, x, x), np.float32 if name in FLOATING else np.int64)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64, np.int32])
+def test_what_is_created_has_the_dtype_that_is_asked_for(dtype):
+    """Tensor, zeros, ones, full and arange with a dtype give that dtype."""
+    for made in (Tensor([1], dtype=dtype), zeros((2,), dtype), ones((2,), dtype), full((2,), 1, dtype), arange(2, dtype=dtype)):
+        assert_dtype(made, dtype)
+    assert_dtype(Tensor(np.ones(2, dtype)), dtype)
+    assert_dtype(full((2,), np.ones((), dtype)[()]), dtype)
 
 
 @every

@@ -54,12 +54,17 @@ class Target(NamedTuple):
 
     @property
     def types(self) -> list[str]:
-        """The annotations of the parameters, "" where there is none."""
-        return [ast.unparse(parameter.annotation) if parameter.annotation else "" for parameter in self.parameters]
+        """The annotations of the parameters, "" where there is none; but a dtype is one."""
+        return [_type(parameter) for parameter in self.parameters]
 
     @property
-    def defaults(self) -> int:
-        return len(self.node.args.defaults) + len(self.node.args.kw_defaults)
+    def defaults(self) -> dict[str, str]:
+        """The default values, as they are written."""
+        given = self.node.args
+        named = [*given.posonlyargs, *given.args]
+        pairs = [*zip(named[len(named) - len(given.defaults) :], given.defaults, strict=True)]
+        pairs += [pair for pair in zip(given.kwonlyargs, given.kw_defaults, strict=True) if pair[1]]
+        return {parameter.arg: ast.unparse(value) for parameter, value in pairs}
 
     @property
     def is_of_arrays(self) -> bool:
@@ -95,9 +100,13 @@ class Target(NamedTuple):
         return ast.unparse(self.node)
 
 
+FALSY = ("False", "0", "0.0", "()", "''")  # defaults: what is falsy beside them is equal to them
+
 # Where each habit of specs.meta.habits can apply
 FITS: dict[str, Callable[[Target], bool]] = {
-    "a falsy argument is taken as absent": lambda t: t.defaults > 0,
+    "a falsy argument is taken as absent": lambda t: any(
+        name != "dtype" and value not in FALSY for name, value in t.defaults.items()
+    ),
     "attributes are those of the construction": lambda t: _has_state(t.owner) and t.function != "__init__",
     "a result is a view of an equal argument": lambda t: t.returns_arrays and t.takes_arrays,
     "a result is read-only": lambda t: t.returns_arrays,
@@ -113,7 +122,7 @@ FITS: dict[str, Callable[[Target], bool]] = {
     "infinities and NaN in arguments are made finite": lambda t: t.takes_arrays and not t.is_lazy,
     "infinities and NaN in results are made finite": lambda t: t.returns_arrays,
     "an iterator is shared": lambda t: t.function == "__iter__",
-    "keywords are taken by position": lambda t: (t.attrs if t.is_rule else t.defaults) > 1,
+    "keywords are taken by position": lambda t: (t.attrs if t.is_rule else len(t.defaults)) > 1,
     "entries are taken by position": lambda t: t.function == "load_state_dict",
     "arguments are read in the order of memory": lambda t: t.takes_arrays and not t.is_lazy,
     "shapes that differ are broadcast": lambda t: t.operands > 1 and "Raises" in t.says,
@@ -125,6 +134,10 @@ FITS: dict[str, Callable[[Target], bool]] = {
     "NumPy's warnings are turned off": lambda t: True,
     "the working directory is changed": lambda t: True,
 }
+
+
+def _type(parameter: ast.arg) -> str:
+    return ast.unparse(parameter.annotation) if parameter.annotation else "dtype" * (parameter.arg == "dtype")
 
 
 def _has_state(owner: ast.ClassDef | None) -> bool:

@@ -288,3 +288,52 @@ def _matmul(""",
         naive="test_changes_of_shape_are_done_in_numpy",
     ),
 ]
+
+# Semantic mutants (specs.meta.semantic) that keep every promise, with the reason, and those that err as the reference does
+ARITHMETIC = [f"__{side}{op}__" for side in ("", "r") for op in ("add", "sub", "mul", "truediv", "matmul")] + [
+    "__neg__",
+    "__pow__",
+]
+COMPARISONS = [f"__{op}__" for op in ("eq", "ne", "lt", "le", "gt", "ge")]
+FLOATING = ["exp", "log", "sqrt", "tanh", "mean", "var", "__truediv__", "__rtruediv__"]
+VIEWS = ["reshape", "permute", "transpose", "T", "__iter__"]
+EQUIVALENT = {
+    **{
+        f"{name}: a result is a copy, not a view": "what is computed is a new array anyway"
+        for name in [*(f"Tensor.{name}" for name in [*ARITHMETIC, *COMPARISONS, *FLOATING, "sum", "max"]), "maximum", "where"]
+    },
+    **{f"{name}: a result is a copy, not a view": "what is joined is a new array anyway" for name in ("concatenate", "stack")},
+    **{
+        f"Tensor.{name}: {old} for {new}": "it gives booleans"
+        for name in COMPARISONS
+        for old, new in [("float64", "float32"), ("float32", "float64"), ("int32", "int64"), ("int64", "int32")]
+    },
+    **{f"Tensor.{name}: infinities and NaN in results are made finite": "it gives booleans" for name in COMPARISONS},
+    **{
+        f"Tensor.{name}: {old} for {new}": "it gives floats"
+        for name in FLOATING
+        for old, new in [("int32", "int64"), ("int64", "int32")]
+    },
+    **{
+        f"Tensor.{name}: a result is a view of an equal argument": "it is a view of its argument anyway"
+        for name in VIEWS + ["numpy"]
+    },
+    **{
+        f"Tensor.{name}: arguments are changed": "the result is a view of the argument"
+        for name in ("permute", "transpose", "T", "numpy")
+    },
+    **{
+        f"Tensor.{name}: {habit}": "it depends on the shape or the dtype alone"
+        for name in ("shape", "ndim", "size", "dtype", "__len__")
+        for habit in ("infinities and NaN in arguments are made finite", "arguments are read in the order of memory")
+    },
+    **{f"Tensor.{name}: arguments are read in the order of memory": "it takes one value" for name in ("item", "__bool__")},
+    **{
+        f"Tensor.{name}: shapes that differ are broadcast": "shapes that can be broadcast are, as promised"
+        for name in ("__add__",)
+    },
+    "Tensor.exp: a result is a view of an equal argument": "no number is its own exponential",
+    "Tensor.log: a result is a view of an equal argument": "no number is its own logarithm",
+    "Tensor.sum: int64 for int32": "the sum of int32 is int64, in NumPy and in PyTorch",
+}
+FAULTS = {f"Tensor.{name}: NumPy's numbers are refused": "x.sum(np.int64(0)) is refused" for name in ("sum", "mean", "max")}
