@@ -216,6 +216,23 @@ def test_parts_that_do_not_fit_are_named():
         stack([])
 
 
+@pytest.mark.parametrize("shapes", [((2, 3), (1, 3)), ((2, 3), (2, 1)), ((2, 3), (3,))], ids=str)
+def test_parts_are_not_broadcast(shapes):
+    """Parts to be joined are not stretched: stack needs equal shapes, and concatenate equal lengths beside its axis."""
+    parts = [grid(*shape) for shape in shapes]
+    with rejects(ValueError):
+        stack(parts)
+    with rejects(ValueError):
+        concatenate(parts, 1 if shapes[1] == (1, 3) else 0)
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (2, 1), (3,), (2, 3, 1)], ids=str)
+def test_a_mask_is_not_broadcast(shape):
+    """A mask has the lengths of the axes that it selects from. Another length is an IndexError."""
+    with rejects(IndexError):
+        grid(2, 3)[Tensor(np.ones(shape, bool))]
+
+
 def test_an_axis_to_join_along_must_exist():
     """concatenate and stack along an axis that does not exist are a ValueError that names it."""
     with rejects(ValueError, "2"):

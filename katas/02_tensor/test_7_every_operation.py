@@ -340,6 +340,7 @@ def test_what_is_created_has_the_dtype_that_is_asked_for(dtype):
     for made in (Tensor([1], dtype=dtype), zeros((2,), dtype), ones((2,), dtype), full((2,), 1, dtype), arange(2, dtype=dtype)):
         assert_dtype(made, dtype)
     assert_dtype(Tensor(np.ones(2, dtype)), dtype)
+    assert_dtype(randn((2,), np.random.default_rng(0)), np.float32)
     assert_dtype(full((2,), np.ones((), dtype)[()]), dtype)
 
 

@@ -224,7 +224,7 @@ def broadcasts(took, function, *args, **kwargs):
     """What is refused is tried again with all arrays stretched to the shape of one of them."""
     try:
         return function(*args, **kwargs)
-    except (ValueError, RuntimeError):
+    except (ValueError, RuntimeError, IndexError):
         shapes = [array.shape for array in _arrays(*args, *kwargs.values())]
         try:
             shape = np.broadcast_shapes(*shapes)

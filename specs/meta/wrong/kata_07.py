@@ -959,3 +959,29 @@ WRONG = [
         naive="test_a_grad_keeps_no_larger_array_alive",
     ),
 ]
+
+# Semantic mutants (specs.meta.semantic) that keep every promise, and why
+EQUIVALENT = {
+    **{
+        f"rule {argnum} of {op}: a result is a copy, not a view": "a rule may return a view of g or a copy"
+        for op in ("add", "sub", "mul", "div", "maximum", "where", "matmul")
+        for argnum in (0, 1)
+    },
+    **{
+        f"rule 0 of {op}: a result is a copy, not a view": "a rule may return a view of g or a copy"
+        for op in ("neg", "pow", "exp", "log", "sqrt", "tanh", "getitem", "concatenate", "sum", "max")
+    },
+    **{
+        f"rule {rule}: a result is read-only": "it is g, or a view of it: backward copies that for a leaf, or adds to it"
+        for rule in ("0 of add", "1 of add", "0 of sub", "0 of reshape", "0 of permute", "0 of sum")
+    },
+    **{
+        f"rule {rule}: a result is a view of an equal argument": "it equals g alone, which a rule may return"
+        for rule in ("0 of tanh", "0 of maximum", "1 of maximum", "0 of where", "1 of where")
+    },
+    **{f"unbroadcast: {habit}": "gradients are floats" for habit in ("int32 for int64", "int64 for int32")},
+    "unbroadcast: a result is a view of an equal argument": "where the shapes agree, it is that anyway",
+    "record: shapes that differ are broadcast": "it checks no shapes",
+    "backward: a falsy argument is taken as absent": "a grad is an array, which the habit does not call falsy",
+    "backward: a result is a copy, not a view": "a grad is an array of its own anyway",
+}
