@@ -287,6 +287,64 @@ def _matmul(""",
         },
         naive="test_changes_of_shape_are_done_in_numpy",
     ),
+    # habits
+    Wrong(
+        "one part is joined by handing it on",
+        {
+            "data = np.concatenate([tensor.data for tensor in tensors], dim, dtype=dtype)": "data = tensors[0].data if len(tensors) == 1 else np.concatenate([tensor.data for tensor in tensors], dim, dtype=dtype)"
+        },
+        says="the operand's own array",
+    ),
+    Wrong(
+        "a sum over axes of length 1 is the operand",
+        {
+            "self.data.sum(dims, keepdims=keepdim), self": "self.data if keepdim and self.shape and all([self.shape[d] == 1 for d in dims]) else self.data.sum(dims, keepdims=keepdim), self"
+        },
+        says="the operand's own array",
+    ),
+    Wrong(
+        "full stretches one value",
+        {
+            "np.full(shape, value, dtype or Tensor(value).dtype)": "np.broadcast_to(np.asarray(value, dtype or Tensor(value).dtype), shape)"
+        },
+        says="read-only",
+    ),
+    Wrong(
+        "functions turn warnings off for good",
+        {"    x = _floating(x)\n": "    x = _floating(x)\n    np.seterr(all='ignore')\n"},
+        says="error handling was changed",
+    ),
+    Wrong(
+        "randn seeds the global generator",
+        {"    return Tensor(rng.standard_normal(": "    np.random.seed(0)\n    return Tensor(rng.standard_normal("},
+        says="global generator was used",
+    ),
+    Wrong(
+        "the shape is that of the construction",
+        {
+            "        self.data = array\n": "        self.data, self._shape = array, array.shape\n",
+            "return self.data.shape": "return self._shape",
+        },
+    ),
+    Wrong(
+        "reshape reads in the order of memory",
+        {"data = self.data.reshape(shape)": 'data = self.data.ravel("K").reshape(shape)'},
+        says="operands that lie column by column",
+    ),
+    Wrong(
+        "integers become int64",
+        {
+            "return Tensor._result(op, ufunc(a.data, b.data), a, b)": "data = ufunc(a.data, b.data)\n    return Tensor._result(op, data.astype(np.int64) if data.dtype.kind == 'i' else data, a, b)"
+        },
+        says="expected dtype int32",
+    ),
+    Wrong("exp is made finite", {'_unary("exp", np.exp, self)': '_unary("exp", lambda x: np.nan_to_num(np.exp(x)), self)'}),
+    Wrong(
+        "a negation works in place and back",
+        {
+            'return Tensor._result("neg", -self.data, self)': 'data = self.data\n        data *= -1\n        result = Tensor._result("neg", data.copy(), self)\n        data *= -1\n        return result'
+        },
+    ),
 ]
 
 # Semantic mutants (specs.meta.semantic) that keep every promise, and why

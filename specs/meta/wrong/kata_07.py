@@ -958,6 +958,56 @@ WRONG = [
         {" and owner[leaf].size == part.size:": ":"},
         naive="test_a_grad_keeps_no_larger_array_alive",
     ),
+    # habits
+    Wrong(
+        "the gradient of exp is made finite",
+        {"lambda g, y, a: g * y)": "lambda g, y, a: np.nan_to_num(g * y))"},
+        says="everywhere, and the rule gives",
+    ),
+    Wrong(
+        "the gradient of exp is y where g is 1",
+        {"lambda g, y, a: g * y)": "lambda g, y, a: y if np.all(g == 1) else g * y)"},
+        says="another's array",
+    ),
+    Wrong(
+        "the gradient of log is read-only",
+        {"lambda g, y, a: g / a)": "lambda g, y, a: np.broadcast_to(g / a, a.shape))"},
+        says="read-only",
+    ),
+    Wrong("the gradient of a reshape is read in the order of memory", {"g.reshape(a.shape)": 'g.ravel("K").reshape(a.shape)'}),
+    Wrong(
+        "the gradient of tanh turns warnings off",
+        {"lambda g, y, a: g * (1 - y * y)": "lambda g, y, a: np.seterr(all='ignore') and g * (1 - y * y)"},
+        says="error handling was changed",
+    ),
+    Wrong(
+        "no_grad ends with errors only",
+        {
+            "    finally:\n        _recording.reset(token)\n": "    except Exception:\n        _recording.reset(token)\n        raise\n    else:\n        _recording.reset(token)\n"
+        },
+    ),
+    Wrong(
+        "a gradient of 0 is taken for none",
+        {
+            "if grad is None else np.asarray(grad, tensor.dtype)": "if grad is None or not np.any(grad) else np.asarray(grad, tensor.dtype)"
+        },
+    ),
+    Wrong(
+        "a tolerance of 0 is taken for none",
+        {"tolerance * max(1.0, np.abs(want).max(initial=0))": "(tolerance or 1e-6) * max(1.0, np.abs(want).max(initial=0))"},
+        says="bad input is let through",
+    ),
+    Wrong(
+        "a check passes where there is no number",
+        {"if not difference.max(initial=0) <= tolerance": "if difference.max(initial=0) > tolerance"},
+        says="bad input is let through",
+    ),
+    Wrong(
+        "max and sum take their attributes by position",
+        {
+            "lambda g, y, a, dim, keepdim: np.broadcast_to(_kept(g, a, dim, keepdim), a.shape)": "lambda g, y, a, **attrs: np.broadcast_to(_kept(g, a, *attrs.values()), a.shape)"
+        },
+    ),
 ]
 
 # Semantic mutants (specs.meta.semantic) that keep every promise, and why
