@@ -10,7 +10,7 @@ RULES = {  # the shapes of the operands, and the attributes
     "where": ("where", PAIR, {"condition": CHOSEN}),
     **{op: (op, [(2, 3)], {}) for op in ("neg", "exp", "log", "sqrt", "tanh")},
     "pow": ("pow", [(2, 3)], {"exponent": 3}),
-    "reshape": ("reshape", [(2, 3)], {"shape": (-1,)}),
+    "reshape": ("reshape", [(2, 3)], {"shape": (-1, 2)}),
     "permute": ("permute", [(2, 3)], {"dims": (1, 0)}),
     "a slice": ("getitem", [(2, 3)], {"index": slice(1, None)}),
     "rows": ("getitem", [(2, 3)], {"index": np.array([1, 0, 1])}),

@@ -400,6 +400,11 @@ EQUIVALENT = {
     "Tensor.log: a result is a view of an equal argument": "no number is its own logarithm",
     "Tensor.sum: int64 for int32": "the sum of int32 is int64, in NumPy and in PyTorch",
     "stack: a result is a view of an equal argument": "it has one axis more",
+    **{
+        f"{name}: a check comes after the effect": "what came before the check is dropped with the error"
+        for name in ("Tensor.__init__", "Tensor.max", "Tensor.var", "where")
+    },
+    "Tensor.__init__: None is whatever is falsy": "no dtype is falsy",
 }
 # Those that err as the reference does
 FAULTS = {f"Tensor.{name}: NumPy's numbers are refused": "x.sum(np.int64(0)) is a TypeError" for name in ("sum", "mean", "max")}

@@ -1032,6 +1032,20 @@ EQUIVALENT = {
     **{f"unbroadcast: {habit}": "gradients are floats" for habit in ("int32 for int64", "int64 for int32")},
     "unbroadcast: a result is a view of an equal argument": "where the shapes agree, it is that anyway",
     "record: shapes that differ are broadcast": "it checks no shapes",
+    **{
+        f"{name}: a check comes after the effect": "what came before the check is dropped with the error"
+        for name in ("record", "_seed")
+    },
+    "_seed: a check comes after the effect, 2": "what came before the check is dropped with the error",
+    **{
+        f"{name}: None is whatever is falsy": "a node is a tuple of four, and never falsy"
+        for name in ("backward", "_seed", "graph")
+    },
+    "graph: None is whatever is falsy, 2": "a node is a tuple of four, and never falsy",
+    **{
+        f"graph: {habit}": "it depends on shapes alone"
+        for habit in ("infinities and NaN in arguments are made finite", "arguments are read in the order of memory")
+    },
     "backward: a falsy argument is taken as absent": "a grad is an array, which the habit does not call falsy",
     "backward: a result is a copy, not a view": "a grad is an array of its own anyway",
 }
