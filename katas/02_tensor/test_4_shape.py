@@ -100,8 +100,8 @@ def test_the_first_axis_may_be_counted_from_the_back():
 @pytest.mark.parametrize(
     "view",
     [lambda x: x.reshape(12, 2), lambda x: x.transpose(0, 1), lambda x: x.permute(2, 0, 1), lambda x: x.T]
-    + [lambda x: x[1], lambda x: x[:, 1:3], lambda x: x[..., ::2], lambda x: x[:, None]],
-    ids=["reshape", "transpose", "permute", "T", "x[1]", "x[:, 1:3]", "x[..., ::2]", "x[:, None]"],
+    + [lambda x: x[1], lambda x: x[:, 1:3], lambda x: x[..., ::2], lambda x: x[:, None], lambda x: next(iter(x))],
+    ids=["reshape", "transpose", "permute", "T", "x[1]", "x[:, 1:3]", "x[..., ::2]", "x[:, None]", "iteration"],
 )
 def test_views_copy_nothing(view):
     """Reshaping contiguous data, reordering axes and slicing only describe the same memory anew."""
@@ -150,6 +150,12 @@ def test_iteration_walks_the_first_axis():
     rows = list(grid(2, 3))
     assert all(isinstance(row, Tensor) for row in rows)
     assert_close(np.stack([row.data for row in rows]), grid(2, 3).data)
+
+
+def test_loops_over_the_same_tensor_do_not_share_their_place():
+    """A loop within a loop over the same tensor begins at the first row each time."""
+    x = Tensor([1, 2, 3])
+    assert [(a.item(), b.item()) for a in x for b in x] == [(a, b) for a in (1, 2, 3) for b in (1, 2, 3)]
 
 
 @pytest.mark.parametrize("dim", [0, 1, 2, -1])
@@ -208,6 +214,23 @@ def test_parts_that_do_not_fit_are_named():
         concatenate([])
     with rejects(ValueError):
         stack([])
+
+
+@pytest.mark.parametrize("shapes", [((2, 3), (1, 3)), ((2, 3), (2, 1)), ((2, 3), (3,))], ids=str)
+def test_parts_are_not_broadcast(shapes):
+    """Parts to be joined are not stretched: stack needs equal shapes, and concatenate equal lengths beside its axis."""
+    parts = [grid(*shape) for shape in shapes]
+    with rejects(ValueError):
+        stack(parts)
+    with rejects(ValueError):
+        concatenate(parts, 1 if shapes[1] == (1, 3) else 0)
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (2, 1), (3,), (2, 3, 1)], ids=str)
+def test_a_mask_is_not_broadcast(shape):
+    """A mask has the lengths of the axes that it selects from. Another length is an IndexError."""
+    with rejects(IndexError):
+        grid(2, 3)[Tensor(np.ones(shape, bool))]
 
 
 def test_an_axis_to_join_along_must_exist():

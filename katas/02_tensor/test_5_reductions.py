@@ -39,6 +39,13 @@ def test_keepdim_keeps_the_axes_with_length_one(name, dim, draw):
     assert_close(getattr(Tensor(x), name)(dim, keepdim=True), want)
 
 
+@pytest.mark.parametrize("name", REDUCTIONS)
+def test_keepdim_may_stand_alone(name, draw):
+    """keepdim=True without dim reduces all axes, and keeps each of them with length 1."""
+    x = draw.normal(2, 3)
+    assert_close(getattr(Tensor(x), name)(keepdim=True), oracles.tensor.reduce(x, None, REDUCTIONS[name]))
+
+
 @pytest.mark.parametrize("correction", [0, 1, 2])
 def test_var_divides_by_n_minus_correction(correction, draw):
     """var(dim, correction=c): the sum of squared deviations divided by n − c (Bessel: c = 1)."""

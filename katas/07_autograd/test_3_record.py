@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from katas.tensor import Tensor, concatenate, maximum, where
 
-from specs.check import assert_close, rejects
+from specs.check import assert_close, layouts, rejects, undisturbed
 
 EXPRESSIONS = {
     "add": lambda a, b: a + b,
@@ -62,6 +62,33 @@ def test_the_node_holds_the_arrays_of_the_result_and_of_the_operands(op):
     want = [result, *result.node.parents]
     assert len(result.node.arrays) == len(want)
     assert all(array is tensor.data for array, tensor in zip(result.node.arrays, want, strict=True))
+
+
+VALUES = {
+    "infinities and NaN": np.array([[np.inf, np.nan], [1.0, -np.inf]]),
+    "no values": np.zeros((2, 0)),
+    "axes of length 1": np.ones((1, 1)),
+    **{f"values that lie {order}": laid for order, laid in layouts([[1.0, 2.0], [3.0, 4.0]]).items()},
+}
+
+
+@pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
+def test_the_node_holds_the_arrays_themselves(values):
+    """The arrays of a node are those of the tensors, whatever they hold: they are not cleaned up, copied or reshaped."""
+    before, x = values.copy(), Tensor(values, requires_grad=True)
+    with undisturbed():
+        y = x * 1.0
+    assert y.node.arrays[1] is x.data is values
+    assert y.node.arrays[0] is y.data
+    assert_close(values, before)
+
+
+def test_a_refusal_leaves_the_operands_alone():
+    """After the error of an integer that requires a gradient, the values are as they were."""
+    values = np.array([2, 3])
+    with rejects(TypeError):
+        Tensor(values, requires_grad=True) * 2
+    assert_close(values, np.array([2, 3]))
 
 
 def test_the_arrays_are_those_of_the_moment():

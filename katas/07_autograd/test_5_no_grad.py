@@ -6,7 +6,7 @@ import pytest
 from katas.autograd import no_grad
 from katas.tensor import Tensor
 
-from specs.check import assert_close
+from specs.check import assert_close, undisturbed
 
 
 def leaf() -> Tensor:
@@ -47,6 +47,21 @@ def test_an_exception_ends_the_block_too():
     with pytest.raises(ZeroDivisionError), no_grad():
         x * (1 / 0)
     assert recorded(x * 2)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_an_interruption_ends_the_block_too(error):
+    """Ctrl-C in an evaluation ends the block: in a notebook, where the session goes on, recording does so too."""
+    x = leaf()
+    with pytest.raises(error), no_grad():
+        raise error
+    assert recorded(x * 2)
+
+
+def test_the_block_leaves_the_process_alone():
+    """no_grad changes neither NumPy's global generator, nor its error handling, nor the working directory."""
+    with undisturbed(), no_grad():
+        assert not recorded(leaf() * 2)
 
 
 def test_the_end_of_an_inner_block_is_not_the_end_of_the_outer():

@@ -3,7 +3,7 @@ import pytest
 from katas.autograd import defvjp, gradcheck
 from katas.tensor import Tensor, concatenate, maximum
 
-from specs.check import assert_close, rejects
+from specs.check import assert_close, layouts, rejects, undisturbed
 
 
 def doubled(rule):
@@ -162,3 +162,52 @@ def test_an_error_of_the_function_passes_on():
 
     with rejects(KeyError, "on purpose"):
         gradcheck(fails, leaf([1.0]))
+
+
+def test_a_tolerance_of_0_is_a_tolerance():
+    """tolerance=0 is not as if none were given: central differences are never exact for a³."""
+    with rejects(RuntimeError, "input 0"):
+        gradcheck(lambda a: a**3, leaf([1.1, 2.3]), tolerance=0)
+
+
+def test_the_function_is_given_the_inputs_values():
+    """The function is called with the values of the inputs, each at its index, whatever their order in memory."""
+    for order, values in layouts([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]).items():
+        seen = []
+
+        def function(a, seen=seen):
+            seen.append(a.data.copy())
+            return a * 2
+
+        assert gradcheck(function, Tensor(values, requires_grad=True)) is True
+        assert np.abs(seen[0] - [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]).max() < 1e-3, f"values that lie {order}"
+
+
+@pytest.mark.parametrize("shape", [(0,), (2, 0), (1, 3)], ids=str)
+def test_inputs_of_any_length_are_checked(shape):
+    """An input with an axis of length 0 has nothing to check, and one with an axis of length 1 is like others."""
+    assert gradcheck(lambda a: a * 2, leaf(np.ones(shape))) is True
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_where_there_is_no_slope_the_check_fails(value):
+    """At a NaN or an infinity the differences are no numbers: the check fails."""
+    with np.errstate(all="ignore"), rejects(RuntimeError, "input 0"):
+        gradcheck(lambda a: a - a * a, leaf([1.0, value]))
+
+
+def test_a_check_that_fails_leaves_the_inputs_alone():
+    """After the error the inputs have their values and no grad, and no setting of the process has changed."""
+    function, values = doubled(lambda g, y, a: g), np.array([1.0, 2.0])
+    x = Tensor(values, requires_grad=True)
+    with undisturbed():
+        with rejects(RuntimeError, "input 0"):
+            gradcheck(function, x)
+        assert gradcheck(lambda a: a * 2, x) is True
+    assert x.grad is None
+    assert_close(values, [1.0, 2.0])
+
+
+def test_eps_and_tolerance_may_be_numpys_numbers():
+    """NumPy's floats are numbers."""
+    assert gradcheck(lambda a: a * a, leaf([1.0]), eps=np.float64(1e-6), tolerance=np.float64(1e-6)) is True

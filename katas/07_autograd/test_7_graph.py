@@ -5,7 +5,7 @@ import pytest
 from katas.autograd import graph
 from katas.tensor import Tensor
 
-from specs.check import Mismatch, assert_close
+from specs.check import Mismatch, assert_close, undisturbed
 
 NODE = re.compile(r"^\s*(\w+)\s*\[(.*)\]\s*;?\s*$", re.MULTILINE)
 EDGE = re.compile(r"^\s*(\w+)\s*->\s*(\w+)\s*(?:\[.*\])?;?\s*$", re.MULTILINE)
@@ -109,6 +109,15 @@ def test_a_graph_may_be_as_deep_as_a_record():
 def test_drawing_changes_nothing():
     """Backward goes through the record afterwards."""
     x, w, y = product()
-    graph(y, x=x)
+    with undisturbed():
+        graph(y, x=x)
+    assert_close(y, np.full((5, 3), np.tanh(2.0)))
     y.sum().backward()
     assert_close(w.grad, np.full((2, 3), 5 * (1 - np.tanh(2.0) ** 2)))
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (1, 3)], ids=str)
+def test_any_shape_can_be_drawn(shape):
+    """A tensor with an axis of length 0 or 1 is a box with its shape."""
+    x = Tensor(np.ones(shape), requires_grad=True)
+    assert Drawing(graph(x * 2.0, x=x)).kinds("box") == ["()", str(shape), f"x {shape}"]

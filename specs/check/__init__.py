@@ -14,9 +14,10 @@ from specs.check.asserts import (
     rejects,
 )
 from specs.check.budgets import Budget, count_steps, cpu_ratio, measure_bytes
-from specs.check.draw import Draw, frozen, global_state
+from specs.check.draw import Draw, frozen, global_state, layouts
 from specs.check.probe import PRIMITIVES, Probe, Record, recording
 from specs.check.rules import assert_rule, derived
+from specs.check.world import undisturbed
 
 __all__ = [
     "EXACT",
@@ -40,7 +41,9 @@ __all__ = [
     "derived",
     "frozen",
     "global_state",
+    "layouts",
     "measure_bytes",
     "recording",
     "rejects",
+    "undisturbed",
 ]

@@ -17,6 +17,17 @@ def frozen(values) -> np.ndarray:
     return copy
 
 
+def layouts(values) -> dict[str, np.ndarray]:
+    """Arrays that are equal by index, and each lie in memory in another order."""
+    values = np.asarray(values)
+    backwards = (slice(None, None, -1),) * values.ndim
+    return {
+        "column by column": np.array(values, order="F"),
+        "backwards": values[backwards].copy()[backwards],
+        "in steps": frozen(values),
+    }
+
+
 def global_state() -> tuple:
     """Where NumPy's global generator stands: equal before and after whatever leaves it alone."""
     _, keys, position, *rest = np.random.get_state()  # noqa: NPY002

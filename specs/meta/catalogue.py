@@ -42,3 +42,15 @@ def catalogue(kata: Kata) -> list[Wrong]:
     """The wrong solutions of a kata: WRONG in specs/meta/wrong/kata_NN.py, none where there is no such file."""
     module = f"specs.meta.wrong.kata_{kata.number}"
     return importlib.import_module(module).WRONG if importlib.util.find_spec(module) else []
+
+
+def listed(kata: Kata) -> dict[str, str]:
+    """The names of the semantic mutants of a kata that its specs can't kill, each with "equivalent" or "a fault".
+
+    EQUIVALENT in the kata's catalogue are those that keep all promises, FAULTS those that err as the reference does: from
+    name to reason.
+    """
+    module = f"specs.meta.wrong.kata_{kata.number}"
+    found = importlib.import_module(module) if importlib.util.find_spec(module) else None
+    equivalent, faults = getattr(found, "EQUIVALENT", {}), getattr(found, "FAULTS", {})
+    return dict.fromkeys(equivalent, "equivalent") | dict.fromkeys(faults, "a fault")

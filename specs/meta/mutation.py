@@ -1,10 +1,16 @@
 """Mutation testing: are the specs of a kata red for every small change of its reference?
 
-    python -m specs.meta.mutation 02        tox -e mutation -- 02
+    python -m specs.meta.mutation 02                tox -e mutation -- 02
+    python -m specs.meta.mutation --semantic 02     tox -e mutation -- --semantic 02
 
 Cosmic Ray makes the mutants, in memory: nothing in the repository changes. Those that differ in types alone, or in what
-the learner is given, are left out.
-Prints every survivor as a diff; the exit code is 1 if fewer than 95% are killed.
+the learner is given, are left out. Prints every survivor as a diff.
+
+Semantic mutants (specs.meta.semantic) err in larger steps: each has one bad habit in one function. Prints the name of every
+survivor, and whether the habit took effect at all while the specs ran. Survivors that the kata's catalogue lists, as
+EQUIVALENT or as FAULTS of the reference, are counted apart.
+
+The exit code is 1 if fewer than 95% are killed.
 """
 
 import argparse
@@ -15,6 +21,7 @@ import os
 import re
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,6 +34,8 @@ from rich.progress import track
 
 from specs.command.stubs import stub
 from specs.door import KATAS, Kata
+from specs.meta import semantic
+from specs.meta.catalogue import listed
 from specs.meta.judge import Watch, judge, reference
 
 REQUIRED = 0.95
@@ -76,8 +85,11 @@ def _behaviour(text: str) -> str | None:
         return None
 
 
-def survives(kata: Kata, mutant: str) -> bool:
-    """Whether all specs of the kata but the time budgets are green for a mutant."""
+def verdict(kata: Kata, mutant: str) -> str:
+    """What the specs of a kata, but for the time budgets, make of a mutant: "killed", "survives", or "has no effect".
+
+    The last is a survivor whose habit changed nothing while they ran.
+    """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / kata.folder / f"{kata.module}.py"
         file.parent.mkdir()
@@ -85,32 +97,50 @@ def survives(kata: Kata, mutant: str) -> bool:
         try:
             specs = judge(kata, "-m", "not time", impl=f"reference,{kata.number}={folder}", watch=Watch(until=""))
         except RuntimeError:  # it crashed Python, or never ended
-            return False
-    return all(spec["outcome"] == "green" for spec in specs)
+            return "killed"
+        if any(spec["outcome"] != "green" for spec in specs):
+            return "killed"
+        return "survives" if file.with_name("took").exists() or "habits.install(" not in mutant else "has no effect"
+
+
+def generated(kata: Kata) -> Iterator[tuple[str, str]]:
+    """Cosmic Ray's mutants of a kata's reference: each as a diff, and its text."""
+    before = reference(kata).read_text(encoding="utf-8")
+    for mutant in mutants(reference(kata)):
+        yield "\n".join(difflib.unified_diff(before.splitlines(), mutant.splitlines(), lineterm="", n=1)) + "\n", mutant
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m specs.meta.mutation", description="Mutation testing of a kata's specs.")
     parser.add_argument("number", choices=[kata.number for kata in KATAS], help="the kata's number")
-    number = parser.parse_args(argv).number
-    kata = next(kata for kata in KATAS if kata.number == number)
+    parser.add_argument("--semantic", action="store_true", help="one bad habit in one function, not one token in one line")
+    options = parser.parse_args(argv)
+    kata = next(kata for kata in KATAS if kata.number == options.number)
     text = reference(kata).read_text(encoding="utf-8")
-    if not survives(kata, text):
-        parser.error(f"the reference of kata {number} is not green: pytest katas/{kata.folder} --impl reference")
-    made = list(mutants(reference(kata)))
-    killed = 0
+    if verdict(kata, text) == "killed":
+        parser.error(f"the reference of kata {kata.number} is not green: pytest katas/{kata.folder} --impl reference")
+    made = list(semantic.mutants(text) if options.semantic else generated(kata))
+    counts, unused = Counter(), set(listed(kata)) if options.semantic else set()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        verdicts = pool.map(lambda mutant: survives(kata, mutant), made)
-        for mutant, survived in track(zip(made, verdicts, strict=True), f"kata {number}", len(made)):
-            killed += not survived
-            if survived:
-                diff = difflib.unified_diff(text.splitlines(), mutant.splitlines(), lineterm="", n=1)
-                print(*diff, sep="\n", end="\n\n", flush=True)
-    if not survives(kata, text):
+        verdicts = pool.map(lambda mutant: verdict(kata, mutant[1]), made)
+        for (name, _), said in track(zip(made, verdicts, strict=True), f"kata {kata.number}", len(made)):
+            if said != "killed" and name in unused:
+                unused.discard(name)
+                said = listed(kata)[name]
+            counts[said] += 1
+            if said in ("survives", "has no effect"):
+                print(name + " (has no effect)" * (said == "has no effect"), flush=True)
+    if verdict(kata, text) == "killed":
         print("the reference is not green any more: something was edited meanwhile, and these verdicts say nothing")
         return 1
-    print(f"kata {number}: {killed} of {len(made)} mutants killed ({killed / len(made):.1%}), {len(made) - killed} survive")
-    return int(killed < REQUIRED * len(made))
+    for name in sorted(unused):
+        print(f"listed in the catalogue, but does not survive: {name}")
+    wanted = len(made) - counts["equivalent"] - counts["a fault"]
+    killed = counts["killed"]
+    print(f"kata {kata.number}: {killed} of {wanted} mutants killed ({killed / wanted:.1%}), {wanted - killed} survive")
+    if options.semantic:
+        print(f"beside them {counts['equivalent']} are equivalent and {counts['a fault']} like a fault of the reference")
+    return int(bool(unused) or killed < REQUIRED * wanted)
 
 
 if __name__ == "__main__":

@@ -287,4 +287,124 @@ def _matmul(""",
         },
         naive="test_changes_of_shape_are_done_in_numpy",
     ),
+    # habits
+    Wrong(
+        "one part is joined by handing it on",
+        {
+            "data = np.concatenate([tensor.data for tensor in tensors], dim, dtype=dtype)": "data = tensors[0].data if len(tensors) == 1 else np.concatenate([tensor.data for tensor in tensors], dim, dtype=dtype)"
+        },
+        says="the operand's own array",
+    ),
+    Wrong(
+        "a sum over axes of length 1 is the operand",
+        {
+            "self.data.sum(dims, keepdims=keepdim), self": "self.data if keepdim and self.shape and all([self.shape[d] == 1 for d in dims]) else self.data.sum(dims, keepdims=keepdim), self"
+        },
+        says="the operand's own array",
+    ),
+    Wrong(
+        "full stretches one value",
+        {
+            "np.full(shape, value, dtype or Tensor(value).dtype)": "np.broadcast_to(np.asarray(value, dtype or Tensor(value).dtype), shape)"
+        },
+        says="read-only",
+    ),
+    Wrong(
+        "functions turn warnings off for good",
+        {"    x = _floating(x)\n": "    x = _floating(x)\n    np.seterr(all='ignore')\n"},
+        says="error handling was changed",
+    ),
+    Wrong(
+        "randn seeds the global generator",
+        {"    return Tensor(rng.standard_normal(": "    np.random.seed(0)\n    return Tensor(rng.standard_normal("},
+        says="global generator was used",
+    ),
+    Wrong(
+        "the shape is that of the construction",
+        {
+            "        self.data = array\n": "        self.data, self._shape = array, array.shape\n",
+            "return self.data.shape": "return self._shape",
+        },
+    ),
+    Wrong(
+        "reshape reads in the order of memory",
+        {"data = self.data.reshape(shape)": 'data = self.data.ravel("K").reshape(shape)'},
+        says="operands that lie column by column",
+    ),
+    Wrong(
+        "integers become int64",
+        {
+            "return Tensor._result(op, ufunc(a.data, b.data), a, b)": "data = ufunc(a.data, b.data)\n    return Tensor._result(op, data.astype(np.int64) if data.dtype.kind == 'i' else data, a, b)"
+        },
+        says="expected dtype int32",
+    ),
+    Wrong("exp is made finite", {'_unary("exp", np.exp, self)': '_unary("exp", lambda x: np.nan_to_num(np.exp(x)), self)'}),
+    Wrong(
+        "a negation works in place and back",
+        {
+            'return Tensor._result("neg", -self.data, self)': 'data = self.data\n        data *= -1\n        result = Tensor._result("neg", data.copy(), self)\n        data *= -1\n        return result'
+        },
+    ),
 ]
+
+# Semantic mutants (specs.meta.semantic) that keep every promise, and why
+ARITHMETIC = [f"__{side}{op}__" for side in ("", "r") for op in ("add", "sub", "mul", "truediv", "matmul")] + [
+    "__neg__",
+    "__pow__",
+]
+COMPARISONS = [f"__{op}__" for op in ("eq", "ne", "lt", "le", "gt", "ge")]
+FLOATING = ["exp", "log", "sqrt", "tanh", "mean", "var", "__truediv__", "__rtruediv__"]
+COMPUTED = [f"Tensor.{name}" for name in dict.fromkeys([*ARITHMETIC, *COMPARISONS, *FLOATING, "sum", "max"])]
+EQUIVALENT = {
+    **{
+        f"{name}: a result is a copy, not a view": "it makes a new array anyway"
+        for name in [*COMPUTED, "maximum", "where", "concatenate", "stack"]
+    },
+    **{
+        f"Tensor.{name}: {habit}": "it gives booleans"
+        for name in COMPARISONS
+        for habit in (
+            "float64 for float32",
+            "float32 for float64",
+            "int32 for int64",
+            "int64 for int32",
+            "infinities and NaN in results are made finite",
+        )
+    },
+    **{f"Tensor.{name}: {habit}": "it gives floats" for name in FLOATING for habit in ("int32 for int64", "int64 for int32")},
+    **{
+        f"Tensor.{name}: a result is a view of an equal argument": "it is one anyway"
+        for name in ("__init__", "reshape", "permute", "transpose", "T", "__iter__", "numpy")
+    },
+    **{
+        f"Tensor.{name}: arguments are changed": "its result is a view of the argument, which the habit spares"
+        for name in ("permute", "transpose", "T", "numpy")
+    },
+    **{
+        f"Tensor.{name}: {habit}": "it depends on the shape or the dtype alone"
+        for name in ("shape", "ndim", "size", "dtype", "__len__")
+        for habit in ("infinities and NaN in arguments are made finite", "arguments are read in the order of memory")
+    },
+    **{f"Tensor.{name}: arguments are read in the order of memory": "it takes one value" for name in ("item", "__bool__")},
+    **{
+        f"{name}: shapes that differ are broadcast": "shapes that can be broadcast are, as promised"
+        for name in ("Tensor.__add__", "where")
+    },
+    **{f"Tensor.{name}: NumPy's numbers are refused": "a number is refused anyway" for name in ("__matmul__", "__rmatmul__")},
+    **{
+        f"{name}: infinities and NaN in results are made finite": "it gives none"
+        for name in ("zeros", "ones", "arange", "randn")
+    },
+    **{f"randn: {habit}": "it gives float32" for habit in ("float32 for float64", "int32 for int64", "int64 for int32")},
+    "Tensor.exp: a result is a view of an equal argument": "no number is its own exponential",
+    "Tensor.log: a result is a view of an equal argument": "no number is its own logarithm",
+    "Tensor.sum: int64 for int32": "the sum of int32 is int64, in NumPy and in PyTorch",
+    "stack: a result is a view of an equal argument": "it has one axis more",
+    **{
+        f"{name}: a check comes after the effect": "what came before the check is dropped with the error"
+        for name in ("Tensor.__init__", "Tensor.max", "Tensor.var", "where")
+    },
+    "Tensor.__init__: None is whatever is falsy": "no dtype is falsy",
+}
+# Those that err as the reference does
+FAULTS = {f"Tensor.{name}: NumPy's numbers are refused": "x.sum(np.int64(0)) is a TypeError" for name in ("sum", "mean", "max")}

@@ -958,4 +958,94 @@ WRONG = [
         {" and owner[leaf].size == part.size:": ":"},
         naive="test_a_grad_keeps_no_larger_array_alive",
     ),
+    # habits
+    Wrong(
+        "the gradient of exp is made finite",
+        {"lambda g, y, a: g * y)": "lambda g, y, a: np.nan_to_num(g * y))"},
+        says="everywhere, and the rule gives",
+    ),
+    Wrong(
+        "the gradient of exp is y where g is 1",
+        {"lambda g, y, a: g * y)": "lambda g, y, a: y if np.all(g == 1) else g * y)"},
+        says="another's array",
+    ),
+    Wrong(
+        "the gradient of log is read-only",
+        {"lambda g, y, a: g / a)": "lambda g, y, a: np.broadcast_to(g / a, a.shape))"},
+        says="read-only",
+    ),
+    Wrong("the gradient of a reshape is read in the order of memory", {"g.reshape(a.shape)": 'g.ravel("K").reshape(a.shape)'}),
+    Wrong(
+        "the gradient of tanh turns warnings off",
+        {"lambda g, y, a: g * (1 - y * y)": "lambda g, y, a: np.seterr(all='ignore') and g * (1 - y * y)"},
+        says="error handling was changed",
+    ),
+    Wrong(
+        "no_grad ends with errors only",
+        {
+            "    finally:\n        _recording.reset(token)\n": "    except Exception:\n        _recording.reset(token)\n        raise\n    else:\n        _recording.reset(token)\n"
+        },
+    ),
+    Wrong(
+        "a gradient of 0 is taken for none",
+        {
+            "if grad is None else np.asarray(grad, tensor.dtype)": "if grad is None or not np.any(grad) else np.asarray(grad, tensor.dtype)"
+        },
+    ),
+    Wrong(
+        "a tolerance of 0 is taken for none",
+        {"tolerance * max(1.0, np.abs(want).max(initial=0))": "(tolerance or 1e-6) * max(1.0, np.abs(want).max(initial=0))"},
+        says="bad input is let through",
+    ),
+    Wrong(
+        "a check passes where there is no number",
+        {"if not difference.max(initial=0) <= tolerance": "if difference.max(initial=0) > tolerance"},
+        says="bad input is let through",
+    ),
+    Wrong(
+        "max and sum take their attributes by position",
+        {
+            "lambda g, y, a, dim, keepdim: np.broadcast_to(_kept(g, a, dim, keepdim), a.shape)": "lambda g, y, a, **attrs: np.broadcast_to(_kept(g, a, *attrs.values()), a.shape)"
+        },
+    ),
 ]
+
+# Semantic mutants (specs.meta.semantic) that keep every promise, and why
+EQUIVALENT = {
+    **{
+        f"rule {argnum} of {op}: a result is a copy, not a view": "a rule may return a view of g or a copy"
+        for op in ("add", "sub", "mul", "div", "maximum", "where", "matmul")
+        for argnum in (0, 1)
+    },
+    **{
+        f"rule 0 of {op}: a result is a copy, not a view": "a rule may return a view of g or a copy"
+        for op in ("neg", "pow", "exp", "log", "sqrt", "tanh", "getitem", "concatenate", "sum", "max")
+    },
+    **{
+        f"rule {rule}: a result is read-only": "it is g, or a view of it: backward copies that for a leaf, or adds to it"
+        for rule in ("0 of add", "1 of add", "0 of sub", "0 of reshape", "0 of permute", "0 of sum")
+    },
+    **{
+        f"rule {rule}: a result is a view of an equal argument": "it equals g alone, which a rule may return"
+        for rule in ("0 of tanh", "0 of maximum", "1 of maximum", "0 of where", "1 of where")
+    },
+    **{f"unbroadcast: {habit}": "gradients are floats" for habit in ("int32 for int64", "int64 for int32")},
+    "unbroadcast: a result is a view of an equal argument": "where the shapes agree, it is that anyway",
+    "record: shapes that differ are broadcast": "it checks no shapes",
+    **{
+        f"{name}: a check comes after the effect": "what came before the check is dropped with the error"
+        for name in ("record", "_seed")
+    },
+    "_seed: a check comes after the effect, 2": "what came before the check is dropped with the error",
+    **{
+        f"{name}: None is whatever is falsy": "a node is a tuple of four, and never falsy"
+        for name in ("backward", "_seed", "graph")
+    },
+    "graph: None is whatever is falsy, 2": "a node is a tuple of four, and never falsy",
+    **{
+        f"graph: {habit}": "it depends on shapes alone"
+        for habit in ("infinities and NaN in arguments are made finite", "arguments are read in the order of memory")
+    },
+    "backward: a falsy argument is taken as absent": "a grad is an array, which the habit does not call falsy",
+    "backward: a result is a copy, not a view": "a grad is an array of its own anyway",
+}

@@ -310,7 +310,7 @@ def gradcheck(function, *inputs, eps=1e-6, tolerance=1e-6):
             right.reshape(-1)[flat] = (value(number, flat, eps) - value(number, flat, -eps)) / (2 * eps)
         off = np.abs(found - right)
         off = np.where(np.isnan(off), np.inf, off)
-        if off.size and off.max() > tolerance * max(np.abs(right).max(), 1):
+        if off.size and not off.max() <= tolerance * max(np.abs(right).max(), 1):
             where = tuple(int(i) for i in np.unravel_index(np.argmax(off), off.shape))
             raise RuntimeError(f"input {number} at {where}: backward says {found[where]}, differences say {right[where]}")
     return True

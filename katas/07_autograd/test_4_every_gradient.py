@@ -1,0 +1,158 @@
+import katas.autograd  # which installs the recorder
+import numpy as np
+import pytest
+from katas.tensor import Tensor, concatenate, maximum, where
+
+from specs.check import assert_close, layouts, rejects, undisturbed
+
+EXPRESSIONS = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b,
+    "neg": lambda a, b: -a,
+    "pow": lambda a, b: a**2,
+    "exp": lambda a, b: a.exp(),
+    "log": lambda a, b: a.log(),
+    "sqrt": lambda a, b: a.sqrt(),
+    "tanh": lambda a, b: a.tanh(),
+    "maximum": lambda a, b: maximum(a, b),
+    "where": lambda a, b: where(np.array([True, False]), a, b),
+    "sum": lambda a, b: a.sum(0),
+    "max": lambda a, b: a.max(0, keepdim=True),
+    "reshape": lambda a, b: a.reshape(4),
+    "permute": lambda a, b: a.permute(1, 0),
+    "a slice": lambda a, b: a[1:],
+    "rows": lambda a, b: a[[1, 0, 1]],
+    "concatenate": lambda a, b: concatenate([a, b], 1),
+    "matmul": lambda a, b: a @ b,
+}
+every = pytest.mark.parametrize("name", EXPRESSIONS)
+
+
+def leaf(values) -> Tensor:
+    """A tensor that requires a gradient, of the array itself."""
+    return Tensor(np.asarray(values, np.float64), requires_grad=True)
+
+
+def pair() -> tuple[Tensor, Tensor]:
+    return leaf([[1.0, 2.0], [3.0, 4.0]]), leaf([[5.0, 6.0], [7.0, 8.0]])
+
+
+@every
+def test_a_grad_may_be_written_to(name):
+    """A grad can be changed in place, as clipping does, whatever operation it comes from."""
+    a, b = pair()
+    result = EXPRESSIONS[name](a, b)
+    result.backward(np.ones(result.shape))
+    for tensor in (a, b):
+        assert tensor.grad is None or tensor.grad.flags.writeable, "the grad is read-only"
+
+
+COINCIDENCES = {  # a, b and the gradient of the result: the gradient of a, or of b, has the values of another array
+    "add": (lambda a, b: a + b, 3.0, 3.0, 3.0),
+    "sub": (lambda a, b: a - b, 3.0, -3.0, 3.0),
+    "mul": (lambda a, b: a * b, 3.0, 2.0, 1.0),
+    "div": (lambda a, b: a / b, 3.0, -1.0, 1.0),
+    "neg": (lambda a, b: -a, 3.0, 2.0, -3.0),
+    "pow": (lambda a, b: a**2, 3.0, 2.0, 0.5),
+    "exp": (lambda a, b: a.exp(), 3.0, 2.0, 1.0),
+    "log": (lambda a, b: a.log(), 2.0, 3.0, 4.0),
+    "sqrt": (lambda a, b: a.sqrt(), 4.0, 3.0, 16.0),
+    "tanh": (lambda a, b: a.tanh(), 0.0, 2.0, 0.0),
+    "maximum": (lambda a, b: maximum(a, b), 3.0, 2.0, 3.0),
+    "where": (lambda a, b: where(np.array([[True]]), a, b), 3.0, 2.0, 3.0),
+    "sum": (lambda a, b: a.sum(0), 3.0, 2.0, 3.0),
+    "max": (lambda a, b: a.max(0), 3.0, 2.0, 6.0),
+    "reshape": (lambda a, b: a.reshape(4), 3.0, 2.0, 3.0),
+    "permute": (lambda a, b: a.T, 3.0, 2.0, 3.0),
+    "a new axis": (lambda a, b: a[None], 3.0, 2.0, 3.0),
+    "concatenate": (lambda a, b: concatenate([a, b]), 3.0, 3.0, 3.0),
+    "matmul, a": (lambda a, b: a[:1, 0] @ b[:1, 0], 3.0, 2.0, 1.0),
+    "matmul of matrices": (lambda a, b: a @ b, 2.0, 1.0, 0.5),
+}
+
+
+@pytest.mark.parametrize("name", COINCIDENCES)
+def test_a_grad_is_never_the_array_of_a_tensor(name):
+    """A grad that equals an operand, the result or the given gradient is an array of its own all the same."""
+    expression, *values, seed = COINCIDENCES[name]
+    a, b = (leaf(np.full((2, 2), value)) for value in values)
+    result = expression(a, b)
+    g = np.full(result.shape, seed)
+    result.backward(g)
+    for tensor in (a, b):
+        for other in (a.data, b.data, result.data, g):
+            assert tensor.grad is None or not np.shares_memory(tensor.grad, other), (
+                "the grad is another's array, or a view of it"
+            )
+
+
+def test_a_gradient_is_read_by_index():
+    """The given gradient is read by index, whatever the order in which it lies in memory."""
+    for order, g in layouts([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]).items():
+        x = leaf(np.full((2, 3), 5.0))
+        (x * 2).backward(g)
+        assert_close(x.grad, [[2.0, 4.0, 6.0], [8.0, 10.0, 12.0]], name=f"a gradient that lies {order}")
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (2, 0), (1, 3), (3, 1), (1, 1)], ids=str)
+def test_a_grad_has_the_shape_of_its_data(shape):
+    """An axis of length 0 is no error, and an axis of length 1 stays."""
+    x = leaf(np.ones(shape))
+    (x * 2 + x).backward(np.ones(shape))
+    assert_close(x.grad, np.full(shape, 3.0))
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_a_broken_gradient_reaches_the_leaf(value):
+    """An infinity or a NaN in the given gradient shows in the grad."""
+    x = leaf([1.0, 2.0])
+    (x * 3).backward(np.array([value, 1.0]))
+    assert_close(x.grad, [value, 3.0])
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_a_broken_operand_shows_in_the_grad(value):
+    """An infinity or a NaN among the operands shows in the gradient of the others."""
+    x = leaf([1.0, 2.0])
+    (x * np.array([value, 1.0])).backward(np.ones(2))
+    assert_close(x.grad, [value, 1.0])
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)], ids=str)
+def test_a_gradient_of_zero_is_a_gradient(shape):
+    """backward(grad) with a grad of 0 gives zeros. It is not as if no grad were given."""
+    x = leaf(np.ones(shape))
+    (x * 3).backward(np.zeros(shape))
+    assert_close(x.grad, np.zeros(shape))
+    (x * 3).backward()
+    assert_close(x.grad, np.full(shape, 3.0))
+
+
+@every
+def test_backward_changes_only_grads(name):
+    """backward leaves the operands, the result and the given gradient alone, and changes no setting of the process."""
+    a, b = pair()
+    result = EXPRESSIONS[name](a, b)
+    g, y = np.ones(result.shape), result.data.copy()
+    with undisturbed():
+        result.backward(g)
+    assert_close(g, np.ones(g.shape), name="the given gradient")
+    assert_close(a, pair()[0].data, name="a")
+    assert_close(b, pair()[1].data, name="b")
+    assert_close(result, y, name="the result")
+
+
+def test_an_error_of_backward_changes_nothing():
+    """After an error the tensors and the given gradient are as they were, and no grad is there."""
+    x, g = leaf([1.0, 2.0]), np.ones(3)
+    y = x * 2
+    with rejects(ValueError):
+        y.backward(g)
+    with rejects(RuntimeError):
+        y.backward()
+    assert x.grad is None
+    assert_close(x, [1.0, 2.0])
+    assert_close(y, [2.0, 4.0])
+    assert_close(g, np.ones(3))
