@@ -1,4 +1,4 @@
-import katas.autograd  # noqa: F401: installs the recorder
+import katas.autograd  # noqa: F401  # it installs the recorder
 import numpy as np
 import pytest
 from katas.tensor import Tensor, concatenate, maximum, where
