@@ -135,8 +135,8 @@ def test_created_axes_of_length_1_stay(create):
 @every
 def test_infinities_and_nan_pass_through(name):
     """An infinity or a NaN has the result that NumPy gives it. Neither is replaced, nor is it an error."""
-    x = np.array([[np.inf, -np.inf, np.nan, 0.0], [0.0, 1.0, np.inf, 2.0]])
-    y = np.array([[1.0, np.inf, np.nan, -np.inf], [np.inf, 0.0, -1.0, np.nan]])
+    x = np.array([[np.inf, -np.inf, np.nan, 0.0, np.nan], [0.0, 1.0, np.inf, 2.0, 1.0]])
+    y = np.array([[1.0, np.inf, np.nan, -np.inf, 1.0], [np.inf, 0.0, -1.0, np.nan, 2.0]])
     with np.errstate(all="ignore"):
         assert_close(ours(name, x, y), plain(name, x, y))
 

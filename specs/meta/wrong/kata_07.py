@@ -1019,7 +1019,7 @@ EQUIVALENT = {
     },
     **{
         f"rule 0 of {op}: a result is a copy, not a view": "a rule may return a view of g or a copy"
-        for op in ("neg", "pow", "exp", "log", "sqrt", "tanh", "getitem", "concatenate", "sum", "max")
+        for op in ("neg", "pow", "exp", "log", "sqrt", "tanh", "getitem", "sum", "max")
     },
     **{
         f"rule {rule}: a result is read-only": "it is g, or a view of it: backward copies that for a leaf, or adds to it"
