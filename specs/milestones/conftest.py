@@ -9,7 +9,6 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from specs.datasets.fetch import CHOICES
 from specs.door import KATAS, ROOT, relative, source
 
 KEPT = 4  # trainings of one recipe
@@ -20,7 +19,7 @@ SIGNS = {"≤": operator.le, "≥": operator.ge}
 def pytest_addoption(parser):
     parser.addoption(
         "--data",
-        choices=CHOICES,
+        choices=["auto", "real", "generated", "few"],
         default="auto",
         help="milestones: real data where it can be had (auto), real data or an error, the generated stand-in, or a few of it",
     )

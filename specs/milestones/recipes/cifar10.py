@@ -46,7 +46,7 @@ def build(rng: np.random.Generator) -> CNN:
 
 def batch(images: np.ndarray) -> int:
     """How many of these training images come at once."""
-    return min(BATCH, len(images) // STEPS)
+    return max(1, min(BATCH, len(images) // STEPS))
 
 
 def sgd(network: CNN, batch: int = BATCH) -> SGD:
