@@ -1,5 +1,6 @@
 """The pytest plugin: which tree each kata comes from, what specs are given, how failures read, where results go."""
 
+import functools
 import inspect
 import os
 import re
@@ -92,10 +93,16 @@ def pytest_collection_modifyitems(items):
         item.user_properties.append(("clause", report.clause(item.function)))
         if item.config.option.verbose < 2:
             item.repr_failure = lambda excinfo: ""  # pytest's own is slow, and calls a learner's __repr__ for every argument
-        if re.search(r"\bbudget\.time\(", inspect.getsource(item.function)):
+        if _takes_time(item.function):
             item.add_marker(pytest.mark.time)
         if item.get_closest_marker("time") and hasattr(item.config, "workerinput"):
             item.add_marker(pytest.mark.skip(reason="time budgets share the machine with nothing: pytest -m time, without -n"))
+
+
+@functools.cache
+def _takes_time(function) -> bool:
+    """Whether a spec has a budget of time."""
+    return re.search(r"\bbudget\.time\(", inspect.getsource(function)) is not None
 
 
 def _why_last(items: list) -> None:

@@ -38,11 +38,14 @@ class Recorder:
         path = _path(nodeid)
         if not judged(path) or self.config.option.collectonly:
             return None
+        if nodeid in self.specs:
+            return self.specs[nodeid]
         kata = kata_of(path)
         clause = report.clause(function) if function else nodeid.split("::")[-1].replace("_", " ")
         blank = {"id": nodeid, "kata": kata.number if kata else None, "outcome": "not run", "clause": clause}
         blank |= {"tree": door.relative(door.trees()[kata.number]) if kata else None, "seconds": 0.0, "budget": []}
-        return self.specs.setdefault(nodeid, blank)
+        self.specs[nodeid] = blank
+        return blank
 
     def pytest_runtest_logreport(self, report):
         spec = self._spec(report.nodeid)

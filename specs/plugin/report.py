@@ -1,6 +1,7 @@
 """What a learner reads when a spec is red: the clause, where the code is, what was called, expected, got, a diagnosis."""
 
 import ast
+import functools
 import inspect
 import re
 import reprlib
@@ -18,6 +19,7 @@ from specs.plugin.where import Spec
 WIDTH = 118
 
 
+@functools.cache
 def clause(function) -> str:
     """A spec's docstring in one line: the sentence of the specification that it checks."""
     return " ".join((inspect.getdoc(function) or function.__name__.replace("_", " ")).split())
