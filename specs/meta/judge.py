@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import gc
 import importlib
 import multiprocessing
 import os
@@ -16,13 +17,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from _pytest.config import default_plugins
 
 from specs import door
 from specs.plugin import limits
 from specs.results import runs
 
-# What the warm process has imported: nothing that imports a kata.
-WARM = ["pytest", "pytest_timeout", "specs.plugin.hooks", "specs.check", "specs.oracles", "specs.meta.judge"]
+# What the warm process has imported: pytest with what it imports when it starts, and nothing that imports a kata.
+WARM = ["pytest", *(f"_pytest.{name}" for name in default_plugins), "pytest_timeout"]
+WARM += ["specs.plugin.hooks", "specs.check", "specs.oracles", "specs.meta.judge"]
 PRESENT = [kata for kata in door.KATAS if any((door.ROOT / "katas" / kata.folder).glob("*.*"))]
 each_kata = pytest.mark.parametrize("kata", PRESENT, ids=[kata.number for kata in PRESENT])
 PATIENCE = 300  # seconds for one process: pytest-timeout ends each spec long before
@@ -105,6 +108,8 @@ def _serve(pipe, below: str) -> None:
     for kata in PRESENT:
         if kata.number < below:
             importlib.import_module(f"katas.{kata.module}")
+    gc.collect()
+    gc.freeze()  # what is there stays: no collection in a child need look at it
     with contextlib.suppress(EOFError):  # the other end is gone
         while True:
             log, function, arguments = pipe.recv()
