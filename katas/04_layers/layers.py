@@ -28,15 +28,39 @@ def accumulate(parameter: Parameter, grad: np.ndarray) -> None:
 
 # 04.2 Module
 
+_HIDING = (dict, set, frozenset)  # given: no search for Parameters looks into these
+_CONTAINERS = (list, tuple, *_HIDING)  # given
+
+
+def _refuse_hidden(name: str, value, hidden: bool = False, seen: set[int] | None = None) -> None:  # given
+    """Raises TypeError if value is, or holds in lists, tuples and dicts below, a dict or set that holds a Parameter or Module.
+
+    name: that of the attribute. hidden: whether value is in a dict or set itself.
+    """
+    if hidden and isinstance(value, Parameter | Module):
+        kind = type(value).__name__
+        raise TypeError(f"{name} holds a {kind} in a dict or set, where it is not found: use a list or attributes")
+    seen = set() if seen is None else seen
+    if isinstance(value, _CONTAINERS) and id(value) not in seen:
+        seen.add(id(value))
+        for member in value.values() if isinstance(value, dict) else value:
+            _refuse_hidden(name, member, hidden or isinstance(value, _HIDING), seen)
+
 
 class Module(Differentiable):
     """Finds the Parameters and Modules among its attributes, in lists and tuples there, and so on below.
 
     Everything is found once, by the first of its names ("0.weight", "blocks.1.bias"), in the order of definition. Subclasses
-    write `forward` and `backward`; they need not call super().__init__().
+    write `forward` and `backward`; they need not call super().__init__(). Nothing is looked for in a dict or a set. A Parameter
+    or Module there raises a TypeError that names the attribute: when it is assigned, or at the next search if it came later.
     """
 
     training = True  # given: what train() and eval() change
+
+    def __setattr__(self, name: str, value) -> None:  # given: an attribute in which a Parameter would be lost is refused
+        if isinstance(value, _CONTAINERS) and name != "_kept":  # which nobody searches
+            _refuse_hidden(name, value)
+        super().__setattr__(name, value)
 
     def named_parameters(self) -> list[tuple[str, Parameter]]:
         """All Parameters with their names: the attributes and list indices that lead there, joined by dots."""
@@ -58,7 +82,10 @@ class Module(Differentiable):
         raise NotImplementedError("04.2 Module.register_buffer: README.md, 04.2")
 
     def named_buffers(self) -> list[tuple[str, np.ndarray]]:
-        """The present values of all buffers, here and below, with their names."""
+        """The present values of all buffers, here and below, with their names.
+
+        One that was deleted, or whose attribute is no array any more, such as None, is left out.
+        """
         raise NotImplementedError("04.2 Module.named_buffers: README.md, 04.2")
 
     def train(self, mode: bool = True) -> "Module":
@@ -82,7 +109,9 @@ class Module(Differentiable):
     def load_state_dict(self, state: dict) -> None:
         """Copies arrays, or Tensors, by name into the parameters' data and the buffers, in place: dtypes stay.
 
-        Raises: ValueError that lists every missing and unexpected name and every other shape. Then nothing is changed.
+        The state may hold the module's own arrays, exchanged. Floats may lose digits, but integers and booleans may not change.
+        Raises: ValueError that lists every missing and unexpected name, every other shape, and every dtype whose values don't
+        fit. Then nothing is changed.
         """
         raise NotImplementedError("04.6 Module.load_state_dict: README.md, 04.6")
 

@@ -1,3 +1,5 @@
+from collections import OrderedDict
+
 import numpy as np
 import pytest
 from katas.layers import Module, Parameter
@@ -235,11 +237,13 @@ def test_buffers_are_found_below():
 
 
 def test_a_buffer_belongs_to_one_module():
-    """Another module of the same class has no such buffer."""
+    """Another module of the same class has no such buffer, even if it has an array of that name."""
     first, second = Leaf(), Leaf()
     first.register_buffer("mean", [0.0])
     assert second.named_buffers() == []
     assert not hasattr(second, "mean")
+    second.mean = np.zeros(1)
+    assert second.named_buffers() == []
 
 
 @pytest.mark.parametrize("name", ["weight", "mean", "forward"])
@@ -251,3 +255,108 @@ def test_a_buffer_replaces_nothing(name):
         leaf.register_buffer(name, [1.0])
     assert_close(leaf.mean, [0.0])
     assert len(leaf.parameters()) == 2
+
+
+@pytest.mark.parametrize("now", [None, Tensor([1.0]), [1.0]], ids=["None", "a Tensor", "a list"])
+def test_a_buffer_that_is_no_array_any_more_is_left_out(now):
+    """named_buffers() and state_dict() leave out a buffer whose attribute was deleted, or is None or anything but an array."""
+    tree = Tree()
+    for name in ("mean", "var", "count"):
+        tree.head.register_buffer(name, [1.0])
+    del tree.head.mean
+    tree.head.var = now
+    assert [name for name, _ in tree.named_buffers()] == ["head.count"]
+    assert "head.mean" not in tree.state_dict()
+    tree.load_state_dict(tree.state_dict())
+
+
+def test_a_buffer_may_become_a_parameter():
+    """A Parameter that takes the place of a buffer is a parameter, and a buffer no more."""
+    leaf = Leaf()
+    leaf.register_buffer("mean", [1.0])
+    leaf.mean = Parameter([2.0])
+    assert leaf.named_buffers() == []
+    assert_names(leaf.named_parameters(), ["weight", "bias", "mean"])
+    assert_close(leaf.state_dict()["mean"], [2.0])
+
+
+def test_a_deleted_buffer_can_be_registered_again():
+    """register_buffer takes the name of a buffer that was deleted, and named_buffers() lists it once."""
+    leaf = Leaf()
+    leaf.register_buffer("mean", [1.0])
+    del leaf.mean
+    leaf.register_buffer("mean", [2.0])
+    ((name, buffer),) = leaf.named_buffers()
+    assert name == "mean"
+    assert_close(buffer, [2.0])
+
+
+def test_a_buffer_that_counts_stays_an_array():
+    """A buffer of shape () that is assigned `self.count + 1`, a NumPy scalar, is still found, saved and loaded as an array."""
+    leaf = Leaf()
+    leaf.register_buffer("count", np.array(0))
+    leaf.count = leaf.count + 1
+    ((_, buffer),) = leaf.named_buffers()
+    assert isinstance(buffer, np.ndarray), f"expected an array, got a {type(buffer).__name__}"
+    assert_dtype(buffer, np.int64)
+    leaf.load_state_dict(leaf.state_dict() | {"count": np.array(7)})
+    assert leaf.count == 7
+
+
+HIDDEN = {
+    "a dict": lambda it: {"a": it},
+    "a dict in a list": lambda it: [{"a": it}],
+    "a list in a dict": lambda it: {"a": [it]},
+    "a dict in a dict": lambda it: {"a": {"b": it}},
+    "a dict in a tuple in a list": lambda it: [1, ("text", {"a": 2, "b": (it,)})],
+    "a set": lambda it: {it},
+    "a frozenset in a list": lambda it: [frozenset([it])],
+    "an OrderedDict": lambda it: OrderedDict(a=it),
+}
+
+
+@pytest.mark.parametrize("kind", [Leaf, Parameter], ids=["a Module", "a Parameter"])
+@pytest.mark.parametrize("hide", HIDDEN.values(), ids=HIDDEN)
+def test_what_would_not_be_found_is_refused(hide, kind):
+    """No search looks into dicts and sets: assigning one that holds a Module or Parameter, in lists and dicts below too, raises
+    a TypeError whose message contains the attribute's name and says to use a list.
+    """
+    tree, one = Tree(), Parameter([1.0]) if kind is Parameter else Leaf()
+    with rejects(TypeError, "branches", kind.__name__, "list"):
+        tree.branches = hide(one)
+    assert not hasattr(tree, "branches")
+
+
+@pytest.mark.parametrize("below", [False, True], ids=["a dict", "a list"])
+def test_what_was_put_into_a_dict_later_is_refused_by_the_search(below):
+    """A Module or Parameter that came into a dict after the dict was assigned, or into a list in a dict, raises a TypeError
+    from parameters(), modules(), train(), eval() and state_dict(): its message contains the way to the attribute.
+    """
+    tree = Tree()
+    tree.head.branches = [{}] if below else {}
+    assert_names(tree.named_parameters(), NAMES)
+    (tree.head.branches[0] if below else tree.head.branches)["a"] = Leaf()
+    for search in (tree.parameters, tree.named_parameters, tree.modules, tree.named_buffers, tree.eval, tree.state_dict):
+        with rejects(TypeError, "head.branches", "Leaf", "list"):
+            search()
+
+
+def test_dicts_and_sets_of_other_things_are_allowed():
+    """Attributes may be dicts and sets of numbers, text, arrays and tensors, and lists that hold themselves."""
+    tree = Tree()
+    tree.options = {"heads": 4, "names": ["a", {"b": np.zeros(2)}], "mask": Tensor([1.0])}
+    tree.options["itself"] = tree.options
+    tree.kinds = {"a", 1}
+    tree.lists = [1]
+    tree.lists.append(tree.lists)
+    tree.options = tree.options
+    tree.lists = tree.lists
+    assert_names(tree.named_parameters(), NAMES)
+
+
+def test_what_is_kept_may_be_in_a_dict():
+    """keep(...) takes anything: it is not searched."""
+    leaf, other = Leaf(), Leaf()
+    leaf.keep({"other": other}, [{other}])
+    assert leaf.kept()[0]["other"] is other
+    assert identical(leaf.modules(), [leaf])

@@ -140,6 +140,84 @@ def test_a_buffer_that_was_bound_anew_is_saved():
     assert_close(other.mean, net.mean)
 
 
+def test_own_arrays_can_be_exchanged():
+    """A state may hold the module's own arrays under each other's names, whole or as views: all are read before any changes."""
+    pair = Module()
+    pair.a, pair.b = Parameter([1.0, 2.0]), Parameter([3.0, 4.0])
+    pair.register_buffer("c", np.float32([5.0, 6.0]))
+    pair.load_state_dict({"a": pair.b.data, "b": pair.c[::-1], "c": pair.a})
+    assert_close(pair.a, [3.0, 4.0])
+    assert_close(pair.b, [6.0, 5.0])
+    assert_close(pair.c, [1.0, 2.0], mistakes={"read after it was changed": [3.0, 4.0]})
+
+
+def test_parameters_that_are_views_of_one_array_can_be_loaded():
+    """Arrays of one larger array, of which others are loaded, are no trap either."""
+    pair, flat = Module(), np.arange(4.0, dtype=np.float32)
+    pair.a, pair.b = Parameter([0.0, 0.0]), Parameter([0.0, 0.0])
+    pair.a.data, pair.b.data = flat[:2], flat[2:]
+    pair.load_state_dict({"a": flat[1:3], "b": flat[:2]})
+    assert_close(flat, [1.0, 2.0, 0.0, 1.0])
+
+
+class Counter(Module):
+    """Buffers of several dtypes."""
+
+    def __init__(self):
+        self.register_buffer("steps", np.array([1, 2]))
+        self.register_buffer("bytes", np.uint8([1, 2]))
+        self.register_buffer("small", np.int8([1, 2]))
+        self.register_buffer("mask", np.array([True, False]))
+        self.register_buffer("mean", np.float32([1.0, 2.0]))
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "dtypes"),
+    [
+        ("steps", np.array([300.0, 0.5]), ("float64", "int64")),
+        ("steps", np.float32([3.0, 4.0]), ("float32", "int64")),
+        ("bytes", np.array([300.0, 0.5]), ("float64", "uint8")),
+        ("bytes", np.array([300, 1]), ("int64", "uint8")),
+        ("small", np.array([1, -129]), ("int64", "int8")),
+        ("steps", np.array([0, 2**63], np.uint64), ("uint64", "int64")),
+        ("mask", np.array([2, 0]), ("int64", "bool")),
+        ("mask", np.array([0.5, 0.0]), ("float64", "bool")),
+    ],
+    ids=lambda value: " to ".join(value) if isinstance(value, tuple) else "",
+)
+def test_values_that_an_array_can_not_hold_are_refused(name, values, dtypes):
+    """Floats for an integer array, integers beyond its dtype, and anything but booleans for a boolean one raise a ValueError
+    whose message contains the name and both dtypes: 300 would become 44. Nothing is changed.
+    """
+    net = Counter()
+    want = snapshot(net)
+    with rejects(ValueError, name, *dtypes):
+        net.load_state_dict(net.state_dict() | {name: values, "mean": np.zeros(2)})
+    check_same(net, want)
+
+
+def test_values_that_an_array_can_hold_are_loaded():
+    """Integers are loaded into any integer array that can hold them, numbers of all dtypes into floats, booleans into all."""
+    net = Counter()
+    net.load_state_dict(
+        {"steps": np.uint8([3, 4]), "bytes": [255, 0], "small": [-128, 127], "mask": [False, True], "mean": [7, 8]}
+    )
+    for name, want in {"steps": [3, 4], "bytes": [255, 0], "small": [-128, 127], "mask": [0, 1], "mean": [7.0, 8.0]}.items():
+        assert_close(getattr(net, name).astype(np.float64), np.array(want, np.float64), name=name)
+    net.load_state_dict(net.state_dict() | {"mean": np.array([0.1, 0.2]), "steps": np.array([True, False])})
+    assert_close(net.mean, np.float32([0.1, 0.2]))
+    assert net.steps.tolist() == [1, 0]
+
+
+def test_dtypes_are_listed_with_all_else_that_is_wrong():
+    """One error lists wrong dtypes with missing, unexpected and wrongly shaped names."""
+    net = Counter()
+    state = net.state_dict() | {"bytes": np.array([0.5, 1.0]), "small": np.zeros(7), "extra": np.zeros(1)}
+    del state["mask"]
+    with rejects(ValueError, "bytes", "uint8", "small", "(7,)", "int8", "extra", "mask"):
+        net.load_state_dict(state)
+
+
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_what_is_missing_is_named(name):
     """A state without one of the names is a ValueError that names it; nothing is changed."""

@@ -50,7 +50,9 @@ WRONG = [
     ),
     Wrong(
         "a tied parameter is found twice",
-        {"    seen.add(id(value))\n": "    if not isinstance(value, Parameter):\n        seen.add(id(value))\n"},
+        {
+            "    seen.add(id(value))\n    yield": "    if not isinstance(value, Parameter):\n        seen.add(id(value))\n    yield"
+        },
     ),
     Wrong(
         "parameters are compared by value",
@@ -117,12 +119,72 @@ WRONG = [
     Wrong(
         "buffers below are lost",
         {
-            "for name, module in _found(self, Module) for key in module._buffers]": 'for name, module in [("", self)] for key in module._buffers]'
+            "for name, module in _found(self, Module):\n            for key": 'for name, module in [("", self)]:\n            for key'
         },
     ),
     Wrong(
         "a buffer is a parameter",
         {"setattr(self, name, np.array(Tensor(array).data))": "setattr(self, name, Parameter(array))"},
+    ),
+    Wrong(
+        "a deleted buffer is asked for",
+        {"value := vars(module).get(key)": "value := getattr(module, key)"},
+        says="AttributeError",
+    ),
+    Wrong(
+        "a buffer is whatever the attribute is",
+        {"                if isinstance(value, np.ndarray):\n": "                if key in vars(module):\n"},
+    ),
+    Wrong(
+        "a buffer that is a scalar is left out",
+        {"value = vars(module)[key] = np.asarray(value)": "pass"},
+    ),
+    Wrong(
+        "a buffer that is a scalar stays one",
+        {
+            "value = vars(module)[key] = np.asarray(value)": "pass",
+            "if isinstance(value, np.ndarray):": "if isinstance(value, np.ndarray | np.generic):",
+        },
+        says="expected an array, got a",
+    ),
+    Wrong(
+        "a buffer that is registered again is listed twice",
+        {"        if name not in self._buffers:  # it is, if it was deleted and is registered again\n    ": ""},
+    ),
+    Wrong(
+        "dicts are passed over in silence",
+        {
+            "        if isinstance(value, _CONTAINERS) and name": "        if False and name",
+            "    if isinstance(value, _HIDING):\n": "    if False:\n",
+        },
+        says="bad input is let through",
+    ),
+    Wrong(
+        "only assigning a dict is checked",
+        {"    if isinstance(value, _HIDING):\n": "    if False:\n"},
+        says="bad input is let through",
+    ),
+    Wrong(
+        "only searching a dict is checked",
+        {"        if isinstance(value, _CONTAINERS) and name": "        if False and name"},
+        says="bad input is let through",
+    ),
+    Wrong(
+        "only a dict itself is checked",
+        {"if isinstance(value, _CONTAINERS) and name": "if isinstance(value, _HIDING) and name"},
+        says="bad input is let through",
+    ),
+    Wrong("every dict is refused", {"if hidden and isinstance(value, Parameter | Module):": "if hidden:"}),
+    Wrong("what is kept in a dict is refused", {' and name != "_kept":  # which': ":  # which"}),
+    Wrong(
+        "sets are passed over in silence",
+        {"_HIDING = (dict, set, frozenset)": "_HIDING = (dict,)"},
+        says="bad input is let through",
+    ),
+    Wrong(
+        "lists in dicts are not checked",
+        {"hidden or isinstance(value, _HIDING), seen)": "isinstance(value, _HIDING), seen)"},
+        says="bad input is let through",
     ),
     # 04.3 Initialisation
     Wrong(
@@ -248,19 +310,28 @@ WRONG = [
     ),
     Wrong(
         "the bias gradient is a mean",
-        {"accumulate(self.bias, grads.sum(0))": "accumulate(self.bias, grads.mean(0))"},
+        {"accumulate(self.bias, _sum_of_rows(grads))": "accumulate(self.bias, grads.mean(0))"},
         says="the mean over all rows",
     ),
     Wrong(
         "the bias gradient sums one axis",
         {
-            "accumulate(self.bias, grads.sum(0))": "accumulate(self.bias, grad.sum(0) if grad.ndim < 3 else grad.sum(0)[0] if grad.ndim == 3 else grad.sum((0, 1))[0])"
+            "accumulate(self.bias, _sum_of_rows(grads))": "accumulate(self.bias, grad.sum(0) if grad.ndim < 3 else grad.sum(0)[0] if grad.ndim == 3 else grad.sum((0, 1))[0])"
         },
     ),
     Wrong(
         "the bias gets no gradient",
-        {"            accumulate(self.bias, grads.sum(0))": "            pass"},
+        {"            accumulate(self.bias, _sum_of_rows(grads))": "            pass"},
         says="expected an array, got None",
+    ),
+    Wrong(
+        "the bias gradient adds row by row in float32",
+        {"accumulate(self.bias, _sum_of_rows(grads))": "accumulate(self.bias, grads.sum(0))"},
+        says="row by row in float32",
+    ),
+    Wrong(
+        "the bias gradient leaves the last rows out",
+        {" + ones[: len(rows) - cut] @ rows[cut:]": ""},
     ),
     Wrong("the weight gradient is a mean", {"grads.T @ rows)": "grads.T @ rows / len(rows))"}, says="the mean over all rows"),
     Wrong(
@@ -457,6 +528,36 @@ WRONG = [
         {
             "        own, given = self._state(), {name: Tensor(value).data for name, value in state.items()}": "        own, given = self._state(), {name: Tensor(value).data for name, value in state.items()}\n        for name in own:\n            if name in given and given[name].shape == own[name].shape:\n                own[name][...] = given[name]"
         },
+    ),
+    Wrong(
+        "what is loaded first changes what is loaded next",
+        {"if any(np.may_share_memory(values, array) for array in own.values()):": "if False:"},
+        says="read after it was changed",
+    ),
+    Wrong(
+        "an array is copied only if it is one of the module's own",
+        {"np.may_share_memory(values, array)": "values is array"},
+    ),
+    Wrong(
+        "floats are cut to integers",
+        {"if name in given and not _holds(array.dtype, given[name])": "if False"},
+        says="bad input is let through",
+    ),
+    Wrong(
+        "integers wrap around",
+        {'if dtype.kind in "iu" and values.dtype.kind in "iu" and values.size:': "if False:"},
+        says="bad input is let through",
+    ),
+    Wrong(
+        "only the same dtype is loaded",
+        {"if name in given and not _holds(array.dtype, given[name])": "if name in given and given[name].dtype != array.dtype"},
+    ),
+    Wrong(
+        "a wrong dtype is an error of its own",
+        {
+            "        if problems:\n": "        for name, array in own.items():\n            if name in given and not _holds(array.dtype, given[name]):\n                raise ValueError(f'{name}: {given[name].dtype}, not {array.dtype}')\n        if problems:\n"
+        },
+        says="is not named",
     ),
     # what the budgets are there to exclude
     Wrong(

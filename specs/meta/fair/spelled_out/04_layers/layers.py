@@ -34,6 +34,21 @@ def accumulate(parameter: Parameter, grad: np.ndarray) -> None:
 # 04.2 Module
 
 
+HIDING = (dict, set, frozenset)
+
+
+def lost(value, inside=False, seen=()):
+    """The first Parameter or Module in a dict or set at or below value, or None."""
+    if isinstance(value, (Parameter, Module)):
+        return value if inside else None
+    if not isinstance(value, (list, tuple, *HIDING)) or any(value is other for other in seen):
+        return None
+    for member in value.values() if isinstance(value, dict) else value:
+        if (found := lost(member, inside or isinstance(value, HIDING), (*seen, value))) is not None:
+            return found
+    return None
+
+
 class Module(Differentiable):
     """Finds the Parameters and Modules among its attributes, in lists and tuples there, and so on below.
 
@@ -42,6 +57,15 @@ class Module(Differentiable):
     """
 
     training = True  # given: what train() and eval() change
+
+    def __setattr__(self, name, value):
+        if name != "_kept":
+            self._check(name, value)
+        object.__setattr__(self, name, value)
+
+    def _check(self, name, value):
+        if (found := lost(value)) is not None:
+            raise TypeError(f"a {type(found).__name__} in {name} is not found there; put it into a list")
 
     def _items(self):
         return [(name, below) for name, below in vars(self).items() if name != "_kept"]
@@ -58,7 +82,9 @@ class Module(Differentiable):
         else:
             return
         for name, below in items:
-            yield from self._walk(f"{path}.{name}" if path else str(name), below, seen)
+            where = f"{path}.{name}" if path else str(name)
+            self._check(where, below)
+            yield from self._walk(where, below, seen)
 
     def named_parameters(self) -> list[tuple[str, Parameter]]:
         """All Parameters with their names: the attributes and list indices that lead there, joined by dots."""
@@ -79,8 +105,11 @@ class Module(Differentiable):
         """
         if hasattr(self, name):
             raise ValueError(f"there is an attribute {name}")
-        self._buffers = getattr(self, "_buffers", [])
+        if "_buffers" not in vars(self):
+            self._buffers = []
         setattr(self, name, Parameter(array).data)
+        if name in self._buffers:
+            self._buffers.remove(name)
         self._buffers.append(name)
 
     def named_buffers(self) -> list[tuple[str, np.ndarray]]:
@@ -89,7 +118,12 @@ class Module(Differentiable):
         for path, module in self._walk("", self, set()):
             if isinstance(module, Module):
                 for name in getattr(module, "_buffers", []):
-                    found.append((f"{path}.{name}" if path else name, getattr(module, name)))
+                    value = getattr(module, name, None)
+                    if isinstance(value, np.number | np.bool_):
+                        value = np.array(value)
+                        setattr(module, name, value)
+                    if type(value) is np.ndarray:
+                        found.append((f"{path}.{name}" if path else name, value))
         return found
 
     def train(self, mode: bool = True) -> "Module":
@@ -130,8 +164,19 @@ class Module(Differentiable):
             for name, array in own.items()
             if name in state and state[name].shape != array.shape
         ]
+        for name, array in own.items():
+            if name not in state:
+                continue
+            given = state[name]
+            integers = given.dtype.kind in "iu" and array.dtype.kind in "iu"
+            with np.errstate(all="ignore"):
+                same = np.array_equal(given.astype(array.dtype).astype(given.dtype), given)
+            signs = not integers or ((given.astype(array.dtype) < 0) == (given < 0)).all()
+            if not (same and signs if integers else np.can_cast(given.dtype, array.dtype, "same_kind")):
+                wrong.append(f"{name}: {given.dtype} values for {array.dtype}")
         if wrong:
             raise ValueError("\n".join(wrong))
+        state = {name: array.copy() for name, array in state.items()}
         for name, array in own.items():
             array[...] = state[name]
 
@@ -216,7 +261,7 @@ class Linear(Module):
         rows = grad.reshape(-1, self.out_features)
         accumulate(self.weight, rows.T @ x.data.reshape(-1, self.in_features))
         if self.bias is not None:
-            accumulate(self.bias, rows.sum(0))
+            accumulate(self.bias, rows.sum(0, dtype=np.float64))
         return grad @ self.weight.data if x.requires_grad else None
 
 
