@@ -158,6 +158,16 @@ def test_ignored_targets_do_not_count(ignored, smoothing, draw):
     assert_gradient(loss.backward(grad), function, logits, grad, mistakes)
 
 
+@pytest.mark.parametrize("wrap", [Tensor, np.asarray, np.ndarray.tolist], ids=["Tensor", "array", "list"])
+def test_it_says_how_many_targets_count(wrap):
+    """counted(target) is the number of targets that are not ignore_index, an int, for any shape; 0 if all are ignored."""
+    for ignored, want in ((-100, 4), (2, 4), (0, 5), (3, 6)):
+        got = CrossEntropyLoss(ignore_index=ignored).counted(wrap(IGNORED))
+        assert type(got) is int, f"expected an int, got a {type(got).__name__}"
+        assert got == want, f"with ignore_index={ignored}: expected {want} of {IGNORED.tolist()}, got {got}"
+    assert CrossEntropyLoss().counted(wrap(np.full((2, 3), -100))) == 0
+
+
 def test_an_ignored_position_has_no_gradient(draw):
     """Exactly zero, so that nothing is learnt from padding."""
     loss = CrossEntropyLoss(label_smoothing=0.1)

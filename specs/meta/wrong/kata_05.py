@@ -278,6 +278,14 @@ WRONG = [
         "cross-entropy is computed in NumPy",
         {"        return loss\n": "        return Tensor(loss.data, logits.requires_grad)\n"},
     ),
+    Wrong(
+        "every target is said to count", {"np.count_nonzero(Tensor(target).data != self.ignore_index)": "Tensor(target).size"}
+    ),
+    Wrong(
+        "what counts is what is not -100",
+        {"Tensor(target).data != self.ignore_index": "Tensor(target).data != -100"},
+    ),
+    Wrong("samples are said to count", {"np.count_nonzero(Tensor(target).data != self.ignore_index)": "len(target)"}),
     # binary cross-entropy
     Wrong("binary losses are summed", {"(1 + decay).log()).mean()": "(1 + decay).log()).sum()"}, says="the sum, not the mean"),
     Wrong(

@@ -57,6 +57,9 @@ class CrossEntropyLoss(Differentiable):
         self.keep(logs.data, wanted)
         return -(where(wanted > 0, logs, 0.0) * wanted).sum()
 
+    def counted(self, target):
+        return sum(1 for label in Tensor(target).data.flat if label != self.ignore)
+
     def backward(self, grad=1.0):
         logs, wanted = self.kept()
         return (np.exp(logs) * wanted.sum(-1, keepdims=True) - wanted) * float(grad)
