@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from katas.layers import Dropout, Linear, Sequential
+from katas.layers import Dropout, Linear, Module, Parameter, Sequential
 from katas.losses import CrossEntropyLoss, MSELoss
 from katas.tensor import Tensor
 from katas.training import Batches, Objective
@@ -128,3 +128,33 @@ def test_an_objective_is_a_module(draw):
     assert [id(parameter) for parameter in model.parameters()] == [id(parameter) for parameter in network.parameters()]
     model.eval()
     assert not network[1].training
+
+
+class Centered(Module):
+    """A criterion that is a Module: a buffer, a parameter, and dropout."""
+
+    def __init__(self):
+        self.register_buffer("center", [0.0])
+        self.scale, self.dropout = Parameter([1.0]), Dropout(0.5)
+
+    def forward(self, prediction, y):
+        return (self.dropout(prediction - self.center) * self.scale - y).mean()
+
+
+def test_a_criterion_that_is_a_module_is_below_the_objective():
+    """Its parameters and buffers are the objective's too, and train() and eval() reach it."""
+    network, criterion = Linear(4, 3), Centered()
+    model = Objective(network, criterion)
+    assert any(module is criterion.dropout for module in model.modules())
+    assert any(parameter is criterion.scale for parameter in model.parameters())
+    assert any(buffer is criterion.center for _, buffer in model.named_buffers())
+    model.eval()
+    assert not criterion.dropout.training
+
+
+def test_an_objective_says_how_much_counts():
+    """counted(x, y) is the criterion's own counted(y), if it has one, else len(x)."""
+    network, x, y = Linear(2, 2), Tensor(np.ones((2, 3, 2), np.float32)), Tensor(np.array([[0, -100, 1], [1, -100, -100]]))
+    assert Objective(network, CrossEntropyLoss()).counted(x, y) == 3
+    assert Objective(network, CrossEntropyLoss(ignore_index=1)).counted(x, y) == 4
+    assert Objective(network, lambda prediction, target: prediction.sum()).counted(x, y) == 2

@@ -1,4 +1,5 @@
 import math
+from functools import partial
 from itertools import count
 
 import numpy as np
@@ -132,6 +133,134 @@ def test_accumulated_batches_are_one_large_batch(sizes, accumulate, draw):
     }
     assert_close(task.network.weight, w, mistakes=mistakes)
     assert_close(got, np.dot(losses, [len(x) for x, _ in large]) / sum(sizes))
+
+
+PADDED = [
+    (np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0, -100])),
+    (np.array([[1.0, 1.0], [2.0, 1.0]]), np.array([1, 1])),
+    (np.array([[0.5, 2.0], [3.0, 1.0]]), np.array([-100, -100])),
+    (np.array([[0.0, 3.0]]), np.array([0])),
+]
+
+
+class Padded:
+    """A linear classifier in float64 from [[0.1, 0.2], [0.3, 0.4]], trained on batches in which some targets don't count."""
+
+    def __init__(self, criterion=None, **options):
+        self.network = Linear(2, 2, bias=False)
+        self.network.weight = Parameter(np.array([[0.1, 0.2], [0.3, 0.4]]))
+        self.model = Objective(self.network, criterion or CrossEntropyLoss())
+        self.optimizer = SGD(self.network.parameters(), **({"lr": 1.0} | options))
+
+    def train(self, batches, **options) -> float:
+        return train_epoch(self.model, self.optimizer, [(Tensor(x), Tensor(y)) for x, y in batches], **options)
+
+
+def together(*batches) -> tuple:
+    """These batches as one."""
+    return tuple(np.concatenate(parts) for parts in zip(*batches, strict=True))
+
+
+def test_accumulated_batches_with_ignored_targets_are_one_batch():
+    """A loss that says how many targets it counted, as CrossEntropyLoss does, is weighted by them: two batches, of one target
+    that counts and of two, end where the one batch of all four samples does.
+    """
+    one, two = Padded(), Padded()
+    want = one.train([together(*PADDED[:2])])
+    got = two.train(PADDED[:2], accumulate=2)
+    assert f"{want:.4f}" == "0.5829"
+    assert_close(got, want, mistakes={"the mean over samples": 0.6367})
+    assert_close(two.network.weight, one.network.weight.data)
+
+
+@pytest.mark.parametrize("ignored", [-100, 0])
+@pytest.mark.parametrize("accumulate", [1, 2, 4])
+def test_the_mean_is_over_the_targets_that_count(accumulate, ignored):
+    """Whatever ignore_index is, the result is the mean loss over all targets that count, and clipping and the step see the
+    gradient of the group's mean.
+    """
+    batches = [(x, np.where(y == -100, ignored, np.maximum(y, 1) if ignored == 0 else y)) for x, y in PADDED]
+    apart, joined = (Padded(CrossEntropyLoss(ignore_index=ignored)) for _ in range(2))
+    groups = [together(*batches[start : start + accumulate]) for start in range(0, 4, accumulate)]
+    got = apart.train(batches, accumulate=accumulate, clip_norm=0.3)
+    want = joined.train(groups, clip_norm=0.3)
+    assert_close(got, want)
+    assert_close(apart.network.weight, joined.network.weight.data)
+
+
+def test_every_position_of_a_sequence_counts():
+    """A prediction (batch, time, classes) has batch · time targets: of two batches of different lengths, each of two padded
+    texts, the longer one has the larger weight.
+    """
+    x = np.random.RandomState(3).standard_normal((4, 5, 2))
+    y = np.random.RandomState(4).randint(0, 2, (4, 5))
+    y[0, 3:], y[1, 1:], y[3, 4:] = -100, -100, -100
+    one, two = Padded(), Padded()
+    want = one.train([(x, y)])
+    got = two.train([(x[:2, :3], y[:2, :3]), (x[2:], y[2:])], accumulate=2)
+    assert_close(got, want)
+    assert_close(two.network.weight, one.network.weight.data)
+    every = CrossEntropyLoss()(two.network(Tensor(x)), y).item()
+    assert_close(validate(two.network, [(Tensor(x[:2, :3]), y[:2, :3]), (Tensor(x[2:]), y[2:])], CrossEntropyLoss()), every)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_batch_in_which_nothing_counts_takes_no_part(place):
+    """Wherever a batch of ignored targets comes in its group, the group has the gradient and the loss of the others."""
+    with_it, without = Padded(), Padded()
+    batches = [PADDED[0], PADDED[1]]
+    want = without.train(batches, accumulate=3)
+    batches.insert(place, PADDED[2])
+    assert_close(with_it.train(batches, accumulate=3), want)
+    assert_close(with_it.network.weight, without.network.weight.data)
+
+
+def test_a_step_in_which_nothing_counts_is_not_taken():
+    """Momentum and weight decay move nothing in it, progress is not told; but it has its number, so that a schedule made for
+    len(data) steps ends with the data.
+    """
+    rates, told = [], []
+
+    class Spy:
+        def step(self, share, loss):
+            told.append(share)
+
+    with_it, without = (Padded(lr=0.5, momentum=0.9, weight_decay=0.1) for _ in range(2))
+    schedule = (1.0, 0.5, 0.25, 0.125).__getitem__
+    got = with_it.train([PADDED[2], PADDED[0], PADDED[2], PADDED[1]], schedule=schedule, progress=Spy())
+    want = without.train([PADDED[0], PADDED[1]], schedule=lambda step: rates.append(step) or (0.5, 0.125)[step])
+    assert_close(got, want)
+    assert_close(with_it.network.weight, without.network.weight.data)
+    assert told == [0.5, 1.0]
+
+
+def test_an_epoch_in_which_nothing_counts_is_an_error():
+    """No mean exists if every target of every batch is ignored: train_epoch and validate raise a ValueError about it."""
+    task = Padded()
+    with rejects(ValueError, "ignored"):
+        task.train([PADDED[2]] * 2)
+    with rejects(ValueError, "ignored"):
+        validate(task.network, [PADDED[2]] * 2)
+
+
+def test_a_model_says_itself_what_counts():
+    """Any model may have counted(x, y): the weights of its losses in the mean and in the gradient."""
+
+    class Weighted(Module):
+        def __init__(self):
+            self.weight = Parameter(np.ones(1))
+
+        def forward(self, x, y):
+            return (self.weight * x).mean()
+
+        def counted(self, x, y):
+            return float(y.data.sum())
+
+    model = Weighted()
+    optimizer = SGD(model.parameters(), lr=1.0)
+    data = [(Tensor(np.array([2.0, 2.0])), Tensor(np.array([0.5, 1.0]))), (Tensor(np.array([6.0])), Tensor(np.array([4.5])))]
+    assert_close(train_epoch(model, optimizer, data, accumulate=2), 5.0)
+    assert_close(model.weight, np.array([-4.0]))
 
 
 def test_accumulation_needs_the_room_of_one_batch(budget):
@@ -294,6 +423,39 @@ def test_a_criterion_is_a_metric_too(draw):
     assert_close(validate(network, Batches(x, y, 3), lambda prediction, target: len(target)), (3 * 3 + 3 * 3 + 1) / 7)
 
 
+@pytest.mark.parametrize("ignored", [-100, 2])
+def test_validation_leaves_out_ignored_targets(ignored):
+    """Batches count by their targets that are not ignored, for accuracy, partial(accuracy, ignore_index=…) and a criterion; a
+    batch in which nothing counts takes no part.
+    """
+    labels = [np.array([0, 1, 1, ignored]), np.array([0, ignored, ignored, ignored]), np.full(4, ignored)]
+    data = [(np.ones((4, 1)), target) for target in labels]
+    outputs = [np.eye(3)[[0, 1, 0, 0]], np.eye(3)[[0, 0, 0, 0]]]
+    metric = accuracy if ignored == -100 else partial(accuracy, ignore_index=ignored)
+    got = validate(Constant(*outputs, np.eye(3)), data, metric)
+    assert_close(got, 3 / 4, mistakes={"over samples": (4 * 2 / 3 + 4) / 8, "ignored targets are wrong": 3 / 12})
+    criterion = CrossEntropyLoss(ignore_index=ignored)
+    want = criterion(Tensor(np.concatenate(outputs)), np.concatenate(labels[:2])).item()
+    assert_close(validate(Constant(*outputs, np.eye(3)), data, criterion), want)
+
+
+def test_a_metric_that_is_a_module_is_in_eval_mode_too():
+    """While validation lasts; then it is in the mode in which it was."""
+
+    class Metric(Module):
+        def __init__(self):
+            self.seen, self.dropout = [], Dropout(0.5)
+
+        def forward(self, prediction, target):
+            self.seen.append((self.training, self.dropout.training))
+            return 1.0
+
+    metric = Metric()
+    validate(Constant(np.eye(2)), [(np.ones((2, 1)), np.array([0, 1]))], metric)
+    assert metric.seen == [(False, False)]
+    assert (metric.training, metric.dropout.training) == (True, True)
+
+
 def test_validation_is_in_eval_mode_and_each_module_gets_its_own_back():
     """All modules are in eval mode while it lasts; then each is in the mode in which it was, a frozen one in eval mode."""
     network = Constant(np.eye(2), np.eye(2))
@@ -364,3 +526,22 @@ def test_accuracy_refuses_targets_that_are_no_classes():
     """Targets are integers: a TypeError names what they are."""
     with rejects(TypeError, "float32"):
         accuracy(Tensor(np.ones((4, 3))), np.zeros(4, np.float32))
+
+
+@pytest.mark.parametrize("shape", [(20,), (6, 5)], ids=str)
+@pytest.mark.parametrize("ignored", [-100, 0])
+def test_accuracy_leaves_out_ignored_targets(ignored, shape, draw):
+    """Targets that are ignore_index, by default -100, count neither as right nor as wrong, even if they are a class."""
+    prediction, target = draw.normal(*shape, 3), draw.integers(3, *shape).copy()
+    target[::2] = ignored
+    kept = target != ignored
+    options = {} if ignored == -100 else {"ignore_index": ignored}
+    want = oracles.training.right(prediction[kept], target[kept])
+    mistakes = {"ignored targets count": oracles.training.right(prediction, target)}
+    assert_close(accuracy(Tensor(prediction), Tensor(target), **options), want, mistakes=mistakes)
+
+
+def test_accuracy_of_ignored_targets_alone_is_refused():
+    """If every target is ignored there is no share: a ValueError names ignore_index and the shapes."""
+    with rejects(ValueError, "(4, 3)", "(4,)", "-100"):
+        accuracy(Tensor(np.ones((4, 3))), np.full(4, -100))

@@ -124,6 +124,21 @@ def test_a_finished_epoch_leaves_a_line():
     assert second.startswith("epoch 2/3  loss 0.4000  validation 0.8750  [##..................]  10%")
 
 
+def test_the_last_validation_is_shown_until_there_is_another():
+    """An epoch without validation, whose metric is None, shows the last there was; another training begins without."""
+    file, clock = File(), Clock()
+    progress = Progress(file, clock)
+    progress.begin(3)
+    for metric in (None, 0.875, None):
+        progress.end_epoch(0.5, metric, 5.0)
+    progress.begin(4, done=3)
+    progress.end_epoch(0.5, None, 5.0)
+    progress.begin(1)
+    progress.end_epoch(0.5, None, 5.0)
+    shown = [line.split("loss 0.5000  ")[1] for line in file.seen.splitlines()]
+    assert shown == ["0:05", *["validation 0.8750  0:05"] * 3, "0:05"]
+
+
 def test_no_validation_shows_none():
     """With metric None there is no word of it."""
     file = File()

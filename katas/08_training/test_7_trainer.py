@@ -5,7 +5,8 @@ from itertools import count
 import numpy as np
 import pytest
 from katas.activations import ReLU, Tanh
-from katas.layers import Dropout, Linear, Module, Sequential
+from katas.autograd import no_grad
+from katas.layers import Dropout, Linear, Module, Parameter, Sequential
 from katas.losses import CrossEntropyLoss, MSELoss
 from katas.optimizers import SGD, Adam, AdamW
 from katas.training import (
@@ -19,7 +20,7 @@ from katas.training import (
     validate,
 )
 
-from specs.check import EXACT, assert_close, global_state, rejects
+from specs.check import EXACT, FLOAT32, assert_close, global_state, rejects
 from specs.oracles.training import assert_same
 
 EPOCHS, STEPS = 6, 4  # steps an epoch: 22 samples in sixes
@@ -228,6 +229,136 @@ class Noise:
 
     def forward(self, x):
         return x + self.rng.standard_normal(x.shape, np.float32)
+
+
+class Penalized(Module):
+    """An objective, or a criterion of two arguments, with all that has a state: a parameter, a buffer, dropout, a generator."""
+
+    def __init__(self, network=None):
+        if network is not None:
+            self.network = network
+        self.scale, self.dropout = Parameter([1.0]), Dropout(0.3, np.random.default_rng(11))
+        self.rng, self.criterion = np.random.default_rng(12), CrossEntropyLoss()
+        self.register_buffer("mean", np.zeros((), np.float32))
+
+    def forward(self, x, y):
+        prediction = self.network(x) if hasattr(self, "network") else x
+        if self.training:
+            self.mean[...] = 0.9 * self.mean + 0.1 * np.abs(prediction.data).mean()
+        noise = self.rng.standard_normal(prediction.shape, np.float32)
+        return self.criterion(self.dropout(prediction + noise) * self.scale / (1 + self.mean), y)
+
+
+def penalized(kind: str, path=None, **options) -> Run:
+    """A Run whose Trainer has a Penalized criterion or objective, of which the optimizer has the parameter."""
+    run = Run(path, **options)
+    run.extra = Penalized(None if kind == "criterion" else run.network)
+    run.optimizer = SGD([*run.network.parameters(), run.extra.scale], lr=0.1, momentum=0.9)
+    options = {"patience": EPOCHS, "checkpoint": path} | options
+    if kind == "criterion":
+        run.trainer = Trainer(run.network, run.extra, run.optimizer, **options)
+    else:
+        run.trainer = Trainer(run.network, None, run.optimizer, objective=run.extra, **options)
+    return run
+
+
+def test_an_objective_is_trained(tmp_path):
+    """Trainer(…, objective=…) trains a module that takes (x, y) and returns a loss, as train_epoch does: the same bits."""
+    trained, by_hand = (penalized("objective", patience=None) for _ in range(2))
+    trained.fit(3)
+    losses = [train_epoch(by_hand.extra, by_hand.optimizer, by_hand.data) for _ in range(3)]
+    assert_same(trained.extra.state_dict(), by_hand.extra.state_dict())
+    assert_close([record["loss"] for record in trained.history], losses, EXACT)
+    assert_close(trained.history[-1]["metric"], validate(trained.network, trained.validation))
+
+
+@pytest.mark.parametrize("kind", ["objective", "criterion"])
+def test_what_an_objective_or_a_criterion_holds_resumes_too(kind, tmp_path):
+    """Parameters, buffers and generators of the objective, or of a criterion that is a Module, are part of the checkpoint."""
+    whole, first, again = penalized(kind), penalized(kind, tmp_path / "run"), penalized(kind, tmp_path / "run")
+    whole.fit()
+    first.die(2 * STEPS + 1)
+    again.fit()
+    assert_same(again.state(), whole.state())
+    assert_same(again.extra.state_dict(), whole.extra.state_dict())
+    for rng, want in ((again.extra.rng, whole.extra.rng), (again.extra.dropout.rng, whole.extra.dropout.rng)):
+        assert_same(rng.bit_generator.state, want.bit_generator.state)
+
+
+@pytest.mark.parametrize("kind", ["objective", "criterion"])
+def test_what_an_objective_or_a_criterion_holds_goes_back_to_the_best(kind):
+    """With patience its parameters and buffers are those of the best epoch, as the network's."""
+    runs = []
+    for values in ([0.1, 0.5, 0.4, 0.3], [0.1, 0.5]):
+        metric = Told(*values)
+        run = penalized(kind, metric=metric, patience=2)
+        metric.parameter, run.validation = run.network[0].weight, Batches(X, LABELS, 100)
+        run.fit(len(values))
+        runs.append(run)
+    assert_same(runs[0].extra.state_dict(), runs[1].extra.state_dict())
+    assert_same(runs[0].network.state_dict(), runs[1].network.state_dict())
+
+
+def test_a_network_that_its_objective_hides_resumes_too(tmp_path):
+    """An objective may hold its network in a function: the network's parameters, buffers and generators are saved anyway."""
+
+    class Hiding(Module):
+        def __init__(self, network):
+            self.run = lambda x: network(x)
+
+        def forward(self, x, y):
+            return CrossEntropyLoss()(self.run(x), y)
+
+    def run(path=None) -> Run:
+        made = Run(path)
+        made.trainer = Trainer(made.network, None, made.optimizer, objective=Hiding(made.network), checkpoint=path)
+        return made
+
+    whole, again = run(), run(tmp_path / "run")
+    whole.fit()
+    run(tmp_path / "run").die(2 * STEPS + 1)
+    again.fit()
+    assert_same(again.state(), whole.state())
+
+
+def test_padded_labels_are_left_out_by_a_trainer():
+    """Loss and metric of its history are means over the targets that count, whatever the batches are."""
+    labels = np.where(np.arange(22) % 3 == 0, -100, LABELS)
+    labels[6:12] = -100
+    histories = []
+    for size, accumulate in ((6, 4), (22, 1)):
+        network = Linear(5, 3, rng=np.random.default_rng(7))
+        trainer = Trainer(network, CrossEntropyLoss(), SGD(network.parameters(), lr=0.5), accumulate=accumulate)
+        histories.append(trainer.fit(Batches(X, labels, size), 3, Batches(X, labels, size)))
+    for one, other in zip(*histories, strict=True):
+        assert_close([one["loss"], one["metric"]], [other["loss"], other["metric"]], FLOAT32)
+
+
+class Distilling(Module):
+    """A student learns what a teacher says; the teacher is held by a function, where no search looks."""
+
+    def __init__(self, student: Module, teacher: Module):
+        self.student, self.criterion = student, MSELoss()
+        self.taught = no_grad()(lambda x: teacher.eval()(x).data)
+
+    def forward(self, x, y):
+        return self.criterion(self.student(x), self.taught(x))
+
+
+def test_a_teacher_in_a_function_is_no_part_of_the_objective(tmp_path):
+    """It is always in eval mode, nothing of it is recorded, and neither parameters nor the checkpoint have anything of it."""
+    student, teacher = Linear(5, 3, rng=np.random.default_rng(7)), Sequential(Linear(5, 3), Scale(), Dropout(0.5))
+    model, before, draws = Distilling(student, teacher), teacher.state_dict(), teacher[2].rng.bit_generator.state
+    optimizer, path = SGD(student.parameters(), lr=0.5), tmp_path / "run"
+    assert [id(parameter) for parameter in model.parameters()] == [id(parameter) for parameter in student.parameters()]
+    history = Trainer(student, None, optimizer, objective=model, checkpoint=path).fit(Batches(X, LABELS, 6), 20)
+    assert history[-1]["loss"] < history[0]["loss"] / 10
+    assert [module.training for module in teacher.modules()] == [False] * 4
+    assert [parameter.grad for parameter in teacher.parameters()] == [None] * 2
+    assert_same(teacher.state_dict(), before)
+    assert_same(teacher[2].rng.bit_generator.state, draws)
+    other = Distilling(student, Sequential(Linear(5, 4), Linear(4, 3)))
+    Trainer(student, None, optimizer, objective=other, checkpoint=path).fit(Batches(X, LABELS, 6), 20)
 
 
 def test_every_generator_is_found(tmp_path):

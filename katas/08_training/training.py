@@ -8,6 +8,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import count, islice
 from pathlib import Path
 from types import ModuleType
@@ -45,7 +46,7 @@ class Batches:
 
 
 class Objective(Module):
-    """What is minimised, as one module: model(x, y) is criterion(network(x), y)."""
+    """What is minimised, as one module: model(x, y) is criterion(network(x), y). A criterion may be a Module itself."""
 
     def __init__(self, network: Module, criterion: Callable):
         raise NotImplementedError("08.1 Objective.__init__: README.md, 08.1")
@@ -54,6 +55,10 @@ class Objective(Module):
         """The loss, of shape ()."""
         raise NotImplementedError("08.1 Objective.forward: README.md, 08.1")
 
+    def counted(self, x: Tensor, y: Tensor) -> float:
+        """How many targets the loss is the mean over: criterion.counted(y) if there is one, else the samples, len(x)."""
+        raise NotImplementedError("08.1 Objective.counted: README.md, 08.1")
+
 
 # 08.2 One epoch, and validation
 
@@ -61,31 +66,42 @@ class Objective(Module):
 def train_epoch(
     model: Module, optimizer: Optimizer, data, *, schedule=None, steps=None, clip_norm=None, accumulate=1, progress=None
 ) -> float:
-    """Trains on each (x, y) of data once, in train mode; model(x, y) is a loss. Returns its mean over all samples.
+    """Trains on each (x, y) of data once, in train mode; model(x, y) is a loss. Returns its mean over all that counted.
 
-    accumulate: the optimizer steps once for so many batches, with the gradient of their samples' mean loss. clip_norm: its
-    largest length. schedule: at step number k every group has its lr as it was before the first, times schedule(k). steps: an
-    iterator of the numbers, for several epochs; None means 0, 1, 2, … progress: a Progress, told of each step.
+    What counts are model.counted(x, y) targets, if it has such a method, else len(x) samples. A batch in which nothing counts
+    is left out. accumulate: the optimizer steps once for so many batches, with the gradient of the mean over all that counts
+    in them; a group of them in which nothing counts takes a number, but no step. clip_norm: the gradient's largest length.
+    schedule: at step number k every group has its lr as it was before the first, times schedule(k). steps: an iterator of the
+    numbers, for several epochs; None means 0, 1, 2, … progress: a Progress, told of each step.
     Raises: FloatingPointError that names the step at a loss that is not finite, before its update; ValueError if there is no
-    batch, or unless accumulate is 1 or more.
+    batch in which anything counts, or unless accumulate is 1 or more.
     """
     raise NotImplementedError("08.2 train_epoch: README.md, 08.2")
 
 
-def accuracy(prediction: Tensor, target) -> float:
+def accuracy(prediction: Tensor, target, ignore_index: int = -100) -> float:
     """The share of targets (...), integers, that are where the prediction (..., classes) is largest.
 
-    Raises: ValueError unless the shapes fit, there is a target, and there are two classes or more; TypeError for targets that
-    are no integers.
+    Targets that are ignore_index are left out. Raises: ValueError unless the shapes fit, there is a target that counts, and
+    there are two classes or more; TypeError for targets that are no integers.
     """
     raise NotImplementedError("08.2 accuracy: README.md, 08.2")
 
 
-def validate(network: Module, data: Iterable, metric: Callable = accuracy) -> float:
-    """The mean over all samples of metric(network(x), y), a number or a Tensor of one, for each (x, y) of data.
+def _targets(target, ignore_index: int = -100) -> int:  # given
+    """How many targets accuracy is the mean over."""
+    return int(np.count_nonzero(Tensor(target).data != ignore_index))
 
-    In eval mode and without recording; afterwards, or after an error, each module is in the mode in which it was.
-    Raises: ValueError if there is no batch.
+
+accuracy.counted = _targets  # given: what a metric says of itself, as a criterion does
+
+
+def validate(network: Module, data: Iterable, metric: Callable = accuracy) -> float:
+    """The mean over all that counts of metric(network(x), y), a number or a Tensor of one, for each (x, y) of data.
+
+    What counts are metric.counted(y) targets, if there is such a method, else len(x) samples. A batch in which nothing counts
+    is left out. In eval mode and without recording; afterwards, or after an error, each module, of a metric too, is in the mode
+    in which it was. Raises: ValueError if there is no batch in which anything counts.
     """
     raise NotImplementedError("08.2 validate: README.md, 08.2")
 
@@ -175,7 +191,7 @@ class Progress:
         raise NotImplementedError("08.5 Progress.step: README.md, 08.5")
 
     def end_epoch(self, loss: float, metric: float | None, seconds: float) -> None:
-        """An epoch is finished: its mean loss, what validation gave, and the seconds it took."""
+        """An epoch is finished: its mean loss, what validation gave, or None without one, and the seconds it took."""
         raise NotImplementedError("08.5 Progress.end_epoch: README.md, 08.5")
 
 
@@ -206,10 +222,22 @@ class Trainer:
     """Trains for epochs: validation, history, early stopping, and checkpoints from which it goes on bit for bit."""
 
     def __init__(
-        self, network, criterion, optimizer, *, metric=accuracy, patience=None, checkpoint=None, progress=None, **options
+        self,
+        network,
+        criterion,
+        optimizer,
+        *,
+        objective=None,
+        metric=accuracy,
+        patience=None,
+        checkpoint=None,
+        progress=None,
+        **options,
     ):
         """metric as in validate; options: train_epoch's schedule, clip_norm and accumulate.
 
+        objective: a Module, (x, y) → loss, to train in place of Objective(network, criterion); the criterion may be None then.
+        It has its counted(x, y), if samples are not what counts, and its parameters, buffers and generators are saved too.
         patience: stop when the metric has not improved for so many epochs, and go back to the parameters that were best. A
         metric that is a loss, such as MSELoss(), is better if it is less, any other if it is more.
         checkpoint: the path of a file that is written after each epoch, and from which fit goes on if it is there.
@@ -219,7 +247,7 @@ class Trainer:
     def fit(self, data: Iterable, epochs: int, validation: Iterable | None = None) -> list[dict]:
         """Trains until there were `epochs` epochs in all. With patience the network has its best parameters afterwards.
 
-        Returns for each epoch {"epoch": from 1, "loss": mean over the samples, "metric": of validation or None, "lr": of the
+        Returns for each epoch {"epoch": from 1, "loss": as train_epoch's, "metric": of validation or None, "lr": of the
         first group at the last step, "seconds"}. Raises: FloatingPointError that names epoch and step at a loss that is not
         finite; ValueError if there is patience but no validation, or if the checkpoint is of another training.
         """

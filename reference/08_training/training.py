@@ -8,6 +8,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import count, islice
 from pathlib import Path
 from types import ModuleType
@@ -56,7 +57,7 @@ class Batches:
 
 
 class Objective(Module):
-    """What is minimised, as one module: model(x, y) is criterion(network(x), y)."""
+    """What is minimised, as one module: model(x, y) is criterion(network(x), y). A criterion may be a Module itself."""
 
     def __init__(self, network: Module, criterion: Callable):
         self.network, self.criterion = network, criterion
@@ -65,6 +66,16 @@ class Objective(Module):
         """The loss, of shape ()."""
         return self.criterion(self.network(x), y)
 
+    def counted(self, x: Tensor, y: Tensor) -> float:
+        """How many targets the loss is the mean over: criterion.counted(y) if there is one, else the samples, len(x)."""
+        return _counted(self.criterion, x, y)
+
+
+def _counted(mean: Callable, x, y) -> float:
+    """How many targets the mean that a criterion or metric gives is over: its own counted(y), else the samples."""
+    function, options = (mean.func, mean.keywords) if isinstance(mean, partial) else (mean, {})
+    return function.counted(y, **options) if hasattr(function, "counted") else len(x)
+
 
 # 08.2 One epoch, and validation
 
@@ -72,79 +83,102 @@ class Objective(Module):
 def train_epoch(
     model: Module, optimizer: Optimizer, data, *, schedule=None, steps=None, clip_norm=None, accumulate=1, progress=None
 ) -> float:
-    """Trains on each (x, y) of data once, in train mode; model(x, y) is a loss. Returns its mean over all samples.
+    """Trains on each (x, y) of data once, in train mode; model(x, y) is a loss. Returns its mean over all that counted.
 
-    accumulate: the optimizer steps once for so many batches, with the gradient of their samples' mean loss. clip_norm: its
-    largest length. schedule: at step number k every group has its lr as it was before the first, times schedule(k). steps: an
-    iterator of the numbers, for several epochs; None means 0, 1, 2, … progress: a Progress, told of each step.
+    What counts are model.counted(x, y) targets, if it has such a method, else len(x) samples. A batch in which nothing counts
+    is left out. accumulate: the optimizer steps once for so many batches, with the gradient of the mean over all that counts
+    in them; a group of them in which nothing counts takes a number, but no step. clip_norm: the gradient's largest length.
+    schedule: at step number k every group has its lr as it was before the first, times schedule(k). steps: an iterator of the
+    numbers, for several epochs; None means 0, 1, 2, … progress: a Progress, told of each step.
     Raises: FloatingPointError that names the step at a loss that is not finite, before its update; ValueError if there is no
-    batch, or unless accumulate is 1 or more.
+    batch in which anything counts, or unless accumulate is 1 or more.
     """
     if accumulate < 1:
         raise ValueError(f"accumulate must be 1 or more, not {accumulate!r}")
     length = len(data) if hasattr(data, "__len__") else math.inf
-    batches, done, samples, total = iter(data), 0, 0, 0.0
+    batches, done, counted, total = iter(data), 0, 0, 0.0
+    count_of = getattr(model, "counted", lambda x, y: len(x))
     groups = iter(lambda: [*islice(batches, accumulate)], [])  # up to the first that is empty
     model.train()
     for together, step in zip(groups, steps or count(), strict=False):
         if schedule is not None:
             for group in optimizer.param_groups:  # the base lr stays in the group, and so is saved with it
                 group["lr"] = group.setdefault("initial_lr", group["lr"]) * schedule(step)
-        size = sum([len(x) for x, _ in together])
+        counts = [count_of(x, y) for x, y in together]
+        size, done = sum(counts), done + len(together)
+        if not size:
+            continue  # there is no mean, so no gradient
         optimizer.zero_grad()
-        for x, y in together:
+        for (x, y), n in zip(together, counts, strict=True):
+            if not n:
+                continue
             loss = model(x, y)
             value = loss.item()
             if not math.isfinite(value):
                 raise FloatingPointError(f"step {step}: the loss is {value}")
-            loss.backward(np.asarray(len(x) / size))  # of means over batches to the mean over all of them
-            total += value * len(x)
+            loss.backward(np.asarray(n / size))  # of means over batches to the mean over all of them
+            total += value * n
         if clip_norm is not None:
             clip_grad_norm([parameter for group in optimizer.param_groups for parameter in group["params"]], clip_norm)
         optimizer.step()
-        samples, done = samples + size, done + len(together)
+        counted += size
         if progress is not None:
-            progress.step(done / length, total / samples)
-    if not samples:
-        raise ValueError("there is no batch: is data empty, or an iterator that was used up before?")
-    return total / samples
+            progress.step(done / length, total / counted)
+    if not counted:
+        raise ValueError("no batch in which anything counts: is data empty, or used up before, or is every target ignored?")
+    return total / counted
 
 
-def accuracy(prediction: Tensor, target) -> float:
+def accuracy(prediction: Tensor, target, ignore_index: int = -100) -> float:
     """The share of targets (...), integers, that are where the prediction (..., classes) is largest.
 
-    Raises: ValueError unless the shapes fit, there is a target, and there are two classes or more; TypeError for targets that
-    are no integers.
+    Targets that are ignore_index are left out. Raises: ValueError unless the shapes fit, there is a target that counts, and
+    there are two classes or more; TypeError for targets that are no integers.
     """
     scores, labels = Tensor(prediction).data, Tensor(target).data
-    if scores.shape[:-1] != labels.shape or scores.ndim == 0 or scores.shape[-1] < 2 or not labels.size:
+    if scores.shape[:-1] != labels.shape or scores.ndim == 0 or scores.shape[-1] < 2:
         raise ValueError(f"a prediction (..., 2 or more classes) of shape {scores.shape}, a target (...) of {labels.shape}")
     if labels.dtype.kind not in "iu":
         raise TypeError(f"the target must be class indices, which are integers, not {labels.dtype}")
-    return float((scores.argmax(-1) == labels).mean())
+    counts = labels != ignore_index
+    if not counts.any():
+        raise ValueError(f"no target counts: a prediction {scores.shape}, a target {labels.shape}, ignore_index {ignore_index}")
+    return float((scores.argmax(-1) == labels)[counts].mean())
+
+
+def _targets(target, ignore_index: int = -100) -> int:  # given
+    """How many targets accuracy is the mean over."""
+    return int(np.count_nonzero(Tensor(target).data != ignore_index))
+
+
+accuracy.counted = _targets  # given: what a metric says of itself, as a criterion does
 
 
 def validate(network: Module, data: Iterable, metric: Callable = accuracy) -> float:
-    """The mean over all samples of metric(network(x), y), a number or a Tensor of one, for each (x, y) of data.
+    """The mean over all that counts of metric(network(x), y), a number or a Tensor of one, for each (x, y) of data.
 
-    In eval mode and without recording; afterwards, or after an error, each module is in the mode in which it was.
-    Raises: ValueError if there is no batch.
+    What counts are metric.counted(y) targets, if there is such a method, else len(x) samples. A batch in which nothing counts
+    is left out. In eval mode and without recording; afterwards, or after an error, each module, of a metric too, is in the mode
+    in which it was. Raises: ValueError if there is no batch in which anything counts.
     """
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    samples, total = 0, 0.0
+    judges = [network, *([metric] if isinstance(metric, Module) else [])]
+    modes = [(module, module.training) for judge in judges for module in judge.modules()]
+    for judge in judges:
+        judge.eval()
+    counted, total = 0, 0.0
     try:
         with no_grad():
             for x, y in data:
-                value = metric(network(x), y)
-                total += float(value.item() if isinstance(value, Tensor) else value) * len(x)
-                samples += len(x)
+                if n := _counted(metric, x, y):
+                    value = metric(network(x), y)
+                    total += float(value.item() if isinstance(value, Tensor) else value) * n
+                    counted += n
     finally:
         for module, mode in modes:
             module.training = mode
-    if not samples:
-        raise ValueError("there is no batch: is data empty, or an iterator that was used up before?")
-    return total / samples
+    if not counted:
+        raise ValueError("no batch in which anything counts: is data empty, or used up before, or is every target ignored?")
+    return total / counted
 
 
 # 08.3 Schedules: functions of the step's number, from 0, that give a factor of the base lr
@@ -253,11 +287,12 @@ class Progress:
     def __init__(self, file=None, clock: Callable[[], float] = time.monotonic):
         """file: a text stream, by default the present sys.stdout. clock: gives seconds."""
         self.file, self.clock = sys.stdout if file is None else file, clock
-        self.metric: float | None = None
         self.begin(1)
 
     def begin(self, epochs: int, done: int = 0) -> None:
         """Training of `epochs` epochs begins, or goes on after `done` of them: the time left counts from here."""
+        if not done:
+            self.metric: float | None = None
         self.epochs, self.done, self.first, self.start = epochs, done, done, self.clock()
         self.drawn, self.width = -math.inf, 0
 
@@ -274,8 +309,8 @@ class Progress:
         self._draw(line)
 
     def end_epoch(self, loss: float, metric: float | None, seconds: float) -> None:
-        """An epoch is finished: its mean loss, what validation gave, and the seconds it took."""
-        self.metric = metric
+        """An epoch is finished: its mean loss, what validation gave, or None without one, and the seconds it took."""
+        self.metric = self.metric if metric is None else metric
         line = f"{self._numbers(loss)}  {_clock_time(seconds)}"
         if self.file.isatty():
             self._draw(line)
@@ -393,16 +428,31 @@ class Trainer:
     """Trains for epochs: validation, history, early stopping, and checkpoints from which it goes on bit for bit."""
 
     def __init__(
-        self, network, criterion, optimizer, *, metric=accuracy, patience=None, checkpoint=None, progress=None, **options
+        self,
+        network,
+        criterion,
+        optimizer,
+        *,
+        objective=None,
+        metric=accuracy,
+        patience=None,
+        checkpoint=None,
+        progress=None,
+        **options,
     ):
         """metric as in validate; options: train_epoch's schedule, clip_norm and accumulate.
 
+        objective: a Module, (x, y) → loss, to train in place of Objective(network, criterion); the criterion may be None then.
+        It has its counted(x, y), if samples are not what counts, and its parameters, buffers and generators are saved too.
         patience: stop when the metric has not improved for so many epochs, and go back to the parameters that were best. A
         metric that is a loss, such as MSELoss(), is better if it is less, any other if it is more.
         checkpoint: the path of a file that is written after each epoch, and from which fit goes on if it is there.
         """
         self.network, self.optimizer, self.options = network, optimizer, options
-        self.model, self.metric, self.progress = Objective(network, criterion), metric, progress
+        self.model = Objective(network, criterion) if objective is None else objective
+        self.metric, self.progress = metric, progress
+        self.whole = Module()  # all that is saved: what is in both is found once
+        self.whole.network, self.whole.objective = network, self.model
         mode = "min" if isinstance(metric, Differentiable) else "max"
         self.stopping = None if patience is None else EarlyStopping(patience, mode=mode)
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
@@ -411,13 +461,13 @@ class Trainer:
     def fit(self, data: Iterable, epochs: int, validation: Iterable | None = None) -> list[dict]:
         """Trains until there were `epochs` epochs in all. With patience the network has its best parameters afterwards.
 
-        Returns for each epoch {"epoch": from 1, "loss": mean over the samples, "metric": of validation or None, "lr": of the
+        Returns for each epoch {"epoch": from 1, "loss": as train_epoch's, "metric": of validation or None, "lr": of the
         first group at the last step, "seconds"}. Raises: FloatingPointError that names epoch and step at a loss that is not
         finite; ValueError if there is patience but no validation, or if the checkpoint is of another training.
         """
         if self.stopping is not None and validation is None:
             raise ValueError("patience needs validation data")
-        generators = _generators({"model": self.model, "data": data, "validation": validation})
+        generators = _generators({"model": self.whole, "data": data, "validation": validation})
         if self.checkpoint is not None and self.checkpoint.exists():
             self._resume(generators)
         if self.progress is not None:
@@ -427,7 +477,7 @@ class Trainer:
             if self.checkpoint is not None:
                 save_checkpoint(self.checkpoint, self._state(generators))
         if self.best is not None:
-            self.network.load_state_dict(self.best)
+            self.whole.load_state_dict(self.best)
         return list(self.history)
 
     def _epoch(self, data: Iterable, validation: Iterable | None) -> None:
@@ -439,7 +489,7 @@ class Trainer:
         self.step = next(steps)
         metric = None if validation is None else validate(self.network, validation, self.metric)
         if self.stopping is not None and self.stopping.update(metric):
-            self.best = self.network.state_dict()
+            self.best = self.whole.state_dict()
         lr, seconds = self.optimizer.param_groups[0]["lr"], time.perf_counter() - start
         self.history.append({"epoch": epoch, "loss": loss, "metric": metric, "lr": lr, "seconds": seconds})
         if self.progress is not None:
@@ -447,7 +497,7 @@ class Trainer:
 
     def _state(self, generators: dict[str, np.random.Generator]) -> dict:
         return {
-            "network": self.network.state_dict(),
+            "model": self.whole.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generators": {name: generator.bit_generator.state for name, generator in generators.items()},
             "stopping": None if self.stopping is None else self.stopping.state_dict(),
@@ -462,7 +512,7 @@ class Trainer:
             if state["generators"].keys() != generators.keys():
                 raise ValueError(f"it has the generators {[*state['generators']]}, here are {[*generators]}")
             self.optimizer.load_state_dict(state["optimizer"])
-            self.network.load_state_dict(state["network"])
+            self.whole.load_state_dict(state["model"])
             for name, generator in generators.items():
                 generator.bit_generator.state = state["generators"][name]
             if self.stopping is not None and state["stopping"] is not None:

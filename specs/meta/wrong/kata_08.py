@@ -86,7 +86,7 @@ WRONG = [
     Wrong("zero_grad is forgotten", {"        optimizer.zero_grad()\n": ""}),
     Wrong(
         "zero_grad is called only at the start",
-        {"        optimizer.zero_grad()\n": "        if not done:\n            optimizer.zero_grad()\n"},
+        {"        optimizer.zero_grad()\n": "        if not counted:\n            optimizer.zero_grad()\n"},
     ),
     Wrong(
         "zero_grad comes after the step only",
@@ -102,51 +102,49 @@ WRONG = [
     Wrong(
         "the mean over batches",
         {
-            "            total += value * len(x)\n        if clip": "            total += value\n        if clip",
-            "progress.step(done / length, total / samples)\n    if not samples": "progress.step(done / length, total / done)\n    if not samples",
-            "    return total / samples\n\n\ndef accuracy": "    return total / done\n\n\ndef accuracy",
+            "            total += value * n\n        if clip": "            total += value\n        if clip",
+            "progress.step(done / length, total / counted)\n    if not counted": "progress.step(done / length, total / done)\n    if not counted",
+            "    return total / counted\n\n\ndef accuracy": "    return total / done\n\n\ndef accuracy",
         },
         says="the mean over batches",
     ),
     Wrong(
         "the last batch's loss",
-        {"    return total / samples\n\n\ndef accuracy": "    return value\n\n\ndef accuracy"},
+        {"    return total / counted\n\n\ndef accuracy": "    return value\n\n\ndef accuracy"},
         says="the last batch's",
     ),
     Wrong(
         "the loss of before the epoch",
         {
-            "            total += value * len(x)\n        if clip": "            total += (value if done == 0 else total / samples) * len(x)\n        if clip"
+            "            total += value * n\n        if clip": "            total += (value if not counted else total / counted) * n\n        if clip"
         },
     ),
     Wrong("train mode is forgotten", {"    model.train()\n": ""}, says="it is in eval mode"),
     Wrong(
         "accumulation without scaling",
-        {"loss.backward(np.asarray(len(x) / size))": "loss.backward()"},
+        {"loss.backward(np.asarray(n / size))": "loss.backward()"},
         says="the gradients are added, not averaged",
     ),
     Wrong(
         "gradients are divided by the number of batches",
-        {"loss.backward(np.asarray(len(x) / size))": "loss.backward(np.asarray(1 / len(together)))"},
+        {"loss.backward(np.asarray(n / size))": "loss.backward(np.asarray(1 / len(together)))"},
         says="a batch counts as much as another, whatever its samples",
     ),
     Wrong(
         "gradients are divided by accumulate",
-        {"loss.backward(np.asarray(len(x) / size))": "loss.backward(np.asarray(1 / accumulate))"},
+        {"loss.backward(np.asarray(n / size))": "loss.backward(np.asarray(1 / accumulate))"},
         says="divided by accumulate where the group is smaller",
     ),
     Wrong("accumulate is ignored", {"[*islice(batches, accumulate)]": "[*islice(batches, 1)]"}, says="a step for each batch"),
     Wrong(
         "the last, smaller group is left out",
-        {
-            "        size = sum([len(x) for x, _ in together])\n": "        if len(together) < accumulate:\n            break\n        size = sum([len(x) for x, _ in together])\n"
-        },
+        {"        counts = [": "        if len(together) < accumulate:\n            break\n        counts = ["},
         says="the last, smaller group is left out",
     ),
     Wrong(
         "the loss is that of accumulated batches' means",
         {
-            "            total += value * len(x)\n        if clip": "            total += value * size / len(together)\n        if clip"
+            "            total += value * n\n        if clip": "            total += value * size / len(together)\n        if clip"
         },
     ),
     Wrong("clip_norm is ignored", {"if clip_norm is not None:": "if False:"}, says="not clipped"),
@@ -159,14 +157,14 @@ WRONG = [
     Wrong(
         "each batch of a group is clipped",
         {
-            "            total += value * len(x)\n        if clip_norm is not None:\n": "            total += value * len(x)\n            if clip_norm is not None:\n    ",
+            "            total += value * n\n        if clip_norm is not None:\n": "            total += value * len(x)\n            if clip_norm is not None:\n    ",
         },
     ),
     Wrong(
         "gradients are clipped after the step",
         {
             "        if clip_norm is not None:\n": "        optimizer.step()\n        if clip_norm is not None:\n",
-            "        optimizer.step()\n        samples,": "        samples,",
+            "        optimizer.step()\n        counted +=": "        counted +=",
         },
         says="not clipped",
     ),
@@ -234,7 +232,7 @@ WRONG = [
         "NaN is noticed after the step",
         {
             '            if not math.isfinite(value):\n                raise FloatingPointError(f"step {step}: the loss is {value}")\n': "",
-            "        optimizer.step()\n        samples,": '        optimizer.step()\n        if not math.isfinite(value):\n            raise FloatingPointError(f"step {step}: the loss is {value}")\n        samples,',
+            "        optimizer.step()\n        counted +=": '        optimizer.step()\n        if not math.isfinite(value):\n            raise FloatingPointError(f"step {step}: the loss is {value}")\n        counted +=',
         },
     ),
     Wrong(
@@ -252,17 +250,76 @@ WRONG = [
     Wrong(
         "no batch is a loss of 0",
         {
-            '    if not samples:\n        raise ValueError("there is no batch: is data empty, or an iterator that was used up before?")\n    return total / samples\n\n\ndef accuracy': "    return total / max(samples, 1)\n\n\ndef accuracy"
+            '    if not counted:\n        raise ValueError("no batch in which anything counts: is data empty, or used up before, or is every target ignored?")\n    return total / counted\n\n\ndef accuracy': "    return total / max(counted, 1)\n\n\ndef accuracy"
         },
         says="bad input is let through",
     ),
     Wrong("data must have a length", {'len(data) if hasattr(data, "__len__") else math.inf': "len(data)"}),
     Wrong(
         "data are made a list",
-        {"batches, done, samples, total = iter(data)": "data = [*data]\n    batches, done, samples, total = iter(data)"},
+        {"batches, done, counted, total = iter(data)": "data = [*data]\n    batches, done, counted, total = iter(data)"},
     ),
     Wrong("accumulate=0 is let through", {"if accumulate < 1:": "if accumulate < 0:"}),
+    Wrong(
+        "batches are weighted by samples",
+        {'count_of = getattr(model, "counted", lambda x, y: len(x))': "count_of = lambda x, y: len(x)"},
+        says="the mean over samples",
+    ),
+    Wrong(
+        "the mean loss is over samples, the gradient over targets",
+        {
+            "            total += value * n\n": "            total += value * len(x)\n",
+            "        counted += size\n": "        counted += sum([len(x) for x, _ in together])\n",
+        },
+    ),
+    Wrong(
+        "a batch in which nothing counts meets the model",
+        {"            if not n:\n                continue\n": ""},
+    ),
+    Wrong(
+        "a step in which nothing counts is taken",
+        {"            continue  # there is no mean": "            size = 1  # there is no mean"},
+    ),
+    Wrong(
+        "a step in which nothing counts has no number",
+        {
+            "iter(lambda: [*islice(batches, accumulate)], [])  # up": "(group for group in iter(lambda: [*islice(batches, accumulate)], []) if any([count_of(x, y) for x, y in group]))  # up"
+        },
+    ),
+    Wrong(
+        "a step in which nothing counts ends the epoch",
+        {"            continue  # there is no mean": "            break  # there is no mean"},
+    ),
+    Wrong("what an objective counts are its samples", {"return _counted(self.criterion, x, y)": "return len(x)"}),
+    Wrong(
+        "a criterion must say what it counts",
+        {'function.counted(y, **options) if hasattr(function, "counted") else len(x)': "function.counted(y, **options)"},
+    ),
+    Wrong("what counts are all positions", {'**options) if hasattr(function, "counted") else len(x)': "**options) and y.size"}),
     # accuracy and validation
+    Wrong(
+        "ignored targets are wrong answers",
+        {"counts = labels != ignore_index": "counts = labels == labels"},
+        says="ignored targets count",
+    ),
+    Wrong(
+        "accuracy always ignores -100",
+        {"counts = labels != ignore_index": "counts = labels != -100"},
+        says="ignored targets count",
+    ),
+    Wrong("validation counts samples", {"if n := _counted(metric, x, y):": "if n := len(x):"}),
+    Wrong(
+        "validation of a partial metric counts samples",
+        {"(mean.func, mean.keywords) if isinstance(mean, partial) else (mean, {})": "(mean, {})"},
+    ),
+    Wrong(
+        "validation of a partial metric counts by the defaults",
+        {"(mean.func, mean.keywords) if": "(mean.func, {}) if"},
+    ),
+    Wrong(
+        "a metric that is a Module stays in train mode",
+        {"([metric] if isinstance(metric, Module) else [])": "[]"},
+    ),
     Wrong(
         "accuracy of one output is always 100%",
         {"scores.shape[-1] < 2": "scores.shape[-1] < 1"},
@@ -273,38 +330,38 @@ WRONG = [
         {"if scores.shape[:-1] != labels.shape or ": "if "},
         says="bad input is let through",
     ),
-    Wrong("accuracy counts", {"(scores.argmax(-1) == labels).mean()": "(scores.argmax(-1) == labels).sum()"}),
+    Wrong("accuracy counts", {"(scores.argmax(-1) == labels)[counts].mean()": "(scores.argmax(-1) == labels)[counts].sum()"}),
     Wrong(
         "accuracy along the first axis",
         {"scores.argmax(-1)": "scores.argmax(1)"},
     ),
-    Wrong("everything is right", {"return float((scores.argmax(-1) == labels).mean())": "return 1.0"}),
+    Wrong("everything is right", {"return float((scores.argmax(-1) == labels)[counts].mean())": "return 1.0"}),
     Wrong(
         "accuracy in percent",
-        {"(scores.argmax(-1) == labels).mean()": "100 * (scores.argmax(-1) == labels).mean()"},
+        {"(scores.argmax(-1) == labels)[counts].mean()": "100 * (scores.argmax(-1) == labels)[counts].mean()"},
         says="percent",
     ),
-    Wrong("accuracy of nothing is NaN", {" or not labels.size:": ":"}, says="bad input is let through"),
+    Wrong("accuracy of nothing is NaN", {"    if not counts.any():\n": "    if False:\n"}, says="bad input is let through"),
     Wrong("targets may be floats", {'if labels.dtype.kind not in "iu":': "if False:"}, says="bad input is let through"),
-    Wrong("dropout is on in validation", {"    network.eval()\n": ""}),
+    Wrong("dropout is on in validation", {"        judge.eval()\n": "        pass\n"}),
     Wrong(
         "eval mode stays",
-        {"            module.training = mode\n    if not samples": "            module.training = False\n    if not samples"},
+        {"            module.training = mode\n    if not counted": "            module.training = False\n    if not counted"},
     ),
     Wrong(
         "all modules are in train mode afterwards",
-        {"            module.training = mode\n    if not samples": "            module.training = True\n    if not samples"},
+        {"            module.training = mode\n    if not counted": "            module.training = True\n    if not counted"},
     ),
     Wrong(
         "all modules get the outermost one's mode",
         {
-            "            module.training = mode\n    if not samples": "            module.training = modes[0][1]\n    if not samples"
+            "            module.training = mode\n    if not counted": "            module.training = modes[0][1]\n    if not counted"
         },
     ),
     Wrong(
         "an error leaves eval mode",
         {
-            "    try:\n        with no_grad():\n            for x, y in data:\n                value": "    if True:\n        with no_grad():\n            for x, y in data:\n                value",
+            "    try:\n        with no_grad():\n            for x, y in data:\n                if n": "    if True:\n        with no_grad():\n            for x, y in data:\n                if n",
             "    finally:\n        for module, mode in modes:\n            module.training = mode\n    if not": "    for module, mode in modes:\n        module.training = mode\n    if not",
         },
     ),
@@ -312,16 +369,16 @@ WRONG = [
     Wrong(
         "validation by batches",
         {
-            "value.item() if isinstance(value, Tensor) else value) * len(x)": "value.item() if isinstance(value, Tensor) else value)",
-            "                samples += len(x)\n": "                samples += 1\n",
+            "value.item() if isinstance(value, Tensor) else value) * n": "value.item() if isinstance(value, Tensor) else value)",
+            "                    counted += n\n": "                    counted += 1\n",
         },
         says="the mean over batches",
     ),
     Wrong(
         "validation of the last batch",
         {
-            "                total += float(": "                total = len(x) and samples * 0.0 + float(",
-            "                samples += len(x)\n": "                samples = len(x)\n",
+            "                    total += float(": "                    total = float(",
+            "                    counted += n\n": "                    counted = n\n",
         },
         says="the last batch's",
     ),
@@ -456,8 +513,14 @@ WRONG = [
     ),
     Wrong("progress counts steps for batches", {"done + len(together)\n": "done + 1\n"}),
     Wrong(
-        "progress shows the last loss", {"progress.step(done / length, total / samples)": "progress.step(done / length, value)"}
+        "progress shows the last loss", {"progress.step(done / length, total / counted)": "progress.step(done / length, value)"}
     ),
+    Wrong(
+        "an epoch without validation shows none",
+        {"self.metric = self.metric if metric is None else metric": "self.metric = metric"},
+    ),
+    Wrong("the last training's validation is shown", {"        if not done:\n": '        if not hasattr(self, "metric"):\n'}),
+    Wrong("what goes on shows no validation", {"        if not done:\n": "        if True:\n"}),
     # checkpoints
     Wrong(
         "the file is written in place",
@@ -633,21 +696,19 @@ WRONG = [
     Wrong("patience has no effect", {"not (self.stopping is not None and self.stopping.stop)": "True"}),
     Wrong(
         "the last parameters stay",
-        {"        if self.best is not None:\n            self.network.load_state_dict(self.best)\n": ""},
+        {"        if self.best is not None:\n            self.whole.load_state_dict(self.best)\n": ""},
         says="the last parameters",
     ),
     Wrong(
         "the best parameters are not copied",
         {
-            "self.best = self.network.state_dict()": "self.best = {name: parameter.data for name, parameter in self.network.named_parameters()} | dict(self.network.named_buffers())"
+            "self.best = self.whole.state_dict()": "self.best = {name: parameter.data for name, parameter in self.whole.named_parameters()} | dict(self.whole.named_buffers())"
         },
         says="the last parameters",
     ),
     Wrong(
         "buffers do not go back",
-        {
-            "self.network.load_state_dict(self.best)": "self.network.load_state_dict(self.best | dict(self.network.named_buffers()))"
-        },
+        {"self.whole.load_state_dict(self.best)": "self.whole.load_state_dict(self.best | dict(self.whole.named_buffers()))"},
     ),
     Wrong(
         "the best is only kept when it stops early",
@@ -657,14 +718,34 @@ WRONG = [
     Wrong(
         "the best replace the last in the checkpoint",
         {
-            "            self.network.load_state_dict(self.best)\n": "            self.network.load_state_dict(self.best)\n            if self.checkpoint is not None:\n                save_checkpoint(self.checkpoint, self._state(generators))\n"
+            "            self.whole.load_state_dict(self.best)\n": "            self.whole.load_state_dict(self.best)\n            if self.checkpoint is not None:\n                save_checkpoint(self.checkpoint, self._state(generators))\n"
         },
     ),
     Wrong(
         "more is better of a loss", {'"min" if isinstance(metric, Differentiable) else "max"': '"max"'}, says="it did not stop"
     ),
     Wrong("patience without validation is let through", {"if self.stopping is not None and validation is None:": "if False:"}),
+    Wrong(
+        "the objective is ignored",
+        {
+            "self.model = Objective(network, criterion) if objective is None else objective": "self.model = Objective(network, criterion)"
+        },
+    ),
+    Wrong(
+        "what the objective holds does not go back to the best",
+        {
+            "self.whole.load_state_dict(self.best)": 'self.network.load_state_dict({name[8:]: value for name, value in self.best.items() if name.startswith("network.")})'
+        },
+    ),
     # resuming
+    Wrong(
+        "what the objective holds is not saved",
+        {"self.whole.network, self.whole.objective = network, self.model": "self.whole.network = network"},
+    ),
+    Wrong(
+        "what the objective hides is not saved",
+        {"self.whole.network, self.whole.objective = network, self.model": "self.whole.objective = self.model"},
+    ),
     Wrong("the checkpoint is never read", {"            self._resume(generators)\n": "            pass\n"}),
     Wrong(
         "the checkpoint is never written",
@@ -689,11 +770,11 @@ WRONG = [
         },
     ),
     Wrong("Adam's moments are lost", {'            self.optimizer.load_state_dict(state["optimizer"])\n': ""}),
-    Wrong("parameters are not restored", {'            self.network.load_state_dict(state["network"])\n': ""}),
+    Wrong("parameters are not restored", {'            self.whole.load_state_dict(state["model"])\n': ""}),
     Wrong(
         "buffers are not restored",
         {
-            'self.network.load_state_dict(state["network"])': 'self.network.load_state_dict(state["network"] | dict(self.network.named_buffers()))'
+            'self.whole.load_state_dict(state["model"])': 'self.whole.load_state_dict(state["model"] | dict(self.whole.named_buffers()))'
         },
     ),
     Wrong("the schedule begins anew", {'state["step"], state["history"]\n': '0, state["history"]\n'}),
@@ -711,15 +792,15 @@ WRONG = [
             "        while len(self.history) < epochs and": "        begun = len(self.history)\n        while len(self.history) - begun < epochs and"
         },
     ),
-    Wrong("generators are not saved", {'_generators({"model": self.model, "data": data, "validation": validation})': "{}"}),
+    Wrong("generators are not saved", {'_generators({"model": self.whole, "data": data, "validation": validation})': "{}"}),
     Wrong("generators are not restored", {'generator.bit_generator.state = state["generators"][name]': "pass"}),
     Wrong(
         "only the data's generator is saved",
-        {'_generators({"model": self.model, "data": data, "validation": validation})': '_generators({"data": data})'},
+        {'_generators({"model": self.whole, "data": data, "validation": validation})': '_generators({"data": data})'},
     ),
     Wrong(
         "only the network's generators are saved",
-        {'_generators({"model": self.model, "data": data, "validation": validation})': '_generators({"model": self.model})'},
+        {'_generators({"model": self.whole, "data": data, "validation": validation})': '_generators({"model": self.whole})'},
     ),
     Wrong("the generators of validation are forgotten", {', "validation": validation})': "})"}),
     Wrong(
@@ -779,7 +860,7 @@ WRONG = [
         "one backward for all batches of a group",
         {
             "        optimizer.zero_grad()\n": "        optimizer.zero_grad()\n        whole = Tensor(0.0)\n",
-            "loss.backward(np.asarray(len(x) / size))": "whole = whole + loss * (len(x) / size)",
+            "loss.backward(np.asarray(n / size))": "whole = whole + loss * (n / size)",
             "        if clip_norm is not None:\n": "        whole.backward()\n        if clip_norm is not None:\n",
         },
         naive="test_accumulation_needs_the_room_of_one_batch",
@@ -787,14 +868,14 @@ WRONG = [
     Wrong(
         "sample by sample",
         {
-            "        for x, y in together:\n": "        for x, y in [(x[i : i + 1], y[i : i + 1]) for x, y in together for i in range(len(x))]:\n"
+            "zip(together, counts, strict=True)": "[((x[i : i + 1], y[i : i + 1]), 1) for x, y in together for i in range(len(x))]"
         },
         naive="test_an_epoch_adds_little_to_its_steps",
     ),
     Wrong(
         "a Trainer that goes sample by sample",
         {
-            "        for x, y in together:\n": "        for x, y in [(x[i : i + 1], y[i : i + 1]) for x, y in together for i in range(len(x))]:\n"
+            "zip(together, counts, strict=True)": "[((x[i : i + 1], y[i : i + 1]), 1) for x, y in together for i in range(len(x))]"
         },
         naive="test_a_trainer_adds_little_to_the_loop",
     ),

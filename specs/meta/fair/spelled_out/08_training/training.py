@@ -1,5 +1,6 @@
 """Kata 08 in plain loops: gradients scaled once they are summed, schedules as classes, a temporary file with a random name."""
 
+import functools
 import hashlib
 import itertools
 import json
@@ -52,6 +53,20 @@ class Objective(Module):
         prediction = self.inner(x)
         return self.loss(prediction, y)
 
+    def counted(self, x, y):
+        return weight(self.loss, x, y)
+
+
+def weight(function, x, y):
+    """How many targets a mean is over."""
+    if isinstance(function, functools.partial) and hasattr(function.func, "counted"):
+        return function.func.counted(y, *function.args, **function.keywords)
+    try:
+        counted = function.counted
+    except AttributeError:
+        return len(x)
+    return counted(y)
+
 
 def train_epoch(model, optimizer, data, *, schedule=None, steps=None, clip_norm=None, accumulate=1, progress=None):
     if not accumulate > 0:
@@ -70,7 +85,7 @@ def train_epoch(model, optimizer, data, *, schedule=None, steps=None, clip_norm=
     if upcoming is None:
         raise ValueError("not a single batch")
     model.train(True)
-    losses, sizes = [], []
+    losses, sizes, given = [], [], 0
     while upcoming is not None:
         step = next(steps)
         if schedule is not None:
@@ -79,31 +94,38 @@ def train_epoch(model, optimizer, data, *, schedule=None, steps=None, clip_norm=
                     group["base"] = group["lr"]
                 group["lr"] = group["base"] * schedule(step)
         optimizer.zero_grad()
-        samples = 0
+        targets = 0
         for _ in range(accumulate):
             x, y = upcoming
-            loss = model(x, y)
-            losses.append(float(loss.data))
-            sizes.append(len(x))
-            samples += len(x)
-            if np.isnan(losses[-1]) or np.isinf(losses[-1]):
-                raise FloatingPointError(f"loss {losses[-1]} in step {step}")
-            (loss * float(len(x))).backward()
+            count = model.counted(x, y) if hasattr(model, "counted") else len(x)
+            if count > 0:
+                loss = model(x, y)
+                losses.append(float(loss.data))
+                sizes.append(count)
+                targets += count
+                if np.isnan(losses[-1]) or np.isinf(losses[-1]):
+                    raise FloatingPointError(f"loss {losses[-1]} in step {step}")
+                (loss * float(count)).backward()
+            given += 1
             upcoming = next(source, None)
             if upcoming is None:
                 break
+        if targets == 0:
+            continue
         for parameter in parameters:
             if parameter.grad is not None:
-                parameter.grad /= samples
+                parameter.grad /= targets
         if clip_norm is not None:
             clip_grad_norm(parameters, clip_norm)
         optimizer.step()
         if progress is not None:
-            progress.step(len(sizes) / batches_in_all if batches_in_all else 0.0, float(np.average(losses, weights=sizes)))
+            progress.step(given / batches_in_all if batches_in_all else 0.0, float(np.average(losses, weights=sizes)))
+    if not losses:
+        raise ValueError("no batch has a target that is not ignored")
     return float(np.average(losses, weights=sizes))
 
 
-def accuracy(prediction, target):
+def accuracy(prediction, target, ignore_index=-100):
     scores, wanted = np.asarray(Tensor(prediction).data), np.asarray(Tensor(target).data)
     if scores.ndim != wanted.ndim + 1 or scores.shape[: wanted.ndim] != wanted.shape:
         raise ValueError(f"{scores.shape} does not go with {wanted.shape}")
@@ -111,13 +133,22 @@ def accuracy(prediction, target):
         raise ValueError(f"nothing to choose in {scores.shape}, {wanted.shape}")
     if not np.issubdtype(wanted.dtype, np.integer):
         raise TypeError(f"targets of {wanted.dtype}")
+    scores, wanted = scores[wanted != ignore_index], wanted[wanted != ignore_index]
+    if not len(wanted):
+        raise ValueError(
+            f"every target is {ignore_index}: {np.shape(Tensor(prediction).data)}, {np.shape(Tensor(target).data)}"
+        )
     return np.count_nonzero(scores.argmax(axis=-1) == wanted) / wanted.size
 
 
+accuracy.counted = lambda target, ignore_index=-100: (Tensor(target).data != ignore_index).sum()
+
+
 @contextmanager
-def evaluating(network):
-    before = {module: module.training for module in network.modules()}
-    network.eval()
+def evaluating(*parts):
+    before = {module: module.training for part in parts for module in part.modules()}
+    for part in parts:
+        part.eval()
     try:
         with no_grad():
             yield
@@ -128,13 +159,15 @@ def evaluating(network):
 
 def validate(network, data, metric=accuracy):
     values, sizes = [], []
-    with evaluating(network):
+    with evaluating(network, *[metric] * isinstance(metric, Module)):
         for x, y in data:
+            if (size := weight(metric, x, y)) == 0:
+                continue
             value = metric(network(x), y)
             values.append(float(value.data if isinstance(value, Tensor) else value))
-            sizes.append(len(x))
+            sizes.append(size)
     if not sizes:
-        raise ValueError("not a single batch")
+        raise ValueError("not a single batch, or every target is ignored")
     return math.fsum(value * size for value, size in zip(values, sizes, strict=True)) / sum(sizes)
 
 
@@ -242,6 +275,8 @@ class Progress:
         self.begin(1)
 
     def begin(self, epochs, done=0):
+        if done == 0:
+            self.validation = None
         self.number, self.of = done + 1, epochs
         self.began, self.to_do, self.finished = self.now(), epochs - done, 0
         self.next_time = None
@@ -270,7 +305,8 @@ class Progress:
             self.show(parts)
 
     def end_epoch(self, loss, metric, seconds):
-        self.validation = metric
+        if metric is not None:
+            self.validation = metric
         parts = [*self.head(loss), spoken(seconds)]
         if self.out.isatty():
             self.show(parts)
@@ -384,6 +420,7 @@ class Trainer:
         criterion,
         optimizer,
         *,
+        objective=None,
         schedule=None,
         clip_norm=None,
         accumulate=1,
@@ -393,7 +430,7 @@ class Trainer:
         progress=None,
     ):
         self.net, self.opt = network, optimizer
-        self.objective = Objective(network, criterion)
+        self.objective = Objective(network, criterion) if objective is None else objective
         self.epoch_options = {"schedule": schedule, "clip_norm": clip_norm, "accumulate": accumulate, "progress": progress}
         self.judge = metric
         self.patience = None
@@ -407,7 +444,7 @@ class Trainer:
         if self.patience is not None and validation is None:
             raise ValueError("patience, but no validation")
         generators = []
-        collect([self.net, self.objective.loss, data, validation], generators, set())
+        collect([self.net, self.objective, data, validation], generators, set())
         if self.file is not None and os.path.exists(self.file):
             saved = load_checkpoint(self.file)
             try:
@@ -426,7 +463,7 @@ class Trainer:
                 record = self.records[-1]
                 self.bar.end_epoch(record["loss"], record["metric"], record["seconds"])
         if self.winner is not None and self.patience is not None:
-            self.net.load_state_dict(self.winner)
+            self.fill(self.winner)
         return self.records
 
     def epoch(self, number, data, validation):
@@ -445,7 +482,7 @@ class Trainer:
         if validation is not None:
             metric = validate(self.net, validation, self.judge)
             if self.patience is not None and self.patience.update(metric):
-                self.winner = {name: np.array(value) for name, value in self.net.state_dict().items()}
+                self.winner = self.state()
         return {
             "epoch": number,
             "loss": loss,
@@ -454,9 +491,16 @@ class Trainer:
             "seconds": time.perf_counter() - began,
         }
 
+    def state(self):
+        return [self.net.state_dict(), self.objective.state_dict()]
+
+    def fill(self, state):
+        self.net.load_state_dict(state[0])
+        self.objective.load_state_dict(state[1])
+
     def save(self, generators):
         everything = {
-            "weights": self.net.state_dict(),
+            "weights": self.state(),
             "moments": self.opt.state_dict(),
             "random": [generator.bit_generator.state for generator in generators],
             "values": None if self.patience is None else self.patience.values,
@@ -472,7 +516,7 @@ class Trainer:
         for generator, state in zip(generators, saved["random"], strict=True):
             generator.bit_generator.state = state
         self.opt.load_state_dict(saved["moments"])
-        self.net.load_state_dict(saved["weights"])
+        self.fill(saved["weights"])
         if self.patience is not None:
             self.patience.values = saved["values"] or []
         self.winner, self.steps_done, self.records = saved["winner"], saved["steps"], saved["records"]
