@@ -55,8 +55,8 @@ class Subset(Dataset):
     """Those samples of a data set that have these numbers, in this order."""
 
     def __init__(self, dataset: Dataset, indices: Sequence[int]):
-        """Raises: TypeError unless indices are integers; ValueError unless they have one axis; IndexError, which names how many
-        samples there are, unless each is the number of one, from 0.
+        """Raises: TypeError unless indices are integers; ValueError unless they have one axis; IndexError, which names the
+        first wrong index and how many samples there are, unless each is the number of one, from 0.
         """
         raise NotImplementedError("10.1 Subset.__init__: README.md, 10.1")
 
@@ -75,8 +75,8 @@ def random_split(dataset: Dataset, lengths: Sequence[float], rng: np.random.Gene
     """Subsets of these lengths, drawn at random, which share no sample.
 
     Integers add up to len(dataset). Fractions add up to 1: each part is rounded down, rounding errors of floats aside, and what
-    is left over goes to the first parts, one each. Raises: ValueError that names lengths, and how many samples there are, if
-    they do not add up or one is negative.
+    is left over goes to the first parts, one each. Both may be NumPy's. Raises: ValueError that names lengths, and how many
+    samples there are, if they do not add up or one is negative.
     """
     raise NotImplementedError("10.1 random_split: README.md, 10.1")
 

@@ -1,3 +1,6 @@
+import math
+import re
+
 import numpy as np
 import pytest
 from katas.dataloader import ArrayDataset, Dataset, Subset, random_split
@@ -239,6 +242,16 @@ def test_indices_of_no_sample_are_refused(index):
         Subset(ArrayDataset(np.arange(10)), [4, index, 5])
 
 
+@pytest.mark.parametrize("index", [77, -33])
+def test_the_wrong_index_is_named_not_the_right_ones(index):
+    """Of indices of which one is wrong, the IndexError names that one and no other."""
+    with pytest.raises(IndexError) as caught:
+        Subset(ArrayDataset(np.arange(70)), [5, 66, index, 58])
+    numbers = [int(number) for number in re.findall(r"-?\b\d+", str(caught.value))]
+    assert index in numbers, f"{index} is not named: {caught.value}"
+    assert not {5, 66, 58} & {*numbers}, f"other indices are named: {caught.value}"
+
+
 # random_split
 
 
@@ -276,15 +289,52 @@ def test_a_split_copies_no_sample(draw):
         (100, [0.71, 0.29], [71, 29]),
         (10, [0.21, 0.39, 0.4], [3, 3, 4]),
         (10, [1 / 3, 1 / 3, 1 / 3], [4, 3, 3]),
+        (10, [0.7, 0.2, 0.1], [7, 2, 1]),
         (5, [1.0], [5]),
         (8, [1, 0.0], [8, 0]),
     ],
 )
 def test_fractions_are_rounded_down_and_the_rest_goes_to_the_first(n, fractions, want):
-    """One each. As 100 · 0.29 is 28.999… in floats, and 1/3 + 1/3 + 1/3 only nearly 1, rounding errors do not count."""
+    """One each. In floats 100 · 0.29 is 28.999… and 0.7 + 0.2 + 0.1 is 0.9999999999999999: rounding errors do not count."""
     parts = split(n, fractions)
     assert [len(part) for part in parts] == want
     assert sorted(number for part in parts for number in part) == list(range(n))
+
+
+@pytest.mark.parametrize(
+    ("n", "lengths", "want"),
+    [
+        (10, np.float32([0.7, 0.2, 0.1]), [7, 2, 1]),
+        (100, [np.float32(0.71), np.float32(0.29)], [71, 29]),
+        (10, np.float32([0.3, 0.7]), [3, 7]),
+        (60_000, np.float32([0.3, 0.7]), [18_000, 42_000]),
+        (10, [np.float32(0.7), 0.3], [7, 3]),
+        (10, np.array([0.7, 0.2, 0.1]), [7, 2, 1]),
+        (9, np.float32([1 / 3, 1 / 3, 1 / 3]), [3, 3, 3]),
+        (8, np.float16([0.5, 0.25, 0.25]), [4, 2, 2]),
+        (8, (np.float32(1), 0), [8, 0]),
+        (300, np.uint8([200, 100]), [200, 100]),
+        (300, [np.int64(200), 100], [200, 100]),
+    ],
+    ids=str,
+)
+def test_lengths_may_be_numpys(n, lengths, want):
+    """Fractions may be float32, whose rounding errors do not count either, and integers of any dtype are added exactly."""
+    assert [len(part) for part in split(n, lengths)] == want
+
+
+@pytest.mark.parametrize("lengths", [[math.nan, 1.0], [math.inf, 0.5], [math.inf, -math.inf]], ids=str)
+def test_lengths_that_are_no_fractions_are_refused(lengths):
+    """NaN and infinities add up to nothing: a ValueError names them, and how many samples there are."""
+    with rejects(ValueError, str(lengths), "10"):
+        random_split(ArrayDataset(np.arange(10)), lengths, np.random.default_rng(3))
+
+
+@pytest.mark.parametrize("lengths", [[0.7, 0.29], [0.7, 0.301]], ids=str)
+def test_float32_lengths_that_do_not_add_up_are_refused(lengths):
+    """What is more than a rounding error of float32 is refused as for Python's floats."""
+    with rejects(ValueError, "10"):
+        random_split(ArrayDataset(np.arange(10)), np.float32(lengths), np.random.default_rng(3))
 
 
 @pytest.mark.parametrize("lengths", [[6, 3], [6, 5], [12, -2], [0.5, 0.4], [0.71, 0.28], [0.7, 0.7], [1.5, -0.5], []], ids=str)

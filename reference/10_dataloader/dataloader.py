@@ -58,16 +58,17 @@ class Subset(Dataset):
     """Those samples of a data set that have these numbers, in this order."""
 
     def __init__(self, dataset: Dataset, indices: Sequence[int]):
-        """Raises: TypeError unless indices are integers; ValueError unless they have one axis; IndexError, which names how many
-        samples there are, unless each is the number of one, from 0.
+        """Raises: TypeError unless indices are integers; ValueError unless they have one axis; IndexError, which names the
+        first wrong index and how many samples there are, unless each is the number of one, from 0.
         """
         indices = np.asarray(indices)
         if indices.ndim != 1:
             raise ValueError(f"indices must have one axis, not the shape {indices.shape}")
         if indices.size and indices.dtype.kind not in "iu":
             raise TypeError(f"indices must be integers, not {indices.dtype}")
-        if indices.size and not 0 <= indices.min() <= indices.max() < len(dataset):
-            raise IndexError(f"{len(dataset)} samples have no indices from {indices.min()} to {indices.max()}")
+        wrong = indices[(indices < 0) | (indices >= len(dataset))]
+        if wrong.size:
+            raise IndexError(f"there is no sample {wrong[0]}: the data set has {len(dataset)} samples, from 0")
         self.dataset, self.indices = dataset, indices.astype(np.int64)
 
     def __len__(self) -> int:
@@ -85,16 +86,19 @@ def random_split(dataset: Dataset, lengths: Sequence[float], rng: np.random.Gene
     """Subsets of these lengths, drawn at random, which share no sample.
 
     Integers add up to len(dataset). Fractions add up to 1: each part is rounded down, rounding errors of floats aside, and what
-    is left over goes to the first parts, one each. Raises: ValueError that names lengths, and how many samples there are, if
-    they do not add up or one is negative.
+    is left over goes to the first parts, one each. Both may be NumPy's. Raises: ValueError that names lengths, and how many
+    samples there are, if they do not add up or one is negative.
     """
-    n, sizes, fit = len(dataset), lengths, sum(lengths) == len(dataset)
-    if any([isinstance(length, float) for length in lengths]):
-        fit = math.isclose(sum(lengths), 1)
-        down = [math.floor(n * length + 1e-9) for length in lengths]  # 100 · 0.29 is 28.999…
-        sizes = [size + (i < n - sum(down)) for i, size in enumerate(down)]
+    n, arrays = len(dataset), [np.asarray(length) for length in lengths]
+    lengths = sizes = [array.item() for array in arrays]  # Python's numbers: a sum of uint8 would wrap around
+    rounding = max([np.finfo(array.dtype).eps for array in arrays if array.dtype.kind == "f"], default=0)
+    # 0.7 + 0.2 + 0.1 is 0.9999999999999999, and float32 has seven digits
+    fit = math.isclose(sum(lengths), 1, rel_tol=max(1e-9, 4 * rounding)) if rounding else sum(lengths) == n
     if not fit or min(lengths, default=0) < 0:
-        raise ValueError(f"lengths must add up to {n}, or to 1 as fractions, and not be negative: {list(lengths)}")
+        raise ValueError(f"lengths must add up to {n}, or to 1 as fractions, and not be negative: {lengths}")
+    if rounding:
+        down = [math.floor(n * length + max(1e-9, 2 * n * rounding)) for length in lengths]  # 100 · 0.29 is 28.999…
+        sizes = [size + (i < n - sum(down)) for i, size in enumerate(down)]
     return [Subset(dataset, part) for part in np.split(rng.permutation(n), np.cumsum(sizes)[:-1])]
 
 

@@ -48,7 +48,7 @@ WRONG = [
     Wrong("a subset is as long as the whole", {"return len(self.indices)": "return len(self.dataset)"}),
     Wrong(
         "indices of no sample wait until they are used",
-        {"if indices.size and not 0 <= indices.min() <= indices.max() < len(dataset):": "if False:"},
+        {"        if wrong.size:\n": "        if False:\n"},
     ),
     Wrong(
         "a split is not random",
@@ -70,9 +70,37 @@ WRONG = [
         {"[Tensor(array).data for array in arrays]": "[np.asarray(array) for array in arrays]"},
     ),
     Wrong("a table of indices is taken", {"        if indices.ndim != 1:\n": "        if False:\n"}, says="let through"),
-    Wrong("lengths add up more or less", {"math.isclose(sum(lengths), 1)": "abs(sum(lengths) - 1) < 0.05"}, says="let through"),
-    Wrong("parts are rounded, not rounded down", {"math.floor(n * length + 1e-9)": "math.floor(n * length + 0.2)"}),
-    Wrong("rounding errors count", {"math.floor(n * length + 1e-9)": "math.floor(n * length)"}),
+    Wrong(
+        "lengths add up more or less",
+        {"math.isclose(sum(lengths), 1, rel_tol=max(1e-9, 4 * rounding))": "abs(sum(lengths) - 1) < 0.05"},
+        says="let through",
+    ),
+    Wrong(
+        "parts are rounded, not rounded down",
+        {"math.floor(n * length + max(1e-9, 2 * n * rounding))": "math.floor(n * length + 0.2)"},
+    ),
+    Wrong("rounding errors count", {"math.floor(n * length + max(1e-9, 2 * n * rounding))": "math.floor(n * length)"}),
+    Wrong(
+        "rounding errors of float32 count in a part",
+        {"math.floor(n * length + max(1e-9, 2 * n * rounding))": "math.floor(n * length + 1e-9)"},
+    ),
+    Wrong("rounding errors of float32 count in the sum", {"rel_tol=max(1e-9, 4 * rounding)": "rel_tol=1e-9"}),
+    Wrong(
+        "rounding errors count in the sum",
+        {"math.isclose(sum(lengths), 1, rel_tol=max(1e-9, 4 * rounding))": "sum(lengths) == 1"},
+    ),
+    Wrong(
+        "NumPy's fractions are refused",
+        {
+            'for array in arrays if array.dtype.kind == "f"': "for array, length in zip(arrays, given) if isinstance(length, float)",
+            "    n, arrays = len(dataset)": "    given = lengths\n    n, arrays = len(dataset)",
+        },
+    ),
+    Wrong("NumPy's lengths wrap around", {"[array.item() for array in arrays]": "[array[()] for array in arrays]"}),
+    Wrong(
+        "indices of no sample are named as a range",
+        {"there is no sample {wrong[0]}:": "there are no samples from {indices.min()} to {indices.max()}:"},
+    ),
     # loader
     Wrong(
         "the last sample is dropped",

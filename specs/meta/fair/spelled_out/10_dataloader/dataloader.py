@@ -78,14 +78,19 @@ class Subset(Dataset):
 
 def random_split(dataset, lengths, rng):
     total = len(dataset)
-    if any(float(length) != int(length) or isinstance(length, float) for length in lengths):
-        if abs(sum(lengths) - 1) > 1e-6 or any(length < 0 for length in lengths):
+    digits = 9
+    for length in lengths:
+        if isinstance(length, np.floating) and length.itemsize < 8:
+            digits = {4: 6, 2: 2}[length.itemsize]
+    lengths = [float(length) if isinstance(length, float | np.floating) else int(length) for length in lengths]
+    if any(isinstance(length, float) for length in lengths):
+        if not abs(sum(lengths) - 1) <= 10**-digits or any(length < 0 for length in lengths):
             raise ValueError(f"fractions of {total} samples: {lengths}")
-        counts = [int(round(total * length, 6)) for length in lengths]
+        counts = [int(total * length * (1 + 10.0**-digits)) for length in lengths]
         for number in range(total - sum(counts)):
             counts[number % len(counts)] += 1
     else:
-        counts = list(lengths)
+        counts = lengths
         if sum(counts) != total or any(count < 0 for count in counts):
             raise ValueError(f"parts of {total} samples: {lengths}")
     order = np.arange(total)
