@@ -89,11 +89,11 @@ class Draw:
     def values(self, shape: tuple[int, ...], dtype: str, special: float = 0.15) -> np.ndarray:
         """Quarters, so that some are equal, or any numbers; with probability `special` infinities and NaN among them."""
         if dtype == "bool":
-            return self.rng.random(shape) < 0.5
+            return np.asarray(self.rng.random(shape) < 0.5)
         if dtype == "uint8":
-            return self.rng.integers(0, 256 if self.chance(0.2) else 12, shape, np.uint8)
+            return np.asarray(self.rng.integers(0, 256 if self.chance(0.2) else 12, shape, np.uint8))
         if dtype in ("int32", "int64"):
-            return self.rng.integers(-6, 7, shape, dtype)
+            return np.asarray(self.rng.integers(-6, 7, shape, dtype))
         values = self.rng.standard_normal(shape) * 2
         if self.chance(0.4):
             values = np.round(values * 2) / 2
@@ -162,7 +162,13 @@ def binary(draw: Draw) -> Case:
     """Arithmetic and comparisons."""
     a, b = pair(draw)
     op = draw.one(("+", "-", "*", "/", "+", "-", "*", "/", "==", "!=", "<", "<=", ">", ">="))
-    program = f"y = a {op} b"
+    program = theirs = f"y = a {op} b"
+    if op == "-":  # PyTorch refuses booleans here, where it adds them
+        for name, x, other in (("a", a, b), ("b", b, a)):
+            if isinstance(x, (bool, np.bool_)) and not (isinstance(other, Operand) and other.dtype == "bool"):
+                theirs = f"{name} = int({name}); {program}"
+            elif isinstance(x, Operand) and x.dtype == "bool" and isinstance(other, Operand) and other.dtype != "bool":
+                theirs = f"{name} = {name}.to({'b' if name == 'a' else 'a'}.dtype); {program}"
     cast = _cast(a, b)
     instead = (("wider", cast + program),) if cast and not (a.shape and b.shape) else ()
     left = "array" if isinstance(a, Operand) and a.role == "array" else "number" if not isinstance(a, Operand) else "tensor"
@@ -170,7 +176,7 @@ def binary(draw: Draw) -> Case:
         if not isinstance(a, Operand) or a.role == "array":
             return binary(draw)  # NumPy compares an array with a Tensor: not ours to say
         left = "comparison"
-    return Case(f"{left} {op}", {"a": a, "b": b}, program, program, instead, **draw.ending())
+    return Case(f"{left} {op}", {"a": a, "b": b}, program, theirs, instead, **draw.ending())
 
 
 def choice(draw: Draw) -> Case:
@@ -223,9 +229,9 @@ def reduction(draw: Draw) -> Case:
     op = draw.one(("sum", "mean", "max", "var"))
     correction = draw.one((1, 1, 0, 2)) if op == "var" else None
     more = f", correction={correction}" if op == "var" else ""
-    every = "()" if op == "max" else "None"
-    method = {"max": "amax"}.get(op, op)
-    theirs = f"y = x.{method}(dim={every if dim is None else dim!r}, keepdim={keepdim}{more})"
+    theirs = f"y = x.{op}(dim={dim!r}, keepdim={keepdim}{more})"
+    if op == "max":  # amax shares the gradient between equals, as max without a dim does
+        theirs = f"y = x.amax(dim={() if dim is None else dim!r}, keepdim={keepdim})"
     instead, axes = [], (dim,) if type(dim) is int else range(ndim) if dim is None else dim
     if ndim == 0 and axes:
         instead.append(("axis", FAILS))
@@ -245,7 +251,8 @@ def shaping(draw: Draw) -> Case:
     shape = draw.shape(0, 4)
     x, ndim, op = draw.operand(shape, draw.dtype()), len(shape), draw.one(("reshape", "permute", "transpose", "T"))
     if op == "T":
-        return Case("T", {"x": x}, "y = x.T", "y = x.mT", **draw.ending())
+        instead = (("T", FAILS),) if ndim < 2 else ()
+        return Case("T", {"x": x}, "y = x.T", "y = x.mT", instead, **draw.ending())
     if op == "transpose":
         dims = [draw.int(-ndim, max(ndim - 1, 0)) if draw.chance(0.96) else draw.int(-5, 5) for _ in range(2)]
         instead = (("axes swapped", FAILS),) if ndim == 0 else ()
@@ -374,10 +381,10 @@ def product(draw: Draw) -> Case:
     a, b = draw.operand(left, dtype, special=0.03), draw.operand(right, other, special=0.03)
     if draw.chance(0.15):
         b = b._replace(role="array")
-    program = "y = a @ b"
-    cast = _cast(a, b)
-    instead = (("beside", cast + program),) if cast and dtype != other else ()
-    return Case("matmul", {"a": a, "b": b}, program, program, instead, **draw.ending())
+    theirs = "y = a @ b"
+    if dtype != other:  # which PyTorch refuses, while it adds them
+        theirs = "d = torch.promote_types(a.dtype, b.dtype); y = a.to(d) @ b.to(d)"
+    return Case("matmul", {"a": a, "b": b}, "y = a @ b", theirs, **draw.ending())
 
 
 ACTIVATIONS = {
@@ -473,7 +480,7 @@ def convolution(draw: Draw) -> Case:
     dtype = draw.one(("float32", "float64"))
     x = images(draw, dtype)
     channels = x.shape[1] + draw.chance(0.02)
-    w = draw.operand((draw.int(1, 3), channels, draw.int(1, 4), draw.int(1, 4)), dtype, special=0.02)
+    w = draw.operand((draw.int(1, 3), channels, draw.int(1, 4), draw.int(1, 4)), dtype, special=0.0)
     b = draw.operand((w.shape[0] + draw.chance(0.02),), dtype) if draw.chance(0.5) else None
     options = f"stride={either(draw, 1, 3)}, padding={either(draw, 0, 2)}"
     ending = draw.ending() | {"infinite": False}
@@ -503,7 +510,8 @@ def normalisation(draw: Draw) -> Case:
     w, b = (draw.operand((n,), "float32", "array", 0.0) for _ in range(2))
     options = f"{n}, momentum={draw.one((0.1, 0.5, 0.01))}, eps={draw.one((1e-5, 1e-3))}"
     mode = draw.one(("", "layer.eval(); "))
-    ours = f"layer = BatchNorm2d({options}); layer.weight.data[...] = w; layer.bias.data[...] = b; layer(first); {mode}y = layer(x)"
+    filled = "layer.weight.data[...] = w; layer.bias.data[...] = b; layer(first)"
+    ours = f"layer = BatchNorm2d({options}); {filled}; {mode}y = layer(x)"
     theirs = ours.replace("BatchNorm2d(", "torch.nn.BatchNorm2d(")
     also = "; also = [layer.running_mean, layer.running_var]"
     single = math.prod(xs[0].shape) == n and not mode
@@ -552,16 +560,19 @@ def steps(draw: Draw) -> Case:
 
 def clipping(draw: Draw) -> Case:
     """clip_grad_norm."""
-    dtype, scale = draw.one(("float32", "float32", "float64")), draw.one((1.0, 1.0, 1e-3, 1e3, 1e18, 1e-18))
+    dtype = draw.one(("float32", "float32", "float64"))
+    scale = draw.one((1.0, 1.0, 1e-3, 1e3, 1e18, 1e-30 if dtype == "float32" else 1e200))
     shapes = [draw.shape() for _ in range(draw.int(1, 3))]
     gs = [Operand(np.asarray(draw.values(shape, dtype, 0.02) * scale, dtype), "", "array") for shape in shapes]
     most = draw.one((1.0, 0.1, 100.0, scale))
-    start = "for p, g in zip(ps, gs):\n    p.grad = g\n"
+    start = "for p, g in zip(ps, gs):\n    p.grad = g.clone()\n"
     also = "\nalso = [y, *[p.grad for p in ps]]"
-    ours = f"ps = [Parameter(g) for g in gs]\n{start}y = np.float64(clip_grad_norm(ps, {most})){also}"
+    ours = f"ps = [Parameter(g) for g in gs]\n{start.replace('clone', 'copy')}y = np.{dtype}(clip_grad_norm(ps, {most})){also}"
     begin = f"ps = [torch.nn.Parameter(g) for g in gs]\n{start}"
-    theirs = f"{begin}y = torch.nn.utils.clip_grad_norm_(ps, {most}).double(){also}"
-    exact = f"y = torch.cat([g.double().ravel() for g in gs]).norm()\nfor g in gs:\n    g.mul_(torch.clamp({most} / y, max=1.0)){also}"
+    theirs = f"{begin}y = torch.nn.utils.clip_grad_norm_(ps, {most}){also}"
+    length = "y = torch.cat([g.double().ravel() for g in gs]).norm()"
+    scaled = f"for p in ps:\n    p.grad.mul_(torch.clamp({most} / y, max=1.0))\ny = y.to(torch.{dtype})"
+    exact = f"{length}\n{scaled}{also}"
     finite = all([np.isfinite(g.base).all() for g in gs])
     instead = (("clip", f"{begin}{exact}"),) if finite else (("clip finite", FAILS),)
     return Case("clip_grad_norm", {"gs": gs}, ours, theirs, instead)

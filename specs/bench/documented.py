@@ -39,12 +39,16 @@ def _plain(text: str) -> str:
 DOCUMENTED = {
     "wider": Documented("02.2", "of two float dtypes the wider wins"),
     "pow": Documented("02.2", "Integers to a negative or a float power give float32.", readme=False),
-    "beside": Documented("02.2", "Integers beside floats take the floats' dtype; of two float dtypes the wider wins."),
     "axis": Documented(
         "02.5", "Raises, as all reductions: ValueError if an axis does not exist or stands twice.", readme=False
     ),
     "axes swapped": Documented(
         "02.4", "Axes dim0 and dim1 swapped. Raises: ValueError if either does not exist.", readme=False
+    ),
+    "T": Documented(
+        "02.4",
+        "The last two axes swapped: the transpose of a matrix, or of each in a batch. Raises: ValueError without two.",
+        readme=False,
     ),
     "index": Documented("02.4", "NumPy's indexing; an index, or a part of it, may be a Tensor.", readme=False),
     "concatenate": Documented("02.4", "if another axis differs, or if there is no axis dim", readme=False),

@@ -16,8 +16,8 @@ from katas import activations, layers, losses, optimizers, spatial, tensor
 from specs.bench.cases import Case, Operand, case
 from specs.bench.documented import DOCUMENTED
 
-TOLERANCE = {"float16": 4e-3, "float32": 3e-5, "float64": 1e-9}  # relative to the largest value
-SHOWN = 40  # kinds of undocumented differences of which the first is printed in full
+TOLERANCE = {"float16": 1e-2, "float32": 3e-5, "float64": 1e-9}  # relative to the largest value
+SHOWN = 400  # kinds of undocumented differences of which the first is printed in full
 
 
 class ToB(torch.autograd.Function):
@@ -48,7 +48,7 @@ def positions(x: torch.Tensor) -> np.ndarray:
 
 def picked(x: torch.Tensor, numbers) -> torch.Tensor:
     """The values at these places, as NumPy indexes them."""
-    return x.reshape(-1)[torch.tensor(np.asarray(numbers, np.int64))]
+    return x.reshape(-1)[torch.from_numpy(np.array(numbers, np.int64, order="C"))]
 
 
 OURS = {
@@ -118,13 +118,12 @@ def our_outcome(case: Case) -> dict[str, np.ndarray]:
     if not case.layer:
         for name, leaf in leaves.items():
             found[f"grad {name}"] = leaf.grad
-            if leaf.grad is not None and (not leaf.grad.flags.writeable or np.shares_memory(leaf.grad, leaf.data)):
-                raise AssertionError("a leaf's gradient is no array of its own")
+            if leaf.grad is not None:
+                found[f"grad {name} is its own"] = leaf.grad.flags.writeable and not np.shares_memory(leaf.grad, leaf.data)
     for number, value in enumerate(scope.get("also", ())):
         found[f"also {number}"] = value
-    if before != [value.base.tobytes() for value in case.inputs.values() if isinstance(value, Operand)]:
-        raise AssertionError("an operand was changed")
-    return found
+    after = [value.base.tobytes() for value in case.inputs.values() if isinstance(value, Operand)]
+    return found | {"operands unchanged": before == after}
 
 
 def their_outcome(case: Case, program: str, double: bool = False) -> dict[str, np.ndarray]:
@@ -142,8 +141,11 @@ def their_outcome(case: Case, program: str, double: bool = False) -> dict[str, n
     for name, leaf in leaves.items():
         if not case.layer or (name == "x" and found["y"].requires_grad):
             found[f"grad {name}"] = leaf.grad
+            if leaf.grad is not None and not case.layer:
+                found[f"grad {name} is its own"] = True
     for number, value in enumerate(scope.get("also", ())):
         found[f"also {number}"] = value
+    found["operands unchanged"] = True
     return {name: value.detach().numpy() if isinstance(value, torch.Tensor) else value for name, value in found.items()}
 
 
@@ -213,6 +215,8 @@ def nearer(ours: dict, theirs: dict, exact) -> bool:
         if (bad & ~worse).any():
             return False
         our_error, their_error = (error[~bad & ~worse].max(initial=0) for error in with_errors)
+        if name.startswith("grad"):  # a difference of numbers about 1 may be any part of their rounding
+            their_error += np.finfo(np.asarray(ours[name]).dtype).eps
         if our_error > 10 * their_error and not close(np.asarray(ours[name]), exact[name]):
             return False
     return True
@@ -264,7 +268,9 @@ def snippet(case: Case) -> str:
     if any([isinstance(value, Operand) and value.role == "leaf" for value in case.inputs.values()]):
         drawn = "choice([1.0, -2.5, 0.0, inf], y.shape)" if case.infinite else "standard_normal(y.shape)"
         call = "layer.backward(g)" if case.layer else "y.backward(g)"
-        lines.append(f"g = np.random.default_rng({case.seed}).{drawn}.astype(y.dtype); {call}{'  # both twice' * case.twice}")
+        lines.append(
+            f"g = np.random.default_rng({case.seed}).{drawn}.astype(y.dtype); {call}{'  # both twice' * (case.twice and not case.layer)}"
+        )
     lines += [f"# PyTorch: {case.theirs}".replace("\n", "\n#          ")]
     if isinstance(ours, dict) and isinstance(theirs, dict):
         for name in ours:
