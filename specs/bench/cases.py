@@ -149,6 +149,18 @@ def _cast(a, b, names=("a", "b")) -> str | None:
     return f"{names[0]}, {names[1]} = {names[0]}.to(torch.{wide}), {names[1]}.to(torch.{wide}); "
 
 
+def _tensor(name: str, value, beside) -> str:
+    """A program for what torch.maximum takes: a number as a tensor of the dtype that it has beside the other."""
+    if isinstance(value, Operand):
+        return name
+    dtype, kind = beside.dtype, np.asarray(value).dtype.kind
+    if kind == "f" and not dtype.startswith("float"):
+        dtype = "float32"
+    elif kind == "i" and dtype == "bool":
+        dtype = "int64"
+    return f"torch.as_tensor({name}, dtype=torch.{dtype})"
+
+
 def pair(draw: Draw) -> tuple:
     """Two operands of which one at least is a Tensor."""
     shape = draw.shape()
@@ -171,6 +183,9 @@ def binary(draw: Draw) -> Case:
                 theirs = f"{name} = {name}.to({'b' if name == 'a' else 'a'}.dtype); {program}"
     cast = _cast(a, b)
     instead = (("wider", cast + program),) if cast and not (a.shape and b.shape) else ()
+    for name, x, other in (("a", a, b), ("b", b, a)):
+        if op == "-" and isinstance(x, Operand) and x.dtype == "bool" and np.asarray(other).dtype.kind in "if":
+            instead = (("booleans", f"{name} = {name}.long(); {program}"),)
     left = "array" if isinstance(a, Operand) and a.role == "array" else "number" if not isinstance(a, Operand) else "tensor"
     if len(op) == 2 or op in "<>":
         if not isinstance(a, Operand) or a.role == "array":
@@ -183,7 +198,7 @@ def choice(draw: Draw) -> Case:
     """maximum and where."""
     a, b = pair(draw)
     if draw.chance(0.5):
-        theirs = "y = torch.maximum(torch.as_tensor(a), torch.as_tensor(b))"
+        theirs = f"y = torch.maximum({_tensor('a', a, b)}, {_tensor('b', b, a)})"
         instead = [("tie", theirs.replace("torch.maximum", "to_b"))]
         if (cast := _cast(a, b)) and not (a.shape and b.shape):
             instead += [("wider", cast + program) for program in (theirs, instead[0][1])]
@@ -210,23 +225,26 @@ def unary(draw: Draw) -> Case:
     if draw.chance(0.2):
         return Case("neg", {"x": x}, "y = -x", "y = -x", **draw.ending())
     exponent = draw.one((0, 1, 2, 3, -1, -2, 0.5, -0.5, 2.0, 1.5, 0.0, -1.0))
-    program = f"y = x ** {exponent}"
+    program = theirs = f"y = x ** {exponent}"
+    if isinstance(exponent, float) and dtype.startswith("float"):
+        theirs = f"y = (x + 0) ** {exponent}"  # which is 0 of -0: PyTorch takes its root, NumPy its power
     whole = not dtype.startswith("float") and (exponent < 0 or isinstance(exponent, float))
     instead = (("pow", f"y = x.float() ** {exponent}"),) if whole else ()
-    return Case("pow", {"x": x}, program, program, instead, **draw.ending())
+    return Case("pow", {"x": x}, program, theirs, instead, **draw.ending())
 
 
 def reduction(draw: Draw) -> Case:
     """sum, mean, max and var."""
     dtype, shape = draw.dtype(), draw.shape(0, 4)
-    x, ndim, keepdim = draw.operand(shape, dtype), len(shape), draw.chance(0.4)
+    op = draw.one(("sum", "mean", "max", "var"))
+    x = draw.operand(shape, dtype, special=0.0 if op == "var" else 0.15)  # an infinity's variance is NaN
+    ndim, keepdim = len(shape), draw.chance(0.4)
     form = draw.int(0, 9)
     dims = [dim - ndim * draw.chance(0.4) for dim in draw.rng.permutation(ndim).tolist()[: draw.int(1, max(ndim, 1))]]
     dim = None if form < 2 else dims[0] if form < 6 and dims else tuple(dims) if form < 8 else dims
     if draw.chance(0.04):
         dim = draw.one((ndim, -ndim - 1, (0, 0), (0, -ndim), 0, -1, ()))
     text = f"np.int64({dim})" if type(dim) is int and draw.chance(0.02) else repr(dim)
-    op = draw.one(("sum", "mean", "max", "var"))
     correction = draw.one((1, 1, 0, 2)) if op == "var" else None
     more = f", correction={correction}" if op == "var" else ""
     theirs = f"y = x.{op}(dim={dim!r}, keepdim={keepdim}{more})"
@@ -242,7 +260,7 @@ def reduction(draw: Draw) -> Case:
         if op == "var" and count <= correction:
             instead.append(("variance", FAILS))
     if op in ("mean", "var") and not dtype.startswith("float"):
-        instead.append(("mean of integers", theirs.replace("x.", "x.float().")))
+        instead.append(("mean of integers" if op == "mean" else "function", theirs.replace("x.", "x.float().")))
     return Case(op, {"x": x}, f"y = x.{op}({text}, {keepdim}{more})", theirs, tuple(instead), **draw.ending())
 
 
@@ -413,6 +431,8 @@ def activation(draw: Draw) -> Case:
     else:
         made = draw.one(list(ACTIVATIONS))
         theirs, instead = f"y = {ACTIVATIONS[made]}", ()
+        if made == "ReLU()":
+            instead = (("relu", "y = torch.where(x > 0, x, torch.where(x.isnan(), x, 0).detach())"),)
         if draw.chance(0.04) and made in ("ReLU()", "Sigmoid()", "Tanh()"):
             dtype = draw.one(("int64", "int32", "uint8"))
     x = draw.operand(shape, dtype)
@@ -439,7 +459,7 @@ def loss(draw: Draw) -> Case:
         options = f"label_smoothing={smoothing}, ignore_index={ignored}"
         theirs = f"y = F.cross_entropy(x.reshape(-1, {classes}), t.reshape(-1).long(), {options})"
         counted = (t.base != ignored).any()
-        instead = (() if counted else (("none counts", FAILS),)) if t.base.size else (("no values", FAILS),)
+        instead = (() if counted else (("none counts", FAILS),)) if t.base.size else (("no target", FAILS),)
         ours = f"layer = CrossEntropyLoss({options}); y = layer(x, t)"
         return Case(label, {"x": x, "t": t}, ours, theirs, instead, layer, **draw.ending() | {"infinite": False})
     shape = draw.shape()
@@ -570,7 +590,8 @@ def clipping(draw: Draw) -> Case:
     ours = f"ps = [Parameter(g) for g in gs]\n{start.replace('clone', 'copy')}y = np.{dtype}(clip_grad_norm(ps, {most})){also}"
     begin = f"ps = [torch.nn.Parameter(g) for g in gs]\n{start}"
     theirs = f"{begin}y = torch.nn.utils.clip_grad_norm_(ps, {most}){also}"
-    length = "y = torch.cat([g.double().ravel() for g in gs]).norm()"
+    values = "v = torch.cat([torch.zeros(1), *[g.double().ravel() for g in gs]])"
+    length = f"{values}\nm = v.abs().max().clamp_min(1e-300)\ny = m * (v / m).norm()"
     scaled = f"for p in ps:\n    p.grad.mul_(torch.clamp({most} / y, max=1.0))\ny = y.to(torch.{dtype})"
     exact = f"{length}\n{scaled}{also}"
     finite = all([np.isfinite(g.base).all() for g in gs])
@@ -594,7 +615,9 @@ def creation(draw: Draw) -> Case:
         if draw.chance(0.3):
             bounds = bounds[1:2]
         text = ", ".join(map(str, bounds))
-        return Case("arange", {}, f"y = arange({text})", f"y = torch.arange({text})")
+        dtype = "float32" if any([isinstance(bound, float) for bound in bounds]) else "int64"
+        instead = (("arange", f"y = torch.zeros(0, dtype=torch.{dtype})"),)
+        return Case("arange", {}, f"y = arange({text})", f"y = torch.arange({text})", instead)
     if what == 1:
         shape, value = draw.shape(), draw.one((0, 1, 2.5, True, -3, np.inf))
         return Case("full", {"value": value}, f"y = full({shape}, value)", f"y = torch.full({shape}, value)")

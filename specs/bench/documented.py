@@ -38,6 +38,11 @@ def _plain(text: str) -> str:
 
 DOCUMENTED = {
     "wider": Documented("02.2", "of two float dtypes the wider wins"),
+    "booleans": Documented("02.2", "an integer with booleans int64"),
+    "function": Documented("02.3", "A function of integers gives float32."),
+    "arange": Documented("02.1", "the numbers from start (0) up to, not including, stop.", readme=False),
+    "relu": Documented("03.1", "grad where x > 0, else 0: at 0 too.", readme=False),
+    "no target": Documented("05.2", "or there is no target, or none that counts", readme=False),
     "pow": Documented("02.2", "Integers to a negative or a float power give float32.", readme=False),
     "axis": Documented(
         "02.5", "Raises, as all reductions: ValueError if an axis does not exist or stands twice.", readme=False

@@ -17,7 +17,7 @@ from specs.bench.cases import Case, Operand, case
 from specs.bench.documented import DOCUMENTED
 
 TOLERANCE = {"float16": 1e-2, "float32": 3e-5, "float64": 1e-9}  # relative to the largest value
-SHOWN = 400  # kinds of undocumented differences of which the first is printed in full
+SHOWN = 40  # kinds of undocumented differences of which the first is printed in full
 
 
 class ToB(torch.autograd.Function):
@@ -76,7 +76,8 @@ def their_input(value, double: bool = False):
         return value.item()
     if not isinstance(value, Operand):
         return value
-    array = np.array(value.array, np.float64 if double and value.base.dtype.kind == "f" else None)
+    # In order: of other strides PyTorch's backward of batch_norm in eval mode is wrong.
+    array = np.array(value.array, np.float64 if double and value.base.dtype.kind == "f" else None, order="C")
     return torch.from_numpy(array).requires_grad_(value.role == "leaf")
 
 
@@ -209,6 +210,10 @@ def nearer(ours: dict, theirs: dict, exact) -> bool:
             continue
         if exact.get(name) is None or np.shape(exact[name]) != np.shape(got):
             return False
+        if np.asarray(got).dtype.kind != "f":
+            if not np.array_equal(got, theirs[name]):
+                return False
+            continue
         got, want, judge = (np.asarray(values).astype(np.float64) for values in (got, theirs[name], exact[name]))
         with_errors = [np.where((a == judge) | (np.isnan(a) & np.isnan(judge)), 0, np.abs(a - judge)) for a in (got, want)]
         bad, worse = [~np.isfinite(error) for error in with_errors]
@@ -267,10 +272,9 @@ def snippet(case: Case) -> str:
     ours, theirs = attempt(our_outcome, case), attempt(their_outcome, case, case.theirs)
     if any([isinstance(value, Operand) and value.role == "leaf" for value in case.inputs.values()]):
         drawn = "choice([1.0, -2.5, 0.0, inf], y.shape)" if case.infinite else "standard_normal(y.shape)"
+        again = "  # both twice" if case.twice and not case.layer else ""
         call = "layer.backward(g)" if case.layer else "y.backward(g)"
-        lines.append(
-            f"g = np.random.default_rng({case.seed}).{drawn}.astype(y.dtype); {call}{'  # both twice' * (case.twice and not case.layer)}"
-        )
+        lines.append(f"g = np.random.default_rng({case.seed}).{drawn}.astype(y.dtype); {call}{again}")
     lines += [f"# PyTorch: {case.theirs}".replace("\n", "\n#          ")]
     if isinstance(ours, dict) and isinstance(theirs, dict):
         for name in ours:
@@ -294,7 +298,7 @@ def run(cases: int, seed: int) -> int:
     """Runs so many cases and prints what differs. Returns the number of differences that no sentence documents."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    kinds, agreeing, documented, other, first = Counter(), Counter(), Counter(), Counter(), {}
+    kinds, agreeing, by_design, documented, other, first = *[Counter() for _ in range(5)], {}
     start = time.perf_counter()
     with threadpool_limits(1), np.errstate(all="ignore"):
         for number in track(range(cases), "fuzz", transient=True):
@@ -305,6 +309,7 @@ def run(cases: int, seed: int) -> int:
                 agreeing[kind] += 1
             elif key:
                 documented[key] += 1
+                by_design[kind] += 1
             else:
                 group = (drawn.label, found)
                 other[group] += 1
@@ -312,7 +317,7 @@ def run(cases: int, seed: int) -> int:
         seconds = time.perf_counter() - start
         print(f"{cases} cases with seed {seed} in {seconds:.0f} s: {cases / seconds:.0f} a second")
         for kind, count in kinds.most_common():
-            print(f"  {kind:28} {count:6} cases, {agreeing[kind]:6} agree")
+            print(f"  {kind:28} {count:6} cases, {agreeing[kind]:6} agree, {by_design[kind]:5} differ by design")
         print(f"\nDocumented differences: {documented.total()}")
         for key, count in documented.most_common():
             print(f"  {count:6}  {DOCUMENTED[key].section}  {DOCUMENTED[key].sentence}")
