@@ -184,7 +184,7 @@ def binary(draw: Draw) -> Case:
     cast = _cast(a, b)
     instead = (("wider", cast + program),) if cast and not (a.shape and b.shape) else ()
     for name, x, other in (("a", a, b), ("b", b, a)):
-        if op == "-" and isinstance(x, Operand) and x.dtype == "bool" and np.asarray(other).dtype.kind in "if":
+        if op == "-" and isinstance(x, Operand) and x.dtype == "bool" and not isinstance(other, (Operand, bool, np.bool_)):
             instead = (("booleans", f"{name} = {name}.long(); {program}"),)
     left = "array" if isinstance(a, Operand) and a.role == "array" else "number" if not isinstance(a, Operand) else "tensor"
     if len(op) == 2 or op in "<>":

@@ -27,7 +27,7 @@ class Documented(NamedTuple):
 
     def stands(self) -> bool:
         """Whether the sentence is where it is said to be; only line breaks may differ."""
-        parts = re.split(r"^#+ (?=\d\d\.\d+ )", self.path().read_text(encoding="utf-8"), flags=re.MULTILINE)
+        parts = re.split(r"^ *#+ (?=\d\d\.\d+ )", self.path().read_text(encoding="utf-8"), flags=re.MULTILINE)
         sections = [part for part in parts if part.startswith(self.section + " ")]
         return any(_plain(self.sentence) in _plain(part) for part in sections)
 
