@@ -226,8 +226,8 @@ def unary(draw: Draw) -> Case:
         return Case("neg", {"x": x}, "y = -x", "y = -x", **draw.ending())
     exponent = draw.one((0, 1, 2, 3, -1, -2, 0.5, -0.5, 2.0, 1.5, 0.0, -1.0))
     program = theirs = f"y = x ** {exponent}"
-    if isinstance(exponent, float) and dtype.startswith("float"):
-        theirs = f"y = (x + 0) ** {exponent}"  # which is 0 of -0: PyTorch takes its root, NumPy its power
+    if abs(exponent) == 0.5:  # PyTorch takes the root, which has another sign at -0, and is NaN of -∞
+        x, theirs = draw.operand(x.shape, dtype, special=0.0), f"y = (x + 0) ** {exponent}"
     whole = not dtype.startswith("float") and (exponent < 0 or isinstance(exponent, float))
     instead = (("pow", f"y = x.float() ** {exponent}"),) if whole else ()
     return Case("pow", {"x": x}, program, theirs, instead, **draw.ending())
@@ -261,7 +261,8 @@ def reduction(draw: Draw) -> Case:
             instead.append(("variance", FAILS))
     if op in ("mean", "var") and not dtype.startswith("float"):
         instead.append(("mean of integers" if op == "mean" else "function", theirs.replace("x.", "x.float().")))
-    return Case(op, {"x": x}, f"y = x.{op}({text}, {keepdim}{more})", theirs, tuple(instead), **draw.ending())
+    ending = draw.ending() | ({"infinite": False} if op == "var" else {})
+    return Case(op, {"x": x}, f"y = x.{op}({text}, {keepdim}{more})", theirs, tuple(instead), **ending)
 
 
 def shaping(draw: Draw) -> Case:
@@ -532,7 +533,7 @@ def normalisation(draw: Draw) -> Case:
     mode = draw.one(("", "layer.eval(); "))
     filled = "layer.weight.data[...] = w; layer.bias.data[...] = b; layer(first)"
     ours = f"layer = BatchNorm2d({options}); {filled}; {mode}y = layer(x)"
-    theirs = ours.replace("BatchNorm2d(", "torch.nn.BatchNorm2d(")
+    theirs = ours.replace(f"BatchNorm2d({options})", f"torch.nn.BatchNorm2d({options}).to(x.dtype)")
     also = "; also = [layer.running_mean, layer.running_var]"
     single = math.prod(xs[0].shape) == n and not mode
     instead = (("one value", FAILS),) if single else ()
@@ -623,13 +624,14 @@ def creation(draw: Draw) -> Case:
         return Case("full", {"value": value}, f"y = full({shape}, value)", f"y = torch.full({shape}, value)")
     pool = draw.one(((1, 2, 3), (1, 2.5), (True, False), (True, 2), (0.5, True), (1.0, np.nan)))
     lengths = [draw.int(0, 3) for _ in range(4)]
-    data = nested(draw.int(0, 3))
+    data, instead = nested(draw.int(0, 3)), ()
     if isinstance(data, list) and data and draw.chance(0.03):
-        data.append([1])
+        data.append([1] * (draw.int(0, 3)))
+        instead = (("ragged", FAILS),) if np.shape(data[0]) != np.shape(data[-1]) else ()
     end = draw.one(("", "", ".item()", ".ndim"))
     if end == ".item()" and draw.chance(0.5):
         return Case("bool", {"data": data}, "y = bool(Tensor(data))", "y = bool(torch.tensor(data))")
-    return Case("Tensor", {"data": data}, f"y = Tensor(data){end}", f"y = torch.tensor(data){end}")
+    return Case("Tensor", {"data": data}, f"y = Tensor(data){end}", f"y = torch.tensor(data){end}", instead)
 
 
 def graph(draw: Draw) -> Case:

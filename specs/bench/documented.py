@@ -43,6 +43,7 @@ DOCUMENTED = {
     "arange": Documented("02.1", "the numbers from start (0) up to, not including, stop.", readme=False),
     "relu": Documented("03.1", "grad where x > 0, else 0: at 0 too.", readme=False),
     "no target": Documented("05.2", "or there is no target, or none that counts", readme=False),
+    "ragged": Documented("02.1", "ValueError if lists are ragged.", readme=False),
     "pow": Documented("02.2", "Integers to a negative or a float power give float32.", readme=False),
     "axis": Documented(
         "02.5", "Raises, as all reductions: ValueError if an axis does not exist or stands twice.", readme=False
