@@ -567,7 +567,7 @@ def steps(draw: Draw) -> Case:
         [Operand(draw.values(shape, dtype, 0.02), "", "array") if draw.chance(0.9) else None for shape in shapes]
         for _ in range(draw.int(1, 5))
     ]
-    options = f"lr={draw.one((0.1, 0.01, 1.0, 0.0))}, weight_decay={draw.one((0.0, 0.0, 0.1, 0.01))}"
+    options = f"lr={draw.one((0.1, 0.01, 0.3, 0.0))}, weight_decay={draw.one((0.0, 0.0, 0.1, 0.01))}"
     if name == "SGD":
         momentum = draw.one((0.0, 0.9, 0.5))
         options += f", momentum={momentum}, nesterov={bool(momentum) and draw.chance(0.5)}"
