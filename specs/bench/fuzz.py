@@ -238,9 +238,7 @@ def judged(case: Case) -> tuple[str, str]:
         if isinstance(theirs, Exception):
             return "", ""
     found = difference(ours, theirs, not missing)
-    if found.endswith(": values") and (missing or nearer(ours, theirs, attempt(their_outcome, case, case.theirs, True))):
-        found = "" if not missing or _halves(ours, theirs) else found
-    if not found:
+    if not found or (found.endswith(": values") and nearer(ours, theirs, attempt(their_outcome, case, case.theirs, True))):
         return "", ""
     for key, program in case.instead:
         other = attempt(their_outcome, case, program)
@@ -248,10 +246,6 @@ def judged(case: Case) -> tuple[str, str]:
         if not kind or (kind.endswith(": values") and nearer(ours, other, attempt(their_outcome, case, program, True))):
             return found, key
     return found, ""
-
-
-def _halves(ours: dict, theirs: dict) -> bool:
-    return not difference({k: v if v is None else np.asarray(v, np.float64) for k, v in ours.items()}, theirs, False)
 
 
 def _literal(value) -> str:
