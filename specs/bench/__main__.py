@@ -15,7 +15,7 @@ from specs.bench import report, work
 from specs.bench.side import Side
 from specs.datasets.cifar10 import CIFAR10
 from specs.datasets.fetch import fetch
-from specs.door import ROOT
+from specs.door import ROOT, VARIABLE
 
 ROUNDS, SECONDS = 9, 0.5  # of each side's turns, and how long one takes at least
 SEEDS = 3
@@ -58,7 +58,16 @@ def trained(layout: str) -> list[dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m specs.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="leave out the training to 75%%, ten minutes")
-    quick = parser.parse_args().quick
+    parser.add_argument("--fuzz", action="store_true", help="compare values instead of speed, in random programs")
+    parser.add_argument("--cases", type=int, default=50_000, help="of the fuzz (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the fuzz (default: %(default)s)")
+    options = parser.parse_args()
+    if options.fuzz:
+        os.environ[VARIABLE] = "reference"
+        from specs.bench import fuzz  # which imports PyTorch, and the katas from the reference
+
+        sys.exit(1 if fuzz.run(options.cases, options.seed) else 0)
+    quick = options.quick
     if not quick:
         fetch(CIFAR10)  # or say at once that it can't be had
     opponents = sides()

@@ -1,10 +1,17 @@
+import inspect
+import subprocess
+import sys
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 
 from specs import oracles
 from specs.bench import __main__ as bench
-from specs.bench import report, work
+from specs.bench import cases, report, work
+from specs.bench.documented import DOCUMENTED
 from specs.bench.side import Side
+from specs.door import ROOT
 
 FIGURES = {
     "time": "2026-01-02T03:04:05+00:00",
@@ -79,3 +86,29 @@ def test_our_side_computes_a_convolution_and_steps():
         assert np.allclose(got, want, atol=1e-4)
     assert 1 < loss < 20
     assert [array.ndim for array in parameters] == [4, 1, 1] * 4 + [2, 1]
+
+
+@pytest.mark.parametrize("key", DOCUMENTED)
+def test_a_difference_by_design_is_documented(key):
+    """The sentence stands in the section that is quoted, and some case may differ so."""
+    assert DOCUMENTED[key].stands()
+    assert f'"{key}"' in inspect.getsource(cases)
+
+
+def test_cases_of_the_fuzz_are_those_of_their_seed():
+    """Each can be made again alone; together they are of every kind, and name only what is documented."""
+    drawn = [cases.case(0, number) for number in range(1000)]
+    assert {kind for kind, _ in drawn} == cases.KINDS.keys()
+    assert {key for _, case in drawn for key, _ in case.instead} <= DOCUMENTED.keys()
+    assert [(kind, case.ours, case.seed) for kind, case in drawn[::100]] == [
+        (kind, case.ours, case.seed) for kind, case in (cases.case(0, number) for number in range(0, 1000, 100))
+    ]
+
+
+@pytest.mark.skipif(find_spec("torch") is None, reason="PyTorch is not installed")
+def test_the_fuzz_runs():
+    """Its exit code says whether something differs."""
+    command = [sys.executable, "-m", "specs.bench", "--fuzz", "--cases", "300"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert "300 cases with seed 0" in done.stdout, done.stderr
+    assert (done.returncode == 0) == ("Undocumented differences: 0," in done.stdout)
