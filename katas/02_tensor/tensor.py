@@ -1,6 +1,7 @@
 """Tensor: an n-dimensional array of numbers, and the operations from which every later kata is built."""
 
 import math
+import operator
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -64,6 +65,34 @@ class Tensor:
     def numpy(self) -> np.ndarray:
         """The array itself, not a copy."""
         raise NotImplementedError("02.1 Tensor.numpy: README.md, 02.1")
+
+    def __float__(self) -> float:  # given
+        """The only value. Raises: ValueError if there are more or none."""
+        return float(self.item())
+
+    def __int__(self) -> int:  # given
+        """The only value, without its fraction. Raises: ValueError if there are more or none."""
+        return int(self.item())
+
+    def __index__(self) -> int:  # given
+        """The integer of a tensor without axes, for range and lists. Raises: TypeError if it is anything else."""
+        return operator.index(self.data)
+
+    def __format__(self, spec: str) -> str:  # given
+        """f"{loss:.4f}" formats the only value; without a spec, a tensor with axes is its repr.
+
+        Raises: TypeError if there is a spec, and more values or none.
+        """
+        return format(self.item(), spec) if self.ndim == 0 or (spec and self.size == 1) else object.__format__(self, spec)
+
+    def __array__(self, dtype=None, copy: bool | None = None) -> np.ndarray:  # given
+        """The array that NumPy works with when it is given a Tensor, as in np.asarray(x) or plt.plot(x).
+
+        Raises: RuntimeError if a gradient is required, which would be lost without a word.
+        """
+        if self.requires_grad:
+            raise RuntimeError("NumPy can't pass on the gradient that this Tensor requires: use its .data if none is needed")
+        return np.array(self.data, dtype, copy=copy)
 
     def __repr__(self) -> str:
         """Tensor([1., 2.]), with the dtype unless float32, int64 or bool, and with requires_grad=True if so."""
@@ -129,14 +158,14 @@ class Tensor:
         raise NotImplementedError("02.2 Tensor.__neg__: README.md, 02.2")
 
     def __pow__(self, exponent: float) -> "Tensor":
-        """self ** exponent, a Python number. Integers to a negative or a float power give float32.
+        """self ** exponent, a number. Integers to a negative or a float power give float32; booleans to any other give int64.
 
         Raises: TypeError if the exponent is anything else.
         """
         raise NotImplementedError("02.2 Tensor.__pow__: README.md, 02.2")
 
     def __eq__(self, other) -> "Tensor":
-        """self == other, element by element, as booleans."""
+        """self == other, element by element, as booleans: False where other is no number."""
         raise NotImplementedError("02.2 Tensor.__eq__: README.md, 02.2")
 
     def __ne__(self, other) -> "Tensor":
@@ -144,7 +173,7 @@ class Tensor:
         raise NotImplementedError("02.2 Tensor.__ne__: README.md, 02.2")
 
     def __lt__(self, other) -> "Tensor":
-        """self < other."""
+        """self < other. Raises, as <=, > and >=: TypeError if other holds no numbers."""
         raise NotImplementedError("02.2 Tensor.__lt__: README.md, 02.2")
 
     def __le__(self, other) -> "Tensor":
@@ -182,7 +211,7 @@ class Tensor:
     def reshape(self, *shape) -> "Tensor":
         """The same values, row by row, in another shape; one length may be -1. Numbers or one tuple.
 
-        Raises: ValueError if the shape holds another number of values.
+        Raises: ValueError if the shape holds another number of values, or a length below -1.
         """
         raise NotImplementedError("02.4 Tensor.reshape: README.md, 02.4")
 
@@ -213,7 +242,10 @@ class Tensor:
     # 02.5 Reductions: dim is one axis, several, or None for all; keepdim leaves them with length 1
 
     def sum(self, dim: Dim = None, keepdim: bool = False) -> "Tensor":
-        """The sum. Raises, as all reductions: ValueError if an axis does not exist or stands twice."""
+        """The sum; of integers and booleans int64.
+
+        Raises, as all reductions: ValueError if an axis does not exist or stands twice; TypeError if it is no integer.
+        """
         raise NotImplementedError("02.5 Tensor.sum: README.md, 02.5")
 
     def mean(self, dim: Dim = None, keepdim: bool = False) -> "Tensor":

@@ -116,6 +116,64 @@ def test_only_one_value_is_true_or_false():
         bool(Tensor(np.zeros(0)))
 
 
+@pytest.mark.parametrize("values", [2.75, [2.75], [[2.75]]], ids=str)
+def test_the_only_value_is_a_python_number(values):
+    """float(x), int(x) and f"{x:.1f}" take the only value of a tensor, also of one that requires a gradient."""
+    x = Tensor(values, requires_grad=True)
+    assert (float(x), int(x), f"{x:.1f}") == (2.75, 2, "2.8")
+    assert [type(number) for number in (float(x), int(x))] == [float, int]
+
+
+@pytest.mark.parametrize("number", [float, int])
+def test_several_values_are_no_python_number(number):
+    """float(x) and int(x) raise a ValueError whose message contains the shape, unless x has exactly one value."""
+    for shape in ((2, 3), (0,)):
+        with rejects(ValueError, str(shape)):
+            number(Tensor(np.ones(shape)))
+
+
+def test_a_tensor_without_axes_is_formatted_as_a_number():
+    """f"{x}" is the number of a tensor without axes, and the repr of any other."""
+    assert f"{Tensor(2.5)} {Tensor(3)}" == "2.5 3"
+    for x in (Tensor([2.5]), Tensor([1.0, 2.0])):
+        assert f"{x}" == repr(x)
+
+
+@pytest.mark.parametrize("shape", [(2,), (0,)], ids=str)
+def test_several_values_have_no_format(shape):
+    """f"{x:.1f}" raises a TypeError unless x has exactly one value."""
+    with rejects(TypeError):
+        f"{Tensor(np.ones(shape)):.1f}"
+
+
+def test_an_integer_counts_and_indexes():
+    """range(x) and items[x] take an integer tensor without axes. Other tensors raise a TypeError."""
+    assert list(range(Tensor(3))) == [0, 1, 2]
+    assert "abc"[Tensor(-1)] == "c"
+    for x in (Tensor(2.0), Tensor(True), Tensor([2])):
+        with rejects(TypeError):
+            range(x)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.bool_])
+def test_numpy_sees_the_array(dtype):
+    """np.asarray(x) is the array itself, np.array(x) a copy; np.concatenate, np.testing and the like work with it."""
+    x = Tensor(np.ones((2, 3), dtype))
+    assert np.shares_memory(np.asarray(x), x.data), "this is a copy: the memory is not that of x"
+    assert not np.shares_memory(np.array(x), x.data), "np.array gives a view: writing to it would change x"
+    assert_dtype(np.asarray(x), dtype)
+    assert_dtype(np.asarray(x, np.float32), np.float32)
+    assert_close(np.concatenate([x, x]), np.ones((4, 3), dtype))
+    np.testing.assert_array_equal(x, x.data)
+
+
+@pytest.mark.parametrize("function", [np.asarray, np.array, lambda x: np.concatenate([x, x]), lambda x: Tensor([x, x])])
+def test_numpy_does_not_lose_a_gradient(function):
+    """NumPy can't pass on a gradient: for a Tensor that requires one there is a RuntimeError that contains ".data"."""
+    with rejects(RuntimeError, ".data"):
+        function(Tensor([1.0, 2.0], requires_grad=True))
+
+
 def test_numpy_is_the_array_itself():
     """numpy() copies nothing."""
     x = Tensor([1.0, 2.0])

@@ -7,7 +7,9 @@ from katas.tensor import Tensor
 from specs.check import assert_close, assert_dtype, rejects
 
 ARITHMETIC = [operator.add, operator.sub, operator.mul, operator.truediv]
-COMPARISON = [operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge]
+ORDER = [operator.lt, operator.le, operator.gt, operator.ge]
+WHOLE = [np.bool_, np.uint8, np.int8, np.int32, np.int64]
+COMPARISON = [operator.eq, operator.ne, *ORDER]
 
 
 @pytest.mark.parametrize("op", ARITHMETIC)
@@ -53,9 +55,9 @@ def test_shapes_that_do_not_fit_are_named(op):
         op(Tensor(np.ones((2, 3))), Tensor(np.ones((4, 5))))
 
 
-@pytest.mark.parametrize("op", [*ARITHMETIC, operator.lt])
+@pytest.mark.parametrize("op", [*ARITHMETIC, *ORDER])
 def test_what_is_not_a_number_is_refused(op):
-    """Arithmetic with a string or None is a TypeError."""
+    """Arithmetic with a string or None is a TypeError; so is a comparison by order."""
     with rejects(TypeError):
         op(Tensor([1.0]), "2")
     with rejects(TypeError):
@@ -74,6 +76,22 @@ def test_powers(exponent, draw):
     x = draw.uniform(1, 2, 3, 4)
     want = [[value**exponent for value in row] for row in x.tolist()]
     assert_close(Tensor(x) ** exponent, want, mistakes={"x · n, not xⁿ": x * exponent})
+
+
+@pytest.mark.parametrize("exponent", [np.int64(2), np.float32(2), np.float64(2)], ids=repr)
+def test_an_exponent_may_be_a_numpy_scalar(exponent, draw):
+    """x ** n takes a NumPy scalar as it takes a Python number."""
+    x = draw.uniform(1, 2, 3, 4, dtype=np.float32)
+    assert_close(Tensor(x) ** exponent, x * x)
+    assert_dtype(Tensor(x) ** exponent, np.float32)
+
+
+@pytest.mark.parametrize("exponent", [0, 1, 2, 3])
+def test_powers_of_booleans_are_int64(exponent):
+    """Booleans to a whole power of at least 0 give int64, as they do beside a whole number (NumPy alone gives int8)."""
+    powers = Tensor([True, False]) ** exponent
+    assert_close(powers, [1, 0**exponent])
+    assert_dtype(powers, np.int64)
 
 
 @pytest.mark.parametrize(
@@ -105,6 +123,32 @@ def test_comparison_gives_a_boolean_tensor(op):
         assert isinstance(result, Tensor)
         assert_dtype(result, np.bool_)
         assert_close(result, want)
+
+
+@pytest.mark.parametrize("op", COMPARISON)
+@pytest.mark.parametrize("number", [-1, 300, 254.5, 2**70, -(2**70), np.int64(-1), np.int64(300)], ids=repr)
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int64])
+def test_integers_are_compared_with_any_number(op, number, dtype):
+    """A number that the tensor's dtype can't hold, such as -1 or 300 beside uint8, is compared by its value."""
+    assert_close(op(Tensor(np.array([1, 255], dtype)), number), [op(1, number), op(255, number)])
+
+
+def test_comparison_does_not_round():
+    """Integers are compared with a float number as they are, not as float32."""
+    x = Tensor([2**24, 2**24 + 1])
+    assert_close(x > 2**24 + 0.5, [False, True])
+    assert_close(x < 2**24 + 0.5, [True, False])
+    assert_close(x == float(2**24 + 1), [False, True])
+
+
+@pytest.mark.parametrize("other", [None, "a", {}, object], ids=repr)
+@pytest.mark.parametrize("shape", [(2, 3), (), (2, 0)], ids=str)
+def test_what_is_not_a_number_equals_nothing(other, shape):
+    """x == None, or with anything else that is no number, is False everywhere, and x != None is True everywhere."""
+    x = Tensor(np.zeros(shape))
+    for result, want in [(x == other, False), (other == x, False), (x != other, True), (other != x, True)]:
+        assert isinstance(result, Tensor)
+        assert_close(result, np.full(shape, want))
 
 
 def test_a_tensor_can_be_a_key():
@@ -147,6 +191,71 @@ def test_integers_with_floats_take_the_float_dtype():
     assert_dtype(counts * x, np.float32)
     assert_dtype(x - counts, np.float32)
     assert_dtype(counts * Tensor(np.ones(3)), np.float64)
+
+
+@pytest.mark.parametrize("op", ARITHMETIC)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("whole", WHOLE)
+def test_integers_take_the_dtype_of_floats_on_either_side(op, whole, dtype):
+    """Integers and booleans beside floats take the floats' dtype, on the left as on the right, in an array as in a Tensor."""
+    counts, x = np.ones(2, whole), np.ones(2, dtype)
+    for a, b in [(counts, x), (x, counts)]:
+        for left, right in [(Tensor(a), Tensor(b)), (Tensor(a), b), (a, Tensor(b))]:
+            assert_dtype(op(left, right), dtype)
+
+
+@pytest.mark.parametrize("op", ARITHMETIC)
+@pytest.mark.parametrize("number", [0.5, np.float32(0.5), np.float64(0.5)], ids=repr)
+@pytest.mark.parametrize("whole", WHOLE)
+def test_a_float_number_on_either_side_of_integers_gives_float32(op, number, whole):
+    """A float number with integers or booleans gives float32, on the left as on the right."""
+    counts = Tensor(np.array([1, 1], whole))
+    for result, want in [(op(counts, number), op(1, 0.5)), (op(number, counts), op(0.5, 1))]:
+        assert_dtype(result, np.float32)
+        assert_close(result, [want, want])
+
+
+def test_true_beside_booleans_is_a_boolean():
+    """True and False take the dtype of booleans, so that a mask stays a mask."""
+    mask = Tensor([True, False])
+    for result in (mask * True, True * mask, mask + np.False_):
+        assert_dtype(result, np.bool_)
+        assert_close(result, [True, False])
+
+
+@pytest.mark.parametrize("op", [operator.add, operator.sub, operator.mul])
+@pytest.mark.parametrize("number", [300, -1, np.int64(300), np.int64(-1)], ids=repr)
+def test_a_number_that_does_not_fit_is_refused(op, number):
+    """A whole number that the integers' dtype can't hold raises an OverflowError: 300 must not become 44."""
+    counts = Tensor(np.array([1, 2], np.uint8))
+    for call in (lambda: op(counts, number), lambda: op(number, counts)):
+        with rejects(OverflowError):
+            call()
+
+
+@pytest.mark.parametrize("a", WHOLE)
+@pytest.mark.parametrize("b", WHOLE)
+def test_division_of_any_integers_gives_float32(a, b):
+    """Integers and booleans divided by integers or booleans give float32, on either side of an array."""
+    a, b = np.ones(2, a), np.ones(2, b)
+    for result in (Tensor(a) / Tensor(b), Tensor(a) / b, a / Tensor(b), Tensor(a) / 1, 1 / Tensor(b)):
+        assert_dtype(result, np.float32)
+
+
+def test_integers_are_divided_by_any_number():
+    """A quotient is float32, so that its number need not fit the integers: uint8 divided by 300, or by -1."""
+    counts = Tensor(np.array([1, 200], np.uint8))
+    assert_close(counts / 300, [1 / 300, 200 / 300])
+    assert_close(-1 / counts, [-1, -1 / 200])
+
+
+@pytest.mark.parametrize("op", ARITHMETIC)
+def test_integers_beside_float64_are_not_rounded(op):
+    """Integers beside float64 become float64 at once: nothing goes by way of float32, which has seven digits."""
+    a, b = 123456789, 987654321.5
+    assert_close(op(Tensor([a]), Tensor(np.array([b]))), [op(a, b)])
+    assert_close(op(Tensor(np.array([b])), Tensor([a])), [op(b, a)])
+    assert_close(op(np.array([a]), Tensor(np.array([b]))), [op(a, b)])
 
 
 def test_division_of_integers_gives_float32():

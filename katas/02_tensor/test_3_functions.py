@@ -80,6 +80,33 @@ def test_maximum_and_where_take_the_float_dtype():
     assert_dtype(where(x > 1, counts, 0), np.int64)
 
 
+CHOICES = {"maximum": maximum, "where": lambda a, b: where(np.array([True, False]), a, b)}
+WHOLE = [np.bool_, np.uint8, np.int32, np.int64]
+
+
+@pytest.mark.parametrize("choose", CHOICES.values(), ids=CHOICES)
+@pytest.mark.parametrize("whole", WHOLE)
+def test_the_dtype_does_not_depend_on_the_side(choose, whole):
+    """maximum and where give the same dtype, whichever operand comes first, and whichever is a number or an array."""
+    counts = np.ones(2, whole)
+    for dtype in (np.float16, np.float32, np.float64):
+        x = np.ones(2, dtype)
+        for a, b in [(counts, x), (x, counts)]:
+            for left, right in [(Tensor(a), Tensor(b)), (Tensor(a), b), (a, Tensor(b))]:
+                assert_dtype(choose(left, right), dtype)
+    for number, dtype in [(0.5, np.float32), (np.float64(0.5), np.float32), (True, whole), (np.True_, whole)]:
+        assert_dtype(choose(number, Tensor(counts)), dtype)
+        assert_dtype(choose(Tensor(counts), number), dtype)
+
+
+@pytest.mark.parametrize("choose", CHOICES.values(), ids=CHOICES)
+def test_one_operand_must_be_a_tensor(choose):
+    """maximum and where of numbers and arrays alone raise a TypeError: NumPy has functions for these."""
+    for a, b in [(1, 2.0), (np.ones(2), 1.0), (1.0, np.ones(2)), (np.ones(2), np.ones(2))]:
+        with rejects(TypeError, "Tensor"):
+            choose(a, b)
+
+
 def test_maximum_and_where_name_shapes_that_do_not_fit():
     """Shapes that can't be broadcast are a ValueError that names them."""
     a, b = Tensor(np.ones((2, 3))), Tensor(np.ones((4, 5)))

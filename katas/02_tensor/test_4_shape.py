@@ -36,6 +36,13 @@ def test_reshape_to_another_size_is_refused():
         grid(2, 6).reshape(5, -1)
 
 
+@pytest.mark.parametrize("shape", [(2, -3), (-6,), (-2,), (-1, -3), (3, -4, 1)], ids=str)
+def test_only_minus_one_is_worked_out(shape):
+    """A negative length other than -1 is a ValueError that names both shapes."""
+    with rejects(ValueError, "(2, 6)", str(shape)):
+        grid(2, 6).reshape(*shape)
+
+
 @pytest.mark.parametrize("dims", [(0, 1), (0, 2), (1, 2), (-2, -1), (1, 1)])
 def test_transpose_swaps_two_axes(dims, draw):
     """transpose(a, b) swaps axes a and b, negative ones counted from the back."""
@@ -88,6 +95,17 @@ def test_axes_beyond_either_end_are_named(dim):
         x.permute(dim, 1, 2)
     with rejects(ValueError, f"(0, 1, {dim})", "(2, 3, 4)"):
         x.permute(0, 1, dim)
+
+
+@pytest.mark.parametrize("axis", [True, np.True_, 1.0, "1"], ids=repr)
+def test_an_axis_is_an_integer(axis):
+    """An axis that is no integer, such as True or 1.0, raises a TypeError."""
+    x = grid(2, 2)
+    calls = [lambda: x.transpose(axis, 0), lambda: x.transpose(0, axis), lambda: x.permute(0, axis), lambda: x.reshape(axis, 4)]
+    calls += [lambda: concatenate([x, x], axis), lambda: stack([x, x], axis)]
+    for call in calls:
+        with rejects(TypeError):
+            call()
 
 
 def test_the_first_axis_may_be_counted_from_the_back():

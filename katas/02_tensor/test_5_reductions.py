@@ -88,6 +88,50 @@ def test_reductions_of_integers():
     assert_dtype(x.var(1), np.float32)
 
 
+@pytest.mark.parametrize("dtype", [np.bool_, np.int8, np.uint8, np.int16, np.int32, np.uint32, np.int64, np.uint64])
+def test_sums_of_integers_are_int64(dtype):
+    """The sum of integers of any size, and of booleans, is int64: it has a sign, and does not overflow at 127 or 255."""
+    x = np.full((200, 2), 1, dtype)
+    for total, want in [(Tensor(x).sum(0), [200, 200]), (Tensor(x).sum(), 400)]:
+        assert_dtype(total, np.int64)
+        assert_close(total, want)
+        assert_close(total - 500, np.subtract(want, 500))
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.int8, np.uint8, np.int32])
+def test_means_of_integers_do_not_overflow(dtype):
+    """The mean and the variance of integers of any size are float32."""
+    x = np.arange(400).reshape(2, 200) % 2 * np.iinfo(dtype).max if dtype != np.bool_ else np.arange(400).reshape(2, 200) % 2
+    for name, want in [("mean", x.mean(1)), ("var", x.var(1, ddof=1))]:
+        result = getattr(Tensor(x.astype(dtype)), name)(1)
+        assert_dtype(result, np.float32)
+        assert_close(result, want)
+
+
+@pytest.mark.parametrize("dim", [None, 0, 1], ids=str)
+def test_float16_is_added_in_float32(dim):
+    """A sum of float16 is added in float32, then rounded to float16: one by one it would stop at 2048 + 1 = 2048."""
+    x = np.ones((5000, 4) if dim == 0 else (4, 5000), np.float16)
+    assert_close(Tensor(x).sum(dim), x.sum(dim, np.float32), mistakes={"added in float16": x.sum(dim)})
+    assert_dtype(Tensor(x).sum(dim), np.float16)
+
+
+def test_a_mean_of_float16_does_not_overflow():
+    """The mean of 70,000 ones is 1, although their sum exceeds 65504, the largest float16."""
+    x = Tensor(np.ones((70_000, 2), np.float16))
+    assert_close(x.mean(), 1)
+    assert_close(x.mean(0, keepdim=True), [[1, 1]])
+    assert_dtype(x.mean(0), np.float16)
+
+
+def test_squares_of_float16_do_not_overflow():
+    """The variance of float16 is right where a squared deviation exceeds 65504, the largest float16."""
+    x = np.zeros(10_000, np.float16)
+    x[0] = 300
+    assert_close(Tensor(x).var(), np.float16(np.float64(x).var(ddof=1)))
+    assert_dtype(Tensor(x).var(), np.float16)
+
+
 def test_the_result_is_a_tensor():
     """A sum of everything is a Tensor without axes, not a NumPy scalar."""
     total = Tensor([1.0, 2.0]).sum()
@@ -119,6 +163,25 @@ def test_the_same_axis_twice_is_refused():
     """The same axis twice, be it as 1 and −1, is a ValueError that names them."""
     with rejects(ValueError, "(1, -1)"):
         Tensor(np.ones((3, 4))).sum((1, -1))
+
+
+@pytest.mark.parametrize("name", REDUCTIONS)
+def test_an_axis_may_be_a_numpy_integer(name, draw):
+    """dim may be NumPy's integer, or hold some, with keepdim or without."""
+    x = draw.normal(2, 3, 4)
+    for dim, same in [(np.int64(0), 0), (np.int32(-1), -1), (np.uint8(1), 1), ((np.int64(0), 2), (0, 2))]:
+        for keepdim in (False, True):
+            want = oracles.tensor.reduce(x, same, REDUCTIONS[name])
+            result = getattr(Tensor(x), name)(dim, keepdim=keepdim)
+            assert_close(result, want if keepdim else want.squeeze(axis=same))
+
+
+@pytest.mark.parametrize("name", REDUCTIONS)
+@pytest.mark.parametrize("dim", [True, False, np.True_, (0, True), 1.0, "1"], ids=repr)
+def test_an_axis_is_an_integer(name, dim):
+    """An axis that is no integer raises a TypeError, such as True, which may have been meant for keepdim."""
+    with rejects(TypeError):
+        getattr(Tensor(np.ones((3, 4))), name)(dim)
 
 
 @pytest.mark.parametrize("name", ["max", "mean"])

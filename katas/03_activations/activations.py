@@ -1,7 +1,8 @@
 """Activations: the nonlinearities between linear maps, and their derivatives by hand.
 
-`forward` takes a Tensor of any shape and gives one of the same shape and dtype. `backward` takes the gradient of the output
-and gives that of the input, both arrays of that shape; it changes neither grad nor what forward kept.
+`forward` takes a Tensor of any shape and gives one of the same shape and dtype; of integers, all but ReLU give float32.
+`backward` takes the gradient of the output and gives that of the input, both arrays of that shape; it changes neither grad
+nor what forward kept.
 Raises, in every backward: RuntimeError if no forward came before; ValueError if grad has not the shape of the output.
 """
 

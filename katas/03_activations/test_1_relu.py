@@ -92,6 +92,15 @@ def test_relu_and_leaky_relu_keep_the_dtype(activation, dtype, draw):
     assert_dtype(layer.backward(draw.normal(3, 4, dtype=dtype)), dtype)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int64])
+def test_relu_and_leaky_relu_of_integers(dtype):
+    """ReLU of integers keeps their dtype. LeakyReLU of integers is float32."""
+    x = Tensor(np.array([0, 1, 100], dtype))
+    assert_dtype(ReLU()(x), dtype)
+    assert_dtype(LeakyReLU()(x), np.float32)
+    assert_close(LeakyReLU(0.5)(Tensor([-3, 4])), [-1.5, 4])
+
+
 @pytest.mark.parametrize("activation", [ReLU, LeakyReLU])
 def test_relu_and_leaky_relu_are_done_in_numpy(activation, budget):
     """A hundred times more elements take not one Python step more, forward and backward."""

@@ -74,6 +74,15 @@ def test_sigmoid_and_tanh_keep_the_dtype(activation, dtype, draw):
 
 
 @pytest.mark.parametrize("activation", [Sigmoid, Tanh])
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int8, np.int64])
+def test_sigmoid_and_tanh_of_integers_give_float32(activation, dtype):
+    """Sigmoid and Tanh of integers and booleans are float32, with the values of the same numbers in float32."""
+    x = np.array([0, 1, 100], dtype)
+    assert_dtype(activation()(Tensor(x)), np.float32)
+    assert_close(activation()(Tensor(x)), activation()(Tensor(x.astype(np.float32))).data)
+
+
+@pytest.mark.parametrize("activation", [Sigmoid, Tanh])
 def test_sigmoid_and_tanh_are_done_in_numpy(activation, budget):
     """A hundred times more elements take not one Python step more, forward and backward."""
     few, many = Tensor(np.ones((10, 10), np.float32)), Tensor(np.ones((100, 100), np.float32))

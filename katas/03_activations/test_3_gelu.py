@@ -71,6 +71,14 @@ def test_gelu_keeps_the_dtype(dtype, draw):
     assert_dtype(gelu.backward(draw.normal(3, 4, dtype=dtype)), dtype)
 
 
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int8, np.int64])
+def test_gelu_of_integers_gives_float32(dtype):
+    """GELU of integers and booleans is float32, and x³ does not overflow: 6³ is no int8."""
+    x = np.array([0, 1, 6, 100], dtype)
+    assert_dtype(GELU()(Tensor(x)), np.float32)
+    assert_close(GELU()(Tensor(x)), oracles.activations.gelu(x.astype(np.float64)))
+
+
 def test_gelu_is_done_in_numpy(budget):
     """A hundred times more elements take not one Python step more, forward and backward."""
     few, many = Tensor(np.ones((10, 10), np.float32)), Tensor(np.ones((100, 100), np.float32))

@@ -108,6 +108,24 @@ def test_log_softmax_keeps_the_dtype(dtype, draw):
     assert_dtype(layer.backward(draw.normal(3, 4, dtype=dtype)), dtype)
 
 
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int8, np.int64])
+def test_log_softmax_of_integers_gives_float32(dtype):
+    """LogSoftmax of integers and booleans is float32. Their differences do not overflow: 1 − 100 is no uint8."""
+    x = np.array([[1, 100, 98]], dtype)
+    assert_dtype(LogSoftmax()(Tensor(x)), np.float32)
+    assert_close(LogSoftmax()(Tensor(x)), oracles.activations.log_softmax(x.astype(np.float64)))
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+def test_log_softmax_of_float16_adds_in_float32(dim):
+    """LogSoftmax of float16 is float16, and its sums, forward and backward, do not end at 65504, the largest float16."""
+    layer, x = LogSoftmax(dim), np.zeros((70_000, 1) if dim == 0 else (1, 70_000), np.float16)
+    y, grad = layer(Tensor(x)), layer.backward(np.ones_like(x))
+    for got, want in [(y, -math.log(70_000)), (grad, 0.0)]:
+        assert_dtype(got, np.float16)
+        assert_close(got, np.full(x.shape, want, np.float16))
+
+
 def test_log_softmax_is_done_in_numpy(budget):
     """A hundred times more lines take not one Python step more, forward and backward."""
     few, many = Tensor(np.ones((10, 10), np.float32)), Tensor(np.ones((1000, 10), np.float32))

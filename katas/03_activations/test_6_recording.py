@@ -3,7 +3,7 @@ import pytest
 from katas.activations import GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from katas.tensor import Tensor
 
-from specs.check import assert_close, assert_gradient, recording, rejects
+from specs.check import assert_close, assert_dtype, assert_gradient, recording, rejects
 
 every_activation = pytest.mark.parametrize("activation", [ReLU, LeakyReLU, Sigmoid, Tanh, GELU, Softmax, LogSoftmax])
 
@@ -15,6 +15,16 @@ def test_the_output_leads_back_to_the_input(activation, draw):
     with recording() as probe:
         y = activation()(x)
     assert probe, "nothing was reported: the output was not computed by operations of Tensor"
+    assert probe.reaches(y, x), "the chain from the output does not reach the input: was x.data used on the way?"
+
+
+@every_activation
+def test_the_output_of_float16_leads_back_to_the_input(activation, draw):
+    """The chain of reports is unbroken for float16 too, whatever was added in float32."""
+    x = Tensor(draw.normal(3, 4, dtype=np.float16))
+    with recording() as probe:
+        y = activation()(x)
+    assert_dtype(y, np.float16)
     assert probe.reaches(y, x), "the chain from the output does not reach the input: was x.data used on the way?"
 
 

@@ -99,7 +99,10 @@ defvjp("max_pool2d", ...)
 
 
 class AvgPool2d(Module):
-    """The mean of each window, as torch.nn.AvgPool2d: windows lie side by side unless stride says otherwise."""
+    """The mean of each window, as torch.nn.AvgPool2d: windows lie side by side unless stride says otherwise.
+
+    Of integers it is float32.
+    """
 
     def __init__(self, kernel_size: Pair, stride: Pair | None = None):
         raise NotImplementedError("09.4 AvgPool2d.__init__: README.md, 09.4")

@@ -95,6 +95,17 @@ def test_the_gradient_of_the_weight_is_summed_over_places_and_images(case, draw)
     assert_close(shift.grad, to_bias, name="bias")
 
 
+@pytest.mark.parametrize("integers", [np.bool_, np.uint8, np.int32, np.int64])
+@pytest.mark.parametrize("floats", [np.float16, np.float32, np.float64])
+def test_integers_take_the_dtype_of_floats(integers, floats, draw):
+    """Images of integers, such as bytes, with a weight of floats give the weight's dtype; so do floats with a whole weight."""
+    x, weight = np.ones((2, 3, 5, 6), integers), draw.normal(4, 3, 3, 3, dtype=floats)
+    assert_dtype(conv2d(Tensor(x), Tensor(weight), padding=1), floats)
+    assert_dtype(conv2d(Tensor(x.astype(floats)), Tensor(np.ones((4, 3, 3, 3), integers))), floats)
+    got, want = conv2d(Tensor(x), Tensor(weight)), conv2d(Tensor(x.astype(floats)), Tensor(weight))
+    assert_close(got, want.data)
+
+
 def test_central_differences_agree(draw):
     """gradcheck of kata 07, for all three at once."""
     x, weight, bias, stride, padding = inputs("strided", draw)

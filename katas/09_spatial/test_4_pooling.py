@@ -98,6 +98,26 @@ def test_the_dtype_stays(layer, options, dtype, draw):
     assert_dtype(x.grad, dtype)
 
 
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int8, np.int32, np.int64])
+def test_pooling_of_integers(dtype):
+    """Means of integers are float32, and their sums do not overflow: 4 · 200 is no uint8. MaxPool2d keeps the dtype."""
+    value = 1 if dtype == np.bool_ else 200 if dtype == np.uint8 else 100
+    x = Tensor(np.full((1, 2, 4, 4), value, dtype))
+    for layer, shape in [(AvgPool2d(2), (1, 2, 2, 2)), (AvgPool2d(3, 1), (1, 2, 2, 2)), (GlobalAvgPool(), (1, 2))]:
+        assert_dtype(layer(x), np.float32)
+        assert_close(layer(x), np.full(shape, value, np.float32))
+    assert_dtype(MaxPool2d(2)(x), dtype)
+    assert_close(MaxPool2d(2)(x), np.full((1, 2, 2, 2), value))
+
+
+@pytest.mark.parametrize(("layer", "options"), [(AvgPool2d, (2,)), (AvgPool2d, (64,)), (GlobalAvgPool, ())])
+def test_means_of_float16_are_added_in_float32(layer, options):
+    """A mean of float16 is float16, but its sum is added in float32, where it neither overflows nor stops at 2048."""
+    y = layer(*options)(Tensor(np.full((1, 2, 64, 64), 30_000, np.float16)))
+    assert_dtype(y, np.float16)
+    assert_close(y, np.full(y.shape, 30_000))
+
+
 @pytest.mark.parametrize(("layer", "options"), [(MaxPool2d, (2,)), (AvgPool2d, (2,)), (GlobalAvgPool, ())])
 def test_the_rules_stay_in_float32(layer, options, draw):
     """Each by itself: backward would turn a promoted gradient back into float32, and it cost twice the time."""

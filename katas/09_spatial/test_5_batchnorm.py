@@ -142,6 +142,19 @@ def test_float32_stays(mode, draw):
         assert_dtype(array, np.float32)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float16])
+@pytest.mark.parametrize("mode", [True, False], ids=["train", "eval"])
+def test_integers_and_float16_are_normalised_in_float32(mode, dtype, draw):
+    """The result is float32, as weight and bias are: squares of uint8 and float16 do not overflow, and no digits are lost."""
+    x = (100 + 100 * (draw.normal(2, 3, 4, 5) > 0)).astype(dtype)
+    x[0, 0, 0, 0] = 1000 if dtype == np.float16 else 250
+    norm, same = BatchNorm2d(3).train(mode), BatchNorm2d(3).train(mode)
+    y, want = norm(Tensor(x)), same(Tensor(x.astype(np.float32)))
+    assert_dtype(y, np.float32)
+    assert_close(y, want.data)
+    assert_close(norm.running_var, same.running_var)
+
+
 def test_a_batch_keeps_nothing_alive(budget):
     """The running statistics are numbers, not tensors with a record: else each batch would hang on the one before."""
     norm, images = BatchNorm2d(4), np.ones((16, 4, 64, 64), np.float32)

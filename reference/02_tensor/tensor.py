@@ -1,6 +1,7 @@
 """Tensor: an n-dimensional array of numbers, and the operations from which every later kata is built."""
 
 import math
+import operator
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -75,6 +76,34 @@ class Tensor:
         """The array itself, not a copy."""
         return self.data
 
+    def __float__(self) -> float:  # given
+        """The only value. Raises: ValueError if there are more or none."""
+        return float(self.item())
+
+    def __int__(self) -> int:  # given
+        """The only value, without its fraction. Raises: ValueError if there are more or none."""
+        return int(self.item())
+
+    def __index__(self) -> int:  # given
+        """The integer of a tensor without axes, for range and lists. Raises: TypeError if it is anything else."""
+        return operator.index(self.data)
+
+    def __format__(self, spec: str) -> str:  # given
+        """f"{loss:.4f}" formats the only value; without a spec, a tensor with axes is its repr.
+
+        Raises: TypeError if there is a spec, and more values or none.
+        """
+        return format(self.item(), spec) if self.ndim == 0 or (spec and self.size == 1) else object.__format__(self, spec)
+
+    def __array__(self, dtype=None, copy: bool | None = None) -> np.ndarray:  # given
+        """The array that NumPy works with when it is given a Tensor, as in np.asarray(x) or plt.plot(x).
+
+        Raises: RuntimeError if a gradient is required, which would be lost without a word.
+        """
+        if self.requires_grad:
+            raise RuntimeError("NumPy can't pass on the gradient that this Tensor requires: use its .data if none is needed")
+        return np.array(self.data, dtype, copy=copy)
+
     def __repr__(self) -> str:
         """Tensor([1., 2.]), with the dtype unless float32, int64 or bool, and with requires_grad=True if so."""
         values = np.array2string(self.data, separator=", ", prefix="Tensor(")
@@ -130,50 +159,52 @@ class Tensor:
 
     def __truediv__(self, other) -> "Tensor":
         """self / other; of integers float32."""
-        return _binary("div", np.divide, _floating(self), other)
+        return _divide(self, other)
 
     def __rtruediv__(self, other) -> "Tensor":
         """other / self."""
-        return _binary("div", np.divide, other, _floating(self))
+        return _divide(other, self)
 
     def __neg__(self) -> "Tensor":
         """-self."""
         return Tensor._result("neg", -self.data, self)
 
     def __pow__(self, exponent: float) -> "Tensor":
-        """self ** exponent, a Python number. Integers to a negative or a float power give float32.
+        """self ** exponent, a number. Integers to a negative or a float power give float32; booleans to any other give int64.
 
         Raises: TypeError if the exponent is anything else.
         """
-        if not isinstance(exponent, int | float):
-            raise TypeError(f"the exponent must be a Python number, not {exponent!r}")
+        if not isinstance(exponent, _NUMBER):
+            raise TypeError(f"the exponent must be a number, not {exponent!r}")
+        exponent = _bare(exponent)
         base = self if isinstance(exponent, int) and exponent >= 0 else _floating(self)
-        exponent = exponent if isinstance(exponent, int) else float(exponent)  # a NumPy scalar would promote the dtype
+        if base.data.dtype.kind == "b":
+            base = Tensor(base.data.astype(np.int64))  # of booleans NumPy would make int8
         return Tensor._result("pow", base.data**exponent, base, exponent=exponent)
 
     def __eq__(self, other) -> "Tensor":
-        """self == other, element by element, as booleans."""
-        return _compare(np.equal, self, other)
+        """self == other, element by element, as booleans: False where other is no number."""
+        return Tensor(self.data == _bare(other))
 
     def __ne__(self, other) -> "Tensor":
         """self != other."""
-        return _compare(np.not_equal, self, other)
+        return Tensor(self.data != _bare(other))
 
     def __lt__(self, other) -> "Tensor":
-        """self < other."""
-        return _compare(np.less, self, other)
+        """self < other. Raises, as <=, > and >=: TypeError if other holds no numbers."""
+        return Tensor(self.data < _bare(other))
 
     def __le__(self, other) -> "Tensor":
         """self <= other."""
-        return _compare(np.less_equal, self, other)
+        return Tensor(self.data <= _bare(other))
 
     def __gt__(self, other) -> "Tensor":
         """self > other."""
-        return _compare(np.greater, self, other)
+        return Tensor(self.data > _bare(other))
 
     def __ge__(self, other) -> "Tensor":
         """self >= other."""
-        return _compare(np.greater_equal, self, other)
+        return Tensor(self.data >= _bare(other))
 
     # 02.3 Functions of every element
 
@@ -198,11 +229,13 @@ class Tensor:
     def reshape(self, *shape) -> "Tensor":
         """The same values, row by row, in another shape; one length may be -1. Numbers or one tuple.
 
-        Raises: ValueError if the shape holds another number of values.
+        Raises: ValueError if the shape holds another number of values, or a length below -1.
         """
         shape = _numbers(shape)
         try:
             data = self.data.reshape(shape)
+            if data.shape != shape and min(shape) < -1:  # which NumPy takes for -1
+                raise ValueError
         except ValueError:
             raise ValueError(f"a tensor of shape {self.shape} can't be reshaped to {shape}") from None
         return Tensor._result("reshape", data, self, shape=shape)
@@ -220,10 +253,8 @@ class Tensor:
     def transpose(self, dim0: int, dim1: int) -> "Tensor":
         """Axes dim0 and dim1 swapped. Raises: ValueError if either does not exist."""
         order = list(range(self.ndim))
-        for dim in (dim0, dim1):
-            if not -self.ndim <= dim < self.ndim:
-                raise ValueError(f"there is no axis {dim} in shape {self.shape}")
-        order[dim0], order[dim1] = order[dim1], order[dim0]
+        dim0, dim1 = _axis(dim0, self.shape), _axis(dim1, self.shape)
+        order[dim0], order[dim1] = dim1, dim0
         return self.permute(*order)
 
     @property
@@ -246,16 +277,18 @@ class Tensor:
     # 02.5 Reductions: dim is one axis, several, or None for all; keepdim leaves them with length 1
 
     def sum(self, dim: Dim = None, keepdim: bool = False) -> "Tensor":
-        """The sum. Raises, as all reductions: ValueError if an axis does not exist or stands twice."""
-        dims = _axes(dim, self.shape)
-        return Tensor._result("sum", self.data.sum(dims, keepdims=keepdim), self, dim=dims, keepdim=keepdim)
+        """The sum; of integers and booleans int64.
+
+        Raises, as all reductions: ValueError if an axis does not exist or stands twice; TypeError if it is no integer.
+        """
+        return _narrowed(_sum(self, dim, keepdim), self)
 
     def mean(self, dim: Dim = None, keepdim: bool = False) -> "Tensor":
         """The arithmetic mean; of integers float32. Raises: ValueError if it is one of no values."""
         count = _count(self.shape, dim)
         if count == 0:
             raise ValueError(f"the mean of no values: shape {self.shape}, dim {dim}")
-        return _floating(self).sum(dim, keepdim) / count
+        return _narrowed(_sum(_floating(self), dim, keepdim) / count, self)
 
     def max(self, dim: Dim = None, keepdim: bool = False) -> "Tensor":
         """The largest value. Raises: ValueError if it is one of no values."""
@@ -274,8 +307,9 @@ class Tensor:
             raise ValueError(
                 f"the variance of n = {count} values with correction = {correction} would divide by n - correction"
             )
-        deviation = self - self.mean(dim, keepdim=True)
-        return (deviation * deviation).sum(dim, keepdim) / (count - correction)
+        x = self * Tensor(1.0) if self.dtype == _HALF else self  # squares of float16 would overflow
+        deviation = x - x.mean(dim, keepdim=True)
+        return _narrowed((deviation * deviation).sum(dim, keepdim) / (count - correction), self)
 
     # 02.6 Matrix product
 
@@ -328,8 +362,9 @@ def _pair(a, b) -> tuple[Tensor, Tensor]:
     A number takes the tensor's dtype (a float with integers float32); integers beside floats take the floats'.
     """
     if not isinstance(a, Tensor):
-        return _operand(a, b), b
-    b = _operand(b, a)
+        a = _operand(a, b)
+    elif not isinstance(b, Tensor):
+        b = _operand(b, a)
     left, right = a.data.dtype, b.data.dtype
     if left.kind != right.kind:
         if left.kind == "f":
@@ -339,17 +374,30 @@ def _pair(a, b) -> tuple[Tensor, Tensor]:
     return a, b
 
 
-def _operand(value, beside: Tensor) -> Tensor:
-    if isinstance(value, Tensor):
-        return value
-    if isinstance(value, (int, float, np.number)):
-        whole, dtype = isinstance(value, (int, np.integer)), beside.data.dtype
-        if dtype.kind == "f" or (whole and dtype.kind in "iu"):
-            return Tensor(np.asarray(value, dtype))
-        return Tensor(np.asarray(value, np.int64 if whole else np.float32))
+_NUMBER = (float, int, np.floating, np.integer, np.bool_)
+
+
+def _operand(value, beside) -> Tensor:
+    if not isinstance(beside, Tensor):
+        raise TypeError(f"one of the operands must be a Tensor: {value!r}, {beside!r}")
+    if isinstance(value, _NUMBER):
+        number, dtype = _bare(value), beside.data.dtype
+        if dtype.kind != "f" and not isinstance(number, bool):
+            if not isinstance(number, int):
+                dtype = np.float32
+            elif dtype.kind == "b":
+                dtype = np.int64
+        return Tensor(np.asarray(number, dtype))
     if isinstance(value, np.ndarray):
         return Tensor(value)
     raise TypeError(f"expected a number, an array or a Tensor, not {value!r}")
+
+
+def _bare(value):
+    """The array of a Tensor, and a Python number for a NumPy scalar, which would promote the dtype of arrays."""
+    if isinstance(value, Tensor):
+        return value.data
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _binary(op: str, ufunc: np.ufunc, a, b) -> Tensor:
@@ -357,8 +405,15 @@ def _binary(op: str, ufunc: np.ufunc, a, b) -> Tensor:
     return Tensor._result(op, ufunc(a.data, b.data), a, b)
 
 
-def _compare(ufunc: np.ufunc, a: Tensor, b) -> Tensor:
-    return Tensor(ufunc(a.data, _operand(b, a).data))
+def _divide(a, b) -> Tensor:
+    if not isinstance(a, Tensor) and isinstance(a, _NUMBER):
+        b = _floating(b)
+    elif not isinstance(b, Tensor) and isinstance(b, _NUMBER):
+        a = _floating(a)
+    a, b = _pair(a, b)
+    if a.data.dtype.kind != "f":
+        a, b = _floating(a), _floating(b)
+    return Tensor._result("div", np.divide(a.data, b.data), a, b)
 
 
 # 02.3 Functions of every element
@@ -420,24 +475,30 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     if len(shapes) != 1:
         raise ValueError(f"stack needs tensors of one shape, not of {sorted(shapes)}")
     (shape,) = shapes
-    if not -len(shape) - 1 <= dim <= len(shape):
-        raise ValueError(f"there is no place {dim} for a new axis in shape {shape}")
-    dim %= len(shape) + 1
+    dim = _axis(dim, (*shape, 1))  # one more than they have
     return concatenate([tensor.reshape(*shape[:dim], 1, *shape[dim:]) for tensor in tensors], dim)
 
 
 # 02.5 Reductions
 
 
+def _axis(axis: int, shape: tuple[int, ...]) -> int:
+    """An axis counted from the front."""
+    if isinstance(axis, (bool, np.bool_)):
+        raise TypeError(f"an axis is an integer, not {axis!r}")
+    axis = operator.index(axis)
+    if not -len(shape) <= axis < len(shape):
+        raise ValueError(f"there is no axis {axis} in shape {shape}")
+    return axis % len(shape)
+
+
 def _axes(dim: Dim, shape: tuple[int, ...]) -> tuple[int, ...]:
     """dim as a tuple of axes counted from the front."""
     if dim is None:
         return tuple(range(len(shape)))
-    axes = (dim,) if isinstance(dim, int) else tuple(dim)
-    for axis in axes:
-        if not -len(shape) <= axis < len(shape):
-            raise ValueError(f"there is no axis {axis} in shape {shape}")
-    axes = tuple(axis % len(shape) for axis in axes)
+    if isinstance(dim, (int, np.integer)):
+        return (_axis(dim, shape),)
+    axes = tuple([_axis(axis, shape) for axis in dim])
     if len(set(axes)) < len(axes):
         raise ValueError(f"dim {dim} names an axis of shape {shape} twice")
     return axes
@@ -445,6 +506,21 @@ def _axes(dim: Dim, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _count(shape: tuple[int, ...], dim: Dim) -> int:
     return math.prod([shape[axis] for axis in _axes(dim, shape)])
+
+
+_HALF = np.dtype(np.float16)
+
+
+def _sum(x: Tensor, dim: Dim, keepdim: bool) -> Tensor:
+    """The sum in the dtype in which it is added: int64 for integers and booleans, float32 for float16."""
+    data, dims = x.data, _axes(dim, x.shape)
+    wide = np.int64 if data.dtype.kind != "f" else np.float32 if data.dtype == _HALF else None
+    return Tensor._result("sum", data.sum(dims, wide, keepdims=keepdim), x, dim=dims, keepdim=keepdim)
+
+
+def _narrowed(y: Tensor, x: Tensor) -> Tensor:
+    """y, computed in float32 of x, as float16 if x is: a reshape on record, whose gradient goes the same way."""
+    return Tensor._result("reshape", y.data.astype(_HALF), y, shape=y.shape) if x.data.dtype == _HALF else y
 
 
 # 02.6 Matrix product

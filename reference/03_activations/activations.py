@@ -1,7 +1,8 @@
 """Activations: the nonlinearities between linear maps, and their derivatives by hand.
 
-`forward` takes a Tensor of any shape and gives one of the same shape and dtype. `backward` takes the gradient of the output
-and gives that of the input, both arrays of that shape; it changes neither grad nor what forward kept.
+`forward` takes a Tensor of any shape and gives one of the same shape and dtype; of integers, all but ReLU give float32.
+`backward` takes the gradient of the output and gives that of the input, both arrays of that shape; it changes neither grad
+nor what forward kept.
 Raises, in every backward: RuntimeError if no forward came before; ValueError if grad has not the shape of the output.
 """
 
@@ -116,6 +117,8 @@ class GELU(Differentiable):
     """x/2 · (1 + tanh u), u = √(2/π) (x + 0.044715 x³): the tanh form (Hendrycks & Gimpel 2016, sec. 2)."""
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.dtype.kind != "f":
+            x = x * 1.0  # x³ of integers may overflow: 6³ is no int8
         t = (_SCALE * (x + _CUBE * (x * x * x))).tanh()  # x**3 would take a hundred times as long
         self.keep(x.data, t.data)
         return 0.5 * x * (1 + t)
@@ -144,18 +147,28 @@ class Softmax(Differentiable):
         e = _shifted(x, self.dim).exp()
         y = e / e.sum(self.dim, keepdim=True)
         self.keep(y.data)
-        return y
+        return _narrowed(y, x)
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
         """y · (grad - Σ grad · y), the sum along dim: grad times the Jacobian, which is never built."""
         (y,) = self.kept()
         _check(grad, y)
-        return y * (grad - (grad * y).sum(self.dim, keepdims=True))
+        return (y * (grad - (grad * y).sum(self.dim, keepdims=True))).astype(grad.dtype, copy=False)
 
 
 def _shifted(x: Tensor, dim: int) -> Tensor:
-    """x less its maximum along dim, taken for a constant: whatever is subtracted, softmax and its gradient are the same."""
+    """x less its maximum along dim, taken for a constant: whatever is subtracted, softmax and its gradient are the same.
+
+    In float32 where x is narrower: of uint8 the difference would overflow, of float16 the sum of many exponentials.
+    """
+    if x.dtype.kind != "f" or x.dtype == np.float16:
+        x = x * Tensor(1.0)
     return x - x.max(dim, keepdim=True).data
+
+
+def _narrowed(y: Tensor, x: Tensor) -> Tensor:
+    """y, computed in float32, as float16 if x is: a reshape on record, whose gradient goes the same way."""
+    return Tensor._result("reshape", y.data.astype(np.float16), y, shape=y.shape) if x.dtype == np.float16 else y
 
 
 # 03.5 LogSoftmax
@@ -174,10 +187,10 @@ class LogSoftmax(Differentiable):
         z = _shifted(x, self.dim)
         y = z - z.exp().sum(self.dim, keepdim=True).log()
         self.keep(y.data)
-        return y
+        return _narrowed(y, x)
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
         """grad - eʸ Σ grad, the sum along dim."""
         (y,) = self.kept()
         _check(grad, y)
-        return grad - np.exp(y) * grad.sum(self.dim, keepdims=True)
+        return (grad - np.exp(y) * grad.sum(self.dim, y.dtype, keepdims=True)).astype(grad.dtype, copy=False)

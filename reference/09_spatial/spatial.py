@@ -64,9 +64,15 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Pair =
         raise ValueError(f"conv2d: images (batch, in, h, w) of shape {x.shape} and a weight (out, in, h, w) of {weight.shape}")
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(f"conv2d: a weight (out, in, h, w) of shape {weight.shape} and a bias (out,) of {bias.shape}")
+    x, weight = _floating(x, weight), _floating(weight, x)
     y, columns = _convolved(windows(x.data, weight.shape[2:], stride, padding), weight.data)
     y = Tensor._result("conv2d", y, x, weight, stride=_pair(stride), padding=_pair(padding), columns=columns)
     return y if bias is None else y + bias.reshape(-1, 1, 1)
+
+
+def _floating(a: Tensor, beside: Tensor) -> Tensor:
+    """a, in the other's dtype if it holds integers beside floats."""
+    return Tensor(a.data.astype(beside.dtype)) if a.dtype.kind != "f" and beside.dtype.kind == "f" else a
 
 
 def _convolved(view: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -160,7 +166,10 @@ defvjp("max_pool2d", _max_pool2d_to_x)
 
 
 class AvgPool2d(Module):
-    """The mean of each window, as torch.nn.AvgPool2d: windows lie side by side unless stride says otherwise."""
+    """The mean of each window, as torch.nn.AvgPool2d: windows lie side by side unless stride says otherwise.
+
+    Of integers it is float32.
+    """
 
     def __init__(self, kernel_size: Pair, stride: Pair | None = None):
         self.kernel_size, self.stride = _pair(kernel_size), _pair(kernel_size if stride is None else stride)
@@ -168,7 +177,9 @@ class AvgPool2d(Module):
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, h, w) → (batch, channels, out_h, out_w)."""
         windows(x.data, self.kernel_size, self.stride)
-        y = sum(_offsets(x.data, self.kernel_size, self.stride)) / math.prod(self.kernel_size)
+        total = sum(_offsets(x.data, self.kernel_size, self.stride), np.float32(0))  # which uint8 and float16 can't hold
+        dtype = x.dtype if x.dtype.kind == "f" else np.float32
+        y = (total / math.prod(self.kernel_size)).astype(dtype, copy=False)
         return Tensor._result("avg_pool2d", y, x, kernel_size=self.kernel_size, stride=self.stride)
 
 
@@ -225,6 +236,8 @@ class BatchNorm2d(Module):
         count = x.size // x.shape[1]
         if count < 2:
             raise ValueError(f"BatchNorm2d needs more than one value a channel to train, but the shape is {x.shape}")
+        if x.dtype == np.float16:
+            x = x * Tensor(1.0)  # float16 has three digits, and its squares overflow
         mean = x.mean((0, 2, 3), keepdim=True)
         centred = x - mean
         var = (centred * centred).mean((0, 2, 3), keepdim=True)

@@ -12,9 +12,9 @@ TANH_BACK = "return grad * (1 - y * y)"
 GELU_TANH = "t = (_SCALE * (x + _CUBE * (x * x * x))).tanh()"
 GELU_BACK = "return grad * (0.5 * (1 + t + x * (1 - t * t) * inner))"
 SOFTMAX = "e = _shifted(x, self.dim).exp()\n        y = e / e.sum(self.dim, keepdim=True)"
-SOFTMAX_BACK = "return y * (grad - (grad * y).sum(self.dim, keepdims=True))"
+SOFTMAX_BACK = "return (y * (grad - (grad * y).sum(self.dim, keepdims=True))).astype(grad.dtype, copy=False)"
 LOG_SOFTMAX = "z = _shifted(x, self.dim)\n        y = z - z.exp().sum(self.dim, keepdim=True).log()"
-LOG_SOFTMAX_BACK = "return grad - np.exp(y) * grad.sum(self.dim, keepdims=True)"
+LOG_SOFTMAX_BACK = "return (grad - np.exp(y) * grad.sum(self.dim, y.dtype, keepdims=True)).astype(grad.dtype, copy=False)"
 SHIFTED = "return x - x.max(dim, keepdim=True).data"
 KEEP = "self._kept = None if Tensor._recorder is not None else values"
 
@@ -269,7 +269,7 @@ WRONG = [
     Wrong("log softmax forgets the exponential", {"np.exp(y) * grad.sum": "y * grad.sum"}, says="y instead of eʸ"),
     Wrong(
         "log softmax's backward sums the last axis",
-        {"grad.sum(self.dim, keepdims=True)": "grad.sum(-1, keepdims=True)"},
+        {"grad.sum(self.dim, y.dtype": "grad.sum(-1, y.dtype"},
         says="the sum runs over the last axis",
     ),
     Wrong(
@@ -296,6 +296,32 @@ WRONG = [
         {"if grad.shape != output.shape:": "if np.broadcast_shapes(grad.shape, output.shape) != output.shape:"},
         says="bad input is let through",
     ),
+    Wrong(
+        "x³ of int8 overflows",
+        {'        if x.dtype.kind != "f":\n            x = x * 1.0  #': "        if False:\n            x = x  #"},
+    ),
+    Wrong(
+        "softmax subtracts in uint8",
+        {'if x.dtype.kind != "f" or x.dtype == np.float16:': "if x.dtype == np.float16:"},
+    ),
+    Wrong(
+        "softmax adds float16 in float16",
+        {'if x.dtype.kind != "f" or x.dtype == np.float16:': 'if x.dtype.kind != "f":'},
+        says="all zeros",
+    ),
+    Wrong(
+        "softmax of float16 is float32",
+        {"y.data.astype(np.float16), y": "y.data.astype(np.float32), y"},
+        says="a silent promotion",
+    ),
+    Wrong(
+        "the softmax of float16 is no part of the record",
+        {
+            'return Tensor._result("reshape", y.data.astype(np.float16), y, shape=y.shape)': "return Tensor(y.data.astype(np.float16))"
+        },
+        says="does not reach the input",
+    ),
+    Wrong("log softmax's gradient adds float16 in float16", {"grad.sum(self.dim, y.dtype,": "grad.sum(self.dim,"}),
     # what the budgets are there to exclude
     Wrong(
         "ReLU and LeakyReLU number by number",

@@ -65,6 +65,16 @@ WRONG = [
     ),
     # convolution
     Wrong(
+        "images of integers promote the weight",
+        {"x, weight = _floating(x, weight), _floating(weight, x)": "weight = _floating(weight, x)"},
+        says="a silent promotion",
+    ),
+    Wrong(
+        "a weight of integers promotes the images",
+        {"x, weight = _floating(x, weight), _floating(weight, x)": "x = _floating(x, weight)"},
+        says="a silent promotion",
+    ),
+    Wrong(
         "the kernel is turned round",
         {
             "rows = weight.transpose(0, 2, 3, 1).reshape(len(weight), -1)": "rows = weight[:, :, ::-1, ::-1].transpose(0, 2, 3, 1).reshape(len(weight), -1)"
@@ -256,21 +266,31 @@ WRONG = [
     Wrong("a window's first pixel has the gradient", {"largest = pixels == y\n": "largest = np.ones(y.shape, bool)\n"}),
     Wrong("windows that overlap overwrite each other", {"payed += due * largest\n": "payed[...] = due * largest\n"}),
     Wrong("the gradient that came is used up", {'np.zeros_like(x), g.copy("K")': "np.zeros_like(x), g"}, says="read-only"),
-    Wrong(
-        "the mean is a sum", {"self.stride)) / math.prod(self.kernel_size)": "self.stride))"}, says="the smallest, or the sum"
-    ),
+    Wrong("the mean is a sum", {"(total / math.prod(self.kernel_size))": "total"}, says="the smallest, or the sum"),
     Wrong("the mean's gradient is a sum's", {"np.zeros_like(x), g / math.prod(kernel_size)": "np.zeros_like(x), g"}),
     Wrong("the mean's gradient is overwritten", {"        payed += share\n": "        payed[...] = share\n"}),
     Wrong(
         "a window that does not fit has no mean",
-        {"        windows(x.data, self.kernel_size, self.stride)\n        y = sum": "        y = sum"},
+        {"        windows(x.data, self.kernel_size, self.stride)\n        total = sum": "        total = sum"},
     ),
     Wrong(
         "the global mean is over images too",
         {"return x.mean((2, 3))": "return x.mean((0, 2, 3), keepdim=True).reshape(1, -1) + x.mean((2, 3)) * 0"},
     ),
     Wrong("the global mean is a sum", {"return x.mean((2, 3))": "return x.sum((2, 3))"}, says="the sum"),
+    Wrong("the mean adds uint8", {"self.stride), np.float32(0))  #": "self.stride))  #"}),
+    Wrong(
+        "the mean of integers is float64",
+        {'dtype = x.dtype if x.dtype.kind == "f" else np.float32': 'dtype = x.dtype if x.dtype.kind == "f" else np.float64'},
+        says="a silent promotion",
+    ),
+    Wrong(
+        "the mean of float16 is float32",
+        {'dtype = x.dtype if x.dtype.kind == "f" else np.float32': "dtype = total.dtype"},
+        says="a silent promotion",
+    ),
     # batch normalisation
+    Wrong("squares of float16 overflow", {"        if x.dtype == np.float16:\n": "        if False:\n"}),
     Wrong(
         "each image is normalised by itself",
         {
@@ -425,7 +445,7 @@ WRONG = [
         "one pixel after another is pooled",
         {
             "        y = windows(x.data, self.kernel_size, self.stride)[..., 0, 0]": "        for value in x.data.ravel():\n            value.item()\n        y = windows(x.data, self.kernel_size, self.stride)[..., 0, 0]",
-            "        y = sum(_offsets": "        for value in x.data.ravel():\n            value.item()\n        y = sum(_offsets",
+            "        total = sum(_offsets": "        for value in x.data.ravel():\n            value.item()\n        total = sum(_offsets",
             "        return x.mean((2, 3))": "        for value in x.data.ravel():\n            value.item()\n        return x.mean((2, 3))",
         },
         naive="test_pooling_is_done_in_numpy",
@@ -434,7 +454,7 @@ WRONG = [
         "one image after another is pooled",
         {
             "        y = windows(x.data, self.kernel_size, self.stride)[..., 0, 0]": "        [image.max() for image in x.data]\n        y = windows(x.data, self.kernel_size, self.stride)[..., 0, 0]",
-            "        y = sum(_offsets": "        [image.max() for image in x.data]\n        y = sum(_offsets",
+            "        total = sum(_offsets": "        [image.max() for image in x.data]\n        total = sum(_offsets",
             "        return x.mean((2, 3))": "        [image.mean() for image in x.data]\n        return x.mean((2, 3))",
         },
         naive="test_pooling_is_done_in_numpy",

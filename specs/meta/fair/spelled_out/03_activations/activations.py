@@ -36,10 +36,14 @@ class _Base(Differentiable):
         return np.multiply(grad, self.kept()[0])
 
 
+def _real(x):
+    return x if x.dtype.kind == "f" else x * 1.0
+
+
 class ReLU(_Base):
     def forward(self, x):
         self.keep((x.data > 0).astype(x.dtype))
-        return where(x <= 0, 0.0, x)
+        return where(x <= 0, 0, x)
 
 
 class LeakyReLU(_Base):
@@ -47,6 +51,7 @@ class LeakyReLU(_Base):
         self.s = negative_slope
 
     def forward(self, x):
+        x = _real(x)
         slope = np.where(x.data > 0, 1, self.s).astype(x.dtype)
         self.keep(slope)
         return x * slope
@@ -54,6 +59,7 @@ class LeakyReLU(_Base):
 
 class Sigmoid(_Base):
     def forward(self, x):
+        x = _real(x)
         e = (-maximum(x, -x)).exp()
         y = where(x > 0, 1 / (1 + e), e / (1 + e))
         self.keep(y.data * (1 - y.data))
@@ -62,13 +68,14 @@ class Sigmoid(_Base):
 
 class Tanh(_Base):
     def forward(self, x):
-        y = 2 * Sigmoid()(2 * x) - 1
+        y = 2 * Sigmoid()(2 * _real(x)) - 1
         self.keep((1 + y.data) * (1 - y.data))
         return y
 
 
 class GELU(_Base):
     def forward(self, x):
+        x = _real(x)
         c = 2 * float(np.sqrt(2 / np.pi))
         s = Sigmoid()(c * (x * (1 + 0.044715 * (x * x))))
         d = s.data
@@ -81,15 +88,24 @@ class LogSoftmax(_Base):
         self.dim = dim
 
     def forward(self, x):
-        m = x.max(self.dim, keepdim=True)
-        z = x - m
-        y = z - z.exp().sum(self.dim, keepdim=True).log()
+        y = self.wide(x)
         self.keep(np.exp(y.data))
-        return y
+        return rounded(y, x)
+
+    def wide(self, x):
+        z = x - x.max(self.dim, keepdim=True) * 1.0
+        z = z * Tensor(1.0)
+        return z - z.exp().sum(self.dim, keepdim=True).log()
 
     def pull(self, grad):
         (p,) = self.kept()
-        return grad - p * grad.sum(self.dim, keepdims=True)
+        return np.asarray(grad - p * grad.sum(self.dim, p.dtype, keepdims=True), grad.dtype)
+
+
+def rounded(y, x):
+    if x.dtype != np.float16:
+        return y
+    return Tensor._result("reshape", np.float16(y.data), y, shape=y.shape)
 
 
 class Softmax(_Base):
@@ -97,11 +113,11 @@ class Softmax(_Base):
         self.dim = dim
 
     def forward(self, x):
-        y = LogSoftmax(self.dim)(x).exp()
+        y = LogSoftmax(self.dim).wide(x).exp()
         self.keep(y.data)
-        return y
+        return rounded(y, x)
 
     def pull(self, grad):
         (y,) = self.kept()
         h = y * grad
-        return h - y * np.sum(h, self.dim, keepdims=True)
+        return np.asarray(h - y * np.sum(h, self.dim, keepdims=True), grad.dtype)

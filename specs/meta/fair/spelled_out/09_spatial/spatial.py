@@ -43,6 +43,8 @@ def places(size, offset, stride):
 def conv2d(x, weight, bias=None, stride=1, padding=0):
     if len(x.shape) != 4 or len(weight.shape) != 4 or x.shape[1] != weight.shape[1]:
         raise ValueError(f"images of shape {x.shape} do not go with a weight of shape {weight.shape}")
+    floats = [each.dtype for each in (x, weight) if each.dtype.kind == "f"]
+    x, weight = (each if each.dtype.kind == "f" or not floats else Tensor(each.data.astype(floats[0])) for each in (x, weight))
     stride, padding = _pair(stride), _pair(padding)
     size = windows(x.data, weight.shape[2:], stride, padding).shape[2:4]
     padded, y = framed(x.data, padding), 0
@@ -134,6 +136,8 @@ class BatchNorm2d(Module):
     def forward(self, x):
         if len(x.shape) != 4 or x.shape[1] != self.num_features:
             raise ValueError(f"BatchNorm2d({self.num_features}) can't normalise {x.shape}")
+        if x.dtype not in (np.float32, np.float64):
+            x = x * np.ones((), np.float32)
         shape = (1, self.num_features, 1, 1)
         if self.training:
             values = x.shape[0] * x.shape[2] * x.shape[3]

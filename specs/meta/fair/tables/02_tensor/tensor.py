@@ -60,6 +60,23 @@ class Tensor:
     def numpy(self):
         return self.data
 
+    def __float__(self):
+        return float(self.item())
+
+    def __int__(self):
+        return int(self.item())
+
+    def __index__(self):
+        return operator.index(self.data)
+
+    def __format__(self, spec):
+        return format(self.item(), spec) if self.ndim == 0 or (spec and self.size == 1) else object.__format__(self, spec)
+
+    def __array__(self, dtype=None, copy=None):
+        if self.requires_grad:
+            raise RuntimeError("use .data: NumPy loses gradients")
+        return np.array(self.data, dtype, copy=copy)
+
     def __repr__(self):
         parts = [np.array2string(self.data, separator=", ")]
         if str(self.dtype) not in ("float32", "int64", "bool"):
@@ -79,22 +96,20 @@ class Tensor:
         return a + -b
 
     def __truediv__(self, other):
-        a, b = _promoted(self, other)
-        return _operation("div", np.true_divide, _real(a), _real(b))
+        return _quotient(self, other)
 
     def __rtruediv__(self, other):
-        a, b = _promoted(other, self)
-        return _operation("div", np.true_divide, _real(a), _real(b))
+        return _quotient(other, self)
 
     def __neg__(self):
         return Tensor._result("neg", np.negative(self.data), self)
 
     def __pow__(self, exponent):
-        if not isinstance(exponent, (int, float, np.number)):
+        if not isinstance(exponent, NUMBERS):
             raise TypeError(f"{type(exponent).__name__} is no exponent")
-        exponent = exponent.item() if isinstance(exponent, np.number) else exponent
+        exponent = exponent.item() if isinstance(exponent, np.generic) else exponent
         whole = isinstance(exponent, int) and exponent >= 0
-        base = self if whole else _real(self)
+        base = (self * 1 if self.dtype == bool else self) if whole else _real(self)
         return Tensor._result("pow", np.power(base.data, exponent), base, exponent=exponent)
 
     def sqrt(self):
@@ -103,16 +118,15 @@ class Tensor:
     def reshape(self, *shape):
         shape = _flat(shape)
         lengths = [length for length in shape if length != -1]
+        if any(length < 0 for length in lengths):
+            raise ValueError(f"{shape} has negative lengths: {self.shape}")
         if not (math.prod(lengths) == self.size or (len(lengths) < len(shape) and self.size % (math.prod(lengths) or 1) == 0)):
             raise ValueError(f"{self.shape} does not fit into {shape}")
         return Tensor._result("reshape", np.reshape(self.data, shape), self, shape=shape)
 
     def permute(self, *dims):
         dims = _flat(dims)
-        try:
-            order = normalize_axis_tuple(dims, self.ndim)
-        except ValueError as error:
-            raise ValueError(f"{dims} of {self.shape}: {error}") from error
+        order = _axes(dims, self.shape)
         if len(order) != self.ndim:
             raise ValueError(f"{dims} leaves out axes of {self.shape}")
         return Tensor._result("permute", np.transpose(self.data, order), self, dims=order)
@@ -141,8 +155,8 @@ class Tensor:
             yield self[position]
 
     def sum(self, dim=None, keepdim=False):
-        axes = _axes(dim, self.shape)
-        return Tensor._result("sum", np.add.reduce(self.data, axes, keepdims=keepdim), self, dim=axes, keepdim=keepdim)
+        total = _added(self, dim, keepdim)
+        return _rounded(total, self.dtype) if self.dtype == np.float16 else total
 
     def max(self, dim=None, keepdim=False):
         axes = _axes(dim, self.shape)
@@ -154,13 +168,16 @@ class Tensor:
         length = _length(_axes(dim, self.shape), self.shape)
         if not length:
             raise ValueError(f"nothing to average in {self.shape}")
-        return _real(self).sum(dim, keepdim) * (1 / length)
+        x = _real(self)
+        return _rounded(_added(x, dim, keepdim) * (1 / length), x.dtype)
 
     def var(self, dim=None, keepdim=False, correction=1):
         length = _length(_axes(dim, self.shape), self.shape)
         if length - correction < 1:
             raise ValueError(f"{length} values are too few for correction {correction}")
-        return ((self - self.mean(dim, True)) ** 2).mean(dim, keepdim) * (length / (length - correction))
+        x = _real(self)
+        wide = _operation("mul", np.multiply, x, Tensor(np.ones((), np.result_type(x.dtype, np.float32))))
+        return _rounded(((wide - wide.mean(dim, True)) ** 2).mean(dim, keepdim) * (length / (length - correction)), x.dtype)
 
     def __matmul__(self, other):
         return _product(self, other)
@@ -173,23 +190,43 @@ def _real(x):
     return x if np.issubdtype(x.dtype, np.floating) else Tensor(np.float32(x.data))
 
 
+def _added(x, dim, keepdim):
+    """A sum, of integers int64 and of float16 float32."""
+    axes = _axes(dim, x.shape)
+    dtype = np.result_type(x.dtype, np.float32) if x.dtype.kind == "f" else np.int64
+    return Tensor._result("sum", np.add.reduce(x.data, axes, dtype, keepdims=keepdim), x, dim=axes, keepdim=keepdim)
+
+
+def _rounded(x, dtype):
+    return x if x.dtype == dtype else Tensor._result("reshape", x.data.astype(dtype), x, shape=x.shape)
+
+
+NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)
+
+
 def _promoted(*operands):
     """All as tensors of one dtype: the widest among the floats, where there are any; numbers have no say."""
     for operand in operands:
-        if not isinstance(operand, (Tensor, np.ndarray, np.number, int, float)):
+        if not isinstance(operand, (Tensor, np.ndarray, *NUMBERS)):
             raise TypeError(f"no arithmetic with {type(operand).__name__}")
+    if not any(isinstance(operand, Tensor) for operand in operands):
+        raise TypeError("there is no Tensor among them")
+    operands = [operand.item() if isinstance(operand, np.generic) else operand for operand in operands]
     arrays = [Tensor(operand) for operand in operands if isinstance(operand, (Tensor, np.ndarray))]
     floats = [array.dtype for array in arrays if array.dtype.kind == "f"]
     numbers = [operand for operand in operands if not isinstance(operand, (Tensor, np.ndarray))]
-    if not floats and any(isinstance(number, (float, np.floating)) for number in numbers):
+    if not floats and any(isinstance(number, float) for number in numbers):
         dtype = np.dtype(np.float32)
     else:
-        kinds = floats or [array.dtype for array in arrays] + [np.dtype(np.int64) for _ in numbers]
-        dtype = np.result_type(*kinds)
+        dtype = np.result_type(*(floats or [array.dtype for array in arrays]))
+        if dtype.kind == "b" and any(type(number) is int for number in numbers):
+            dtype = np.dtype(np.int64)
 
     def convert(operand):
         if isinstance(operand, Tensor) and operand.dtype == dtype:
             return operand
+        if isinstance(operand, NUMBERS):
+            return Tensor(np.full((), operand, dtype))
         return Tensor(np.asarray(getattr(operand, "data", operand) if isinstance(operand, Tensor) else operand).astype(dtype))
 
     return tuple(convert(operand) for operand in operands)
@@ -203,10 +240,22 @@ def _arithmetic(name, function):
     return lambda self, other: _operation(name, function, *_promoted(self, other))
 
 
-def _comparison(function):
+def _quotient(a, b):
+    """Of integers float32, so that a whole number beside them is a float before it has to fit."""
+    a, b = (float(x) if isinstance(x, (int, np.integer)) else x for x in (a, b))
+    a, b = _promoted(a, b)
+    return _operation("div", np.true_divide, _real(a), _real(b))
+
+
+def _comparison(function, default=None):
     def compare(self, other):
-        a, b = _promoted(self, other)
-        return Tensor(function(a.data, b.data))
+        if isinstance(other, (Tensor, np.ndarray)):
+            return Tensor(function(self.data, Tensor(other).data))
+        if isinstance(other, NUMBERS):
+            return Tensor(function(self.data, other.item() if isinstance(other, np.generic) else other))
+        if default is None:
+            raise TypeError(f"{type(other).__name__} is neither more nor less")
+        return full(self.shape, default)
 
     return compare
 
@@ -222,8 +271,8 @@ def _elementwise(name):
 for _name in ("add", "mul"):
     for _side in ("", "r"):  # both commute
         setattr(Tensor, f"__{_side}{_name}__", _arithmetic(_name, getattr(operator, _name)))
-for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
-    setattr(Tensor, f"__{_name}__", _comparison(getattr(operator, _name)))
+for _name, _default in {"eq": False, "ne": True, "lt": None, "le": None, "gt": None, "ge": None}.items():
+    setattr(Tensor, f"__{_name}__", _comparison(getattr(operator, _name), _default))
 for _name in ("exp", "log", "tanh"):
     setattr(Tensor, _name, _elementwise(_name))
 
@@ -271,6 +320,8 @@ def _flat(numbers):
 
 
 def _axis(axis, shape):
+    if isinstance(axis, (bool, np.bool_)):
+        raise TypeError("a boolean is no axis")
     try:
         return normalize_axis_index(axis, len(shape))
     except ValueError as error:
@@ -278,6 +329,8 @@ def _axis(axis, shape):
 
 
 def _axes(dim, shape):
+    if any(isinstance(axis, (bool, np.bool_)) for axis in (dim if isinstance(dim, (tuple, list)) else [dim])):
+        raise TypeError("a boolean is no axis")
     try:
         return tuple(range(len(shape))) if dim is None else normalize_axis_tuple(dim, len(shape))
     except ValueError as error:
