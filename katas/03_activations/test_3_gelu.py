@@ -63,6 +63,22 @@ def test_gelu_saturates_quietly(dtype):
         assert_close(gelu.backward(np.ones(3, dtype)), [0, 0.5, 1])
 
 
+@pytest.mark.parametrize("value", [1e13, 1.9e19, 3e38, np.inf])
+def test_gelu_is_flat_however_large_its_input(value):
+    """Where x² overflows, or x is infinite, GELU is x or 0 and its gradient 1 or 0, by then without a NaN or a warning."""
+    gelu, x = GELU(), np.array([-value, value], np.float32)
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        assert_close(gelu(Tensor(x)), [0.0, value])
+        assert_close(gelu.backward(np.ones(2, np.float32)), [0.0, 1.0])
+
+
+def test_gelu_of_nan_is_nan():
+    """A NaN shows in the result and in the gradient, and in no other place."""
+    gelu = GELU()
+    assert_close(gelu(Tensor(np.array([np.nan, 0.0]))), [np.nan, 0.0])
+    assert_close(gelu.backward(np.ones(2)), [np.nan, 0.5])
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_gelu_keeps_the_dtype(dtype, draw):
     """float32 stays float32 and float64 float64, forward and backward; np.sqrt(2 / np.pi) would promote."""

@@ -1,4 +1,7 @@
-"""Losses: how wrong a prediction is, as one number, and which way would make it smaller."""
+"""Losses: how wrong a prediction is, as one number, and which way would make it smaller.
+
+The loss and the gradient have the prediction's dtype; of integers float32. Integers and float16 are computed in float32.
+"""
 
 import numpy as np
 from katas.activations import Differentiable

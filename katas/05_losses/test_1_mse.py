@@ -4,7 +4,7 @@ from katas.losses import MSELoss
 from katas.tensor import Tensor
 
 from specs import oracles
-from specs.check import assert_close, assert_dtype, assert_gradient, recording, rejects
+from specs.check import Tolerance, assert_close, assert_dtype, assert_gradient, recording, rejects
 
 
 def test_it_is_the_mean_of_the_squared_differences(draw):
@@ -71,6 +71,30 @@ def test_the_dtype_stays(dtype, grad, draw):
     for target in (draw.normal(3, 4), draw.normal(3, 4, dtype=np.float32), draw.integers(9, 3, 4)):
         assert_dtype(loss(Tensor(draw.normal(3, 4, dtype=dtype)), target), dtype)
         assert_dtype(loss.backward(grad), dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int8, np.uint8, np.bool_])
+def test_a_prediction_of_integers_is_computed_in_float32(dtype):
+    """Integers against 0.5: the target is not cut to integers, and no difference or square overflows."""
+    prediction, target, loss = np.array([0, 1, 100], dtype), np.array([0.5, 0.5, 200.5]), MSELoss()
+    got = loss(Tensor(prediction), target)
+    assert_dtype(got, np.float32)
+    whole = prediction.astype(np.float64)
+    cut = ((whole - target.astype(int)) ** 2).mean()
+    assert_close(got, ((whole - target) ** 2).mean(), mistakes={"the target is cut to integers": cut})
+    assert_dtype(loss.backward(), np.float32)
+    assert_close(loss.backward(), 2 * (whole - target) / 3)
+
+
+def test_float16_is_added_in_float32():
+    """70,000 squared differences of float16: their sum is more than it can hold, their mean is not; squares neither."""
+    loss, half = MSELoss(), Tolerance("float16", 1e-3)
+    got = loss(Tensor(np.full(70_000, 0.5, np.float16)), np.zeros(70_000))
+    assert_dtype(got, np.float16)
+    assert_close(got, 0.25, half)
+    assert_dtype(loss.backward(7e4), np.float16)
+    assert_close(loss.backward(7e4), np.ones(70_000), half)
+    assert_close(loss(Tensor(np.array([300, 0, 0, 0], np.float16)), np.zeros(4)), 22_500.0, half)
 
 
 @pytest.mark.parametrize("shapes", [((5, 1), (5,)), ((5,), (5, 1)), ((3, 4), (4,)), ((3, 4), ()), ((3, 4), (4, 3))], ids=str)

@@ -7,7 +7,7 @@ from katas.losses import CrossEntropyLoss
 from katas.tensor import Tensor
 
 from specs import oracles
-from specs.check import assert_close, assert_dtype, assert_gradient, recording, rejects
+from specs.check import Tolerance, assert_close, assert_dtype, assert_gradient, recording, rejects
 
 IGNORED = np.array([[4, -100, 0], [-100, 2, 2]])  # of five classes, two of six targets don't count
 
@@ -183,6 +183,46 @@ def test_inputs_are_left_alone(draw):
     loss.backward()
     assert_close(logits, kept)
     assert_close(target, IGNORED)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int8, np.uint8, np.bool_])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_logits_of_integers_are_computed_in_float32(smoothing, dtype):
+    """A difference of integers may overflow, and one of booleans is none: integers are taken for floats first."""
+    logits, loss = np.array([[0, 100, 1], [1, 0, 0]], dtype), CrossEntropyLoss(label_smoothing=smoothing)
+    whole = logits.astype(np.float64) - (128 if dtype == np.int8 else 0) * (logits == 0)
+    got = loss(Tensor(whole.astype(dtype)), [2, 1])
+    assert_dtype(got, np.float32)
+    assert_close(got, oracles.losses.cross_entropy(whole, np.array([2, 1]), smoothing))
+    assert_dtype(loss.backward(), np.float32)
+    want = softmax(whole - whole.max(-1, keepdims=True)) - (1 - smoothing) * one_hot(np.array([2, 1]), 3) - smoothing / 3
+    assert_close(loss.backward(), want / 2)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("shape", [(70_000, 2), (1, 70_000)], ids=str)
+def test_float16_is_added_in_float32(shape, smoothing):
+    """70,000 targets, or classes, of float16: sums of so many are more than it can hold, the loss and the gradient are not."""
+    n, classes = shape
+    loss, half = CrossEntropyLoss(label_smoothing=smoothing), Tolerance("float16", 1e-3)
+    got = loss(Tensor(np.zeros(shape, np.float16)), np.zeros(n, np.int64))
+    assert_dtype(got, np.float16)
+    assert_close(got, math.log(classes), half, mistakes={"the sum is infinite": 0.0})
+    assert_dtype(loss.backward(n), np.float16)
+    whole = np.full(shape, (1 - smoothing) / classes)
+    whole[:, 0] -= 1 - smoothing
+    assert_close(loss.backward(n), whole, half)
+
+
+def test_the_record_of_float16_leads_to_the_logits():
+    """The loss of float16 logits is made of Tensor operations too: done again from the record on others, it is their loss."""
+    logits = Tensor(np.zeros((4, 2), np.float16), requires_grad=True)
+    with recording() as probe:
+        loss = CrossEntropyLoss()(logits, [0, 1, 0, 1])
+    assert loss.requires_grad
+    other = np.array([[1, 0], [1, 0], [1, 0], [1, 0]], np.float16)
+    got, want = probe.done_again(loss, logits, other), math.log(1 + math.e) - 0.5
+    assert_close(got, want, mistakes={"the chain from the loss does not reach the logits": math.log(2)})
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -6,7 +6,7 @@ from katas.losses import BCEWithLogitsLoss
 from katas.tensor import Tensor
 
 from specs import oracles
-from specs.check import assert_close, assert_dtype, assert_gradient, recording, rejects
+from specs.check import Tolerance, assert_close, assert_dtype, assert_gradient, recording, rejects
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -88,6 +88,29 @@ def test_the_dtype_stays(dtype, grad, draw):
     for target in (draw.uniform(0, 1, 3, 4), draw.integers(2, 3, 4), draw.normal(3, 4) > 0):
         assert_dtype(loss(Tensor(draw.normal(3, 4, dtype=dtype)), target), dtype)
         assert_dtype(loss.backward(grad), dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int8, np.uint8, np.bool_])
+def test_logits_of_integers_are_computed_in_float32(dtype):
+    """Integers against probabilities: the target is not cut to integers, and nothing overflows."""
+    logits, target, loss = np.array([0, 1, 100], dtype), np.array([0.25, 0.75, 0.5]), BCEWithLogitsLoss()
+    got = loss(Tensor(logits), target)
+    assert_dtype(got, np.float32)
+    whole = logits.astype(np.float64)
+    cut = oracles.losses.bce_with_logits(whole, np.zeros(3))
+    assert_close(got, oracles.losses.bce_with_logits(whole, target), mistakes={"the target is cut to integers": cut})
+    assert_dtype(loss.backward(), np.float32)
+    assert_close(loss.backward(), (sigmoid(whole) - target) / 3)
+
+
+def test_float16_is_added_in_float32():
+    """70,000 logits of float16: the sum of their losses is more than it can hold, the mean is not."""
+    loss, half = BCEWithLogitsLoss(), Tolerance("float16", 1e-3)
+    got = loss(Tensor(np.full(70_000, 2.0, np.float16)), np.zeros(70_000))
+    assert_dtype(got, np.float16)
+    assert_close(got, math.log(1 + math.exp(2.0)), half)
+    assert_dtype(loss.backward(7e4), np.float16)
+    assert_close(loss.backward(7e4), np.full(70_000, sigmoid(2.0)), half)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

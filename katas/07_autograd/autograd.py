@@ -1,5 +1,6 @@
 """Autograd: a rule for every primitive, a record of what was computed, and the chain rule along it, backwards."""
 
+import math
 import shutil
 import subprocess
 from collections import Counter
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
+from types import EllipsisType, NoneType
 from typing import NamedTuple
 
 import numpy as np
@@ -62,6 +64,7 @@ defvjp("mul", ..., ...)
 defvjp("div", ..., ...)
 defvjp("neg", ...)
 defvjp("pow", ...)
+
 
 # Functions of every element: at a tie, maximum passes the gradient to b
 

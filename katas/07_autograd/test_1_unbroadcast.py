@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from katas.autograd import unbroadcast
 
-from specs.check import assert_close, assert_dtype, assert_gradient
+from specs.check import Tolerance, assert_close, assert_dtype, assert_gradient
 
 STRETCHED = [  # a shape, and the one that it was broadcast to
     ((4,), (3, 4)),
@@ -75,6 +75,49 @@ def test_the_dtype_stays(dtype, shape, draw):
     assert_dtype(unbroadcast(draw.normal(3, 4, dtype=dtype), shape), dtype)
 
 
+MANY_ROWS = {
+    "in a row": lambda: np.full((500_000, 4), 0.1, np.float32),
+    "every other column": lambda: np.full((500_000, 8), 0.1, np.float32)[:, ::2],
+    "every other row": lambda: np.full((1_000_000, 4), 0.1, np.float32)[::2],
+    "one number": lambda: np.broadcast_to(np.float32(0.1), (500_000, 4)),
+    "of batches": lambda: np.full((1000, 501, 4), 0.1, np.float32),
+}
+
+
+@pytest.mark.parametrize("shape", [(4,), (1, 4)], ids=str)
+@pytest.mark.parametrize("name", MANY_ROWS)
+def test_a_sum_of_many_rows_is_as_right_as_float32_is(name, shape):
+    """A row of float32 that was used 500,000 times: rounding errors don't add up to thousandths of its gradient."""
+    grad = MANY_ROWS[name]()
+    got = unbroadcast(grad, (1,) * (grad.ndim - 2) + shape if len(shape) == 2 else shape).reshape(4)
+    want = np.full(4, np.float64(np.float32(0.1)) * (grad.size / 4))
+    assert_close(got, want, mistakes={"row after row, in float32": grad.sum(tuple(range(grad.ndim - 1)))})
+
+
+@pytest.mark.parametrize(("to", "shape"), [((70_000, 2), (2,)), ((2, 70_000), (2, 1)), ((140_000,), ()), ((70_000, 2), (1, 1))])
+def test_float16_is_summed_in_float32(to, shape):
+    """70,000 halves are 35,000, as a float16, which can count by halves up to 1024 only."""
+    got = unbroadcast(np.full(to, 0.5, np.float16), shape)
+    assert_dtype(got, np.float16)
+    assert_close(got, np.full(shape, 35_000 if shape in ((2,), (2, 1)) else np.inf), Tolerance("float16", 1e-3))
+
+
+@pytest.mark.parametrize("rows", [3, 1234])
+def test_a_broken_gradient_stays_in_its_column(rows):
+    """An infinity or a NaN in one column is in the sum of that column, and in no other."""
+    grad = np.ones((rows, 4), np.float32)
+    grad[1] = [np.inf, 1, np.nan, -np.inf]
+    assert_close(unbroadcast(grad, (4,)), [np.inf, rows, np.nan, -np.inf])
+
+
+@pytest.mark.parametrize(
+    ("to", "shape"), [((1234, 0), (0,)), ((0, 1234), (1234,)), ((1234, 0, 3), (3,)), ((1234, 0), ())], ids=str
+)
+def test_axes_of_length_0_are_summed_too(to, shape):
+    """The sum of no values is 0, and a sum of many rows without columns has none."""
+    assert_close(unbroadcast(np.zeros(to, np.float32), shape), np.zeros(shape))
+
+
 @pytest.mark.parametrize("shape", [(250, 1000), (1000,), (250, 1), ()])
 def test_nothing_is_copied_on_the_way(shape, budget):
     """A gradient of a megabyte is returned as it is, or summed: in neither case is there a second megabyte."""
@@ -87,3 +130,10 @@ def test_the_sum_is_done_in_numpy(shape, budget):
     """A hundred times more uses take not one Python step more."""
     few, many = np.ones((3, 2, 10), np.float32), np.ones((3, 2, 1000), np.float32)
     budget.steps(lambda: unbroadcast(few, shape), lambda: unbroadcast(many, shape), limit=2)
+
+
+def test_many_rows_of_few_columns_are_summed_fast(budget):
+    """A plain sum takes twenty times as long as a product with ones, where rows are short. Four times is enough."""
+    grad = np.ones((200_000, 4), np.float32)
+    ones = np.ones(len(grad), np.float32)
+    budget.time(lambda: unbroadcast(grad, (4,)), against=lambda: ones @ grad, limit=4)

@@ -105,6 +105,19 @@ def test_what_was_not_taken_has_no_gradient(value):
     assert_close(derived("where", 1, g, fine, np.where(chosen, value, 1.0), condition=chosen), [0.0, 7.0, 0.0], name="to b")
 
 
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize(("op", "argnum"), [("where", 0), ("where", 1), ("maximum", 0), ("maximum", 1)])
+def test_what_was_not_taken_has_no_part_in_a_broken_gradient(op, argnum, value):
+    """Where the gradient of a choice is infinite or NaN, what was not taken receives 0 all the same, without a warning."""
+    chosen = np.array([[True, False, True], [False, True, False]])
+    attrs = {"condition": chosen} if op == "where" else {}
+    g, operands = np.full((2, 3), value), (np.where(chosen, 2.0, 1.0), np.where(chosen, 1.0, 2.0))
+    with np.errstate(all="raise"):
+        got = derived(op, argnum, g, *operands, **attrs)
+    want = np.where(chosen if argnum == 0 else ~chosen, value, 0.0)
+    assert_close(got, want, mistakes={"infinity times 0": np.where(want == 0, np.nan, want)})
+
+
 CASES = [(op, 0) for op in FUNCTIONS] + [(op, argnum) for op in ("maximum", "where") for argnum in (0, 1)]
 cases = pytest.mark.parametrize(("op", "argnum"), CASES)
 

@@ -69,6 +69,35 @@ def test_the_product_of_two_vectors_is_a_number(draw):
     assert_close(derived("matmul", 1, g, a, b), g * a, mistakes={"a and b are swapped": g * b})
 
 
+EMPTY = [
+    ((2, 0), (0, 3)),
+    ((0, 2), (2, 3)),
+    ((3, 2), (2, 0)),
+    ((0, 0), (0, 0)),
+    ((0,), (0,)),
+    ((0,), (0, 3)),
+    ((2,), (2, 0)),
+    ((3, 0), (0,)),
+    ((0, 2), (2,)),
+    ((0, 2, 3), (3, 4)),
+    ((2, 3, 0), (0, 4)),
+    ((5, 0, 3), (3, 4)),
+    ((0, 2, 3), (0, 3, 4)),
+    ((2, 3), (0, 3, 4)),
+    ((5, 2, 0), (5, 0, 3)),
+    ((5, 2, 3), (5, 3, 0)),
+    ((0, 2, 3), (3,)),
+]
+
+
+@pytest.mark.parametrize("shapes", EMPTY, ids=str)
+@sides
+def test_a_product_without_values_has_a_gradient_of_zeros(argnum, shapes):
+    """An axis of length 0 on either side, in the batch too: the gradient has the operand's shape, and is 0."""
+    a, b = (np.ones(shape) for shape in shapes)
+    assert_close(derived("matmul", argnum, np.ones(np.shape(a @ b)), a, b), np.zeros(shapes[argnum]))
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @products
 def test_the_dtype_stays(shapes, dtype, draw):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from katas.autograd import vjp
 
-from specs.check import PRIMITIVES, assert_close, assert_dtype, assert_rule, derived
+from specs.check import EXACT, PRIMITIVES, assert_close, assert_dtype, assert_rule, derived
 
 DIMS = [None, 0, 1, 2, -1, -2, -3, (0,), (0, 2), (2, 0), (-1, 0), (1, -1), (0, 1, 2)]
 dims = pytest.mark.parametrize("dim", DIMS, ids=str)
@@ -86,6 +86,25 @@ def test_any_value_may_be_the_largest(value):
     """A row of minus infinities, or of zeros, has a largest value too: all of them."""
     got = derived("max", 0, np.array([6.0, 1.0]), np.array([[value] * 3, [0.0, 1.0, 2.0]]), dim=1, keepdim=False)
     assert_close(got, [[2.0, 2.0, 2.0], [0.0, 0.0, 1.0]])
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_a_broken_gradient_reaches_the_largest_only(value):
+    """Where the gradient of a maximum is infinite or NaN, all but the largest receive 0, without a warning."""
+    a = np.array([[1.0, 5.0, 5.0], [3.0, 2.0, 1.0]])
+    with np.errstate(all="raise"):
+        got = derived("max", 0, np.array([value, 4.0]), a, dim=1, keepdim=False)
+    want = np.array([[0.0, value, value], [4.0, 0.0, 0.0]])
+    assert_close(got, want, mistakes={"infinity times 0": [[np.nan, value, value], [4.0, 0.0, 0.0]]})
+
+
+@pytest.mark.parametrize("shape", [(70_000,), (70_000, 1), (1, 3000)], ids=str)
+def test_many_equal_maxima_of_float16_are_counted(shape):
+    """70,000 largest values share the gradient: their number is none of float16, which counts to 2048, but the share is."""
+    a = np.ones(shape, np.float16)
+    got = derived("max", 0, np.ones((), np.float16), a, dim=None, keepdim=False)
+    assert_dtype(got, np.float16)
+    assert_close(got, np.full(shape, 1 / a.size).astype(np.float16), EXACT, {"their number is infinite": np.zeros(shape)})
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

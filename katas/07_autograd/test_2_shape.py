@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from katas.autograd import vjp
 
-from specs.check import PRIMITIVES, assert_dtype, assert_rule, derived
+from specs.check import PRIMITIVES, assert_close, assert_dtype, assert_rule, derived
 
 
 @pytest.mark.parametrize("shape", [(12, 2), (24,), (4, 3, 2), (2, -1), (-1,), (2, 1, 3, 4)], ids=str)
@@ -78,10 +78,32 @@ INDICES = {  # of an array of shape (4, 5, 6)
     "arrays that broadcast": (np.array([[3], [1]]), np.array([0, 2, 4])),
     "a mask and a number": (np.array([True, False, True, False]), 2),
 }
+
+
+class Rows:
+    """Numbers of rows that NumPy takes for an array."""
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array([1, 3, 1], dtype)
+
+
 REPEATED = {
     "rows twice": np.array([2, 0, 2]),
     "one row only": np.array([1, 1, 1, 1]),
     "a list": [1, 1, 3],
+    "a list in a tuple": ([1, 1, 3],),
+    "lists in a list": [[2, 0], [0, 2]],
+    "a tuple": ((0, 0, 1),),
+    "a number and a tuple": (0, (1, 1)),
+    "columns by a tuple": (slice(None), (1, 1)),
+    "a tuple after an ellipsis": (..., (2, 2)),
+    "tuples in a tuple": (((1, 0), (0, 1)),),
+    "a new axis and a tuple": (None, (3, 3)),
+    "a range and a tuple": (range(2), (1, 1), 0),
+    "a range that is stretched": ([[1], [1]], range(3)),
+    "an array without axes and a tuple": (np.array(2), (1, 1)),
+    "a mask and a tuple": (np.array([False, True, False, False]), (4, 4)),
+    "what is like an array": Rows(),
     "in two axes": np.array([[2, 0], [0, 2]]),
     "from both ends": np.array([3, -1, 0, -4]),
     "places": (np.array([0, 0, 3]), np.array([1, 1, 2])),
@@ -108,6 +130,14 @@ def test_a_place_that_is_named_twice_receives_both_gradients(index, draw):
     assigned = np.zeros(a.shape)
     assigned[index] = g
     assert_rule("getitem", 0, g, a, index=index, mistakes={"the last use overwrites the others": assigned})
+
+
+def test_many_uses_of_a_float16_add_up():
+    """A place that is named 3000 times receives 3000, which float16 can't count to."""
+    a, index = np.ones((2, 2), np.float16), (np.zeros(3000, int), 1)
+    got = derived("getitem", 0, np.ones(3000, np.float16), a, index=index)
+    assert_dtype(got, np.float16)
+    assert_close(got, [[0, 3000], [0, 0]], mistakes={"added up in float16": [[0, 2048], [0, 0]]})
 
 
 @pytest.mark.parametrize("dim", [0, 1, 2, -1, -2, -3])

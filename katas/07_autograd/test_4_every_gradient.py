@@ -1,6 +1,6 @@
-import katas.autograd  # noqa: F401  # it installs the recorder
 import numpy as np
 import pytest
+from katas.autograd import defvjp
 from katas.tensor import Tensor, concatenate, maximum, where
 
 from specs.check import assert_close, layouts, rejects, undisturbed
@@ -47,6 +47,81 @@ def test_a_grad_may_be_written_to(name):
     result.backward(np.ones(result.shape))
     for tensor in (a, b):
         assert tensor.grad is None or tensor.grad.flags.writeable, "the grad is read-only"
+
+
+SPREAD = {  # gradients that come as views of fewer values, or of others
+    "a mean": (lambda x: x.mean(), (1,)),
+    "a mean of one axis": (lambda x: x.mean(1), (3, 1)),
+    "a sum": (lambda x: (2 * x.sum(1)).sum(), (3, 1)),
+    "a sum that keeps its axis": (lambda x: x.sum(1, keepdim=True), (3, 1)),
+    "a sum of many": (lambda x: x.sum(), (3, 4)),
+    "a sum of nothing": (lambda x: x.sum(), (0, 3)),
+    "a number": (lambda x: x.sum(), ()),
+    "a permuted sum": (lambda x: x.permute(2, 0, 1).sum(0), (2, 3, 4)),
+    "axes in another order": (lambda x: x.permute(2, 0, 1) * 2, (2, 3, 4)),
+    "a product, transposed": (lambda x: x.T @ np.ones((3, 2)), (3, 4)),
+    "a piece": (lambda x: concatenate([x, Tensor(np.ones((3, 4)))], 1), (3, 4)),
+}
+
+
+@pytest.mark.parametrize("name", SPREAD)
+def test_a_grad_has_memory_of_its_own(name):
+    """A grad may be written to, lies in memory without gaps, and no one else has it: a second backward adds to it."""
+    expression, shape = SPREAD[name]
+    x = leaf(np.ones(shape))
+    result = expression(x)
+    g = np.ones(result.shape)
+    result.backward(g)
+    assert x.grad.flags.writeable, "the grad is read-only"
+    low, high = np.lib.array_utils.byte_bounds(x.grad)
+    assert high - low == x.grad.nbytes or not x.grad.size, "the grad has gaps, or repeats its values"
+    assert not np.shares_memory(x.grad, g), "the grad is that of the result"
+    first = x.grad.copy()
+    expression(x).backward(g)
+    assert_close(x.grad, 2 * first)
+
+
+KEPT = np.full((2, 2), 3.0)
+LENDING = {  # rules that return what others have
+    "its operand": lambda g, y, a: a,
+    "the result": lambda g, y, a: y,
+    "g": lambda g, y, a: g,
+    "an array that it keeps": lambda g, y, a: KEPT,
+    "a view of its operand": lambda g, y, a: a.T,
+    "a number for all": lambda g, y, a: np.broadcast_to(3.0, a.shape),
+}
+
+
+@pytest.mark.parametrize("after", ["", "a reshape", "a product"])
+@pytest.mark.parametrize("name", LENDING)
+def test_a_grad_is_not_what_a_rule_lends(name, after):
+    """A rule may return its operand, the result, g, or an array that it keeps: the grad is a copy, at any distance."""
+    defvjp("lends", LENDING[name])
+    x = leaf([[1.0, 2.0], [3.0, 4.0]])
+    operand = {"": x, "a reshape": x.T.reshape(2, 2).T, "a product": x @ np.eye(2)}[after]
+    y, g = Tensor._result("lends", 2 * operand.data, operand), np.ones((2, 2))
+    y.backward(g)
+    assert x.grad.flags.writeable, "the grad is read-only"
+    for other in (x.data, operand.data, y.data, g, KEPT):
+        assert not np.shares_memory(x.grad, other), "the grad is another's array, or a view of it"
+
+
+def test_a_grad_is_not_an_array_that_a_rule_has_seen():
+    """A rule may keep its g, and return it: the grad is a copy, even if g is a sum that backward made."""
+    seen = []
+    defvjp("keeps", lambda g, y, a: seen.append(g) or g)
+    x = leaf([1.0, 2.0])
+    h = Tensor._result("keeps", x.data, x)
+    (h + h).backward(np.ones(2))
+    assert not np.shares_memory(x.grad, seen[0]), "the grad is another's array, or a view of it"
+
+
+def test_leaves_share_no_grad():
+    """A rule that returns the same array for both operands gives each a copy."""
+    defvjp("both", lambda g, y, a, b: KEPT, lambda g, y, a, b: KEPT)
+    a, b = pair()
+    Tensor._result("both", a.data + b.data, a, b).backward(np.ones((2, 2)))
+    assert not np.shares_memory(a.grad, b.grad), "two leaves share a grad"
 
 
 COINCIDENCES = {  # a, b and the gradient of the result: the gradient of a, or of b, has the values of another array

@@ -196,6 +196,20 @@ def test_where_there_is_no_slope_the_check_fails(value):
         gradcheck(lambda a: a - a * a, leaf([1.0, value]))
 
 
+@pytest.mark.parametrize("eps", [1e-6, 1e-4])
+@pytest.mark.parametrize("values", [[709.782712], [1.0, 709.782712], [709.782712, -1.0, 2.0]], ids=str)
+def test_an_infinite_difference_is_no_agreement(values, eps):
+    """Just below its overflow e^a is finite and its difference is not: the check fails."""
+    with np.errstate(all="ignore"), rejects(RuntimeError, "input 0"):
+        gradcheck(lambda a: a.exp(), leaf(values), eps=eps)
+
+
+def test_an_infinite_gradient_is_no_agreement():
+    """A rule that gives infinities is wrong, where the differences are numbers."""
+    with np.errstate(all="ignore"), rejects(RuntimeError, "input 0"):
+        gradcheck(doubled(lambda g, y, a: g * np.inf), leaf([1.0, 2.0]))
+
+
 def test_a_check_that_fails_leaves_the_inputs_alone():
     """After the error the inputs have their values and no grad, and no setting of the process has changed."""
     function, values = doubled(lambda g, y, a: g), np.array([1.0, 2.0])

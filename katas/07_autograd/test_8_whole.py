@@ -32,6 +32,15 @@ def test_every_activation_of_kata_03_can_be_differentiated(name, draw):
     assert_gradient(x.grad, oracle, x.data, g)
 
 
+@pytest.mark.parametrize("value", [1e13, 1.9e19, 3e38, np.inf])
+def test_gelu_has_a_gradient_however_large_its_input(value):
+    """GELU is x far to the right and 0 far to the left, even where x² overflows: the gradient is 1 and 0, not NaN."""
+    x = Tensor(np.array([-value, value], np.float32), requires_grad=True)
+    with np.errstate(all="ignore"):
+        GELU()(x).backward(np.ones(2))
+    assert_close(x.grad, [0.0, 1.0])
+
+
 LAYERS = {
     "Linear": lambda rng: Linear(4, 3, rng=rng),
     "Linear without bias": lambda rng: Linear(4, 3, bias=False, rng=rng),

@@ -111,6 +111,7 @@ class Tanh(Differentiable):
 
 _SCALE = math.sqrt(2 / math.pi)  # a Python float: np.sqrt's result would promote float32
 _CUBE = 0.044715
+_FLAT = 10.0  # beyond it tanh u is ±1, in float64 too
 
 
 class GELU(Differentiable):
@@ -119,9 +120,13 @@ class GELU(Differentiable):
     def forward(self, x: Tensor) -> Tensor:
         if x.dtype.kind != "f":
             x = x * 1.0  # x³ of integers may overflow: 6³ is no int8
+        factor = x
+        if not np.abs(x.data).max(initial=0) <= _FLAT:  # there x³ may overflow, and the gradient be 0 · ∞
+            factor = where(x.data < -_FLAT, -_FLAT, x)
+            x = where(x.data > _FLAT, _FLAT, factor)
         t = (_SCALE * (x + _CUBE * (x * x * x))).tanh()  # x**3 would take a hundred times as long
         self.keep(x.data, t.data)
-        return 0.5 * x * (1 + t)
+        return 0.5 * factor * (1 + t)
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
         """grad · ((1 + t)/2 + x/2 · (1 - t²) · u'), where t = tanh u and u' is the derivative of u."""

@@ -1,10 +1,25 @@
-"""Losses: how wrong a prediction is, as one number, and which way would make it smaller."""
+"""Losses: how wrong a prediction is, as one number, and which way would make it smaller.
+
+The loss and the gradient have the prediction's dtype; of integers float32. Integers and float16 are computed in float32.
+"""
 
 import numpy as np
 from katas.activations import Differentiable
 from katas.tensor import Tensor, maximum
 
 # 05.1 Mean squared error
+
+
+def _wide(prediction: Tensor) -> Tensor:
+    """The prediction as float32 if it holds integers, which may overflow, or float16, whose sums do."""
+    return prediction if prediction.dtype in (np.float32, np.float64) else prediction * Tensor(1.0)
+
+
+def _narrow(loss: Tensor, prediction: Tensor) -> Tensor:
+    """The loss in the prediction's dtype if that is float16: a reshape on record."""
+    if prediction.dtype != np.float16:
+        return loss
+    return Tensor._result("reshape", loss.data.astype(np.float16), loss, shape=())
 
 
 def _values(prediction: Tensor, target) -> np.ndarray:
@@ -25,17 +40,19 @@ class MSELoss(Differentiable):
 
         Raises: ValueError if the shapes differ, be it by an axis of length 1, or if there are no values.
         """
-        difference = prediction - _values(prediction, target)
-        self.keep(difference.data)
-        return (difference * difference).mean()
+        x = _wide(prediction)
+        difference = x - _values(x, target)
+        loss = _narrow((difference * difference).mean(), prediction)
+        self.keep(difference.data, loss.dtype)
+        return loss
 
     def backward(self, grad: float = 1.0) -> np.ndarray:
         """The gradient of the prediction, in its shape and dtype; grad, a number or an array of shape (), is that of the loss.
 
         Raises: RuntimeError unless a forward came before.
         """
-        (difference,) = self.kept()
-        return difference * (2 * float(grad) / difference.size)
+        difference, dtype = self.kept()
+        return (difference * (2 * float(grad) / difference.size)).astype(dtype, copy=False)
 
 
 # 05.2 Cross-entropy
@@ -75,14 +92,15 @@ class CrossEntropyLoss(Differentiable):
             wrong = labels[(labels < 0) | (labels >= classes)][0]
             raise ValueError(f"there is no class {wrong}: the logits have {classes} classes")
 
-        flat = logits.reshape(-1, classes)  # (n, classes)
+        flat = _wide(logits).reshape(-1, classes)  # (n, classes)
         shifted = flat - flat.data.max(-1, keepdims=True)  # changes no probability, and e^shifted can't overflow
         odds = shifted.exp()
         totals = odds.sum(-1)  # (n,)
-        self.keep(odds.data, totals.data, rows, labels, logits.shape)
         loss = totals.log()[rows].mean() - shifted[rows, labels].mean() * (1 - self.label_smoothing)
         if self.label_smoothing:  # an excluded class, with a logit of -∞, would give 0·∞
             loss = loss - shifted.mean(-1)[rows].mean() * self.label_smoothing
+        loss = _narrow(loss, logits)
+        self.keep(odds.data, totals.data, rows, labels, logits.shape, loss.dtype)
         return loss
 
     def backward(self, grad: float = 1.0) -> np.ndarray:
@@ -90,14 +108,14 @@ class CrossEntropyLoss(Differentiable):
 
         grad, a number or an array of shape (), is the gradient of the loss. Raises: RuntimeError unless a forward came before.
         """
-        odds, totals, rows, labels, shape = self.kept()
+        odds, totals, rows, labels, shape, dtype = self.kept()
         share = np.zeros_like(totals)  # (n,)
         share[rows] = float(grad) / len(rows)
         result = odds * (share / totals)[:, None]  # (n, classes)
         result[rows, labels] -= share[rows] * (1 - self.label_smoothing)
         if self.label_smoothing:
             result -= share[:, None] * (self.label_smoothing / shape[-1])
-        return result.reshape(shape)
+        return result.reshape(shape).astype(dtype, copy=False)
 
     def counted(self, target) -> int:
         """How many targets the mean is over: those that are not ignore_index. Kata 08 weights batches by it."""
@@ -118,20 +136,22 @@ class BCEWithLogitsLoss(Differentiable):
 
         Raises: ValueError if the shapes differ, a target lies outside [0, 1], or there are no values.
         """
-        y = _values(logits, target)
+        x = _wide(logits)
+        y = _values(x, target)
         outside = ~((y >= 0) & (y <= 1))
         if outside.any():
             raise ValueError(f"a target must lie in [0, 1], not be {y[outside][0]}")
-        positive = maximum(logits, 0)
-        decay = (logits - 2 * positive).exp()  # e^-|x|
-        self.keep(logits.data, y, decay.data)
-        return (positive - logits * y + (1 + decay).log()).mean()
+        positive = maximum(x, 0)
+        decay = (x - 2 * positive).exp()  # e^-|x|
+        loss = _narrow((positive - x * y + (1 + decay).log()).mean(), logits)
+        self.keep(x.data, y, decay.data, loss.dtype)
+        return loss
 
     def backward(self, grad: float = 1.0) -> np.ndarray:
         """The gradient of the logits, in their shape and dtype: (σ(x) - y) / n; grad is that of the loss.
 
         Raises: RuntimeError unless a forward came before.
         """
-        x, y, decay = self.kept()
+        x, y, decay, dtype = self.kept()
         sigmoid = np.where(x > 0, 1, decay) / (1 + decay)
-        return (sigmoid - y) * (float(grad) / x.size)
+        return ((sigmoid - y) * (float(grad) / x.size)).astype(dtype, copy=False)

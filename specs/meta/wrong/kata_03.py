@@ -119,12 +119,12 @@ WRONG = [
     ),
     Wrong(
         "GELU by the sigmoid",
-        {"return 0.5 * x * (1 + t)": "return x * (0.5 * (1 + (0.851 * x).tanh()))"},
+        {"return 0.5 * factor * (1 + t)": "return x * (0.5 * (1 + (0.851 * x).tanh()))"},
         says="the sigmoid form",
     ),
     Wrong(
         "GELU with erf",
-        {"return 0.5 * x * (1 + t)": "return x * np.vectorize(lambda v: 0.5 * (1 + math.erf(v / math.sqrt(2))))(x.data)"},
+        {"return 0.5 * factor * (1 + t)": "return x * np.vectorize(lambda v: 0.5 * (1 + math.erf(v / math.sqrt(2))))(x.data)"},
         says="the exact form, with erf",
     ),
     Wrong("GELU's constant with a digit lost", {"_CUBE = 0.044715": "_CUBE = 0.44715"}, says="0.44715 instead of 0.044715"),
@@ -141,8 +141,26 @@ WRONG = [
     Wrong("GELU's backward has 1 - t", {"(1 - t * t)": "(1 - t)"}, says="1 − t instead of 1 − t²"),
     Wrong(
         "GELU's derivative by cosh overflows",
-        {"x * (1 - t * t) * inner": "x / np.cosh(_SCALE * (x + _CUBE * x * x * x)) ** 2 * inner"},
+        {
+            "if not np.abs(x.data).max(initial=0) <= _FLAT:": "if False:",
+            "x * (1 - t * t) * inner": "x / np.cosh(_SCALE * (x + _CUBE * x * x * x)) ** 2 * inner",
+        },
         says="overflow",
+    ),
+    Wrong(
+        "GELU's gradient is 0 · ∞ where x² overflows",
+        {"        if not np.abs(x.data).max(initial=0) <= _FLAT:": "        if False:"},
+        says="overflow",
+    ),
+    Wrong(
+        "GELU of -∞ is ∞ · 0",
+        {"factor = where(x.data < -_FLAT, -_FLAT, x)": "x = where(x.data < -_FLAT, -_FLAT, x)", "_FLAT, factor)": "_FLAT, x)"},
+        says="invalid value",
+    ),
+    Wrong(
+        "GELU of NaN has the gradient of 10",
+        {"where(x.data > _FLAT, _FLAT, factor)": "where(x.data <= _FLAT, factor, _FLAT)"},
+        says="expected [nan",
     ),
     Wrong(
         "GELU bypasses the record",

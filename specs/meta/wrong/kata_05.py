@@ -2,26 +2,30 @@
 
 from specs.meta.catalogue import Wrong
 
+BCE = "loss = _narrow((positive - x * y + (1 + decay).log()).mean(), logits)"
+MSE = "loss = _narrow((difference * difference).mean(), prediction)"
+NARROW = "        loss = _narrow(loss, logits)\n"
+
 WRONG = [
     # mean squared error
     Wrong(
         "squared errors are summed",
-        {"return (difference * difference).mean()": "return (difference * difference).sum()"},
+        {MSE: "loss = (difference * difference).sum()"},
         says="the sum, not the mean",
     ),
     Wrong(
         "squared errors are halved",
-        {"return (difference * difference).mean()": "return (difference * difference).mean() / 2"},
+        {MSE: "loss = (difference * difference).mean() / 2"},
         says="halved",
     ),
     Wrong(
         "squared errors are divided by the batch",
-        {"return (difference * difference).mean()": "return (difference * difference).sum() / len(prediction)"},
+        {MSE: "loss = (difference * difference).sum() / len(prediction)"},
         says="divided by the batch",
     ),
     Wrong(
         "the root of the mean squared error",
-        {"return (difference * difference).mean()": "return (difference * difference).mean().sqrt()"},
+        {MSE: "loss = (difference * difference).mean().sqrt()"},
         says="the root",
     ),
     Wrong(
@@ -39,7 +43,7 @@ WRONG = [
         {"(2 * float(grad) / difference.size)": "(float(grad) / difference.size)"},
         says="the factor 2 is missing",
     ),
-    Wrong("its gradient has the other sign", {"return difference * (2": "return -difference * (2"}, says="the sign is wrong"),
+    Wrong("its gradient has the other sign", {"return (difference * (2": "return (-difference * (2"}, says="the sign is wrong"),
     Wrong(
         "its gradient ignores what comes in",
         {"(2 * float(grad) / difference.size)": "(2 / difference.size)"},
@@ -47,27 +51,27 @@ WRONG = [
     ),
     Wrong(
         "its gradient is promoted by the incoming one",
-        {"(2 * float(grad) / difference.size)": "(2 * grad / difference.size)"},
+        {"(2 * float(grad) / difference.size)).astype(dtype, copy=False)": "(2 * grad / difference.size))"},
         says="a silent promotion",
     ),
     Wrong(
         "its backward consumes what was kept",
         {
-            "return difference * (2 * float(grad) / difference.size)": "difference *= 2 * float(grad) / difference.size\n        return difference"
+            "return (difference * (2 * float(grad) / difference.size))": "difference *= 2 * float(grad) / difference.size\n        return difference"
         },
     ),
     Wrong(
         "its backward belongs to the first forward",
-        {"self.keep(difference.data)\n": "self._kept or self.keep(difference.data)\n"},
+        {"self.keep(difference.data, loss.dtype)\n": "self._kept or self.keep(difference.data, loss.dtype)\n"},
     ),
     Wrong(
         "squared errors are computed in NumPy",
-        {"return (difference * difference).mean()": "return Tensor((difference.data**2).mean(), prediction.requires_grad)"},
+        {MSE: "loss = Tensor((difference.data**2).mean(), prediction.requires_grad)"},
         says="the chain from the loss does not reach",
     ),
     Wrong(
         "half of the square is cut from the chain",
-        {"return (difference * difference).mean()": "return (difference * difference.data).mean()"},
+        {MSE: "loss = (difference * difference.data).mean()"},
     ),
     Wrong(
         "shapes are broadcast silently", {"if values.shape != prediction.shape:": "if False:"}, says="bad input is let through"
@@ -88,25 +92,50 @@ WRONG = [
         "an empty batch is let through",
         {
             "if not values.size:": "if False:",
-            "return (difference * difference).mean()": "return (difference * difference).sum() / max(difference.size, 1)",
+            MSE: "loss = (difference * difference).sum() / max(difference.size, 1)",
             "log()).mean()": "log()).sum() / max(logits.size, 1)",
         },
     ),
     Wrong(
         "squared errors are float32",
-        {"difference = prediction - _values": "difference = Tensor(prediction.data.astype(np.float32)) - _values"},
+        {"x = _wide(prediction)": "x = Tensor(prediction.data.astype(np.float32))"},
     ),
     Wrong(
         "its gradient is float32",
         {
-            "return difference * (2 * float(grad) / difference.size)": "return (difference * (2 * float(grad) / difference.size)).astype(np.float32)"
+            "(2 * float(grad) / difference.size)).astype(dtype, copy=False)": "(2 * float(grad) / difference.size)).astype(np.float32)"
         },
         says="expected dtype float64",
+    ),
+    Wrong(
+        "a target is cut to the integers of the prediction",
+        {"x = _wide(prediction)": "x = prediction", "x = _wide(logits)": "x = logits"},
+        says="the target is cut to integers",
+    ),
+    Wrong(
+        "integers are subtracted as integers",
+        {"flat = _wide(logits)": "flat = logits"},
+    ),
+    Wrong(
+        "float16 is added in float16",
+        {"dtype in (np.float32, np.float64)": 'dtype.kind == "f"'},
+    ),
+    Wrong(
+        "the loss of float16 is float32",
+        {"    if prediction.dtype != np.float16:\n": "    if True:\n"},
+        says="expected dtype float16",
+    ),
+    Wrong(
+        "the loss of float16 is cut from the chain",
+        {
+            'Tensor._result("reshape", loss.data.astype(np.float16), loss, shape=())': "Tensor(loss.data.astype(np.float16), loss.requires_grad)"
+        },
+        says="the chain from the loss does not reach the logits",
     ),
     # cross-entropy
     Wrong(
         "the gradient of cross-entropy is float32",
-        {"return result.reshape(shape)": "return result.reshape(shape).astype(np.float32)"},
+        {"return result.reshape(shape).astype(dtype, copy=False)": "return result.reshape(shape).astype(np.float32)"},
         says="expected dtype float64",
     ),
     Wrong(
@@ -116,10 +145,10 @@ WRONG = [
     ),
     Wrong(
         "divided by samples × classes",
-        {"        return loss\n": "        return loss / classes\n"},
+        {NARROW: "        loss = loss / classes\n" + NARROW},
         says="divided by samples × classes",
     ),
-    Wrong("cross-entropy has the other sign", {"        return loss\n": "        return -loss\n"}, says="the sign"),
+    Wrong("cross-entropy has the other sign", {NARROW: "        loss = -loss\n" + NARROW}, says="the sign"),
     Wrong(
         "the probability without the logarithm",
         {
@@ -131,7 +160,7 @@ WRONG = [
     Wrong(
         "classes on axis 1",
         {
-            "flat = logits.reshape(-1, classes)": "flat = (logits if logits.ndim < 3 else logits.transpose(1, -1)).reshape(-1, classes)"
+            "flat = _wide(logits).reshape(-1, classes)": "flat = (logits if logits.ndim < 3 else logits.transpose(1, -1)).reshape(-1, classes)"
         },
     ),
     Wrong(
@@ -187,7 +216,7 @@ WRONG = [
     Wrong(
         "ignored targets count in the mean",
         {
-            "        return loss\n": "        return loss * (len(rows) / len(flat))\n",
+            NARROW: "        loss = loss * (len(rows) / len(flat))\n" + NARROW,
             "float(grad) / len(rows)": "float(grad) / len(odds)",
         },
         says="divided by all, ignored ones too",
@@ -262,7 +291,7 @@ WRONG = [
     ),
     Wrong(
         "the gradient of cross-entropy is float64",
-        {"odds * (share / totals)[:, None]": "odds * (share / totals.astype(np.float64))[:, None]"},
+        {"return result.reshape(shape).astype(dtype, copy=False)": "return result.reshape(shape).astype(np.float64)"},
         says="a silent promotion",
     ),
     Wrong("the gradient of cross-entropy is flat", {"return result.reshape(shape)": "return result"}),
@@ -276,7 +305,7 @@ WRONG = [
     ),
     Wrong(
         "cross-entropy is computed in NumPy",
-        {"        return loss\n": "        return Tensor(loss.data, logits.requires_grad)\n"},
+        {NARROW: "        loss = Tensor(loss.data, logits.requires_grad)\n" + NARROW},
     ),
     Wrong(
         "every target is said to count", {"np.count_nonzero(Tensor(target).data != self.ignore_index)": "Tensor(target).size"}
@@ -290,35 +319,29 @@ WRONG = [
     Wrong("binary losses are summed", {"(1 + decay).log()).mean()": "(1 + decay).log()).sum()"}, says="the sum, not the mean"),
     Wrong(
         "binary cross-entropy has the other sign",
-        {
-            "return (positive - logits * y + (1 + decay).log()).mean()": "return -(positive - logits * y + (1 + decay).log()).mean()"
-        },
+        {BCE: "loss = -(positive - x * y + (1 + decay).log()).mean()"},
         says="the sign",
     ),
     Wrong(
         "only targets of 1 count",
-        {
-            "return (positive - logits * y + (1 + decay).log()).mean()": "return (y * (positive - logits + (1 + decay).log())).mean()"
-        },
+        {BCE: "loss = (y * (positive - x + (1 + decay).log())).mean()"},
         says="only the targets of 1 count",
     ),
-    Wrong("y and 1 - y are swapped", {"positive - logits * y": "positive - logits * (1 - y)"}, says="y and 1 − y are swapped"),
+    Wrong("y and 1 - y are swapped", {"positive - x * y": "positive - x * (1 - y)"}, says="y and 1 − y are swapped"),
     Wrong(
         "log σ as it is defined",
-        {
-            "return (positive - logits * y + (1 + decay).log()).mean()": "p = 1 / (1 + (-logits).exp())\n        return -(y * p.log() + (1 - y) * (1 - p).log()).mean()"
-        },
+        {BCE: "p = 1 / (1 + (-x).exp())\n        loss = -(y * p.log() + (1 - y) * (1 - p).log()).mean()"},
     ),
     Wrong(
         "log σ with a small number added",
         {
-            "return (positive - logits * y + (1 + decay).log()).mean()": "p = 1 / (1 + (-maximum(logits, -80)).exp())\n        return -(y * (p + 1e-12).log() + (1 - y) * (1 - p + 1e-12).log()).mean()"
+            BCE: "p = 1 / (1 + (-maximum(x, -80)).exp())\n        loss = -(y * (p + 1e-12).log() + (1 - y) * (1 - p + 1e-12).log()).mean()"
         },
     ),
     Wrong(
         "probabilities are clipped",
         {
-            "return (positive - logits * y + (1 + decay).log()).mean()": "z = -maximum(-maximum(logits, -15), -15)\n        return (maximum(z, 0) - z * y + (1 + (z - 2 * maximum(z, 0)).exp()).log()).mean()"
+            BCE: "z = -maximum(-maximum(x, -15), -15)\n        loss = (maximum(z, 0) - z * y + (1 + (z - 2 * maximum(z, 0)).exp()).log()).mean()"
         },
     ),
     Wrong("its sigmoid overflows in backward", {"np.where(x > 0, 1, decay) / (1 + decay)": "1 / (1 + np.exp(-x))"}),
@@ -335,7 +358,11 @@ WRONG = [
         {"(float(grad) / x.size)": "(1 / x.size)"},
         says="the incoming gradient is ignored",
     ),
-    Wrong("binary gradients are promoted", {"(float(grad) / x.size)": "(grad / x.size)"}, says="a silent promotion"),
+    Wrong(
+        "binary gradients are promoted",
+        {"(float(grad) / x.size)).astype(dtype, copy=False)": "(grad / x.size))"},
+        says="a silent promotion",
+    ),
     Wrong("sigmoid without the sign of x", {"np.where(x > 0, 1, decay) / (1 + decay)": "1 / (1 + decay)"}),
     Wrong("labels of -1 are let through", {"~((y >= 0) & (y <= 1))": "y > 1"}, says="bad input is let through"),
     Wrong("a target of NaN is let through", {"~((y >= 0) & (y <= 1))": "(y < 0) | (y > 1)"}, says="bad input is let through"),
@@ -344,9 +371,7 @@ WRONG = [
     # what the budgets are there to exclude
     Wrong(
         "squares one by one",
-        {
-            "return (difference * difference).mean()": "return sum([d * d for d in difference.reshape(-1)], Tensor(0.0)) / difference.size"
-        },
+        {MSE: "loss = sum([d * d for d in difference.reshape(-1)], Tensor(0.0)) / difference.size"},
         naive="test_squared_errors_are_taken_in_numpy",
     ),
     Wrong(
@@ -381,19 +406,19 @@ WRONG = [
     ),
     Wrong(
         "squared errors are kept although they are recorded",
-        {"self.keep(difference.data)": "self._kept = (difference.data,)"},
+        {"self.keep(difference.data, loss.dtype)": "self._kept = (difference.data, loss.dtype)"},
         naive="test_nothing_of_squared_errors_is_kept_while_operations_are_recorded",
     ),
     Wrong(
         "cross-entropy is kept although it is recorded",
         {
-            "self.keep(odds.data, totals.data, rows, labels, logits.shape)": "self._kept = (odds.data, totals.data, rows, labels, logits.shape)"
+            "self.keep(odds.data, totals.data, rows, labels, logits.shape, loss.dtype)": "self._kept = (odds.data, totals.data, rows, labels, logits.shape, loss.dtype)"
         },
         naive="test_nothing_of_cross_entropy_is_kept_while_operations_are_recorded",
     ),
     Wrong(
         "binary cross-entropy is kept although it is recorded",
-        {"self.keep(logits.data, y, decay.data)": "self._kept = (logits.data, y, decay.data)"},
+        {"self.keep(x.data, y, decay.data, loss.dtype)": "self._kept = (x.data, y, decay.data, loss.dtype)"},
         naive="test_nothing_of_binary_cross_entropy_is_kept_while_operations_are_recorded",
     ),
 ]

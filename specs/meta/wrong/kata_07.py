@@ -2,65 +2,79 @@
 
 from specs.meta.catalogue import Wrong
 
+SUM = "    first = sum(["
+MAXIMUM_TO_A = "lambda g, y, a, b: unbroadcast(_taken(g, a > b), a.shape),"
+MAXIMUM_TO_B = "lambda g, y, a, b: unbroadcast(_taken(g, ~(a > b)), b.shape),"
+HANDED = "elif leaf in own and part.flags.forc:"
+MAY_REPEAT = "return not isinstance(part, np.ndarray) or part.dtype != np.bool_"
+MAX_TO_A = "return (_taken(_kept(g, a, dim, keepdim), largest) / count).astype(a.dtype, copy=False)"
+
+
+def summed(result: str) -> dict[str, str]:
+    """unbroadcast returns that, where the shapes differ."""
+    return {SUM: f"    return {result}\n{SUM}"}
+
+
 WRONG = [
     # unbroadcasting
     Wrong(
         "unbroadcast gives the mean",
-        {
-            "return grad.sum((*range(new), *stretched)).reshape(shape)": "return grad.mean((*range(new), *stretched)).reshape(shape)"
-        },
+        summed("grad.mean(tuple(axes)).reshape(shape)"),
         says="the mean of the uses",
     ),
     Wrong(
         "unbroadcast takes the first use",
-        {
-            "return grad.sum((*range(new), *stretched)).reshape(shape)": "return grad[tuple([slice(length) for length in (1,) * new + shape])].reshape(shape)"
-        },
+        summed("grad[tuple([slice(length) for length in (1,) * new + shape])].reshape(shape)"),
         says="the first use only",
     ),
     Wrong(
         "missing axes are summed, those of length 1 stay stretched",
-        {"return grad.sum((*range(new), *stretched)).reshape(shape)": "return grad.sum(tuple(range(new)))"},
+        summed("grad.sum(tuple(range(new)))"),
         says="axes of length 1 are still stretched",
     ),
     Wrong(
         "axes of length 1 are summed, missing ones are not",
-        {
-            "return grad.sum((*range(new), *stretched)).reshape(shape)": "return grad.sum(tuple(stretched), keepdims=True) if stretched else grad"
-        },
+        summed("grad.sum(tuple(axes[new:]), keepdims=True) if axes[new:] else grad"),
     ),
     Wrong(
         "axes of length 1 are dropped",
-        {"return grad.sum((*range(new), *stretched)).reshape(shape)": "return grad.sum((*range(new), *stretched))"},
+        summed("grad.sum(tuple(axes))"),
         says="an axis of length 1 too many or too few",
     ),
     Wrong(
         "missing axes are taken to be the last",
-        {
-            "return grad.sum((*range(new), *stretched)).reshape(shape)": "return grad.sum(tuple(range(len(shape), grad.ndim)) + tuple([axis for axis, length in enumerate(shape) if length == 1])).reshape(shape)"
-        },
+        summed(
+            "grad.sum(tuple(range(len(shape), grad.ndim)) + tuple([axis for axis, length in enumerate(shape) if length == 1])).reshape(shape)"
+        ),
         says="the row is taken for a column",
     ),
-    Wrong("unbroadcast does nothing", {"return grad.sum((*range(new), *stretched)).reshape(shape)": "return grad"}),
+    Wrong("unbroadcast does nothing", summed("grad")),
     Wrong(
         "unbroadcast only reshapes",
-        {"return grad.sum((*range(new), *stretched)).reshape(shape)": "return np.resize(grad, shape)"},
+        summed("np.resize(grad, shape)"),
         says="the first use only",
     ),
     Wrong(
         "unbroadcast sums in float64",
-        {
-            "return grad.sum((*range(new), *stretched)).reshape(shape)": "return grad.sum((*range(new), *stretched), dtype=np.float64).reshape(shape)"
-        },
+        summed("grad.sum(tuple(axes), dtype=np.float64).reshape(shape)"),
         says="a silent promotion",
     ),
     Wrong(
         "unbroadcast of a number is one of length 1",
-        {
-            "return grad.sum((*range(new), *stretched)).reshape(shape)": "return grad.sum((*range(new), *stretched)).reshape(shape or (1,))"
-        },
+        summed("grad.sum(tuple(axes)).reshape(shape or (1,))"),
         says="one axis too many",
     ),
+    Wrong("many rows are added one after another", summed("grad.sum(tuple(axes)).reshape(shape)"), says="row after row"),
+    Wrong(
+        "blocks are added in float32, and are as many as the rows",
+        {"_BLOCK = 500": "_BLOCK = 1", "blocks.sum(0, dtype=np.float64)": "blocks.sum(0)"},
+        says="row after row",
+    ),
+    Wrong(
+        "the rows after the last block are forgotten",
+        {"result = ones[:rest] @ rows[n - rest :]": "result = 0 * rows[:1].sum(0)"},
+    ),
+    Wrong("float16 is summed in float16", {"return np.result_type(array, np.float32)": "return array.dtype"}),
     # rules: arithmetic
     Wrong(
         "add does not unbroadcast",
@@ -186,52 +200,57 @@ WRONG = [
     Wrong(
         "at a tie maximum passes the gradient to a",
         {
-            "lambda g, y, a, b: unbroadcast(g * (a > b), a.shape),": "lambda g, y, a, b: unbroadcast(g * (a >= b), a.shape),",
-            "lambda g, y, a, b: unbroadcast(g * ~(a > b), b.shape),": "lambda g, y, a, b: unbroadcast(g * ~(a >= b), b.shape),",
+            MAXIMUM_TO_A: "lambda g, y, a, b: unbroadcast(g * (a >= b), a.shape),",
+            MAXIMUM_TO_B: "lambda g, y, a, b: unbroadcast(g * ~(a >= b), b.shape),",
         },
         says="all to a",
     ),
     Wrong(
         "at a tie maximum passes it to both",
-        {"lambda g, y, a, b: unbroadcast(g * (a > b), a.shape),": "lambda g, y, a, b: unbroadcast(g * (a >= b), a.shape),"},
+        {MAXIMUM_TO_A: "lambda g, y, a, b: unbroadcast(g * (a >= b), a.shape),"},
         says="all to a",
     ),
     Wrong(
         "at a tie maximum divides it",
         {
-            "lambda g, y, a, b: unbroadcast(g * (a > b), a.shape),": "lambda g, y, a, b: unbroadcast(g * ((a > b) + (a == b) * np.float32(0.5)), a.shape),",
-            "lambda g, y, a, b: unbroadcast(g * ~(a > b), b.shape),": "lambda g, y, a, b: unbroadcast(g * ((a < b) + (a == b) * np.float32(0.5)), b.shape),",
+            MAXIMUM_TO_A: "lambda g, y, a, b: unbroadcast(g * ((a > b) + (a == b) * np.float32(0.5)), a.shape),",
+            MAXIMUM_TO_B: "lambda g, y, a, b: unbroadcast(g * ((a < b) + (a == b) * np.float32(0.5)), b.shape),",
         },
         says="half to each",
     ),
     Wrong(
         "maximum passes all to both",
         {
-            "lambda g, y, a, b: unbroadcast(g * (a > b), a.shape),": "lambda g, y, a, b: unbroadcast(g, a.shape),",
-            "lambda g, y, a, b: unbroadcast(g * ~(a > b), b.shape),": "lambda g, y, a, b: unbroadcast(g, b.shape),",
+            MAXIMUM_TO_A: "lambda g, y, a, b: unbroadcast(g, a.shape),",
+            MAXIMUM_TO_B: "lambda g, y, a, b: unbroadcast(g, b.shape),",
         },
     ),
     Wrong(
         "maximum is a minimum for b",
-        {"lambda g, y, a, b: unbroadcast(g * ~(a > b), b.shape),": "lambda g, y, a, b: unbroadcast(g * (a > b), b.shape),"},
+        {MAXIMUM_TO_B: "lambda g, y, a, b: unbroadcast(g * (a > b), b.shape),"},
     ),
-    Wrong("where passes all to both", {"unbroadcast(g * condition, a.shape)": "unbroadcast(g, a.shape)"}),
+    Wrong("where passes all to both", {"unbroadcast(_taken(g, condition), a.shape)": "unbroadcast(g, a.shape)"}),
     Wrong(
         "where swaps its branches",
         {
-            "unbroadcast(g * condition, a.shape)": "unbroadcast(g * ~condition, a.shape)",
-            "unbroadcast(g * ~condition, b.shape)": "unbroadcast(g * condition, b.shape)",
+            "unbroadcast(_taken(g, condition), a.shape)": "unbroadcast(g * ~condition, a.shape)",
+            "unbroadcast(_taken(g, ~condition), b.shape)": "unbroadcast(g * condition, b.shape)",
         },
     ),
     Wrong(
         "where divides by what was not taken",
-        {"unbroadcast(g * condition, a.shape)": "unbroadcast(g * condition * (a / a), a.shape)"},
+        {"unbroadcast(_taken(g, condition), a.shape)": "unbroadcast(g * condition * (a / a), a.shape)"},
     ),
     Wrong(
         "where does not broadcast its condition",
         {
-            "unbroadcast(g * ~condition, b.shape)": "unbroadcast(g, b.shape) * ~condition if condition.shape == b.shape else unbroadcast(g, b.shape)"
+            "unbroadcast(_taken(g, ~condition), b.shape)": "unbroadcast(g, b.shape) * ~condition if condition.shape == b.shape else unbroadcast(g, b.shape)"
         },
+    ),
+    Wrong(
+        "what was not taken is multiplied by 0",
+        {'    return (g.view(f"i{g.itemsize}") * mask).view(g.dtype)': "    return g * mask"},
+        says="invalid value",
     ),
     # rules: shape
     Wrong("reshape keeps the new shape", {"g.reshape(a.shape))": "g)"}, says="expected shape"),
@@ -249,12 +268,12 @@ WRONG = [
     Wrong("permute does nothing", {"g.transpose(np.argsort([dim % a.ndim for dim in dims]))": "g"}, says="not permuted"),
     Wrong(
         "getitem assigns where it must accumulate",
-        {"np.add.at(result, index, values)\n    else:": "result[index] = values\n    else:"},
+        {"np.add.at(sums, index, g)": "sums[index] = g"},
         says="the last use overwrites the others",
     ),
     Wrong(
         "getitem adds by +=",
-        {"np.add.at(result, index, values)\n    else:": "result[index] += values\n    else:"},
+        {"np.add.at(sums, index, g)": "sums[index] += g"},
         says="the last use overwrites the others",
     ),
     Wrong(
@@ -266,12 +285,25 @@ WRONG = [
     ),
     Wrong(
         "getitem does not see lists",
-        {
-            "isinstance(index, list) or (isinstance(index, np.ndarray) and index.dtype != np.bool_)": "isinstance(index, np.ndarray) and index.dtype != np.bool_"
-        },
+        {MAY_REPEAT: "return isinstance(part, np.ndarray) and part.dtype != np.bool_"},
         says="the last use overwrites the others",
     ),
-    Wrong("getitem gives zeros like g", {"result = np.zeros_like(a)": "result = np.zeros_like(values)"}),
+    Wrong(
+        "getitem sees lists and arrays only",
+        {MAY_REPEAT: "return isinstance(part, list) or (isinstance(part, np.ndarray) and part.dtype != np.bool_)"},
+        says="the last use overwrites the others",
+    ),
+    Wrong(
+        "getitem sees lists, tuples and arrays only",
+        {MAY_REPEAT: "return isinstance(part, (list, tuple)) or (isinstance(part, np.ndarray) and part.dtype != np.bool_)"},
+        says="the last use overwrites the others",
+    ),
+    Wrong(
+        "getitem adds up in float16",
+        {"sums = result.astype(_wide(a), copy=False)": "sums = result"},
+        says="added up in float16",
+    ),
+    Wrong("getitem gives zeros like g", {"result = np.zeros_like(a)": "result = np.zeros_like(g)"}),
     Wrong("getitem fills with ones", {"result = np.zeros_like(a)": "result = np.ones_like(a)"}),
     Wrong("getitem promotes float32", {"result = np.zeros_like(a)": "result = np.zeros(a.shape)"}, says="a silent promotion"),
     Wrong(
@@ -354,31 +386,41 @@ WRONG = [
     ),
     Wrong(
         "each of several maxima receives all",
-        {"return is_largest / is_largest.sum(dim, keepdims=True)": "return is_largest"},
+        {MAX_TO_A: "return _taken(_kept(g, a, dim, keepdim), largest)"},
         says="each of them receives all of it",
     ),
     Wrong(
         "the first of several maxima receives all",
         {
-            "return is_largest / is_largest.sum(dim, keepdims=True)": "dim = tuple(range(a.ndim)) if dim is None else dim\n    return is_largest * (np.cumsum(is_largest, dim) == 1) if isinstance(dim, int) else is_largest / is_largest.sum(dim, keepdims=True)"
+            MAX_TO_A: f"if isinstance(dim, int):\n        return _taken(_kept(g, a, dim, keepdim), largest & (np.cumsum(largest, dim) == 1))\n    {MAX_TO_A}"
         },
         says="the first of them receives all of it",
     ),
     Wrong(
         "ties are counted in the whole array",
-        {"return is_largest / is_largest.sum(dim, keepdims=True)": "return is_largest / is_largest.sum()"},
+        {"count = largest.sum(dim, keepdims=True, dtype=_wide(a))": "count = largest.sum(dtype=_wide(a))"},
     ),
     Wrong(
         "max counts ties in float64",
-        {"(a == largest).astype(a.dtype)": "(a == largest).astype(float)"},
+        {"largest) / count).astype(a.dtype, copy=False)": "largest) / count.astype(float))"},
         says="a silent promotion",
     ),
-    Wrong("max compares with the maximum of everything", {"is_largest = (a == largest)": "is_largest = (a == a.max())"}),
+    Wrong(
+        "max compares with the maximum of everything", {"largest = a == _kept(y, a, dim, keepdim)": "largest = a == a.max()"}
+    ),
     Wrong(
         "max passes g everywhere",
-        {
-            "_kept(g, a, dim, keepdim) * _share(a, _kept(y, a, dim, keepdim), dim)": "np.broadcast_to(_kept(g, a, dim, keepdim), a.shape)"
-        },
+        {MAX_TO_A: "return np.broadcast_to(_kept(g, a, dim, keepdim), a.shape)"},
+    ),
+    Wrong(
+        "ties are counted in float16",
+        {"dtype=_wide(a))\n": "dtype=a.dtype)\n"},
+        says="their number is infinite",
+    ),
+    Wrong(
+        "the share of the largest is multiplied by 0 for the others",
+        {MAX_TO_A: "return (_kept(g, a, dim, keepdim) * largest / count).astype(a.dtype, copy=False)"},
+        says="invalid value",
     ),
     # rules: matrix product
     Wrong(
@@ -411,7 +453,7 @@ WRONG = [
     Wrong(
         "a shared matrix takes its first use only",
         {
-            "rows, g = rows.reshape(-1, rows.shape[-1]), g.reshape(-1, g.shape[-1])  # (batch·n, k), (batch·n, m)": "rows, g = rows[(0,) * (rows.ndim - 2)], g[(0,) * (g.ndim - 2)]"
+            "rows, g = rows.reshape(n, rows.shape[-1]), g.reshape(n, g.shape[-1])  # (batch·n, k), (batch·n, m)": "rows, g = rows[(0,) * (rows.ndim - 2)], g[(0,) * (g.ndim - 2)]"
         },
         says="the first of the batch only",
     ),
@@ -449,6 +491,11 @@ WRONG = [
         says="a silent promotion",
     ),
     Wrong(
+        "an axis of length 0 leaves the number of rows open",
+        {"n = math.prod(g.shape[:-1])": "n = -1"},
+        says="cannot reshape",
+    ),
+    Wrong(
         "all rules of a product give zeros",
         {"return unbroadcast(g @ np.swapaxes(columns, -1, -2), rows.shape).reshape(a.shape)": "return np.zeros_like(a)"},
         says="all zeros",
@@ -479,7 +526,7 @@ WRONG = [
         {
             "(result.data, *[parent.data for parent in parents])": "()",
             "*node.arrays, **node.attrs": "tensor_of(node).data, *[p.data for p in node.parents], **node.attrs",
-            "data = node.arrays[1 + argnum]": "data, tensor_of = parent.data, lambda node: Tensor(0.0)",
+            "data = node.arrays[1 + argnum]": "data, tensor_of = node.parents[argnum].data, lambda node: Tensor(0.0)",
         },
     ),
     Wrong("attributes are forgotten", {"for parent in parents]), attrs)": "for parent in parents]), {})"}),
@@ -522,17 +569,26 @@ WRONG = [
         },
         says="what another tensor received was added in place",
     ),
+    Wrong("a leaf takes whatever array comes", {HANDED: "elif True:"}),
     Wrong(
-        "leaves share arrays",
-        {"if leaf.grad is None and holders[id(owner[leaf])] == 1 and owner[leaf].size == part.size:": "if leaf.grad is None:"},
+        "a leaf takes an array that no other leaf has, and that is not the seed",
+        {
+            "    _deliver(leaves, own)\n\n": "    _deliver(leaves, seed)\n\n",
+            "    for leaf, part in leaves.items():\n        if leaf.grad is not None:\n": "    owner = {leaf: part if part.base is None else part.base for leaf, part in leaves.items()}\n    holders = Counter(map(id, [own, own.base, *owner.values()]))\n    for leaf, part in leaves.items():\n        if leaf.grad is not None:\n",
+            HANDED: "elif holders[id(owner[leaf])] == 1 and owner[leaf].size == part.size:",
+        },
+        says="read-only",
     ),
     Wrong(
-        "leaves share arrays with views",
-        {"owner = {leaf: part if part.base is None else part.base for leaf, part in leaves.items()}": "owner = leaves"},
+        "a leaf takes what any rule returns, if it may be written to",
+        {HANDED: "elif part.flags.forc and part.flags.writeable:"},
+        says="another's array",
     ),
+    Wrong("a leaf takes a view of anything", {"(rule in _VIEWS and tensor in own)": "rule in _VIEWS"}, says="another's array"),
     Wrong(
-        "a grad may be the seed itself",
-        {"Counter(map(id, [seed, seed.base, *owner.values()]))": "Counter(map(id, owner.values()))"},
+        "a leaf takes what any rule makes of a new array",
+        {"(rule in _VIEWS and tensor in own)": "tensor in own"},
+        says="another's array",
     ),
     Wrong(
         "a rule is called for each use",
@@ -554,7 +610,9 @@ WRONG = [
             "    while ready:\n        tensor = ready.pop()\n        grad, node = grads.pop(tensor), _node(tensor)\n": "    freed, ready = [], [(tensor, seed)]\n    while ready:\n        tensor, grad = ready.pop()\n        node = _node(tensor)\n",
             "            leaves[tensor] = grad\n": "            leaves[tensor] = leaves[tensor] + grad if tensor in leaves else grad\n",
             "        tensor.node = _FREED\n": "        freed.append(tensor)\n",
-            """                if parent in grads:
+            """                if parent in grads or rule in _NEW or (rule in _VIEWS and tensor in own):
+                    own.add(parent)
+                if parent in grads:
                     part = np.asarray(grads[parent] + part)  # not +=: others may hold the same array
                 grads[parent] = part
                 uses[parent] -= 1
@@ -583,14 +641,14 @@ WRONG = [
     Wrong(
         "what requires no gradient gets one",
         {
-            "        for argnum, parent in enumerate(node.parents):\n            if parent.requires_grad:\n                part": "        for argnum, parent in enumerate(node.parents):\n            if True:\n                part",
+            "            if parent.requires_grad:\n                rule": "            if True:\n                rule",
             "                uses[parent] -= 1\n": "                uses[parent] = uses.get(parent, 1) - 1\n",
         },
     ),
     Wrong(
         "every rule is called",
         {
-            "        for argnum, parent in enumerate(node.parents):\n            if parent.requires_grad:\n                part = _part_of(parent, node, argnum, grad)\n": "        for argnum, parent in enumerate(node.parents):\n            part = _part_of(parent, node, argnum, grad)\n            if parent.requires_grad:\n"
+            "            if parent.requires_grad:\n                rule = vjp(node.op, argnum)\n                part = _part_of(rule, node, argnum, grad)\n": "            rule = vjp(node.op, argnum)\n            part = _part_of(rule, node, argnum, grad)\n            if parent.requires_grad:\n"
         },
     ),
     Wrong(
@@ -605,8 +663,9 @@ WRONG = [
         "the seed has the dtype that it comes in",
         {
             "np.asarray(grad, tensor.dtype)": "np.asarray(grad)",
-            "np.asarray(vjp(node.op, argnum)(grad, *node.arrays, **node.attrs), data.dtype)": "np.asarray(vjp(node.op, argnum)(grad, *node.arrays, **node.attrs))",
-            "accumulate(leaf, part)": "leaf.grad = part if leaf.grad is None else leaf.grad + part",
+            "np.asarray(rule(grad, *node.arrays, **node.attrs), data.dtype)": "np.asarray(rule(grad, *node.arrays, **node.attrs))",
+            "accumulate(leaf, part)": "leaf.grad = leaf.grad + part",
+            'np.array(part, leaf.dtype, order="C")': "part.copy()",
         },
         says="a silent promotion",
     ),
@@ -643,14 +702,14 @@ WRONG = [
         {
             '        if node is _FREED:\n            raise RuntimeError("backward() a second time through the same record, which the first freed: compute it anew")\n': "        if node is _FREED:\n            node = None\n",
             "            leaves[tensor] = grad\n            continue\n": "            accumulate(tensor, grad)\n            continue\n        if node is _FREED:\n            raise RuntimeError('freed')\n",
-            "    _deliver(leaves, seed)\n\n": "\n",
+            "    _deliver(leaves, own)\n\n": "\n",
         },
     ),
     Wrong(
         "gradients are given out on the way",
         {
             "            leaves[tensor] = grad\n            continue\n": "            accumulate(tensor, grad)\n            continue\n",
-            "    _deliver(leaves, seed)\n\n": "\n",
+            "    _deliver(leaves, own)\n\n": "\n",
         },
     ),
     Wrong(
@@ -665,7 +724,7 @@ WRONG = [
     Wrong(
         "backward keeps what it found",
         {
-            "    _deliver(leaves, seed)\n\n": "    _deliver(leaves, seed)\n    _KEPT[:] = [uses]\n\n",
+            "    _deliver(leaves, own)\n\n": "    _deliver(leaves, own)\n    _KEPT[:] = [uses]\n\n",
             "_FREED = Node(": "_KEPT = []\n_FREED = Node(",
         },
     ),
@@ -733,8 +792,13 @@ WRONG = [
     Wrong(
         "gradcheck lets NaN through",
         {
-            "if not difference.max(initial=0) <= tolerance * max(1.0, np.abs(want).max(initial=0)):": "if difference.max(initial=0) > tolerance * max(1.0, np.abs(want).max(initial=0)):"
+            "if not difference.max(initial=0) <= tolerance * max(1.0, np.abs(want).max(initial=0)) < np.inf:": "if difference.max(initial=0) > tolerance * max(1.0, np.abs(want).max(initial=0)):"
         },
+        says="let through",
+    ),
+    Wrong(
+        "gradcheck passes where differences are infinite",
+        {" < np.inf:": ":"},
         says="let through",
     ),
     Wrong(
@@ -821,9 +885,14 @@ WRONG = [
     Wrong(
         "unbroadcast sums in Python",
         {
-            "return grad.sum((*range(new), *stretched)).reshape(shape)": "sums = np.zeros((1,) * new + shape, grad.dtype)\n    for index in np.ndindex(grad.shape):\n        sums[tuple([i % n for i, n in zip(index, sums.shape, strict=True)])] += grad[index]\n    return sums.reshape(shape)"
+            SUM: f"    sums = np.zeros((1,) * new + shape, grad.dtype)\n    for index in np.ndindex(grad.shape):\n        sums[tuple([i % n for i, n in zip(index, sums.shape, strict=True)])] += grad[index]\n    return sums.reshape(shape)\n{SUM}"
         },
         naive="test_the_sum_is_done_in_numpy",
+    ),
+    Wrong(
+        "unbroadcast sums row after row",
+        summed("grad.sum(tuple(axes)).reshape(shape)"),
+        naive="test_many_rows_of_few_columns_are_summed_fast",
     ),
     Wrong(
         "the rules of arithmetic go through lists",
@@ -955,7 +1024,7 @@ WRONG = [
     ),
     Wrong(
         "a grad is a piece of a larger array",
-        {" and owner[leaf].size == part.size:": ":"},
+        {HANDED: "elif part.flags.forc:"},
         naive="test_a_grad_keeps_no_larger_array_alive",
     ),
     # habits
@@ -963,16 +1032,6 @@ WRONG = [
         "the gradient of exp is made finite",
         {"lambda g, y, a: g * y)": "lambda g, y, a: np.nan_to_num(g * y))"},
         says="everywhere, and the rule gives",
-    ),
-    Wrong(
-        "the gradient of exp is y where g is 1",
-        {"lambda g, y, a: g * y)": "lambda g, y, a: y if np.all(g == 1) else g * y)"},
-        says="another's array",
-    ),
-    Wrong(
-        "the gradient of log is read-only",
-        {"lambda g, y, a: g / a)": "lambda g, y, a: np.broadcast_to(g / a, a.shape))"},
-        says="read-only",
     ),
     Wrong("the gradient of a reshape is read in the order of memory", {"g.reshape(a.shape)": 'g.ravel("K").reshape(a.shape)'}),
     Wrong(
@@ -999,7 +1058,9 @@ WRONG = [
     ),
     Wrong(
         "a check passes where there is no number",
-        {"if not difference.max(initial=0) <= tolerance": "if difference.max(initial=0) > tolerance"},
+        {
+            "if not difference.max(initial=0) <= tolerance * max(1.0, np.abs(want).max(initial=0)) < np.inf:": "if difference.max(initial=0) > tolerance * max(1.0, np.abs(want).max(initial=0)):"
+        },
         says="bad input is let through",
     ),
     Wrong(

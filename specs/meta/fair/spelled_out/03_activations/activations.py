@@ -77,9 +77,11 @@ class GELU(_Base):
     def forward(self, x):
         x = _real(x)
         c = 2 * float(np.sqrt(2 / np.pi))
-        s = Sigmoid()(c * (x * (1 + 0.044715 * (x * x))))
+        x = where(x < -20.0, -20.0, x)
+        z = where(x > 20.0, 20.0, x)
+        s = Sigmoid()(c * (z * (1 + 0.044715 * (z * z))))
         d = s.data
-        self.keep(d + x.data * d * (1 - d) * (c * (1 + 3 * 0.044715 * x.data**2)))
+        self.keep(d + z.data * d * (1 - d) * (c * (1 + 3 * 0.044715 * z.data**2)))
         return x * s
 
 

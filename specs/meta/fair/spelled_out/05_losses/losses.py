@@ -14,17 +14,30 @@ def _constant(x, target):
     return t
 
 
-class MSELoss(Differentiable):
+class _Loss(Differentiable):
+    """Computed in float32, where the prediction has less."""
+
     def forward(self, prediction, target):
+        half, whole = prediction.dtype == np.float16, prediction.dtype.kind != "f"
+        loss = self.loss(prediction * np.ones((), np.float32) if half or whole else prediction, target)
+        self.dtype = np.float16 if half else loss.dtype
+        return Tensor._result("reshape", loss.data.astype(np.float16), loss, shape=()) if half else loss
+
+    def backward(self, grad=1.0):
+        return (float(grad) * self.slope()).astype(self.dtype)
+
+
+class MSELoss(_Loss):
+    def loss(self, prediction, target):
         error = prediction - Tensor(_constant(prediction, target))
         self.keep(2 / error.size * error.data)
         return (error**2).sum() / error.size
 
-    def backward(self, grad=1.0):
-        return float(grad) * self.kept()[0]
+    def slope(self):
+        return self.kept()[0]
 
 
-class CrossEntropyLoss(Differentiable):
+class CrossEntropyLoss(_Loss):
     def __init__(self, label_smoothing=0.0, ignore_index=-100):
         if 0 <= label_smoothing < 1:
             self.smoothing, self.ignore = label_smoothing, ignore_index
@@ -51,7 +64,7 @@ class CrossEntropyLoss(Differentiable):
         table = np.where(hot, 1 - self.smoothing, 0) + self.smoothing / classes
         return (table * counts / n).astype(logits.dtype)
 
-    def forward(self, logits, target):
+    def loss(self, logits, target):
         wanted = self.wanted(logits, target)
         logs = LogSoftmax(-1)(logits)
         self.keep(logs.data, wanted)
@@ -60,13 +73,13 @@ class CrossEntropyLoss(Differentiable):
     def counted(self, target):
         return sum(1 for label in Tensor(target).data.flat if label != self.ignore)
 
-    def backward(self, grad=1.0):
+    def slope(self):
         logs, wanted = self.kept()
-        return (np.exp(logs) * wanted.sum(-1, keepdims=True) - wanted) * float(grad)
+        return np.exp(logs) * wanted.sum(-1, keepdims=True) - wanted
 
 
-class BCEWithLogitsLoss(Differentiable):
-    def forward(self, logits, target):
+class BCEWithLogitsLoss(_Loss):
+    def loss(self, logits, target):
         yes = _constant(logits, target)
         wrong = yes[yes != np.clip(yes, 0, 1)]
         if len(wrong) > 0:
@@ -75,6 +88,6 @@ class BCEWithLogitsLoss(Differentiable):
         self.keep(logs.data[1], yes)
         return -(logs[0] * (1 - yes) + logs[1] * yes).mean()
 
-    def backward(self, grad=1.0):
+    def slope(self):
         log_p, yes = self.kept()
-        return float(grad) / yes.size * (np.exp(log_p) - yes)
+        return (np.exp(log_p) - yes) / yes.size

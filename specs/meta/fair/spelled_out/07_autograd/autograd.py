@@ -13,12 +13,13 @@ from katas.tensor import Tensor
 
 
 def unbroadcast(grad, shape):
-    while grad.ndim > len(shape):
-        grad = np.add.reduce(grad, axis=0)
+    sums = grad
+    while sums.ndim > len(shape):
+        sums = np.add.reduce(sums, axis=0, dtype=np.float64)
     for axis in range(len(shape)):
-        if shape[axis] == 1 and grad.shape[axis] != 1:
-            grad = np.add.reduce(grad, axis=axis, keepdims=True)
-    return grad
+        if shape[axis] == 1 and sums.shape[axis] != 1:
+            sums = np.add.reduce(sums, axis=axis, keepdims=True, dtype=np.float64)
+    return sums.astype(grad.dtype) if sums is not grad else grad
 
 
 _RULES = {}
@@ -66,11 +67,7 @@ def div(number, y, a, b):
     return np.reciprocal(b) if number == 0 else -a / np.square(b)
 
 
-def maximum(number, y, a, b):
-    return np.less(b, a) if number == 0 else np.less_equal(a, b)
-
-
-for function in (add, sub, mul, div, maximum):
+for function in (add, sub, mul, div):
     defvjp(function.__name__, *like(function))
 
 
@@ -114,7 +111,16 @@ def not_taken(g, y, a, b, condition):
     return unbroadcast(np.where(condition, 0, g), b.shape)
 
 
+def larger(g, y, a, b):
+    return taken(g, y, a, b, a > b)
+
+
+def not_larger(g, y, a, b):
+    return not_taken(g, y, a, b, a > b)
+
+
 defvjp("where", taken, not_taken)
+defvjp("maximum", larger, not_larger)
 
 
 def unreshape(g, y, a, shape):
@@ -155,7 +161,7 @@ def spread(g, y, a, dim, keepdim):
 def to_largest(g, y, a, dim, keepdim):
     shape = reduced(a, dim)
     mask = a == np.reshape(y, shape)
-    return np.where(mask, np.reshape(g, shape), 0) / np.count_nonzero(mask, axis=dim, keepdims=True).astype(a.dtype)
+    return (np.where(mask, np.reshape(g, shape), 0) / np.count_nonzero(mask, axis=dim, keepdims=True)).astype(a.dtype)
 
 
 defvjp("sum", spread)
