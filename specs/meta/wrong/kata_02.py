@@ -2,6 +2,19 @@
 
 from specs.meta.catalogue import Wrong
 
+# +, -, * and / of one pair of numbers after the other
+ONE_BY_ONE = {
+    "    return Tensor._result(op, ufunc(a.data, b.data), a, b)": "    return _one_by_one(op, ufunc, a, b)",
+    '    return Tensor._result("div", np.divide(a.data, b.data), a, b)': '    return _one_by_one("div", np.divide, a, b)',
+    "def _binary(": """def _one_by_one(op, ufunc, a, b):
+    x, y = np.broadcast_arrays(a.data, b.data)
+    values = [ufunc(p, q) for p, q in zip(x.ravel().tolist(), y.ravel().tolist(), strict=True)]
+    return Tensor._result(op, np.array(values, x.dtype).reshape(x.shape), a, b)
+
+
+def _binary(""",
+}
+
 WRONG = [
     Wrong("every result is zero", {"Tensor(np.asarray(data), any": "Tensor(np.zeros_like(data), any"}, says="all zeros"),
     Wrong(
@@ -309,20 +322,14 @@ def _matmul(""",
     Wrong(
         "arithmetic one by one",
         {
-            "    return Tensor._result(op, ufunc(a.data, b.data), a, b)": """    x, y = np.broadcast_arrays(a.data, b.data)
-    values = [ufunc(p, q) for p, q in zip(x.ravel().tolist(), y.ravel().tolist(), strict=True)]
-    return Tensor._result(op, np.array(values, x.dtype).reshape(x.shape), a, b)""",
+            **ONE_BY_ONE,
             "return Tensor(self.data < _bare(other))": "return Tensor(np.array([p < q for p, q in zip(self.data.ravel(), _bare(other).ravel(), strict=True)]).reshape(self.shape))",
         },
         naive="test_the_work_is_done_in_numpy",
     ),
     Wrong(
         "arithmetic through lists",
-        {
-            "    return Tensor._result(op, ufunc(a.data, b.data), a, b)": """    x, y = np.broadcast_arrays(a.data, b.data)
-    values = [ufunc(p, q) for p, q in zip(x.ravel().tolist(), y.ravel().tolist(), strict=True)]
-    return Tensor._result(op, np.array(values, x.dtype).reshape(x.shape), a, b)"""
-        },
+        ONE_BY_ONE,
         naive="test_an_operation_holds_its_result_and_nothing_else",
     ),
     Wrong(
