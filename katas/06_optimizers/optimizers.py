@@ -20,9 +20,9 @@ class Optimizer:
     def __init__(self, parameters: Iterable, defaults: dict):
         """parameters: Parameters, or groups: dicts such as {"params": [...], "lr": 0.1} with values in place of the defaults.
 
-        Raises: TypeError for what is neither; ValueError if there are no parameters, in a group either, if one stands twice, if
-        a group has no "params" or a name that is not in defaults, or for a value that can't be: lr, eps or weight_decay below
-        0, momentum or one of betas outside [0, 1), nesterov without momentum.
+        Raises: TypeError for what is neither, and for float16; ValueError if there are no parameters, in a group either, if one
+        stands twice, if a group has no "params" or a name that is not in defaults, or for a value that can't be: lr, eps or
+        weight_decay below 0, momentum or one of betas outside [0, 1), nesterov without momentum.
         """
         raise NotImplementedError("06.1 Optimizer.__init__: README.md, 06.1")
 
@@ -51,7 +51,8 @@ class Optimizer:
         """Copies what state_dict() gave: the next steps are those that would have followed there, bit for bit.
 
         Raises: ValueError if groups, or parameters in one, differ in number, a group lacks a name that this optimizer's have,
-        or an array has another shape than its parameter. Then nothing is changed.
+        state is that of a parameter that does not exist, or an array has another shape than its parameter. Then nothing is
+        changed.
         """
         raise NotImplementedError("06.5 Optimizer.load_state_dict: README.md, 06.5")
 

@@ -108,6 +108,24 @@ def test_what_was_given_is_left_alone():
     assert_close(b, np.full(3, 2.0))
 
 
+class Listing(Optimizer):
+    """An optimizer with an option that is a list, as betas may be."""
+
+    def __init__(self, parameters, sizes):
+        super().__init__(parameters, {"sizes": sizes})
+
+
+def test_a_list_among_the_values_is_not_shared():
+    """A list that is given as a value, for all or for one group, is copied: neither the caller nor another group has it."""
+    a, b, c = parameters(1, 2, 3)
+    for_all, for_one = [1, 2], [3, 4]
+    optimizer = Listing([{"params": [a]}, {"params": [b]}, {"params": [c], "sizes": for_one}], for_all)
+    for_all[0] = for_one[0] = 7
+    optimizer.param_groups[0]["sizes"][1] = 9
+    assert [group["sizes"] for group in optimizer.param_groups] == [[1, 9], [1, 2], [3, 4]]
+    assert (for_all, for_one) == ([7, 2], [7, 4])
+
+
 def test_zero_grad_forgets_all_gradients():
     """zero_grad() sets every grad to None, in all groups; the values stay."""
     a, b, c = parameters(1, 2, 3)
@@ -146,6 +164,15 @@ def test_what_is_not_a_parameter_is_named(wrong, name):
     """Anything but Parameters, or else dicts, is a TypeError that names its type."""
     with rejects(TypeError, name):
         Plain(wrong)
+
+
+def test_float16_is_refused():
+    """float16 is for storage: with it Adam would divide 0 by 0. A TypeError names it, and the parameter's shape."""
+    half = Parameter(np.ones((2, 3), np.float16))
+    with rejects(TypeError, "float16", "(2, 3)"):
+        Plain([half])
+    with rejects(TypeError, "float16", "(2, 3)"):
+        Plain([{"params": parameters(1)}, {"params": [*parameters(2), half]}])
 
 
 def test_the_same_parameter_twice_is_an_error():

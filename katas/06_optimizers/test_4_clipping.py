@@ -5,7 +5,7 @@ import pytest
 from katas.layers import Parameter
 from katas.optimizers import clip_grad_norm
 
-from specs.check import FLOAT32, assert_close, assert_dtype, rejects
+from specs.check import FLOAT32, Tolerance, assert_close, assert_dtype, rejects
 
 
 def with_gradients(*grads) -> list[Parameter]:
@@ -103,6 +103,40 @@ def test_exploding_gradients_are_clipped(draw):
     got = clip_grad_norm(made, 0.5)
     assert_close(got / 1e30, np.linalg.norm(grad), FLOAT32)
     assert_close(made[0].grad, grad * 0.5 / np.linalg.norm(grad))
+
+
+@pytest.mark.parametrize(
+    ("size", "dtype"),
+    [
+        (1e-30, np.float32),
+        (1e-22, np.float32),
+        (1e-44, np.float32),
+        (1e19, np.float32),
+        (3e37, np.float32),
+        (1e-200, np.float64),
+    ]
+    + [(1e200, np.float64), (3e307, np.float64), (1e-323, np.float64), (1e4, np.float16), (1e-7, np.float16)],
+    ids=str,
+)
+def test_a_norm_is_right_where_squares_are_not(size, dtype):
+    """A length has the size of its values, whose squares overflow, or vanish: 5e-30 of [3e-30, 4e-30]."""
+    values = (np.array([3.0, -4.0]) * size).astype(dtype)
+    wide = values.astype(np.longdouble)
+    norm = float(np.sqrt((wide * wide).sum()))
+    tolerance = Tolerance("a few digits", 1e-6)
+    for grads in ([values], [values[:1], values[1:]], [np.zeros(3, dtype), values, np.zeros(2, dtype)]):
+        made = with_gradients(*grads)
+        assert_close(clip_grad_norm(made, math.inf) / norm, 1.0, tolerance, {"squares vanish": 0.0})
+        assert_close(clip_grad_norm(made, norm / 8) / norm, 1.0, tolerance)
+        assert_dtype(made[0].grad, dtype)
+        if norm > 1e-300 and size not in (1e-44, 1e-7):
+            clipped = np.concatenate([parameter.grad for parameter in made])
+            assert_close(clipped[clipped != 0] / (norm / 8), [0.6, -0.8], Tolerance("a few digits", 1e-3))
+
+
+def test_many_gradients_of_float16_have_a_norm():
+    """70,000 ones: their number is more than float16 can hold, and its root is not."""
+    assert_close(clip_grad_norm(with_gradients(np.ones(70_000, np.float16)), math.inf), math.sqrt(70_000), FLOAT32)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

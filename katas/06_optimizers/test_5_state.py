@@ -142,6 +142,29 @@ def test_another_number_of_parameters_is_refused(draw):
     refused(Adam([{"params": made[:2]}, {"params": made[2:]}]), saved, "[1, 2]", "[2, 1]")
 
 
+@pytest.mark.parametrize("number", [3, -1, 17, "0", None], ids=repr)
+def test_state_of_a_parameter_that_does_not_exist_is_refused(number, draw):
+    """Parameters are numbered from 0: state for any other number is a ValueError that names it; nothing is changed."""
+    made = parameters(draw)
+    optimizer = Adam(made, lr=0.5)
+    steps(optimizer, made, gradients(draw, 1))
+    saved = optimizer.state_dict()
+    saved["state"][number] = saved["state"].pop(2)
+    refused(Adam(made), saved, repr(number))
+
+
+def test_a_list_among_the_values_is_copied_both_ways(draw):
+    """betas may be a list: a state dict that was taken, or loaded, has one of its own."""
+    made = parameters(draw)
+    optimizer, other = Adam(made, betas=[0.5, 0.75]), Adam(made)
+    saved = optimizer.state_dict()
+    optimizer.param_groups[0]["betas"][0] = 0.1
+    assert saved["param_groups"][0]["betas"] == [0.5, 0.75]
+    other.load_state_dict(saved)
+    saved["param_groups"][0]["betas"][0] = 0.2
+    assert other.param_groups[0]["betas"] == [0.5, 0.75]
+
+
 def test_another_shape_is_refused(draw):
     """The state of a parameter of another shape is a ValueError that names both shapes; nothing is changed."""
     made, others = parameters(draw), parameters(draw)

@@ -20,9 +20,9 @@ class Optimizer:
     def __init__(self, parameters: Iterable, defaults: dict):
         """parameters: Parameters, or groups: dicts such as {"params": [...], "lr": 0.1} with values in place of the defaults.
 
-        Raises: TypeError for what is neither; ValueError if there are no parameters, in a group either, if one stands twice, if
-        a group has no "params" or a name that is not in defaults, or for a value that can't be: lr, eps or weight_decay below
-        0, momentum or one of betas outside [0, 1), nesterov without momentum.
+        Raises: TypeError for what is neither, and for float16; ValueError if there are no parameters, in a group either, if one
+        stands twice, if a group has no "params" or a name that is not in defaults, or for a value that can't be: lr, eps or
+        weight_decay below 0, momentum or one of betas outside [0, 1), nesterov without momentum.
         """
         groups = list(parameters)
         if not any(isinstance(group, dict) for group in groups):
@@ -34,11 +34,16 @@ class Optimizer:
                 raise TypeError(f"expected a dict, like the other groups, not a {type(group).__name__}")
             if (names := group.keys() - defaults.keys()) != {"params"}:
                 raise ValueError(f"a group needs 'params' and may have {sorted(defaults)}; it has {sorted(names)}")
-            group = defaults | group | {"params": list(group["params"])}
+            group = _values(defaults | group) | {"params": list(group["params"])}
             _check(group)
             for parameter in group["params"]:
                 if not isinstance(parameter, Parameter):
                     raise TypeError(f"{type(self).__name__} takes Parameters, not a {type(parameter).__name__}")
+                if parameter.dtype == np.float16:
+                    raise TypeError(
+                        f"a parameter of shape {parameter.shape} is float16, which is for storage: most updates are too small "
+                        "for its three digits, and squares of gradients vanish; train float32"
+                    )
                 if parameter in seen:
                     raise ValueError(f"a parameter of shape {parameter.shape} stands twice")
                 seen.add(parameter)
@@ -73,14 +78,15 @@ class Optimizer:
         number = {parameter: i for i, parameter in enumerate(self._parameters())}
         return {
             "state": {number[parameter]: copy.deepcopy(state) for parameter, state in self.state.items()},
-            "param_groups": [group | {"params": [number[p] for p in group["params"]]} for group in self.param_groups],
+            "param_groups": [_values(group) | {"params": [number[p] for p in group["params"]]} for group in self.param_groups],
         }
 
     def load_state_dict(self, state_dict: dict) -> None:
         """Copies what state_dict() gave: the next steps are those that would have followed there, bit for bit.
 
         Raises: ValueError if groups, or parameters in one, differ in number, a group lacks a name that this optimizer's have,
-        or an array has another shape than its parameter. Then nothing is changed.
+        state is that of a parameter that does not exist, or an array has another shape than its parameter. Then nothing is
+        changed.
         """
         groups, parameters = state_dict["param_groups"], self._parameters()
         saved, own = ([len(group["params"]) for group in them] for them in (groups, self.param_groups))
@@ -89,14 +95,22 @@ class Optimizer:
         for group, loaded in zip(self.param_groups, groups, strict=True):
             if missing := group.keys() - loaded.keys():
                 raise ValueError(f"the state is of another kind of optimizer: {type(self).__name__} needs {sorted(missing)}")
-        state = {parameters[number]: copy.deepcopy(values) for number, values in state_dict["state"].items()}
+        numbered = dict(enumerate(parameters))
+        if unknown := [number for number in state_dict["state"] if number not in numbered]:
+            raise ValueError(f"there is state for parameter {unknown[0]!r}, but they count from 0 to {len(parameters) - 1}")
+        state = {numbered[number]: copy.deepcopy(values) for number, values in state_dict["state"].items()}
         for parameter, values in state.items():
             for name, value in values.items():
                 if np.shape(value) not in ((), parameter.shape):
                     raise ValueError(f"{name} has shape {np.shape(value)}, its parameter {parameter.shape}")
         self.state = state
         for group, loaded in zip(self.param_groups, groups, strict=True):
-            group.update(loaded | {"params": group["params"]})
+            group.update(_values(loaded))
+
+
+def _values(group: dict) -> dict:
+    """A copy of all that a group has beside its parameters."""
+    return {name: copy.deepcopy(value) for name, value in group.items() if name != "params"}
 
 
 def _check(group: dict) -> None:
@@ -224,7 +238,12 @@ def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
 
 
 def _norm(grad: np.ndarray) -> float:
-    squares = float(np.vdot(grad, grad))
-    if not math.isfinite(squares):  # beyond 1e19 the squares overflow float32
-        squares = float(np.square(grad, dtype=np.float64).sum())
-    return math.sqrt(squares)
+    grad = grad.astype(np.result_type(grad, np.float32), copy=False)
+    squares, limits = float(np.vdot(grad, grad)), np.finfo(grad.dtype)
+    if limits.tiny / limits.eps < squares < math.inf:
+        return math.sqrt(squares)
+    largest = float(np.abs(grad).max(initial=0))  # whose square is too large for the dtype, or too small
+    if largest == 0 or not math.isfinite(largest):
+        return largest
+    scaled = grad / largest
+    return largest * math.sqrt(np.vdot(scaled, scaled))

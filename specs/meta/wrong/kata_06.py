@@ -33,12 +33,12 @@ WRONG = [
     Wrong(
         "the caller's dict is changed",
         {
-            'group = defaults | group | {"params": list(group["params"])}': 'group.update({**defaults, **group, "params": list(group["params"])})'
+            'group = _values(defaults | group) | {"params": list(group["params"])}': 'group.update({**defaults, **group, "params": list(group["params"])})'
         },
     ),
     Wrong(
         "the group's values are ignored",
-        {"group = defaults | group | {": "group = group | defaults | {"},
+        {"_values(defaults | group)": "_values(group | defaults)"},
         says="the group's lr is ignored",
     ),
     Wrong(
@@ -47,9 +47,13 @@ WRONG = [
         says="the first group's lr is taken",
     ),
     Wrong(
+        "a list among the values is shared with the caller",
+        {"_values(defaults | group) | {": "defaults | group | {"},
+    ),
+    Wrong(
         "the groups share one dict",
         {
-            'group = defaults | group | {"params": list(group["params"])}': "defaults.update(group)\n            group = defaults"
+            'group = _values(defaults | group) | {"params": list(group["params"])}': "defaults.update(group)\n            group = defaults"
         },
     ),
     Wrong(
@@ -111,6 +115,7 @@ WRONG = [
         {"if not isinstance(parameter, Parameter)": 'if not hasattr(parameter, "grad")'},
         says="bad input is let through",
     ),
+    Wrong("float16 is let through", {"if parameter.dtype == np.float16:": "if False:"}, says="bad input is let through"),
     Wrong("a parameter may stand twice", {"if parameter in seen": "if False"}, says="bad input is let through"),
     Wrong(
         "a parameter may stand in two groups",
@@ -387,7 +392,15 @@ WRONG = [
     ),
     Wrong("NaN is let through", {"if not math.isfinite(norm):": "if False:"}, says="bad input is let through"),
     Wrong("only NaN is refused", {"if not math.isfinite(norm):": "if math.isnan(norm):"}, says="bad input is let through"),
-    Wrong("float32 squares overflow", {"if not math.isfinite(squares):": "if False:"}),
+    Wrong("squares overflow", {"< squares < math.inf:": "< squares:"}),
+    Wrong("squares vanish", {"limits.tiny / limits.eps < squares": "0 < squares"}),
+    Wrong(
+        "squares that overflow are taken in float64",
+        {
+            "        return math.sqrt(squares)\n    largest": "        return math.sqrt(squares)\n    return math.sqrt(float(np.square(grad, dtype=np.float64).sum()))\n    largest"
+        },
+    ),
+    Wrong("float16 is squared in float16", {"    grad = grad.astype(np.result_type(grad, np.float32), copy=False)\n": ""}),
     Wrong("any max_norm is let through", {"if not max_norm > 0:": "if max_norm < 0:"}, says="bad input is let through"),
     Wrong(
         "clipping stops half-way at NaN",
@@ -402,7 +415,7 @@ WRONG = [
     ),
     Wrong(
         "loading keeps the arrays of the state dict",
-        {"parameters[number]: copy.deepcopy(values) for": "parameters[number]: values for"},
+        {"numbered[number]: copy.deepcopy(values) for": "numbered[number]: values for"},
     ),
     Wrong(
         "loading forgets t",
@@ -414,22 +427,34 @@ WRONG = [
     Wrong("loading adds to what is remembered", {"        self.state = state\n": "        self.state.update(state)\n"}),
     Wrong(
         "loading forgets the groups' values",
-        {'            group.update(loaded | {"params": group["params"]})': "            pass"},
+        {"            group.update(_values(loaded))": "            pass"},
     ),
-    Wrong(
-        "loading takes numbers for parameters", {'group.update(loaded | {"params": group["params"]})': "group.update(loaded)"}
-    ),
+    Wrong("loading takes numbers for parameters", {"group.update(_values(loaded))": "group.update(copy.deepcopy(loaded))"}),
     Wrong(
         "loading keeps the groups of the state dict",
         {
-            '            group.update(loaded | {"params": group["params"]})': '            pass\n        for i, loaded in enumerate(groups):\n            loaded["params"] = self.param_groups[i]["params"]\n            self.param_groups[i] = loaded'
+            "            group.update(_values(loaded))": '            pass\n        for i, loaded in enumerate(groups):\n            loaded["params"] = self.param_groups[i]["params"]\n            self.param_groups[i] = loaded'
         },
     ),
     Wrong(
-        "a state dict holds the parameters", {'group | {"params": [number[p] for p in group["params"]]} for': "dict(group) for"}
+        "a state dict holds the parameters",
+        {'_values(group) | {"params": [number[p] for p in group["params"]]} for': "dict(group) for"},
     ),
     Wrong(
         "parameters are numbered in each group", {'[number[p] for p in group["params"]]': 'list(range(len(group["params"])))'}
+    ),
+    Wrong(
+        "a state dict has the lists among the values",
+        {'_values(group) | {"params": [number': 'group | {"params": [number'},
+    ),
+    Wrong(
+        "loading takes the lists among the values",
+        {"group.update(_values(loaded))": 'group.update(loaded | {"params": group["params"]})'},
+    ),
+    Wrong(
+        "state is looked up by any index",
+        {"if number not in numbered]": "if False]", "{numbered[number]:": "{parameters[number]:"},
+        says="another error came first",
     ),
     Wrong("only the number of all parameters is compared", {"if saved != own:": "if sum(saved) != sum(own):"}),
     Wrong(
@@ -497,7 +522,7 @@ WRONG = [
     ),
     Wrong(
         "the norm value by value",
-        {"squares = float(np.vdot(grad, grad))": "squares = sum([value * value for value in grad.ravel().tolist()])"},
+        {"float(np.vdot(grad, grad)), np": "sum([value * value for value in grad.ravel().tolist()]), np"},
         naive="test_clipping_is_done_in_numpy",
     ),
     Wrong(

@@ -25,7 +25,7 @@ class Optimizer:
             given = [{"params": given}]
         elif False in grouped:
             raise TypeError(f"a {type(given[grouped.index(False)]).__name__} beside groups")
-        self.defaults = defaults
+        self.defaults = deepcopy(defaults)
         self.state = defaultdict(dict)
         self.param_groups = []
         for one in given:
@@ -36,11 +36,11 @@ class Optimizer:
                 raise ValueError(f"twice the same parameter {p.shape}")
 
     def add(self, given):
-        group = dict(self.defaults)
+        group = deepcopy(self.defaults)
         for name, value in given.items():
             if name != "params" and name not in self.defaults:
                 raise ValueError(f"{name} is none of {[*self.defaults]}")
-            group[name] = value
+            group[name] = value if name == "params" else deepcopy(value)
         if "params" not in group:
             raise ValueError("a group without params")
         group["params"] = [*group["params"]]
@@ -49,6 +49,8 @@ class Optimizer:
         for p in group["params"]:
             if not isinstance(p, Parameter):
                 raise TypeError(f"a {type(p).__name__} is no Parameter")
+            if p.dtype.itemsize < 4:
+                raise TypeError(f"a {p.dtype} of shape {p.shape} has too few digits")
         for name, value in group.items():
             if name in ALLOWED and not ALLOWED[name](value):
                 raise ValueError(f"{name} can't be {value}")
@@ -99,6 +101,9 @@ class Optimizer:
             missing = [name for name in self.defaults if name not in group]
             if missing:
                 raise ValueError(f"no {missing} for {type(self).__name__}")
+        strangers = [*saved["state"].keys() - range(sum(ours))]
+        if strangers:
+            raise ValueError(f"there is no parameter {strangers[0]!r}")
         state = defaultdict(dict)
         for number, (_, p) in enumerate(self.all()):
             if number in saved["state"]:
