@@ -90,9 +90,10 @@ def test_gelu_keeps_the_dtype(dtype, draw):
 @pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int8, np.int64])
 def test_gelu_of_integers_gives_float32(dtype):
     """GELU of integers and booleans is float32, and x³ does not overflow: 6³ is no int8."""
-    x = np.array([0, 1, 6, 100], dtype)
-    assert_dtype(GELU()(Tensor(x)), np.float32)
-    assert_close(GELU()(Tensor(x)), oracles.activations.gelu(x.astype(np.float64)))
+    for values in ([0, 1, 6], [0, 1, 100]):
+        x = np.array(values, dtype)
+        assert_dtype(GELU()(Tensor(x)), np.float32)
+        assert_close(GELU()(Tensor(x)), oracles.activations.gelu(x.astype(np.float64)))
 
 
 def test_gelu_is_done_in_numpy(budget):

@@ -80,6 +80,15 @@ def test_softmax_gives_nothing_to_what_is_masked():
         assert_close(softmax.backward(np.array([[2.0, 3.0, 4.0], [1.0, 1.0, 7.0]])), [[-0.5, 0, 0.5], [0, 0, 0]])
 
 
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0,), (2, 0, 4)])
+@pytest.mark.parametrize("dim", [0, -1])
+def test_softmax_of_no_values_is_empty(shape, dim):
+    """Softmax of a tensor with an axis of length 0 is empty, and so is its gradient, as a batch without rows has it."""
+    layer, x = Softmax(dim), np.zeros(shape, np.float32)
+    assert_close(layer(Tensor(x)), x)
+    assert_close(layer.backward(x), x)
+
+
 def test_softmax_names_an_axis_that_does_not_exist():
     """Softmax along an axis that x does not have is a ValueError that names the axis and the shape."""
     with rejects(ValueError, "2", "(3, 4)"):

@@ -168,7 +168,8 @@ def _shifted(x: Tensor, dim: int) -> Tensor:
     """
     if x.dtype.kind != "f" or x.dtype == np.float16:
         x = x * Tensor(1.0)
-    return x - x.max(dim, keepdim=True).data
+    largest = x.max(dim, keepdim=True) if x.size else x.sum(dim, keepdim=True)  # of no values there is no largest
+    return x - largest.data
 
 
 def _narrowed(y: Tensor, x: Tensor) -> Tensor:

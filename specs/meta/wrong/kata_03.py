@@ -15,7 +15,7 @@ SOFTMAX = "e = _shifted(x, self.dim).exp()\n        y = e / e.sum(self.dim, keep
 SOFTMAX_BACK = "return (y * (grad - (grad * y).sum(self.dim, keepdims=True))).astype(grad.dtype, copy=False)"
 LOG_SOFTMAX = "z = _shifted(x, self.dim)\n        y = z - z.exp().sum(self.dim, keepdim=True).log()"
 LOG_SOFTMAX_BACK = "return (grad - np.exp(y) * grad.sum(self.dim, y.dtype, keepdims=True)).astype(grad.dtype, copy=False)"
-SHIFTED = "return x - x.max(dim, keepdim=True).data"
+SHIFTED = "return x - largest.data"
 KEEP = "self._kept = None if Tensor._recorder is not None else values"
 
 
@@ -193,7 +193,7 @@ WRONG = [
     ),
     Wrong(
         "softmax shifts its input",
-        {SHIFTED: "x.data = x.data - x.max(dim, keepdim=True).data\n    return x"},
+        {SHIFTED: "x.data = x.data - largest.data\n    return x"},
         says="the input after forward",
     ),
     Wrong("softmax subtracts the maximum of everything", {SHIFTED: "x.max(dim)\n    return x - x.max().data"}, says="divide"),
@@ -212,7 +212,9 @@ WRONG = [
     ),
     Wrong(
         "softmax leaves the axis to NumPy's message",
-        {SHIFTED: "return x - x.data.max(dim, keepdims=True)"},
+        {
+            "largest = x.max(dim, keepdim=True) if x.size else x.sum(dim, keepdim=True)": "largest = Tensor(x.data.max(dim, keepdims=True) if x.size else x.data.sum(dim, keepdims=True))"
+        },
         says="is not named",
     ),
     Wrong("softmax's diagonal alone", {SOFTMAX_BACK: "return grad * y * (1 - y) "}, says="the diagonal of the Jacobian alone"),
@@ -409,5 +411,11 @@ WRONG = [
             KEEP: "self._kept = None if Tensor._recorder is not None else values\n        self.history = [*getattr(self, 'history', []), *(value.astype(np.float64) for value in values)]"
         },
         naive="test_what_is_kept_does_not_grow",
+    ),
+    Wrong(
+        "no values have no softmax",
+        {
+            "x.max(dim, keepdim=True) if x.size else x.sum(dim, keepdim=True)  # of no values there is no largest": "x.max(dim, keepdim=True)"
+        },
     ),
 ]

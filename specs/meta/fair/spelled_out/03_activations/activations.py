@@ -95,7 +95,7 @@ class LogSoftmax(_Base):
         return rounded(y, x)
 
     def wide(self, x):
-        z = x - x.max(self.dim, keepdim=True) * 1.0
+        z = x - (x.max(self.dim, keepdim=True) if 0 not in x.shape else x.sum(self.dim, keepdim=True)) * 1.0
         z = z * Tensor(1.0)
         return z - z.exp().sum(self.dim, keepdim=True).log()
 
