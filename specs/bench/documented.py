@@ -38,6 +38,11 @@ def _plain(text: str) -> str:
 
 DOCUMENTED = {
     "wider": Documented("02.2", "of two float dtypes the wider wins"),
+    "shape ()": Documented("02.2", "An array or a Tensor of shape () counts like any other"),
+    "compare": Documented("02.2", "They compare values, whatever the dtype can hold"),
+    "can't hold": Documented(
+        "02.2", "An integer that the tensor's dtype can't hold, such as -2 beside uint8, raises a ValueError"
+    ),
     "booleans": Documented("02.2", "an integer with booleans int64"),
     "function": Documented("02.3", "A function of integers gives float32."),
     "arange": Documented("02.1", "the numbers from start (0) up to, not including, stop.", readme=False),
@@ -58,10 +63,15 @@ DOCUMENTED = {
     ),
     "index": Documented("02.4", "NumPy's indexing; an index, or a part of it, may be a Tensor.", readme=False),
     "concatenate": Documented("02.4", "if another axis differs, or if there is no axis dim", readme=False),
+    "no axes": Documented("02.5", "An empty tuple of axes reduces nothing."),
     "mean of none": Documented("02.5", "Raises: ValueError if it is one of no values.", readme=False),
     "mean of integers": Documented("02.5", "The arithmetic mean; of integers float32.", readme=False),
     "variance": Documented("02.5", "Raises: ValueError unless n > correction.", readme=False),
-    "tie": Documented("07.2", "`maximum` passes g to the larger, at a tie to b"),
+    "tie": Documented("07.2", "`maximum` passes g to the larger; at a tie, or where either is NaN, to b."),
+    "largest": Documented(
+        "07.2", "or to the largest only, divided evenly between equals (`max`). The others receive 0, even if g is infinite."
+    ),
+    "gelu": Documented("03.3", "GELU(-∞) is 0, and y′ is 0 at -∞ and 1 at ∞."),
     "softmax": Documented("03.4", "Raises: ValueError if x has no axis dim.", readme=False),
     "log softmax": Documented("03.5", "Raises: ValueError if x has no axis dim.", readme=False),
     "one shape": Documented("05.1", "Raises: ValueError if the shapes differ, be it by an axis of length 1", readme=False),
