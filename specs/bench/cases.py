@@ -259,7 +259,7 @@ def reduction(draw: Draw) -> Case:
             instead.append(("mean of none", FAILS))
         if op == "var" and count <= correction:
             instead.append(("variance", FAILS))
-        if not axes:  # an axis of length 1 in front is all that is reduced
+        if ndim and not axes:  # an axis of length 1 in front is all that is reduced
             floating = op in ("mean", "var") and not dtype.startswith("float")
             called = f"{'amax' if op == 'max' else op}(0{more})"
             instead.append(("no axes", f"y = x{'.float()' if floating else ''}[None].{called}"))
