@@ -49,9 +49,9 @@ DOCUMENTED = {
     "relu": Documented("03.1", "grad where x > 0, else 0: at 0 too.", readme=False),
     "no target": Documented("05.2", "or there is no target, or none that counts", readme=False),
     "ragged": Documented("02.1", "ValueError if lists are ragged.", readme=False),
-    "pow": Documented("02.2", "Integers to a negative or a float power give float32.", readme=False),
+    "pow": Documented("02.2", "Integers to a negative or a float power give float32;", readme=False),
     "axis": Documented(
-        "02.5", "Raises, as all reductions: ValueError if an axis does not exist or stands twice.", readme=False
+        "02.5", "Raises, as all reductions: ValueError if an axis does not exist or stands twice;", readme=False
     ),
     "axes swapped": Documented(
         "02.4", "Axes dim0 and dim1 swapped. Raises: ValueError if either does not exist.", readme=False
