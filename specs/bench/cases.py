@@ -133,20 +133,23 @@ class Draw:
         return {"seed": self.int(0, 10**6), "infinite": self.chance(0.03), "twice": self.chance(0.1)}
 
 
-def _dtype(a) -> np.dtype:
-    return a.base.dtype
-
-
-def _cast(a, b, names=("a", "b")) -> str | None:
-    """The operands in the dtype that the README says, as a prefix of a program; None unless there is one for both."""
+def _by_dtype(a, b, *programs: str, compared: bool = False) -> tuple:
+    """For `instead`: the programs with both operands in the dtype that the README says, where PyTorch may take another."""
+    whole = "compare" if compared else "shape ()"
     if not (isinstance(a, Operand) and isinstance(b, Operand)):
-        return None
-    kinds = {_dtype(a).kind, _dtype(b).kind}
-    floats = [x.base.dtype for x in (a, b) if x.base.dtype.kind == "f"]
-    if "f" not in kinds:
-        return None
-    wide = np.result_type(*floats).name
-    return f"{names[0]}, {names[1]} = {names[0]}.to(torch.{wide}), {names[1]}.to(torch.{wide}); "
+        number, beside = (b, a) if isinstance(a, Operand) else (a, b)
+        if beside.dtype != "uint8" or np.asarray(number).dtype.kind != "i" or number >= 0:
+            return ()
+        if not compared:
+            return (("can't hold", FAILS),)
+        return tuple([(whole, f"a = a.long(); {program}") for program in programs])
+    if a.shape and b.shape:
+        return ()
+    dtypes = [x.base.dtype for x in (a, b)]
+    floats = [dtype for dtype in dtypes if dtype.kind == "f"]
+    wide = np.result_type(*(floats or dtypes)).name
+    cast = f"a, b = a.to(torch.{wide}), b.to(torch.{wide}); "
+    return tuple([("wider" if floats else whole, cast + program) for program in programs])
 
 
 def _tensor(name: str, value, beside) -> str:
@@ -181,8 +184,7 @@ def binary(draw: Draw) -> Case:
                 theirs = f"{name} = int({name}); {program}"
             elif isinstance(x, Operand) and x.dtype == "bool" and isinstance(other, Operand) and other.dtype != "bool":
                 theirs = f"{name} = {name}.to({'b' if name == 'a' else 'a'}.dtype); {program}"
-    cast = _cast(a, b)
-    instead = (("wider", cast + program),) if cast and not (a.shape and b.shape) else ()
+    instead = _by_dtype(a, b, program, compared=op[0] in "=!<>")
     for name, x, other in (("a", a, b), ("b", b, a)):
         if op == "-" and isinstance(x, Operand) and x.dtype == "bool" and not isinstance(other, (Operand, bool, np.bool_)):
             instead = (("booleans", f"{name} = {name}.long(); {program}"),)
@@ -199,10 +201,9 @@ def choice(draw: Draw) -> Case:
     a, b = pair(draw)
     if draw.chance(0.5):
         theirs = f"y = torch.maximum({_tensor('a', a, b)}, {_tensor('b', b, a)})"
-        instead = [("tie", theirs.replace("torch.maximum", "to_b"))]
-        if (cast := _cast(a, b)) and not (a.shape and b.shape):
-            instead += [("wider", cast + program) for program in (theirs, instead[0][1])]
-        return Case("maximum", {"a": a, "b": b}, "y = maximum(a, b)", theirs, tuple(instead), **draw.ending())
+        tie = theirs.replace("torch.maximum", "to_b")
+        instead = (("tie", tie), *_by_dtype(a, b, theirs, tie))
+        return Case("maximum", {"a": a, "b": b}, "y = maximum(a, b)", theirs, instead, **draw.ending())
     shapes = [x.shape if isinstance(x, Operand) else () for x in (a, b)]
     try:
         shape = draw.part(np.broadcast_shapes(*shapes))
@@ -210,9 +211,8 @@ def choice(draw: Draw) -> Case:
         shape = draw.part(shapes[0])
     c = draw.operand(shape, "bool", draw.one(("tensor", "array")))
     program = "y = where(c, a, b)"
-    cast = _cast(a, b)
-    instead = (("wider", f"{cast}y = torch.where(c, a, b)"),) if cast and not (a.shape and b.shape) else ()
-    return Case("where", {"c": c, "a": a, "b": b}, program, "y = torch.where(c, a, b)", instead, **draw.ending())
+    theirs = "y = torch.where(c, a, b)"
+    return Case("where", {"c": c, "a": a, "b": b}, program, theirs, _by_dtype(a, b, theirs), **draw.ending())
 
 
 def unary(draw: Draw) -> Case:
@@ -259,6 +259,13 @@ def reduction(draw: Draw) -> Case:
             instead.append(("mean of none", FAILS))
         if op == "var" and count <= correction:
             instead.append(("variance", FAILS))
+        if ndim and not axes:  # an axis of length 1 in front is all that is reduced
+            floating = op in ("mean", "var") and not dtype.startswith("float")
+            called = f"{'amax' if op == 'max' else op}(0{more})"
+            instead.append(("no axes", f"y = x{'.float()' if floating else ''}[None].{called}"))
+        elif op == "max" and count:
+            dims = tuple(axes)
+            instead.append(("largest", f"y = to_largest(x, {dims}){'' if keepdim else f'.squeeze({dims})'}"))
     if op in ("mean", "var") and not dtype.startswith("float"):
         instead.append(("mean of integers" if op == "mean" else "function", theirs.replace("x.", "x.float().")))
     ending = draw.ending() | ({"infinite": False} if op == "var" else {})
@@ -434,6 +441,9 @@ def activation(draw: Draw) -> Case:
         theirs, instead = f"y = {ACTIVATIONS[made]}", ()
         if made == "ReLU()":
             instead = (("relu", "y = torch.where(x > 0, x, torch.where(x.isnan(), x, 0).detach())"),)
+        if made == "GELU()":
+            far = "far = x.isinf(); y = torch.where(far, x.relu(), "
+            instead = (("gelu", f"{far}F.gelu(x.masked_fill(far, 0), approximate='tanh'))"),)
         if draw.chance(0.04) and made in ("ReLU()", "Sigmoid()", "Tanh()"):
             dtype = draw.one(("int64", "int32", "uint8"))
     x = draw.operand(shape, dtype)

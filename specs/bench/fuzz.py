@@ -21,7 +21,7 @@ SHOWN = 40  # kinds of undocumented differences of which the first is printed in
 
 
 class ToB(torch.autograd.Function):
-    """maximum, which passes the gradient to b at a tie."""
+    """maximum, which passes the gradient to b at a tie, and where either is NaN."""
 
     @staticmethod
     def forward(ctx, a, b):
@@ -31,7 +31,7 @@ class ToB(torch.autograd.Function):
     @staticmethod
     def backward(ctx, g):
         a, b = ctx.saved_tensors
-        return g.masked_fill(a <= b, 0), g.masked_fill(a > b, 0)
+        return g.masked_fill(~(a > b), 0), g.masked_fill(a > b, 0)
 
 
 def to_b(a, b):
@@ -39,6 +39,23 @@ def to_b(a, b):
     a, b = torch.as_tensor(a), torch.as_tensor(b)
     dtype = torch.result_type(a, b)
     return ToB.apply(*torch.broadcast_tensors(a.to(dtype), b.to(dtype)))
+
+
+class ToLargest(torch.autograd.Function):
+    """amax that keeps the axes, and passes 0 to all but the largest even if the gradient is infinite."""
+
+    @staticmethod
+    def forward(ctx, x, dims):
+        y = x.amax(dims, True)
+        ctx.save_for_backward(x, y)
+        ctx.dims = dims
+        return y
+
+    @staticmethod
+    def backward(ctx, g):
+        x, y = ctx.saved_tensors
+        largest = x == y
+        return torch.where(largest, g, 0) / largest.sum(ctx.dims, True), None
 
 
 def positions(x: torch.Tensor) -> np.ndarray:
@@ -55,7 +72,15 @@ OURS = {
     name: value for module in (tensor, activations, layers, losses, optimizers, spatial) for name, value in vars(module).items()
 }
 OURS |= {"np": np}
-THEIRS = {"np": np, "torch": torch, "F": functional, "to_b": to_b, "positions": positions, "picked": picked}
+THEIRS = {
+    "np": np,
+    "torch": torch,
+    "F": functional,
+    "to_b": to_b,
+    "to_largest": ToLargest.apply,
+    "positions": positions,
+    "picked": picked,
+}
 
 
 def our_input(value):
