@@ -387,7 +387,10 @@ def _operand(value, beside) -> Tensor:
                 dtype = np.float32
             elif dtype.kind == "b":
                 dtype = np.int64
-        return Tensor(np.asarray(number, dtype))
+        try:
+            return Tensor(np.asarray(number, dtype))
+        except OverflowError:
+            raise ValueError(f"{number} does not fit into {dtype}, the dtype of the tensor beside it") from None
     if isinstance(value, np.ndarray):
         return Tensor(value)
     raise TypeError(f"expected a number, an array or a Tensor, not {value!r}")

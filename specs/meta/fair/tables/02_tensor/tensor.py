@@ -226,6 +226,8 @@ def _promoted(*operands):
         if isinstance(operand, Tensor) and operand.dtype == dtype:
             return operand
         if isinstance(operand, NUMBERS):
+            if dtype.kind in "iu" and not np.iinfo(dtype).min <= operand <= np.iinfo(dtype).max:
+                raise ValueError(f"{dtype} goes from {np.iinfo(dtype).min} to {np.iinfo(dtype).max}, without {operand}")
             return Tensor(np.full((), operand, dtype))
         return Tensor(np.asarray(getattr(operand, "data", operand) if isinstance(operand, Tensor) else operand).astype(dtype))
 
