@@ -486,6 +486,9 @@ def loss(draw: Draw) -> Case:
         t = Operand(np.asarray(values, draw.one((dtype, dtype, "int64"))), "", draw.one(("tensor", "array")))
         theirs = "y = F.binary_cross_entropy_with_logits(x, t.to(x.dtype))"
         instead = (("logarithm", "y = (x.relu() - x * t.to(x.dtype) + torch.log(1 + torch.exp(-x.abs()))).mean()"),)
+        instead += (
+            ("infinite logit", "y = (x.relu() - x * t.to(x.dtype) + torch.log(1 + torch.exp(x - 2 * x.relu()))).mean()"),
+        )
         if t.base.size and (t.base > 1).any():
             instead = (("outside", FAILS),)
     if other != shape:
@@ -528,7 +531,8 @@ def pooling(draw: Draw) -> Case:
     name, kernel = draw.one(("MaxPool2d", "AvgPool2d")), either(draw, 1, 3)
     options = f"{kernel}, {either(draw, 1, 3) if draw.chance(0.5) else None}"
     theirs = f"y = F.{'max_pool2d' if name == 'MaxPool2d' else 'avg_pool2d'}(x, {options})"
-    return Case(name, {"x": x}, f"y = {name}({options})(x)", theirs, **draw.ending())
+    instead = (("no largest", f"{theirs}; y = torch.where(y.isnan(), y.detach(), y)"),) if name == "MaxPool2d" else ()
+    return Case(name, {"x": x}, f"y = {name}({options})(x)", theirs, instead, **draw.ending() | {"infinite": False})
 
 
 def normalisation(draw: Draw) -> Case:
