@@ -474,7 +474,7 @@ EQUIVALENT = {
     **{f"Tensor.{name}: arguments are read in the order of memory": "it takes one value" for name in ("item", "__bool__")},
     **{
         f"{name}: shapes that differ are broadcast": "shapes that can be broadcast are, as promised"
-        for name in ("Tensor.__add__", "where")
+        for name in ("Tensor.__add__", "Tensor.__lt__", "where")
     },
     **{f"Tensor.{name}: NumPy's numbers are refused": "a number is refused anyway" for name in ("__matmul__", "__rmatmul__")},
     **{
@@ -488,7 +488,7 @@ EQUIVALENT = {
     "stack: a result is a view of an equal argument": "it has one axis more",
     **{
         f"{name}: a check comes after the effect": "what came before the check is dropped with the error"
-        for name in ("Tensor.__init__", "Tensor.max", "Tensor.var", "where")
+        for name in ("Tensor.__init__", "Tensor.__pow__", "Tensor.max", "Tensor.var", "where")
     },
     "Tensor.__init__: None is whatever is falsy": "no dtype is falsy",
 }
