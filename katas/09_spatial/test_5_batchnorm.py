@@ -190,6 +190,6 @@ def test_normalising_is_done_in_numpy(budget):
         norm, x = BatchNorm2d(channels), Tensor(np.ones((batch, channels, size, size), np.float32), requires_grad=True)
         return lambda: norm(x).sum().backward()
 
-    budget.steps(step(2, 1, 2), step(1000, 1, 2), limit=2, what="images")
-    budget.steps(step(2, 1, 2), step(2, 1000, 2), limit=2, what="channels")
-    budget.steps(step(2, 1, 2), step(2, 1, 100), limit=2, what="pixels")
+    budget.steps(step(600, 1, 2), step(20_000, 1, 2), limit=2, what="images")
+    budget.steps(step(600, 2, 2), step(600, 100, 2), limit=2, what="channels")
+    budget.steps(step(600, 1, 2), step(600, 1, 20), limit=2, what="pixels")

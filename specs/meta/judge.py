@@ -152,6 +152,8 @@ def run(options: Sequence[str], watch: "Watch") -> list[dict]:
         path = Path(folder) / "results.json"
         ours = ["-p", "pytest_timeout", "-p", "no:cacheprovider", "--results", str(path)]
         code = pytest.main([*options, *ours], plugins=[watch])
+        if code == pytest.ExitCode.NO_TESTS_COLLECTED:
+            return []
         if not path.exists():
             raise RuntimeError(f"pytest ended with {code!r} and no results")
         return [spec | {"cpu": watch.seconds.get(spec["id"], 0.0)} for spec in runs.read(path)["specs"]]

@@ -384,7 +384,6 @@ WRONG = [
     ),
     Wrong("the metric is ignored", {"value = metric(network(x), y)": "value = accuracy(network(x), y)"}),
     Wrong("a metric must be a Tensor", {"value.item() if isinstance(value, Tensor) else value": "value.item()"}),
-    Wrong("a metric must be a number", {"float(value.item() if isinstance(value, Tensor) else value)": "float(value)"}),
     # schedules
     Wrong("a step early", {"gamma ** (step // step_size)": "gamma ** ((step + 1) // step_size)"}),
     Wrong("steps without a floor", {"gamma ** (step // step_size)": "gamma ** (step / step_size)"}),
