@@ -36,7 +36,7 @@ KNOCKOUTS = [
     (
         STEPS,
         "07",
-        Wrong("maximum lets every gradient through", {"unbroadcast(g * (a > b), a.shape)": "unbroadcast(g, a.shape)"}),
+        Wrong("maximum lets every gradient through", {"unbroadcast(_taken(g, a > b), a.shape)": "unbroadcast(g, a.shape)"}),
     ),
     (
         STEPS,
