@@ -128,7 +128,7 @@ def test_nothing_is_copied_on_the_way(shape, budget):
 @pytest.mark.parametrize("shape", [(1,), (2, 1)])
 def test_the_sum_is_done_in_numpy(shape, budget):
     """A hundred times more uses take not one Python step more."""
-    few, many = np.ones((3, 2, 10), np.float32), np.ones((3, 2, 1000), np.float32)
+    few, many = np.ones((3, 2, 100), np.float32), np.ones((3, 2, 10_000), np.float32)
     budget.steps(lambda: unbroadcast(few, shape), lambda: unbroadcast(many, shape), limit=2)
 
 
