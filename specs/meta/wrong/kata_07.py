@@ -1072,23 +1072,17 @@ WRONG = [
 ]
 
 # Semantic mutants (specs.meta.semantic) that keep every promise, and why
+COMPUTED = [
+    *[f"rule {argnum} of {op}" for op in ("add", "sub", "mul", "div", "maximum", "where", "matmul") for argnum in (0, 1)],
+    *[f"rule 0 of {op}" for op in ("neg", "pow", "exp", "log", "sqrt", "tanh", "getitem", "sum", "max")],
+]
+MOVED = ["rule 0 of reshape", "rule 0 of permute"]
 EQUIVALENT = {
+    **{f"{rule}: a result is a copy, not a view": "a rule may return a view of g or a copy" for rule in COMPUTED},
     **{
-        f"rule {argnum} of {op}: a result is a copy, not a view": "a rule may return a view of g or a copy"
-        for op in ("add", "sub", "mul", "div", "maximum", "where", "matmul")
-        for argnum in (0, 1)
-    },
-    **{
-        f"rule 0 of {op}: a result is a copy, not a view": "a rule may return a view of g or a copy"
-        for op in ("neg", "pow", "exp", "log", "sqrt", "tanh", "getitem", "sum", "max")
-    },
-    **{
-        f"rule {rule}: a result is read-only": "it is g, or a view of it: backward copies that for a leaf, or adds to it"
-        for rule in ("0 of add", "1 of add", "0 of sub", "0 of reshape", "0 of permute", "0 of sum")
-    },
-    **{
-        f"rule {rule}: a result is a view of an equal argument": "it equals g alone, which a rule may return"
-        for rule in ("0 of tanh", "0 of maximum", "1 of maximum", "0 of where", "1 of where")
+        f"{rule}: {habit}": "backward copies for a leaf what a rule returns, unless it is known to be new"
+        for rule in COMPUTED + MOVED
+        for habit in ("a result is read-only", "a result is a view of an equal argument")
     },
     **{f"unbroadcast: {habit}": "gradients are floats" for habit in ("int32 for int64", "int64 for int32")},
     "unbroadcast: a result is a view of an equal argument": "where the shapes agree, it is that anyway",
