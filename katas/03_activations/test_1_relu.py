@@ -40,6 +40,15 @@ def test_the_gradient_of_relu_at_zero_is_zero():
     assert_close(got, [0.0, 0.0, 0.0, 13.0], mistakes={"at 0 the gradient passes": [0.0, 7.0, 11.0, 13.0]})
 
 
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_relu_stops_infinite_gradients_too(value):
+    """Where x is not positive the gradient is 0, even of a grad that is infinite or NaN."""
+    relu = ReLU()
+    relu(Tensor(np.array([-1.0, 0.0, 2.0, 3.0])))
+    got = relu.backward(np.array([value, value, value, 5.0]))
+    assert_close(got, [0.0, 0.0, value, 5.0], mistakes={"infinity times 0": [math.nan, math.nan, value, 5.0]})
+
+
 def test_leaky_relu_lets_a_part_of_the_negative_through(draw):
     """LeakyReLU: x where x > 0, else negative_slope · x; the slope is 0.01 unless told otherwise."""
     x = draw.normal(2, 3, 4)

@@ -70,6 +70,15 @@ def test_the_largest_values_share_and_the_others_have_nothing():
     assert other == another == 0
 
 
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_only_the_largest_has_an_infinite_gradient(value):
+    """Where the gradient of a window is infinite or NaN, all but its largest receive 0 all the same."""
+    x = Tensor(np.array([[[[1.0, 4.0, 2.0, 0.0], [3.0, 2.0, 1.0, 5.0]]]]), requires_grad=True)
+    MaxPool2d(2)(x).backward(np.array([[[[value, 7.0]]]]))
+    want = [[[[0.0, value, 0.0, 0.0], [0.0, 0.0, 0.0, 7.0]]]]
+    assert_close(x.grad, want, mistakes={"infinity times 0": [[[[np.nan, value, 0.0, 0.0], [np.nan, np.nan, 0.0, 7.0]]]]})
+
+
 def test_negative_values_have_a_largest(draw):
     """Nothing larger than them is taken, such as a 0 from padding."""
     x = -1 - draw.uniform(0, 1, 2, 3, 4, 4)

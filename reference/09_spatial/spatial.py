@@ -154,10 +154,11 @@ class MaxPool2d(Module):
 
 
 def _max_pool2d_to_x(g, y, x, kernel_size, stride):
-    result, due = np.zeros_like(x), g.copy("K")  # due: what each window has still to pay, all of it to its first largest
+    result = np.zeros_like(x)
+    due = g.copy("K").view(f"i{g.itemsize}")  # what each window has still to pay its first largest; as bits: ∞ · 0 is NaN
     for pixels, payed in zip(_offsets(x, kernel_size, stride), _offsets(result, kernel_size, stride), strict=True):
         largest = pixels == y
-        payed += due * largest
+        payed += (due * largest).view(g.dtype)
         due *= ~largest
     return result
 

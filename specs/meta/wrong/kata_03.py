@@ -3,7 +3,7 @@
 from specs.meta.catalogue import Wrong
 
 # forward and backward of each class, as they stand in the reference
-RELU_BACK = "return grad * (y > 0)  # np.where"
+RELU_BACK = "return (bits * (y > 0)).view(grad.dtype)"
 LEAKY_BACK = "return np.where(positive, grad, grad * self.negative_slope)"
 SIGMOID = "y = 0.5 * (1 + (0.5 * x).tanh())  # e⁻ˣ would overflow"
 SIGMOID_BACK = "return grad * y * (1 - y)"
@@ -31,26 +31,25 @@ WRONG = [
     Wrong("ReLU drops NaN", {"y = maximum(x, 0)": "y = where(x > 0, x, 0)"}, says="expected [nan"),
     Wrong("ReLU writes into its input", {"y = maximum(x, 0)": "x.data[x.data < 0] = 0\n        y = x"}, says="read-only"),
     Wrong("ReLU passes a positive input on itself", {"y = maximum(x, 0)": "y = maximum(x, 0) if (x.data < 0).any() else x"}),
-    Wrong("ReLU's backward forgets grad", {RELU_BACK: "return 1.0 * (y > 0)  # np.where"}, says="grad is forgotten"),
-    Wrong("ReLU's gradient passes everywhere", {RELU_BACK: "return grad * 1  # np.where"}, says="grad passes everywhere"),
-    Wrong("ReLU's gradient passes at 0", {RELU_BACK: "return grad * (y >= 0)  # np.where"}, says="grad passes everywhere"),
+    Wrong("ReLU's backward forgets grad", {RELU_BACK: "return 1.0 * (y > 0)"}, says="grad is forgotten"),
+    Wrong("ReLU's gradient passes everywhere", {RELU_BACK: "return grad * 1"}, says="grad passes everywhere"),
+    Wrong("ReLU's gradient passes at 0", {RELU_BACK: "return grad * (y >= 0)"}, says="grad passes everywhere"),
     Wrong(
         "ReLU's gradient passes at exactly 0",
         {
             'self.keep(y.data)\n        return y\n\n    def backward(self, grad: np.ndarray) -> np.ndarray:\n        """grad where x > 0, else 0': 'self.keep(x.data)\n        return y\n\n    def backward(self, grad: np.ndarray) -> np.ndarray:\n        """grad where x > 0, else 0'
         }
-        | {RELU_BACK: "return grad * (y >= 0)  # np.where"},
+        | {RELU_BACK: "return grad * (y >= 0)"},
         says="at 0 the gradient passes",
     ),
-    Wrong("ReLU looks at grad", {RELU_BACK: "return grad * (grad > 0)  # np.where"}, says="where grad is positive"),
-    Wrong("ReLU multiplies by its output", {RELU_BACK: "return grad * y  # np.where"}, says="grad times the output"),
+    Wrong("ReLU's backward makes infinity times 0", {RELU_BACK: "return grad * (y > 0)"}, says="infinity times 0"),
+    Wrong("ReLU looks at grad", {RELU_BACK: "return grad * (grad > 0)"}, says="where grad is positive"),
+    Wrong("ReLU multiplies by its output", {RELU_BACK: "return grad * y"}, says="grad times the output"),
     Wrong(
         "ReLU by a function of arrays", {"y = maximum(x, 0)": "y = Tensor(np.maximum(x.data, 0))"}, says="nothing was reported"
     ),
     Wrong("ReLU puts 0 first", {"y = maximum(x, 0)": "y = maximum(0, x)"}, says="maximum(0, x) passes the gradient"),
-    Wrong(
-        "backward of ReLU writes into grad", {RELU_BACK: "grad[y <= 0] = 0\n        return grad  # np.where"}, says="read-only"
-    ),
+    Wrong("backward of ReLU writes into grad", {RELU_BACK: "grad[y <= 0] = 0\n        return grad"}, says="read-only"),
     Wrong(
         "LeakyReLU's slope on the wrong side",
         {"where(positive, x, x * self": "where(~positive, x, x * self"},
@@ -346,7 +345,7 @@ WRONG = [
     Wrong(
         "ReLU and LeakyReLU number by number",
         {
-            RELU_BACK: f"x = y\n        return grad * {one_by_one('v > 0')}  # np.where",
+            RELU_BACK: f"x = y\n        return grad * {one_by_one('v > 0')}",
             LEAKY_BACK: f"x = positive\n        return grad * {one_by_one('v or self.negative_slope')}",
         },
         naive="test_relu_and_leaky_relu_are_done_in_numpy",

@@ -250,12 +250,12 @@ WRONG = [
     Wrong(
         "several largest have all, unless all are",
         {
-            "        payed += due * largest\n        due *= ~largest\n": "        same = windows(x, kernel_size, stride)\n        same = (same == same[..., :1, :1]).all((-2, -1))\n        payed += due * largest / np.where(same, math.prod(kernel_size), 1)\n"
+            "        payed += (due * largest).view(g.dtype)\n        due *= ~largest\n": "        same = windows(x, kernel_size, stride)\n        same = (same == same[..., :1, :1]).all((-2, -1))\n        payed += g * largest / np.where(same, math.prod(kernel_size), 1)\n"
         },
     ),
     Wrong(
         "the largest's gradient is promoted",
-        {"result, due = np.zeros_like(x),": "result, due = np.zeros(x.shape),"},
+        {"result = np.zeros_like(x)": "result = np.zeros(x.shape)"},
         says="a silent promotion",
     ),
     Wrong(
@@ -264,8 +264,16 @@ WRONG = [
         says="a silent promotion",
     ),
     Wrong("a window's first pixel has the gradient", {"largest = pixels == y\n": "largest = np.ones(y.shape, bool)\n"}),
-    Wrong("windows that overlap overwrite each other", {"payed += due * largest\n": "payed[...] = due * largest\n"}),
-    Wrong("the gradient that came is used up", {'np.zeros_like(x), g.copy("K")': "np.zeros_like(x), g"}, says="read-only"),
+    Wrong(
+        "a window pays infinity times 0",
+        {
+            '.view(f"i{g.itemsize}")  # what': "  # what",
+            "(due * largest).view(g.dtype)": "due * largest",
+        },
+        says="infinity times 0",
+    ),
+    Wrong("windows that overlap overwrite each other", {"payed += (due": "payed[...] = (due"}),
+    Wrong("the gradient that came is used up", {'g.copy("K").view': "g.view"}, says="read-only"),
     Wrong("the mean is a sum", {"(total / math.prod(self.kernel_size))": "total"}, says="the smallest, or the sum"),
     Wrong("the mean's gradient is a sum's", {"np.zeros_like(x), g / math.prod(kernel_size)": "np.zeros_like(x), g"}),
     Wrong("the mean's gradient is overwritten", {"        payed += share\n": "        payed[...] = share\n"}),
@@ -462,7 +470,7 @@ WRONG = [
     Wrong(
         "one channel after another is pooled",
         {
-            "    result, due = np.zeros_like(x)": "    [x[:, c].max() for c in range(x.shape[1])]\n    result, due = np.zeros_like(x)",
+            "    result = np.zeros_like(x)": "    [x[:, c].max() for c in range(x.shape[1])]\n    result = np.zeros_like(x)",
             "    result, share = np.zeros_like(x)": "    [x[:, c].max() for c in range(x.shape[1])]\n    result, share = np.zeros_like(x)",
             "        return x.mean((2, 3))": "        [x.data[:, c].mean() for c in range(x.shape[1])]\n        return x.mean((2, 3))",
         },

@@ -45,6 +45,9 @@ class ReLU(_Base):
         self.keep((x.data > 0).astype(x.dtype))
         return where(x <= 0, 0, x)
 
+    def pull(self, grad):
+        return np.where(self.kept()[0] == 1, grad, 0).astype(grad.dtype)
+
 
 class LeakyReLU(_Base):
     def __init__(self, negative_slope=0.01):
