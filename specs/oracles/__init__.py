@@ -4,4 +4,5 @@ from specs.oracles import losses as losses
 from specs.oracles import optimizers as optimizers
 from specs.oracles import spatial as spatial
 from specs.oracles import tensor as tensor
+from specs.oracles import tokenization as tokenization
 from specs.oracles import training as training

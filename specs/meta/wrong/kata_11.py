@@ -1,0 +1,387 @@
+"""Wrong solutions of kata 11, as a learner would err and as a cheat would try."""
+
+from specs.meta.catalogue import Wrong
+
+WRONG = [
+    # characters
+    Wrong("characters in the order in which they come", {"sorted(set(text))": "list(dict.fromkeys(text))"}),
+    Wrong("repeated characters have ids of their own", {"sorted(set(text))": "sorted(text)"}),
+    Wrong(
+        "unknown characters are left out",
+        {
+            '                raise ValueError(f"unknown character {character!r} at position {position}")': "                continue",
+            "return [self._ids[character] for character in text]": "return [self._ids[c] for c in text if c in self._ids]",
+        },
+        says="let through",
+    ),
+    Wrong(
+        "case is folded",
+        {
+            "character not in self._ids:": "character.lower() not in self._ids:",
+            "self._ids[character] for": "self._ids[character.lower()] for",
+        },
+    ),
+    Wrong("the position is missing", {" at position {position}": ""}, says="is not named"),
+    Wrong(
+        "a negative id counts from the end",
+        {
+            "        if number not in table:\n": "        number = number % len(table) if -len(table) <= number < 0 else number\n        if number not in table:\n"
+        },
+        says="let through",
+    ),
+    Wrong(
+        "the id is missing from the error",
+        {"there is no id {number!r} among": "there is no such id among"},
+        says="is not named",
+    ),
+    # pieces
+    Wrong(
+        "words are split at blanks",
+        {"return (match[0] for match in _pattern().finditer(text))": 'return iter(re.findall(r"\\s*\\S+|\\s+", text))'},
+    ),
+    Wrong("contractions in capitals too", {"return regex.compile(PATTERN)": "return regex.compile(PATTERN, regex.IGNORECASE)"}),
+    Wrong(
+        "contractions are not split", {"return regex.compile(PATTERN)": "return regex.compile(PATTERN[PATTERN.index(' ?') :])"}
+    ),
+    Wrong(
+        "the last blank stays with the others",
+        {"return regex.compile(PATTERN)": 'return regex.compile(PATTERN.replace(r"\\s+(?!\\S)|", ""))'},
+    ),
+    Wrong(
+        "letters of the alphabet only",
+        {
+            "return regex.compile(PATTERN)": 'return regex.compile(PATTERN.replace(r"\\p{L}", "a-zA-Z").replace(" ?a-zA-Z+", " ?[a-zA-Z]+"))'
+        },
+    ),
+    Wrong(
+        "digits of Arabic numbers only",
+        {
+            "return regex.compile(PATTERN)": 'return regex.compile(PATTERN.replace(r" ?\\p{N}+", " ?[0-9]+").replace(r"\\p{N}", "0-9"))'
+        },
+    ),
+    Wrong(
+        "white space is lost",
+        {
+            "return (match[0] for match in": "return (match[0] for match in [m for m in _pattern().finditer(text) if not m[0].isspace()] or"
+        },
+    ),
+    Wrong(
+        "pieces are a list",
+        {
+            "return (match[0] for match in _pattern().finditer(text))": "return [match[0] for match in _pattern().finditer(text)]"
+        },
+    ),
+    # training
+    Wrong(
+        "pieces count once",
+        {
+            "times = [list(piece) for piece in counts], list(counts.values())": "times = [list(piece) for piece in counts], [1] * len(counts)"
+        },
+    ),
+    Wrong(
+        "of equals the first seen",
+        {
+            'return -count, tuple([tokens[part].translate(_INVERTED).decode("latin-1") + "\\u0100" for part in pair]), pair': "return -count, (), pair"
+        },
+    ),
+    Wrong("of equals the least", {"tokens[part].translate(_INVERTED)": "tokens[part]"}),
+    Wrong(
+        "of equals the greatest in print",
+        {
+            'tokens[part].translate(_INVERTED).decode("latin-1") + "\\u0100"': "''.join(chr(600 - ord(c)) for c in _name(tokens[part])) + \"\\uffff\""
+        },
+    ),
+    Wrong("a beginning is greater than the whole", {'+ "\\u0100" for part': "for part"}),
+    Wrong(
+        "of equals the longest",
+        {
+            "return -count, tuple(": "return -count, -sum(len(tokens[part]) for part in pair), tuple(",
+            "count, _, pair = heapq.heappop(heap)": "count, _, _, pair = heapq.heappop(heap)",
+        },
+    ),
+    Wrong(
+        "overlapping pairs count once",
+        {
+            "        for pair in pairwise(piece):\n            pairs[pair] += count\n": "        for place_, pair in enumerate(pairwise(piece)):\n            pairs[pair] += count * (place_ == 0 or pair != tuple(piece[place_ - 1 : place_ + 1]))\n"
+        },
+    ),
+    Wrong(
+        "counts are never brought up to date",
+        {"        if pairs[pair] != -count:  # it has changed since: a later entry says to what\n            continue\n": ""},
+    ),
+    Wrong(
+        "new pairs are not found again",
+        {"                if new in other:\n                    places[other].add(place)\n": ""},
+    ),
+    Wrong(
+        "joined from the right",
+        {
+            "after = pieces[place] = _joined(before, left, right, new)": "after = pieces[place] = _joined(before[::-1], right, left, new)[::-1]"
+        },
+    ),
+    Wrong(
+        "the last pair of a piece is not joined",
+        {
+            "result, place, end = [], 0, len(piece)": "result, place, end = [], 0, len(piece) - (len(piece) > 2)",
+            "    return result\n\n\nclass BPE": "    return result + piece[end:] * (place <= end)\n\n\nclass BPE",
+        },
+    ),
+    Wrong("one merge too many", {"len(merges) < number:\n": "len(merges) <= number:\n"}),
+    Wrong(
+        "texts are one text",
+        {
+            "for text in [texts] if isinstance(texts, str) else texts:": "for text in [texts if isinstance(texts, str) else ''.join(texts)]:"
+        },
+    ),
+    Wrong(
+        "a string is an iterable of characters",
+        {"for text in [texts] if isinstance(texts, str) else texts:": "for text in texts:"},
+    ),
+    Wrong("special tokens are trained on", {"for part in _split(text, special_tokens)[::2]:": "for part in [text]:"}),
+    Wrong(
+        "special tokens count as text of their own",
+        {"for part in _split(text, special_tokens)[::2]:": "for part in _split(text, special_tokens):"},
+    ),
+    Wrong("special tokens are patterns", {'"|".join(map(re.escape, sorted(': '"|".join(map(str, sorted('}),
+    Wrong(
+        "the shortest special token first", {"sorted(special_tokens, key=len, reverse=True)": "sorted(special_tokens, key=len)"}
+    ),
+    Wrong("special tokens as they come", {"sorted(special_tokens, key=len, reverse=True)": "special_tokens"}),
+    Wrong(
+        "special tokens come before the merges",
+        {
+            "tokens = [*_BYTES, *(left + right for left, right in merges)]": "tokens = [*_BYTES, *(left + right for left, right in merges)][: 256 + len(merges)]",
+            "text: len(tokens) + number for": "text: len(tokens) + len(special_tokens) - 1 - number for",
+        },
+    ),
+    Wrong("a small vocabulary is let through", {"        if room < 0:\n": "        if room < -256:\n"}, says="let through"),
+    Wrong("the warning is missing", {"        if len(merges) < room:\n": "        if len(merges) < 0:\n"}),
+    Wrong("the warning lacks the size", {"has {size} ids, not {vocab_size}": "is smaller than {vocab_size}"}),
+    Wrong("pieces are lowercase", {"counts.update(pretokenize(part))": "counts.update(pretokenize(part.lower()))"}),
+    # encoding
+    Wrong(
+        "the longest token first",
+        {
+            "        heap = [(ranks[pair], place, pair)": "        ranks = {pair: ((-len(self.vocab[new]), rank), new) for pair, (rank, new) in self._ranks.items()}\n        heap = [(ranks[pair], place, pair)"
+        },
+    ),
+    Wrong(
+        "the least id first",
+        {
+            "self._ranks.setdefault((ids[left], ids[right]), (rank, ids[left + right]))": "self._ranks.setdefault((ids[left], ids[right]), (ids[left + right], ids[left + right]))"
+        },
+    ),
+    Wrong(
+        "from the left, whatever the rank",
+        {
+            "heap = [(ranks[pair], place, pair)": "ranks = {pair: (0, new) for pair, (_, new) in ranks.items()}\n        heap = [((0, ranks[pair][1]), place, pair)",
+            "(_, new), place, pair = heapq.heappop(heap)": "(_, new), place, pair = heap.pop(min(range(len(heap)), key=lambda i: heap[i][1]))",
+        },
+    ),
+    Wrong(
+        "the last of equals first",
+        {
+            "heap = [(ranks[pair], place, pair)": "heap = [(ranks[pair], -place, pair)",
+            "(_, new), place, pair = heapq.heappop(heap)": "(_, new), place, pair = heapq.heappop(heap)\n            place = -place",
+            "heapq.heappush(heap, (ranks[near], left, near))": "heapq.heappush(heap, (ranks[near], -left, near))",
+        },
+    ),
+    Wrong("a byte's id is its value", {"self._bytes = [ids[byte] for byte in _BYTES]": "self._bytes = [*range(256)]"}),
+    Wrong(
+        "merges cross pieces",
+        {
+            "                for piece in pretokenize(part):\n                    yield from self._ids_of(piece.encode())": "                yield from self._ids_of(part.encode())"
+        },
+    ),
+    Wrong(
+        "special tokens are always ids",
+        {"_split(text, self.special_tokens if special else ())": "_split(text, self.special_tokens)"},
+    ),
+    Wrong("special tokens are never ids", {"_split(text, self.special_tokens if special else ())": "_split(text, ())"}),
+    Wrong(
+        "remembered pieces are shared by all",
+        {
+            "self._ids_of = functools.lru_cache(CACHED)(self._merged)": "self._ids_of = lambda piece: _SHARED.setdefault(piece, None) or _SHARED.update({piece: self._merged(piece)}) or _SHARED[piece]",
+            "_INVERTED = ": "_SHARED = {}\n_INVERTED = ",
+        },
+    ),
+    Wrong("invalid bytes are replaced", {'data.decode(errors="surrogateescape")': 'data.decode(errors="replace")'}),
+    Wrong("invalid bytes are dropped", {'data.decode(errors="surrogateescape")': 'data.decode(errors="ignore")'}),
+    Wrong(
+        "bytes are taken for latin-1",
+        {
+            'data.decode(errors="surrogateescape")': 'data.decode("latin-1")',
+            'piece.encode(errors="surrogateescape")': 'piece.encode("latin-1")',
+        },
+    ),
+    Wrong(
+        "surrogates are replaced",
+        {"        text.encode()  # here it would be raised\n": '        text = text.encode(errors="replace").decode()\n'},
+    ),
+    Wrong(
+        "the caller's dicts are kept",
+        {"dict(vocab), list(merges), dict(special_tokens or {})": "vocab, merges, special_tokens or {}"},
+    ),
+    Wrong(
+        "what is missing is a KeyError",
+        {
+            '            if token not in ids:\n                raise ValueError(f"the vocabulary lacks {token!r}")\n': "            ids[token]\n"
+        },
+        says="another error",
+    ),
+    # decoding
+    Wrong(
+        "each token is decoded alone",
+        {
+            'return self.decode_bytes(ids).decode(errors="replace")': 'return "".join(token.decode(errors="replace") for token in _looked_up(ids, self.vocab))'
+        },
+    ),
+    Wrong(
+        "invalid bytes raise",
+        {'return self.decode_bytes(ids).decode(errors="replace")': "return self.decode_bytes(ids).decode()"},
+    ),
+    Wrong(
+        "invalid bytes are left out",
+        {'return self.decode_bytes(ids).decode(errors="replace")': 'return self.decode_bytes(ids).decode(errors="ignore")'},
+    ),
+    Wrong(
+        "the stream comes at the end",
+        {
+            "        for token in _looked_up(ids, self.vocab):\n            if text := decoder.decode(token):": '        for token in [b"".join(_looked_up(ids, self.vocab))]:\n            if text := decoder.decode(token):'
+        },
+    ),
+    Wrong(
+        "the stream yields empty texts",
+        {
+            "            if text := decoder.decode(token):\n                yield text": "            yield decoder.decode(token)"
+        },
+    ),
+    Wrong(
+        "the rest of a stream is lost", {'        if text := decoder.decode(b"", final=True):\n            yield text\n': ""}
+    ),
+    Wrong(
+        "half characters are streamed",
+        {
+            "            if text := decoder.decode(token):\n                yield text": '            yield token.decode(errors="replace")'
+        },
+    ),
+    # streams
+    Wrong(
+        "each chunk is encoded alone",
+        {"                end = self._certain(held, special)\n": "                end = len(held)\n"},
+    ),
+    Wrong(
+        "only the last piece is held back",
+        {"if place + 3 <= len(last) and place + len(piece) < len(last):": "if place + len(piece) < len(last):"},
+    ),
+    Wrong(
+        "the last piece is not held back",
+        {"if place + 3 <= len(last) and place + len(piece) < len(last):": "if place + 3 <= len(last):"},
+    ),
+    Wrong("special tokens that are cut are text", {"end = _opening(text, tokens)": "end = len(text)"}),
+    Wrong(
+        "the rest of the text is lost",
+        {"        yield from self._encoded(held, special)\n\n    def _certain": "\n    def _certain"},
+    ),
+    Wrong(
+        "the whole text is gathered first",
+        {
+            '        held, wanted = "", 0\n        for chunk in chunks:': '        held, wanted = "", 0\n        for chunk in ["".join(chunks)]:'
+        },
+    ),
+    Wrong(
+        "a whole special token is not told from the beginning of a longer one",
+        {"len(token) > len(text) and token.startswith(text)": "len(token) > len(text) + 1 and token.startswith(text)"},
+    ),
+    # files
+    Wrong(
+        "bytes are shifted by 256", {"chr(byte if byte in own else next(others))": "chr(byte if byte in own else 256 + byte)"}
+    ),
+    Wrong("the soft hyphen is printable", {"*range(161, 173), *range(174, 256)": "*range(161, 256)"}),
+    Wrong("the version is missing", {'"\\n".join(["#version: 0.2", *merges, ""])': '"\\n".join([*merges, ""])'}),
+    Wrong("special tokens are written byte by byte", {"special.get(number) or _name(token)": "_name(token)"}),
+    Wrong("files are written in place", {'    part = path.with_name(f"{path.name}.part")\n': "    part = path\n"}),
+    Wrong("a part is left behind", {"        part.unlink()\n        raise\n": "        raise\n"}),
+    Wrong(
+        "lines that begin with # are comments",
+        {
+            '    if numbered[0][1].startswith("#version"):\n        del numbered[0]\n': '    numbered = [(number, line) for number, line in numbered if not line.startswith("#")]\n'
+        },
+    ),
+    Wrong("the first line is never a merge", {'    if numbered[0][1].startswith("#version"):\n': "    if True:\n"}),
+    Wrong("CR stays", {'line.rstrip("\\r")': "line"}),
+    Wrong(
+        "names of special tokens are not looked at",
+        {"for entry in found.values())": 'for entry in found.get("additional_special_tokens", []))'},
+    ),
+    Wrong(
+        "objects are no special tokens", {'text = value.get("content") if isinstance(value, dict) else value': "text = value"}
+    ),
+    Wrong(
+        "unknown entries are special",
+        {
+            "if unknown := next((name for name in others if name not in special), None):": "if unknown := None:",
+            "{name: ids[name] for name in special})": "{name: ids[name] for name in others})",
+            "name.encode() if name in special else": "name.encode() if name in others else",
+        },
+    ),
+    Wrong(
+        "ids that are there twice are let through",
+        {"    if (number := _twice(ids.values())) is not None:": "    if (number := None) is not None:"},
+    ),
+    Wrong("booleans are ids", {"if type(number) is not int or number < 0:": "if not isinstance(number, int) or number < 0:"}),
+    Wrong("merges are checked no further", {' or any(name not in ids for name in (*parts, "".join(parts))):': ":"}),
+    # what it costs
+    Wrong(
+        "all pieces are gathered",
+        {
+            "return (match[0] for match in _pattern().finditer(text))": "return iter([match[0] for match in _pattern().finditer(text)])"
+        },
+        naive="test_pieces_of_a_long_text_take_no_memory",
+    ),
+    Wrong(
+        "every piece is counted again",
+        {"for place in places.pop(pair):": "for place in range(len(pieces)):"},
+        naive="test_a_merge_looks_only_at_the_pieces_that_it_changes",
+    ),
+    Wrong(
+        "texts are gathered",
+        {
+            "for text in [texts] if isinstance(texts, str) else texts:": "for text in [texts] if isinstance(texts, str) else [*texts]:"
+        },
+        naive="test_texts_are_taken_one_at_a_time",
+    ),
+    Wrong(
+        "the list is searched for each merge, which joins one place",
+        {
+            "        heap = [(ranks[pair], place, pair)": "        while len(ids) > 1:\n            place = min(range(len(ids) - 1), key=lambda i: ranks.get((ids[i], ids[i + 1]), (1e9, 0)))\n            if (pair := (ids[place], ids[place + 1])) not in ranks:\n                break\n            ids[place : place + 2] = [ranks[pair][1]]\n        return ids\n        heap = [(ranks[pair], place, pair)"
+        },
+    ),
+    Wrong(
+        "nothing is remembered",
+        {"self._ids_of = functools.lru_cache(CACHED)(self._merged)": "self._ids_of = self._merged"},
+        naive="test_a_piece_that_was_seen_is_looked_up",
+    ),
+    Wrong(
+        "everything is remembered",
+        {"functools.lru_cache(CACHED)": "functools.lru_cache(None)"},
+        naive="test_what_is_remembered_is_bounded",
+    ),
+    Wrong(
+        "ids of a stream are gathered",
+        {
+            'decoder = codecs.getincrementaldecoder("utf-8")("replace")': 'decoder, ids = codecs.getincrementaldecoder("utf-8")("replace"), [*ids]'
+        },
+        naive="test_a_stream_holds_nothing",
+    ),
+    Wrong(
+        "all ids are there before the first is yielded",
+        {
+            '        held, wanted = "", 0\n        for chunk in chunks:': '        chunks = ["".join(chunks)]\n        held, wanted = "", 0\n        for chunk in chunks:'
+        },
+    ),
+    Wrong(
+        "what is held is searched after each chunk",
+        {"                wanted = 2 * len(held)\n": ""},
+    ),
+]
