@@ -111,6 +111,36 @@ def test_a_merge_looks_only_at_the_pieces_that_it_changes(budget):
 
 # The tokenizer
 
+BYTES = {byte: bytes([byte]) for byte in range(256)}
+
+
+@pytest.mark.parametrize(
+    ("vocab", "merges", "special", "named"),
+    [
+        ({byte: bytes([byte]) for byte in range(255)}, [], {}, repr(b"\xff")),
+        (BYTES, [(b"a", b"b")], {}, repr(b"ab")),
+        (BYTES | {256: b"abc"}, [(b"ab", b"c")], {}, repr(b"ab")),
+        (BYTES, [], {"<e>": 256}, "'<e>'"),
+        (BYTES | {256: b"<f>"}, [], {"<e>": 256}, "'<e>'"),
+        (BYTES | {256: b"ab", 257: b"cd"}, [(b"a", b"b")], {}, repr(b"cd")),
+    ],
+    ids=["a byte", "a result", "a part", "no id", "other bytes", "too many"],
+)
+def test_what_does_not_fit_a_vocabulary_is_named(vocab, merges, special, named):
+    """A byte, a merge's part or result, a special token that vocab lacks, or any other entry, raises a ValueError with it."""
+    with rejects(ValueError, named):
+        BPETokenizer(vocab, merges, special)
+
+
+def test_what_is_given_is_copied():
+    """vocab, merges and special_tokens of the tokenizer are equal to what it is given, and not the same objects."""
+    given = BYTES | {256: b"ab", 257: b"<e>"}, [(b"a", b"b")], {"<e>": 257}
+    tokenizer = BPETokenizer(*given)
+    attributes = tokenizer.vocab, tokenizer.merges, tokenizer.special_tokens
+    assert attributes == given
+    assert not any(own is other for own, other in zip(attributes, given, strict=True))
+    assert BPETokenizer(BYTES, []).special_tokens == {}
+
 
 def test_ids_are_the_bytes_then_the_merges_then_the_special_tokens():
     """256 bytes, the merges in the order in which they are learned, the special tokens in the order given."""

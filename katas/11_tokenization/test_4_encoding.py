@@ -199,23 +199,6 @@ def test_a_tokenizer_keeps_copies():
     assert tokenizer.merges == [(b"a", b"b")]
 
 
-@pytest.mark.parametrize(
-    ("vocab", "merges", "special", "named"),
-    [
-        ({byte: bytes([byte]) for byte in range(255)}, [], {}, repr(b"\xff")),
-        (BYTES, [(b"a", b"b")], {}, repr(b"ab")),
-        (BYTES | {256: b"abc"}, [(b"ab", b"c")], {}, repr(b"ab")),
-        (BYTES, [], {"<e>": 256}, "'<e>'"),
-        (BYTES | {256: b"<f>"}, [], {"<e>": 256}, "'<e>'"),
-    ],
-    ids=["a byte", "a result", "a part", "no id", "other bytes"],
-)
-def test_what_the_vocabulary_lacks_is_named(vocab, merges, special, named):
-    """A byte, a part or a result of a merge, or a special token that vocab lacks raises a ValueError that contains it."""
-    with rejects(ValueError, named):
-        BPETokenizer(vocab, merges, special)
-
-
 # What it costs
 
 

@@ -141,6 +141,36 @@ class BPETokenizer:
     `vocab` is {id: bytes}, `merges` is [(bytes, bytes)] in the order of their ranks, `special_tokens` is {text: id}.
     """
 
+    def __init__(
+        self, vocab: Mapping[int, bytes], merges: Sequence[tuple[bytes, bytes]], special_tokens: Mapping[str, int] | None = None
+    ):
+        """vocab holds the bytes, the parts and results of the merges, and the special tokens, in UTF-8, under their ids.
+
+        Raises: ValueError that contains what it lacks, or what else it holds.
+        """
+        self.vocab, self.merges, self.special_tokens = dict(vocab), list(merges), dict(special_tokens or {})
+        for text, number in self.special_tokens.items():
+            if self.vocab.get(number) != text.encode():
+                raise ValueError(f"the vocabulary lacks the special token {text!r} as id {number}")
+        ids = {token: number for number, token in self.vocab.items() if number not in self.special_tokens.values()}
+        made = {*_BYTES, *(left + right for left, right in self.merges)}
+        for token in [*made, *chain.from_iterable(self.merges)]:
+            if token not in ids:
+                raise ValueError(f"the vocabulary lacks {token!r}")
+        for token in ids:
+            if token not in made:
+                raise ValueError(f"the vocabulary holds {token!r}, which is no byte, made by no merge, and not special")
+        self._bytes = [ids[byte] for byte in _BYTES]
+        self._ranks = {}  # of a pair of ids: its rank, and the id of what it becomes
+        for rank, (left, right) in enumerate(self.merges):
+            self._ranks.setdefault((ids[left], ids[right]), (rank, ids[left + right]))
+        self._ids_of = functools.lru_cache(CACHED)(self._merged)
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of ids."""
+        return len(self.vocab)
+
     @classmethod
     def train(cls, texts: str | Iterable[str], vocab_size: int, special_tokens: Sequence[str] = ()) -> "BPETokenizer":
         """A tokenizer of one text, or of several, of which one is held at a time. No merge crosses them, nor a special token.
@@ -168,29 +198,6 @@ class BPETokenizer:
 
     # 11.4 Encoding
 
-    def __init__(
-        self, vocab: Mapping[int, bytes], merges: Sequence[tuple[bytes, bytes]], special_tokens: Mapping[str, int] | None = None
-    ):
-        """Raises: ValueError that contains a byte, a part or a result of a merge, or a special token that vocab lacks."""
-        self.vocab, self.merges, self.special_tokens = dict(vocab), list(merges), dict(special_tokens or {})
-        for text, number in self.special_tokens.items():
-            if self.vocab.get(number) != text.encode():
-                raise ValueError(f"the vocabulary lacks the special token {text!r} as id {number}")
-        ids = {token: number for number, token in self.vocab.items() if number not in self.special_tokens.values()}
-        for token in [*_BYTES, *(token for left, right in self.merges for token in (left, right, left + right))]:
-            if token not in ids:
-                raise ValueError(f"the vocabulary lacks {token!r}")
-        self._bytes = [ids[byte] for byte in _BYTES]
-        self._ranks = {}  # of a pair of ids: its rank, and the id of what it becomes
-        for rank, (left, right) in enumerate(self.merges):
-            self._ranks.setdefault((ids[left], ids[right]), (rank, ids[left + right]))
-        self._ids_of = functools.lru_cache(CACHED)(self._merged)
-
-    @property
-    def vocab_size(self) -> int:
-        """The number of ids."""
-        return len(self.vocab)
-
     def encode(self, text: str, special: bool = False) -> list[int]:
         """The ids of a text. With special=True special tokens become theirs; else they are text like any other.
 
@@ -199,13 +206,15 @@ class BPETokenizer:
         text.encode()  # here it would be raised
         return list(self._encoded(text, special))
 
-    def _encoded(self, text: str, special: bool) -> Iterator[int]:
-        for place, part in enumerate(_split(text, self.special_tokens if special else ())):
-            if place % 2:
-                yield self.special_tokens[part]
-            else:
-                for piece in pretokenize(part):
-                    yield from self._ids_of(piece.encode())
+    def _encoded(self, text: str, special: bool, end: int | None = None) -> Iterator[int]:
+        """The ids of the text, or of its pieces up to `end`: they are not those of text[:end], where a piece may be longer."""
+        end, place = len(text) if end is None else end, 0
+        for number, part in enumerate(_split(text, self.special_tokens if special else ())):
+            for piece in [part] if number % 2 else pretokenize(part):
+                if place == end:
+                    return
+                place += len(piece)
+                yield from [self.special_tokens[piece]] if number % 2 else self._ids_of(piece.encode())
 
     def encode_bytes(self, data: bytes) -> list[int]:
         """The ids of any bytes: of those that are UTF-8, the ids of the text."""
@@ -266,7 +275,7 @@ class BPETokenizer:
             held += chunk
             if len(held) >= wanted:  # twice what was left: a long piece in short chunks is not searched again and again
                 end = self._certain(held, special)
-                yield from self._encoded(held[:end], special)
+                yield from self._encoded(held, special, end)
                 held = held[end:]
                 wanted = 2 * len(held)
         yield from self._encoded(held, special)
