@@ -91,7 +91,7 @@ def learn_merges(counts: Mapping[bytes, int], number: int) -> list[tuple[bytes, 
         for pair in pairwise(piece):
             pairs[pair] += count
             places[pair].add(place)
-    heap = [_ranked(pair, count, tokens) for pair, count in pairs.items()]  # the most frequent pair comes first
+    heap = [_ranked(pair, count, tokens) for pair, count in pairs.items() if count]  # the most frequent pair comes first
     heapq.heapify(heap)
     merges = []
     while heap and len(merges) < number:
@@ -318,15 +318,16 @@ class BPETokenizer:
         Raises: FileNotFoundError; ValueError that contains the file and the line that is damaged, or does not fit the others.
         """
         folder = Path(folder)
-        ids = _read_ids(folder / "vocab.json")
+        names = folder / "vocab.json"
+        ids = _read_ids(names)
         merges = _read_merges(folder / "merges.txt", ids)
         made = {*map(_name, _BYTES), *(_name(left + right) for left, right in merges)}
         others, listed = [name for name in ids if name not in made], folder / "special_tokens_map.json"
         special = _read_special(listed, ids) if listed.exists() else others
         if unknown := next((name for name in others if name not in special), None):
-            raise _error(folder / "vocab.json", unknown, f"{unknown!r} is no byte, made by no merge, and not special")
+            raise _error(names, _line(names, unknown), f"{unknown!r} is no byte, made by no merge, and not special")
         if missing := next((name for name in made if name not in ids), None):
-            raise _error(folder / "vocab.json", "", f"{missing!r} is missing")
+            raise _error(names, 1, f"{missing!r} is missing")
         vocab = {number: name.encode() if name in special else _bytes_of(name) for name, number in ids.items()}
         return cls(vocab, merges, {name: ids[name] for name in special})
 
@@ -363,8 +364,12 @@ def _name(token: bytes) -> str:
     return "".join([bytes_to_unicode()[byte] for byte in token])
 
 
+def _is_bytes(name: str) -> bool:
+    """Whether each character stands for a byte."""
+    return set(name) <= _bytes_by_character().keys()
+
+
 def _bytes_of(name: str) -> bytes:
-    """Raises: KeyError with a character that stands for no byte."""
     return bytes([_bytes_by_character()[character] for character in name])
 
 
@@ -392,12 +397,15 @@ def _write(path: Path, text: str) -> None:
         raise
 
 
-def _error(path: Path, where: str | int, why: str) -> ValueError:
-    """where: the line, or what stands in it."""
-    if isinstance(where, str):
-        text = path.read_text(encoding="utf-8")
-        where = text.count("\n", 0, max(0, text.find(where))) + 1
-    return ValueError(f"{path}, line {where}: {why}")
+def _error(path: Path, line: int, why: str) -> ValueError:
+    return ValueError(f"{path}, line {line}: {why}")
+
+
+def _line(path: Path, text) -> int:
+    """The first line of a JSON file in which this text stands, escaped or not; 1 if it is no text, or stands nowhere."""
+    forms = [json.dumps(text), json.dumps(text, ensure_ascii=False)]
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return next((number for number, line in enumerate(lines, 1) if any(form in line for form in forms)), 1)
 
 
 def _read(path: Path) -> str:
@@ -413,6 +421,8 @@ def _read_json(path: Path):
         return json.loads(_read(path))
     except json.JSONDecodeError as error:
         raise _error(path, error.lineno, f"not JSON: {error.msg}") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets in brackets
+        raise _error(path, 1, f"can't be read: {error}") from None
 
 
 def _read_ids(path: Path) -> dict[str, int]:
@@ -421,9 +431,10 @@ def _read_ids(path: Path) -> dict[str, int]:
         raise _error(path, 1, f"expected an object {{token: id}}, found {type(ids).__name__}")
     for name, number in ids.items():
         if type(number) is not int or number < 0:
-            raise _error(path, json.dumps(name, ensure_ascii=False), f"the id of {name!r} is {number!r}")
+            raise _error(path, _line(path, name), f"the id of {name!r} is {number!r}")
     if (number := _twice(ids.values())) is not None:
-        raise _error(path, f": {number}", f"the id {number} is there twice")
+        *_, last = (name for name in ids if ids[name] == number)
+        raise _error(path, _line(path, last), f"the id {number} is there twice")
     return ids
 
 
@@ -437,7 +448,8 @@ def _read_merges(path: Path, ids: Mapping[str, int]) -> list[tuple[bytes, bytes]
     merges = []
     for number, line in numbered:
         parts = line.split(" ")
-        if len(parts) != 2 or not all(parts) or any(name not in ids for name in (*parts, "".join(parts))):
+        names = (*parts, "".join(parts))
+        if len(parts) != 2 or not all(parts) or any(name not in ids or not _is_bytes(name) for name in names):
             raise _error(path, number, f"expected two entries of vocab.json whose join is one too, found {line!r}")
         merges.append((_bytes_of(parts[0]), _bytes_of(parts[1])))
     return merges
@@ -451,7 +463,9 @@ def _read_special(path: Path, ids: Mapping[str, int]) -> list[str]:
     texts = set()
     for value in chain.from_iterable(entry if isinstance(entry, list) else [entry] for entry in found.values()):
         text = value.get("content") if isinstance(value, dict) else value
+        if text is None:  # "pad_token": null, as some tools write
+            continue
         if not isinstance(text, str) or text not in ids:
-            raise _error(path, 1, f"{text!r} is no token of vocab.json")
+            raise _error(path, _line(path, text), f"{text!r} is no token of vocab.json")
         texts.add(text)
     return sorted(texts, key=ids.__getitem__)

@@ -25,7 +25,7 @@ pieces = st.one_of(
     ),
     st.binary(min_size=1, max_size=6),
 )
-corpora = st.dictionaries(pieces, st.integers(1, 4), max_size=8)
+corpora = st.dictionaries(pieces, st.integers(0, 4), max_size=8)
 
 
 def merges_agree() -> None:

@@ -13,9 +13,9 @@ def merges(counts: dict[bytes, int], number: int) -> list[tuple[bytes, bytes]]:
         for tokens, count in words:
             for pair in pairwise(tokens):
                 pairs[pair] += count
-        if not pairs:
+        most = max(pairs.values(), default=0)
+        if not most:
             break
-        most = max(pairs.values())
         best = max(pair for pair, count in pairs.items() if count == most)
         learned.append(best)
         words = [(joined(tokens, best), count) for tokens, count in words]
