@@ -248,14 +248,14 @@ def test_a_long_piece_is_merged_whole():
 
 @pytest.mark.time
 def test_a_long_piece_takes_time_in_proportion(budget):
-    """A piece of 16,000 letters takes at most 24 times the CPU time of one of 2,000: no list is searched for each merge."""
+    """A piece of 2,000 letters takes at most 48 times the CPU time of one of 125: no list is searched for each merge."""
     tokenizer = made((b"a", b"a"), (b"aa", b"aa"))
     ends = itertools.count()
 
     def encode(length):
         tokenizer.encode("a" * length + "bcdefghijk"[next(ends) % 10] * (next(ends) % 97))  # a piece that was never seen
 
-    budget.time(lambda: encode(16_000), lambda: encode(2_000), limit=24)
+    budget.time(lambda: encode(2000), lambda: encode(125), limit=48)
 
 
 @pytest.mark.parametrize("letters", ["a", "ab", string.ascii_lowercase], ids=len)
