@@ -64,11 +64,16 @@ def readers() -> list[Side]:
     return [Side("reference", "specs.bench.ours"), Side("tokenizers", "specs.bench.huggingface")]
 
 
+def check_samples(theirs: Side) -> None:
+    """Raises: AssertionError if the ids of a sample of GPT-2's are not those that the other side computes."""
+    for sample, ids in zip(samples(), theirs.prepare("published", samples()), strict=True):
+        assert ids.tolist() == sample.ids, f"{sample.name}: {theirs.name} has other ids than specs/datasets/gpt2.json"
+
+
 def tokenization(sides: list[Side], text: str) -> tuple[list[dict], list[dict]]:
     """The works on text by both sides, and how the time and the memory of the first grow with the text."""
     ours, theirs = sides
-    for sample, ids in zip(samples(), theirs.prepare("published", samples()), strict=True):
-        assert ids.tolist() == sample.ids, f"{sample.name}: the ids of GPT-2 that are known here are not those of tokenizers"
+    check_samples(theirs)
     titles = {"training": f"training, {work.VOCABULARY:,} ids", "encoding": "encoding"}
     rows = [
         compared(sides, title, name, text) | {"wanted": BARS[name]}
