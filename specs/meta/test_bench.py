@@ -1,4 +1,5 @@
 import inspect
+import json
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -52,6 +53,7 @@ def test_the_table_quotes_medians_spreads_and_the_ratio_to_the_faster_layout():
     assert "| a step | 100.0 (100.0–100.0) | 200.0 (200.0–200.0) | 300.0 (300.0–300.0) | 2.00 (2.00–2.00) |" in text
     assert "| NumPy | 0 | 75.12% | 100.0 | 512 MB |" in text
     assert "Python 3, NumPy 2, PyTorch 2; a processor, 2 cores; 2026-01-02." in text
+    assert "Data: a text (7 characters)." in text
 
 
 def test_the_bar_that_is_shown_is_the_one_that_counts():
@@ -64,6 +66,25 @@ def test_the_bar_that_is_shown_is_the_one_that_counts():
     assert "| time | 2.51 (2.51–2.51) |" in lines
     assert [line for line in lines if line.startswith("Missed")] == [f"Missed: {bar}" for bar in report.missed(FIGURES)]
     assert report.missed(FIGURES) == ["reading: 0.50, wanted ≥ 0.51", "steps: 2.51, wanted ≤ 2.5"]
+
+
+@pytest.mark.parametrize(("bar", "code"), [("≤ 2.5", 1), ("≤ 2.6", 0)])
+def test_a_missed_bar_fails_the_bench(monkeypatch, tmp_path, capsys, bar, code):
+    """After the tables are written and printed."""
+    rows = FIGURES["tokenization"][:1], [{"work": "steps", "values": [2.51], "wanted": bar}]
+    monkeypatch.setattr(sys, "argv", ["bench", "--quick"])
+    monkeypatch.setattr(bench, "FOLDER", tmp_path)
+    monkeypatch.setattr(bench, "fetch", lambda _: None)
+    monkeypatch.setattr(bench, "shakespeare", lambda: ("a text", "a text (6 characters)"))
+    monkeypatch.setattr(bench, "sides", list)
+    monkeypatch.setattr(bench, "readers", list)
+    monkeypatch.setattr(bench, "compared", lambda *_: FIGURES["step"][0])
+    monkeypatch.setattr(bench, "tokenization", lambda *_: rows)
+    with pytest.raises(SystemExit) as ended:
+        bench.main()
+    assert ended.value.code == code
+    assert (tmp_path / "bench.md").read_text(encoding="utf-8") in capsys.readouterr().out
+    assert json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))["growth"] == rows[1]
 
 
 class Fake:
