@@ -226,25 +226,27 @@ class BPETokenizer:
     def _merged(self, piece: bytes) -> list[int]:
         """Joins the pair of the lowest rank, the first of several, until there is none: n log n in the length n.
 
-        Each place knows the next and the one before that are left. An entry of the heap whose pair has changed is passed over.
+        Each place knows the next and the one before that are left. The heap holds rank · end + place, since integers compare
+        fastest. An entry whose pair has changed is passed over.
         """
         ids, ranks, end = [self._bytes[byte] for byte in piece], self._ranks, len(piece)
         after, before = [*range(1, end + 1)], [*range(-1, end - 1)]
-        heap = [(ranks[pair], place, pair) for place, pair in enumerate(pairwise(ids)) if pair in ranks]
+        heap = [ranks[pair][0] * end + place for place, pair in enumerate(pairwise(ids)) if pair in ranks]
         heapq.heapify(heap)
         while heap:
-            (_, new), place, pair = heapq.heappop(heap)
+            rank, place = divmod(heapq.heappop(heap), end)
             second = after[place]
-            if second == end or (ids[place], ids[second]) != pair:
+            found = ranks.get((ids[place], ids[second])) if second < end else None
+            if found is None or found[0] != rank:
                 continue
-            ids[place], ids[second] = new, None
+            ids[place], ids[second] = found[1], None
             third = after[place] = after[second]
             if third < end:
                 before[third] = place
             first = before[place]
             for left, right in ((first, place), (place, third)):
                 if left >= 0 and right < end and (near := (ids[left], ids[right])) in ranks:
-                    heapq.heappush(heap, (ranks[near], left, near))
+                    heapq.heappush(heap, ranks[near][0] * end + left)
         return [number for number in ids if number is not None]
 
     # 11.5 Decoding
