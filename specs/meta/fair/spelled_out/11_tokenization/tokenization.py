@@ -72,7 +72,7 @@ _BYTES = [bytes([byte]) for byte in range(256)]
 
 @functools.lru_cache(1 << 14)
 def _descending(token: bytes) -> tuple[int, ...]:
-    """A key that puts the greatest token first: 256 at the end is greater than any byte, so a longer token precedes its start."""
+    """A key that puts the greatest token first: 256 at the end is greater than any byte, so a token precedes its start."""
     return *(255 - byte for byte in token), 256
 
 
