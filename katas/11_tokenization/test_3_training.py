@@ -129,8 +129,10 @@ BYTES = {byte: bytes([byte]) for byte in range(256)}
         (BYTES, [], {"<e>": 256}, "'<e>'"),
         (BYTES | {256: b"<f>"}, [], {"<e>": 256}, "'<e>'"),
         (BYTES | {256: b"ab", 257: b"cd"}, [(b"a", b"b")], {}, repr(b"cd")),
+        (BYTES | {300: b"a"}, [], {}, repr(b"a")),
+        (BYTES | {256: b""}, [], {"": 256}, "''"),
     ],
-    ids=["a byte", "a result", "a part", "no id", "other bytes", "too many"],
+    ids=["a byte", "a result", "a part", "no id", "other bytes", "too many", "twice", "empty"],
 )
 def test_what_does_not_fit_a_vocabulary_is_named(vocab, merges, special, named):
     """A byte, a merge's part or result, a special token that vocab lacks, or any other entry, raises a ValueError with it."""

@@ -278,11 +278,42 @@ def test_the_line_is_that_of_the_entry(folder, ascii):
         BPETokenizer.load(folder)
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, '{"a": ' + "9" * 5000 + "}"], ids=["brackets", "digits"])
-def test_json_that_python_cannot_read_is_named(folder, text):
-    """Thousands of brackets in brackets, or of digits, raise a ValueError that contains the file's name, like all damage."""
-    (folder / "vocab.json").write_text(text, encoding="utf-8")
+def test_json_that_python_cannot_read_is_named(folder):
+    """Thousands of brackets in brackets raise a ValueError that contains the file's name and the line, like all damage."""
+    (folder / "vocab.json").write_text("[" * 100_000, encoding="utf-8")
     with rejects(ValueError, "vocab.json", "line 1"):
+        BPETokenizer.load(folder)
+
+
+@pytest.mark.parametrize("name", ["a", "\\ud800"], ids=["a name twice", "a lone surrogate"])
+def test_names_are_texts_that_are_there_once(folder, name):
+    """A name that vocab.json has twice, or a lone surrogate: a ValueError that contains the file, the line and the name."""
+    path = folder / "vocab.json"
+    text = json.dumps(json.loads(path.read_text(encoding="utf-8")), indent=0)
+    path.write_text(text.replace("{\n", f'{{\n"{name}": 998,\n'), encoding="utf-8")
+    with rejects(ValueError, "vocab.json", "line", repr(json.loads(f'"{name}"'))):
+        BPETokenizer.load(folder)
+
+
+def test_the_line_of_a_name_is_not_that_of_a_longer_one(tmp_path):
+    """The name ! is not found in the name "! (with the quote): the line is its own."""
+    tokenizer = BPETokenizer.train('"!"!', 257)
+    assert tokenizer.merges == [(b'"', b"!")]
+    tokenizer.save(tmp_path)
+    ids = json.loads((tmp_path / "vocab.json").read_text(encoding="utf-8"))
+    ids = {'"!': ids.pop('"!')} | ids | {"!": -5}
+    (tmp_path / "vocab.json").write_text(json.dumps(ids, indent=0), encoding="utf-8")
+    with rejects(ValueError, "vocab.json", f"line {list(ids).index('!') + 2}"):
+        BPETokenizer.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a", "th"])
+def test_a_special_token_is_no_byte_and_made_by_no_merge(folder, name):
+    """If special_tokens_map.json lists such an entry, a ValueError contains the file, the line and the entry."""
+    assert name in json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
+    text = json.dumps({"additional_special_tokens": ["<|end|>", "é b", name]}, indent=0)
+    (folder / "special_tokens_map.json").write_text(text, encoding="utf-8")
+    with rejects(ValueError, "special_tokens_map.json", "line 5", repr(name)):
         BPETokenizer.load(folder)
 
 
