@@ -116,6 +116,21 @@ def test_a_save_that_fails_leaves_the_old_files_whole(folder, monkeypatch, funct
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+def test_a_file_is_whole_before_it_takes_its_place(tokenizer, tmp_path, monkeypatch):
+    """When os.fsync is called all of the file has been written, and its place is still empty: os.replace comes after."""
+    synced, real = [], os.fsync
+
+    def fsync(file):
+        synced.append((os.fstat(file).st_size, any(path.suffix in (".json", ".txt") for path in tmp_path.iterdir())))
+        return real(file)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    tokenizer.save(tmp_path)
+    sizes = [path.stat().st_size for path in tmp_path.iterdir()]
+    assert sorted(size for size, _ in synced) == sorted(sizes), f"{synced} bytes were written at os.fsync, {sizes} in the end"
+    assert not synced[0][1], "a file has its name before it was written"
+
+
 def test_a_special_token_that_is_written_like_another_entry_is_refused(tmp_path):
     """A special token "a" has the name of the byte, and "Ġ" that of a blank: save raises a ValueError that contains it."""
     for token in ("a", "Ġ"):
@@ -200,6 +215,14 @@ def test_what_is_no_json_object_is_named(folder, name, text):
         BPETokenizer.load(folder)
 
 
+def test_lines_are_counted_without_a_header_too(folder):
+    """Without `#version` the first merge is line 1."""
+    path = folder / "merges.txt"
+    path.write_text("x\n" + path.read_text(encoding="utf-8").partition("\n")[2], encoding="utf-8")
+    with rejects(ValueError, "merges.txt", "line 1"):
+        BPETokenizer.load(folder)
+
+
 @pytest.mark.parametrize("line", ["a", "a b c", "a  b", "", "a \u4e00", "a b"])
 def test_a_line_that_is_no_merge_is_named(folder, line):
     """A line without two entries of vocab.json whose join is one raises a ValueError: merges.txt and the line."""
@@ -246,9 +269,10 @@ def test_an_empty_list_of_special_tokens_is_a_list(folder):
 
 @pytest.mark.parametrize(
     ("old", "new", "named"),
-    [('"!": 33', '"!": 34', "34"), ('"!": 33, ', "", "'!'"), ('"!": 33', '"!": "x"', "'x'"), ('"!": 33', '"!": -1', "-1"),
+    [('"!": 33', '"!": 34', "34"), ('"!": 33', '"!": 0', "0"),
+     ('"!": 33, ', "", "'!'"), ('"!": 33', '"!": "x"', "'x'"), ('"!": 33', '"!": -1', "-1"),
      ('"!": 33', '"!": 3.5', "3.5"), ('"!": 33', '"!": true', "True")],
-    ids=["twice", "missing", "text", "negative", "fraction", "boolean"],
+    ids=["twice", "0 twice", "missing", "text", "negative", "fraction", "boolean"],
 )  # fmt: skip
 def test_ids_are_integers_each_of_one_entry(folder, old, new, named):
     """An id that is no integer from 0 on, or that is there twice, or a missing byte: a ValueError with vocab.json and it."""

@@ -623,4 +623,132 @@ WRONG = [
         {"if len(held) >= wanted:": "if held:"},
         naive="test_a_long_piece_is_not_searched_after_each_chunk",
     ),
+    # a second list of that kind
+    Wrong("char position in bytes", {'at position {position}")': 'at position {len(text[:position].encode())}")'}),
+    Wrong(
+        "char order of UTF-16", {"sorted(set(text))": 'sorted(set(text), key=lambda c: c.encode("utf-16-be", "surrogatepass"))'}
+    ),
+    Wrong(
+        "char decode only knows -1",
+        {
+            "_looked_up(ids, dict(enumerate(self._characters)))": "_looked_up(ids, {n: self._characters[n] for n in range(-len(self._characters), len(self._characters)) if n != -1})"
+        },
+    ),
+    Wrong("numbers only decimal", {"regex.compile(PATTERN)": 'regex.compile(PATTERN.replace(r"\\p{N}", r"\\d"))'}),
+    Wrong("marks are letters", {"regex.compile(PATTERN)": 'regex.compile(PATTERN.replace(r"\\p{L}+", r"[\\p{L}\\p{M}]+"))'}),
+    Wrong(
+        "white space only ASCII",
+        {"regex.compile(PATTERN)": 'regex.compile(PATTERN.replace(r"[^\\s", r"[^ \\t-\\r").replace(r"\\s+", r"[ \\t-\\r]+"))'},
+    ),
+    Wrong(
+        "regex imported at once",
+        {"import re\n": "import re\n\nimport regex\n", "    import regex  # not before it is needed\n\n": ""},
+    ),
+    Wrong("ties: a prefix is greater", {' + "\\u0100" for part in pair': " for part in pair"}),
+    Wrong(
+        "overlaps of a new token count once",
+        {
+            "            for other in pairwise(after):\n                changes[other] += times[place]\n": "            for spot, other in enumerate(pairwise(after)):\n                if not (spot and other == (new, new) and after[spot - 1] == new):\n                    changes[other] += times[place]\n"
+        },
+    ),
+    Wrong("special tokens not copied", {"dict(special_tokens or {})": "special_tokens or {}"}),
+    Wrong(
+        "special tokens under any id",
+        {"if self.vocab.get(number) != text.encode():": "if text.encode() not in self.vocab.values():"},
+    ),
+    Wrong(
+        "train: first special token counts",
+        {"in _split(text, special_tokens)[::2]:": 'in re.split("|".join(map(re.escape, special_tokens)) or "(?!)", text):'},
+    ),
+    Wrong("train: warning forgets special tokens", {"size = len(tokens) + len(special)": "size = len(tokens)"}),
+    Wrong("stale heap entries join", {"if found is None or found[0] != rank:": "if found is None:"}),
+    Wrong(
+        "a repeated merge takes its last rank",
+        {
+            "self._ranks.setdefault((ids[left], ids[right]), (rank, ids[left + right]))": "self._ranks[ids[left], ids[right]] = (rank, ids[left + right])"
+        },
+    ),
+    Wrong(
+        "text before a special token goes on",
+        {
+            "        for number, part in enumerate(_split(text, self.special_tokens if special else ())):\n            for piece in [part] if number % 2 else pretokenize(part):\n": '        parts = _split(text, self.special_tokens if special else ())\n        for number, part in enumerate(parts):\n            sign = "\\0" if number + 1 < len(parts) else ""\n            for piece in [part] if number % 2 else (p.removesuffix(sign) for p in pretokenize(part + sign)):\n'
+        },
+    ),
+    Wrong(
+        "one cache for all tokenizers",
+        {
+            "CACHED = 1024 ": "_shared = {}\nCACHED = 1024 ",
+            "functools.lru_cache(CACHED)(self._merged)": "lambda piece: _shared.get(piece) or (len(_shared) < CACHED or _shared.clear()) and [] or _shared.setdefault(piece, self._merged(piece))",
+        },
+    ),
+    Wrong(
+        "cache keeps the first pieces",
+        {
+            "self._ids_of = functools.lru_cache(CACHED)(self._merged)": "kept = {}\n        self._ids_of = lambda piece: kept[piece] if piece in kept else kept.setdefault(piece, self._merged(piece)) if len(kept) < CACHED else self._merged(piece)"
+        },
+    ),
+    Wrong(
+        "encode returns the cache's list",
+        {
+            "        return list(self._encoded(text, special))\n": "        if not special and len([*pretokenize(text)]) == 1:\n            return self._ids_of(text.encode())\n        return list(self._encoded(text, special))\n"
+        },
+    ),
+    Wrong(
+        "encode_bytes forges special tokens",
+        {
+            "        ids = []\n        for piece in": "        ids = []\n        if data.isascii():\n            return self.encode(data.decode(), special=True)\n        for piece in"
+        },
+    ),
+    Wrong("decode drops a BOM", {'.decode(errors="replace")': '.decode("utf-8-sig", errors="replace")'}),
+    Wrong(
+        "stream waits for valid bytes",
+        {
+            "            if text := decoder.decode(token):\n                yield text\n": "            held = b''.join([decoder.getstate()[0], token])\n            try:\n                held.decode()\n            except ValueError:\n                decoder.setstate((held, 0))\n                continue\n            decoder.reset()\n            if text := decoder.decode(held):\n                yield text\n"
+        },
+    ),
+    Wrong(
+        "stream lists its ids", {"for token in _looked_up(ids, self.vocab):": "for token in list(_looked_up(ids, self.vocab)):"}
+    ),
+    Wrong(
+        "an empty chunk ends the stream",
+        {"            held += chunk\n": "            if not chunk:\n                break\n            held += chunk\n"},
+    ),
+    Wrong("special prefix one too short", {"len(text) - longest + 1)": "len(text) - longest + 2)"}),
+    Wrong(
+        "long pieces are cut",
+        {
+            "                wanted = 2 * len(held)\n": "                wanted = 2 * len(held)\n                if wanted > 8000:\n                    yield from self._encoded(held, special)\n                    held, wanted = '', 0\n"
+        },
+    ),
+    Wrong(
+        "with special tokens the whole text is held",
+        {"            if len(held) >= wanted:": "            if len(held) >= wanted and not special:"},
+    ),
+    Wrong("fsync before the text is flushed", {"            file.flush()\n": ""}),
+    Wrong(
+        "new files are not atomic",
+        {
+            '    part = path.with_name(f"{path.name}.part")\n': '    if not path.exists():\n        with path.open("w", encoding="utf-8") as file:\n            file.write(text)\n            file.flush()\n            os.fsync(file.fileno())\n        return\n    part = path.with_name(f"{path.name}.part")\n'
+        },
+    ),
+    Wrong("a special token Ġ is saved", {"_twice(names.values())": "_twice(self.vocab.values())"}),
+    Wrong("first merge with # is a version", {'.startswith("#version")': '.startswith("#")'}),
+    Wrong(
+        "lines counted behind the header",
+        {'raise _error(path, number, f"expected two': 'raise _error(path, 2 + numbered.index((number, line)), f"expected two'},
+    ),
+    Wrong(
+        "an empty special map is no map",
+        {
+            "_read_special(listed, ids) if listed.exists() else others": "(listed.exists() and _read_special(listed, ids)) or others"
+        },
+    ),
+    Wrong(
+        "a missing byte is named without the file",
+        {
+            '        if missing := next((name for name in made if name not in ids), None):\n            raise _error(names, 1, f"{missing!r} is missing")\n': ""
+        },
+    ),
+    Wrong("true is an id", {"if type(number) is not int or number < 0:": "if not isinstance(number, int) or number < 0:"}),
+    Wrong("the id 0 twice", {"if (number := _twice(ids.values())) is not None:": "if number := _twice(ids.values()):"}),
 ]
