@@ -105,7 +105,7 @@ def test_a_long_piece_is_one_piece_in_a_stream_too():
 
 def new_words(size: int):
     """Chunks of ever-new words, `size` characters in all."""
-    return (f" {number:020}" for number in range(size // 21))
+    return (f" {number:028}" for number in range(size // 29))
 
 
 @pytest.mark.parametrize("special", [False, True])

@@ -2,9 +2,9 @@ import json
 import os
 
 import pytest
-from katas.tokenization import BPETokenizer, bytes_to_unicode
+from katas.tokenization import BPETokenizer, CharTokenizer, bytes_to_unicode, learn_merges, pretokenize
 
-from specs.check import rejects
+from specs.check import rejects, undisturbed
 
 TEXT = "the cat sat on the mat; naïve 日本語 the  other\tcat's hat\n" * 3
 
@@ -365,3 +365,35 @@ def test_a_file_that_is_not_utf8_is_named(folder, name):
     (folder / name).write_bytes(b"{}\n\xff\xfe")
     with rejects(ValueError, name, "line 2"):
         BPETokenizer.load(folder)
+
+
+def test_nothing_of_the_process_is_changed(tmp_path):
+    """No part of this kata uses NumPy's global generator, changes its error handling, or leaves the working directory."""
+    with undisturbed():
+        characters = CharTokenizer("abc")
+    for call in [
+        lambda: characters.vocab_size,
+        lambda: characters.encode("cab"),
+        lambda: characters.decode([0, 2]),
+        lambda: list(pretokenize("a b")),
+        lambda: learn_merges({b"ab": 1}, 1),
+        bytes_to_unicode,
+        lambda: BPETokenizer.train("ab ab", 257),
+    ]:
+        with undisturbed():
+            call()
+    with undisturbed():
+        tokenizer = BPETokenizer({byte: bytes([byte]) for byte in range(256)}, [])
+    for call in [
+        lambda: tokenizer.vocab_size,
+        lambda: tokenizer.encode("ab"),
+        lambda: tokenizer.encode_bytes(b"ab"),
+        lambda: tokenizer.decode([97]),
+        lambda: tokenizer.decode_bytes([97]),
+        lambda: list(tokenizer.decode_stream([97])),
+        lambda: list(tokenizer.encode_iterable(["ab"])),
+        lambda: tokenizer.save(tmp_path),
+        lambda: BPETokenizer.load(tmp_path),
+    ]:
+        with undisturbed():
+            call()

@@ -162,7 +162,7 @@ WRONG = [
     Wrong(
         "the longest token first",
         {
-            "        heap = [(ranks[pair], place, pair)": "        ranks = {pair: ((-len(self.vocab[new]), rank), new) for pair, (rank, new) in self._ranks.items()}\n        heap = [(ranks[pair], place, pair)"
+            "heap = [ranks[pair][0] * end + place for": "order = sorted(ranks, key=lambda pair: (-len(self.vocab[ranks[pair][1]]), ranks[pair][0]))\n        ranks = {pair: (rank, ranks[pair][1]) for rank, pair in enumerate(order)}\n        heap = [ranks[pair][0] * end + place for"
         },
     ),
     Wrong(
@@ -174,16 +174,15 @@ WRONG = [
     Wrong(
         "from the left, whatever the rank",
         {
-            "heap = [(ranks[pair], place, pair)": "ranks = {pair: (0, new) for pair, (_, new) in ranks.items()}\n        heap = [((0, ranks[pair][1]), place, pair)",
-            "(_, new), place, pair = heapq.heappop(heap)": "(_, new), place, pair = heap.pop(min(range(len(heap)), key=lambda i: heap[i][1]))",
+            "heap = [ranks[pair][0] * end + place for": "ranks = {pair: (0, new) for pair, (_, new) in ranks.items()}\n        heap = [ranks[pair][0] * end + place for"
         },
     ),
     Wrong(
         "the last of equals first",
         {
-            "heap = [(ranks[pair], place, pair)": "heap = [(ranks[pair], -place, pair)",
-            "(_, new), place, pair = heapq.heappop(heap)": "(_, new), place, pair = heapq.heappop(heap)\n            place = -place",
-            "heapq.heappush(heap, (ranks[near], left, near))": "heapq.heappush(heap, (ranks[near], -left, near))",
+            "heap = [ranks[pair][0] * end + place for": "heap = [ranks[pair][0] * end + end - 1 - place for",
+            "rank, place = divmod(heapq.heappop(heap), end)": "rank, place = divmod(heapq.heappop(heap), end)\n            place = end - 1 - place",
+            "ranks[near][0] * end + left)": "ranks[near][0] * end + end - 1 - left)",
         },
     ),
     Wrong("a byte's id is its value", {"self._bytes = [ids[byte] for byte in _BYTES]": "self._bytes = [*range(256)]"}),
@@ -299,7 +298,7 @@ WRONG = [
     Wrong("the version is missing", {'"\\n".join(["#version: 0.2", *merges, ""])': '"\\n".join([*merges, ""])'}),
     Wrong("special tokens are written byte by byte", {"special.get(number) or _name(token)": "_name(token)"}),
     Wrong("files are written in place", {'    part = path.with_name(f"{path.name}.part")\n': "    part = path\n"}),
-    Wrong("a part is left behind", {"        part.unlink()\n        raise\n": "        raise\n"}),
+    Wrong("a part is left behind", {"        part.unlink(missing_ok=True)  #": "        pass  #"}),
     Wrong(
         "lines that begin with # are comments",
         {
@@ -352,7 +351,7 @@ WRONG = [
     Wrong(
         "the list is searched for each merge, which joins one place",
         {
-            "        heap = [(ranks[pair], place, pair)": "        while len(ids) > 1:\n            place = min(range(len(ids) - 1), key=lambda i: ranks.get((ids[i], ids[i + 1]), (1e9, 0)))\n            if (pair := (ids[place], ids[place + 1])) not in ranks:\n                break\n            ids[place : place + 2] = [ranks[pair][1]]\n        return ids\n        heap = [(ranks[pair], place, pair)"
+            "heap = [ranks[pair][0] * end + place for": "while len(ids) > 1:\n            place = min(range(len(ids) - 1), key=lambda i: ranks.get((ids[i], ids[i + 1]), (1e9, 0)))\n            if (pair := (ids[place], ids[place + 1])) not in ranks:\n                break\n            ids[place : place + 2] = [ranks[pair][1]]\n        return ids\n        heap = [ranks[pair][0] * end + place for"
         },
     ),
     Wrong(
@@ -431,12 +430,7 @@ WRONG = [
         },
     ),
     Wrong("warning forgets special tokens", {"size = len(tokens) + len(special)": "size = len(tokens)"}),
-    Wrong(
-        "special tokens stripped before compared",
-        {
-            'if "" in special_tokens or len(set(special_tokens)) < len(special_tokens):': "if not all(map(str.strip, special_tokens)) or len({*map(str.strip, special_tokens)}) < len(special_tokens):"
-        },
-    ),
+    Wrong("special tokens stripped before compared", {"_twice(special_tokens)": "_twice(map(str.strip, special_tokens))"}),
     Wrong(
         "only the 5000 most frequent pieces",
         {"for piece, count in counts.items()}, room)": "for piece, count in counts.most_common(5000)}, room)"},
@@ -444,7 +438,14 @@ WRONG = [
     Wrong(
         "metacharacters escaped only if pipe", {"map(re.escape, sorted(": 'map(lambda text: text.replace("|", r"\\|"), sorted('}
     ),
-    Wrong("special token steals an ordinary id", {" if number not in self.special_tokens.values()}": "}"}),
+    Wrong(
+        "special token steals an ordinary id",
+        {
+            "ordinary = self.vocab.keys() - self.special_tokens.values()": "ordinary = self.vocab.keys()",
+            "            if token not in made:\n": "            if False:\n",
+            "if len(ids) < len(ordinary):": "if False:",
+        },
+    ),
     Wrong(
         "cache of all tokenizers",
         {
@@ -591,18 +592,12 @@ WRONG = [
         "what nothing makes is taken into the vocabulary",
         {"            if token not in made:\n": "            if False:\n"},
     ),
-    Wrong("the line is always the first", {"if any(form in line for form in forms)), 1)": "if False), 1)"}),
-    Wrong("escaped names have no line", {"forms = [json.dumps(text), json": "forms = [json"}),
-    Wrong(
-        "names with characters have no line",
-        {"forms = [json.dumps(text), json.dumps(text, ensure_ascii=False)]": "forms = [json.dumps(text)]"},
-    ),
+    Wrong("the line is always the first", {'if re.search(rf"(?<!\\\\)({forms})", line)), 1)': "if False), 1)"}),
+    Wrong("escaped names have no line", {"for ascii in (True, False))\n    lines": "for ascii in (False,))\n    lines"}),
+    Wrong("names with characters have no line", {"for ascii in (True, False))\n    lines": "for ascii in (True,))\n    lines"}),
     Wrong("null is a special token", {"        if text is None:": "        if text is ...:"}),
     Wrong("a part of a merge may be no bytes", {" or not _is_bytes(name) for name": " for name"}),
-    Wrong(
-        "what can't be read is passed on",
-        {"except (ValueError, RecursionError) as error:  # a": "except ZeroDivisionError as error:  # a"},
-    ),
+    Wrong("what can't be read is passed on", {"except RecursionError:": "except ZeroDivisionError:"}),
     Wrong(
         "special tokens are remembered as pieces",
         {
@@ -624,7 +619,7 @@ WRONG = [
         naive="test_a_long_piece_is_not_searched_after_each_chunk",
     ),
     # a second list of that kind
-    Wrong("char position in bytes", {'at position {position}")': 'at position {len(text[:position].encode())}")'}),
+    Wrong("char position in bytes of UTF-8", {'at position {position}")': 'at position {len(text[:position].encode())}")'}),
     Wrong(
         "char order of UTF-16", {"sorted(set(text))": 'sorted(set(text), key=lambda c: c.encode("utf-16-be", "surrogatepass"))'}
     ),
@@ -635,7 +630,9 @@ WRONG = [
         },
     ),
     Wrong("numbers only decimal", {"regex.compile(PATTERN)": 'regex.compile(PATTERN.replace(r"\\p{N}", r"\\d"))'}),
-    Wrong("marks are letters", {"regex.compile(PATTERN)": 'regex.compile(PATTERN.replace(r"\\p{L}+", r"[\\p{L}\\p{M}]+"))'}),
+    Wrong(
+        "marks count as letters", {"regex.compile(PATTERN)": 'regex.compile(PATTERN.replace(r"\\p{L}+", r"[\\p{L}\\p{M}]+"))'}
+    ),
     Wrong(
         "white space only ASCII",
         {"regex.compile(PATTERN)": 'regex.compile(PATTERN.replace(r"[^\\s", r"[^ \\t-\\r").replace(r"\\s+", r"[ \\t-\\r]+"))'},
