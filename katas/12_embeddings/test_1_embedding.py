@@ -34,7 +34,7 @@ def test_each_id_becomes_its_row(shape, draw):
 
 @pytest.mark.parametrize("dtype", INTEGERS)
 def test_ids_of_any_integer_dtype(dtype, draw):
-    """Arrays and Tensors of every integer dtype. 250 is an id as well as 5, even if the dtype ends at 255 and the weight later."""
+    """Arrays and Tensors of every integer dtype, up to its largest value, even if the weight has more rows than that."""
     top = min(np.iinfo(dtype).max, 299)
     ids, weight = np.array([[0, 5], [top, 5]], dtype), draw.normal(300, 3)
     for given in (ids, frozen(ids), Tensor(ids)):
@@ -55,7 +55,7 @@ def test_ids_may_be_lists(draw):
 
 @shapes
 def test_the_gradient_of_a_row_is_the_sum_over_its_tokens(shape, draw):
-    """Row i receives Σ g[n] over all n with ids[n] = i: an id that occurs k times has k terms, and a row that is not used has 0."""
+    """Row i receives Σ g[n] over all n with ids[n] = i: k terms if id i occurs k times, and 0 if it does not occur."""
     ids, weight = draw.integers(4, *shape), draw.normal(6, 3)
     g = draw.normal(*shape, 3)
     want = oracles.embeddings.embedding_gradient(g, ids, 6)
@@ -283,7 +283,7 @@ def test_there_is_no_one_hot_matrix(budget):
     budget.bytes(call(4096, num=4096, dim=16), peak=4_000_000)
 
 
-def test_a_gradient_takes_no_longer_than_adding_one_by_one(budget):
-    """Forward and backward of 2,048 tokens of 1,000, of 128 channels: at most twice the CPU time of np.add.at alone."""
-    ids, g = np.arange(2048) * 7 % 1000, np.ones((2048, 128), np.float32)
-    budget.time(call(2048, 1000, 128), against=lambda: np.add.at(np.zeros((1000, 128), np.float32), ids, g), limit=2)
+def test_a_gradient_costs_what_adding_costs(budget):
+    """Forward and backward of 2,048 tokens of 4,096 with 64 channels: at most three times the CPU time of np.add.at alone."""
+    ids, g = np.arange(2048) * 7 % 4096, np.ones((2048, 64), np.float32)
+    budget.time(call(2048, 4096, 64), against=lambda: np.add.at(np.zeros((4096, 64), np.float32), ids, g), limit=3)
