@@ -119,7 +119,7 @@ def call(layer, *shape: int, start=0):
     return lambda: layer(x, start)
 
 
-def test_positions_are_looked_up_in_numpy(budget):
+def test_waves_are_looked_up_in_numpy(budget):
     """The number of Python instructions must not grow with rows, time or channels."""
     layer, few = SinusoidalPositions(3000, 2), call(SinusoidalPositions(3000, 2), 2, 2, 2, start=[0, 1])
     budget.steps(few, call(layer, 2000, 2, 2, start=[0, 1] * 1000), limit=2, what="rows")
@@ -127,7 +127,7 @@ def test_positions_are_looked_up_in_numpy(budget):
     budget.steps(few, call(SinusoidalPositions(3, 2000), 2, 2, 2000, start=[0, 1]), limit=2, what="channels")
 
 
-def test_one_token_needs_one_row(budget):
+def test_one_token_needs_one_row_of_waves(budget):
     """For one token, nothing is computed or copied for the other 19,999 positions."""
     with no_grad():
         budget.bytes(call(SinusoidalPositions(20_000, 8), 1, 1, 8, start=19_999), peak=20_000)

@@ -113,7 +113,7 @@ def call(layer, *shape: int, start):
     return run
 
 
-def test_positions_are_looked_up_in_numpy(budget):
+def test_rows_of_the_weight_are_looked_up_in_numpy(budget):
     """The number of Python instructions must not grow with rows, time or channels."""
     layer, few = LearnedPositions(3000, 2), call(LearnedPositions(3000, 2), 2, 2, 2, start=[0, 1])
     budget.steps(few, call(layer, 2000, 2, 2, start=[0, 1] * 1000), limit=2, what="rows")

@@ -224,7 +224,7 @@ def test_a_rotation_is_done_in_numpy(pairing, budget):
 
 
 @pairings
-def test_one_token_needs_one_row(pairing, budget):
+def test_one_token_needs_one_rotation(pairing, budget):
     """For one token, nothing is computed or copied for the other 19,999 positions."""
     layer, x = RotaryPositions(20_000, 8, pairing=pairing), Tensor(np.ones((1, 2, 1, 8), np.float32))
     with no_grad():

@@ -139,7 +139,7 @@ def test_a_start_is_an_integer(name, start):
     ids=str,
 )
 def test_another_number_of_starts_is_refused(name, start, shape):
-    """Starts that are not as many as the rows of x raise a ValueError whose message contains both shapes; (time, dim) has none."""
+    """As many starts as x has rows, or a ValueError is raised whose message contains both shapes. (time, dim) has no rows."""
     with rejects(ValueError, str(np.shape(start)), str(shape)):
         LAYERS[name](9, 4)(Tensor(np.zeros(shape)), start)
 
