@@ -194,7 +194,7 @@ def test_the_base_is_positive(base):
         RotaryPositions(9, 6, base)
 
 
-@pytest.mark.parametrize("pairing", ["neighbours", "half", "", None, True])
+@pytest.mark.parametrize("pairing", ["neighbours", "halve", "", None, True])
 def test_another_pairing_is_refused(pairing):
     """A pairing other than "halves" and "neighbors" raises a ValueError whose message contains it and both."""
     with rejects(ValueError, str(pairing), "halves", "neighbors"):

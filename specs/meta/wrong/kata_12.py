@@ -144,7 +144,12 @@ WRONG = [
             ADDED: "    for block in range(0, len(g), 10):\n        np.add.at(result, ids.ravel()[order][block : block + 10], g[block : block + 10])\n"
         },
     ),
-    Wrong("sums of float16 are float16", {ADDED: "    result[rows] = np.add.reduceat(g, first, 0)\n"}),
+    Wrong(
+        "sums of float16 are float16",
+        {
+            ADDED: "    np.add.at(sums := result.astype(np.float16 if g.dtype == np.float16 else np.float64), ids.ravel()[order], g)\n    result[...] = sums\n"
+        },
+    ),
     Wrong(
         "the gradient is float64",
         {"np.zeros_like(weight), np.argsort": "np.zeros(weight.shape), np.argsort"},
@@ -380,7 +385,7 @@ WRONG = [
         {
             'starts = table.shape, _integers("start", start)': 'starts = table.shape, _integers("start", start)\n    starts = starts.ravel() if starts.ndim else starts'
         },
-        says="is not named",
+        says="let through",
     ),
     Wrong("the shape of x is not said beside that of start", {", and x {x.shape}: give": ": give"}, says="is not named"),
     Wrong(
@@ -527,10 +532,7 @@ WRONG = [
     Wrong(
         "x is changed in place",
         {
-            ADDS: ADDS.replace(
-                "return x + Tensor(",
-                "np.add(x.data, 0, out=x.data) if x.data.flags.writeable else None\n        return x + Tensor(",
-            ).replace("np.add(x.data, 0,", "np.add(x.data, 1,")
+            ADDS: "rows = self._table[_positions(self, self._table, x, start)].astype(x.dtype)\n        if x.data.flags.writeable:\n            x.data += rows\n            return x * 1\n        return x + Tensor(rows)"
         },
     ),
     Wrong("the table is a buffer", {WAVES: 'self.register_buffer("_table", ' + WAVES.removeprefix("self._table = ") + ")"}),
@@ -800,21 +802,22 @@ WRONG = [
     Wrong(
         "one row of the weight after another is added",
         {
-            LEARNED: "[int(p) for p in _positions(self, self.weight, x, start).ravel()]\n        " + LEARNED,
-            "        self.weight = _drawn(self, max_positions, dim, rng)\n": "        self.weight = _drawn(self, max_positions, dim, rng)\n",
+            "from katas.tensor import Tensor\n": "from katas.tensor import Tensor, stack\n",
+            LEARNED: "positions = _positions(self, self.weight, x, start)\n        rows = stack([self.weight[int(p)] for p in positions.ravel()])\n        return x + rows.reshape(*positions.shape, x.shape[-1])",
         },
         naive="test_rows_of_the_weight_are_looked_up_in_numpy",
     ),
     Wrong(
         "one token after another is rotated",
-        {RECORDED: "[math_free.tolist() for math_free in x.data.reshape(-1, x.shape[-1])]\n        " + RECORDED},
+        {
+            "    y *= sin\n    y += x * cos\n": "    cos, sin = np.broadcast_to(cos, x.shape), np.broadcast_to(sin, x.shape)\n    for index in np.ndindex(x.shape[:-1]):\n        y[index] = y[index] * sin[index] + x[index] * cos[index]\n"
+        },
         naive="test_a_rotation_is_done_in_numpy",
     ),
     Wrong(
         "one pair after another is rotated",
         {
-            "    y *= sin\n": "    [x[..., i].max() for i in range(x.shape[-1])]\n    y *= sin\n",
-            RECORDED: "for _ in range(x.shape[2] if x.ndim > 3 else 0):\n            pass\n        " + RECORDED,
+            "    y *= sin\n    y += x * cos\n": "    for channel in range(x.shape[-1]):\n        y[..., channel] = y[..., channel] * sin[..., channel] + x[..., channel] * cos[..., channel]\n"
         },
         naive="test_a_rotation_is_done_in_numpy",
     ),
@@ -826,7 +829,7 @@ WRONG = [
     Wrong(
         "each row and head has tables of its own",
         {
-            TABLES: "cos, sin = [np.broadcast_to(table[positions], x.shape).astype(x.dtype) * np.ones_like(x.data) for table in (self._cos, self._sin)]\n"
+            TABLES: "tables = [np.array(np.broadcast_to(table[positions], x.shape)) for table in (self._cos, self._sin)]\n        cos, sin = tables[0].astype(x.dtype), tables[1].astype(x.dtype)\n"
         },
         naive="test_rows_and_heads_share_their_tables",
     ),
