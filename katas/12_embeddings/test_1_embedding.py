@@ -6,7 +6,7 @@ from katas.tensor import Tensor
 
 from katas import autograd
 from specs import oracles
-from specs.check import assert_close, assert_dtype, frozen, layouts, rejects
+from specs.check import assert_close, assert_dtype, frozen, layouts, rejects, undisturbed
 
 SHAPES = [(5,), (2, 3), (2, 3, 4), (1,), (1, 1), (), (0,), (2, 0)]
 shapes = pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -135,6 +135,7 @@ def test_infinities_and_nan_stay_in_their_rows(value, draw):
     """A row of the weight that is not finite changes no other token, and a token's gradient that is not finite no other row."""
     weight, g = np.array(draw.normal(5, 3)), np.array(draw.normal(4, 3))
     weight[2], g[1] = value, value
+    assert_close(embedding([1, 2], Tensor(weight)), weight[[1, 2]])
     ids = np.array([0, 3, 4, 0])
     assert_close(embedding(ids, Tensor(weight)), weight[ids], mistakes={"a product: 0 times infinity": np.full((4, 3), np.nan)})
     want = np.zeros((5, 3))
@@ -214,6 +215,26 @@ def test_an_id_out_of_range_is_named(ids, first, place):
     """
     with rejects(IndexError, first, place, "5"):
         embedding(ids, Tensor(np.zeros((5, 2))))
+
+
+def test_after_an_error_nothing_has_changed(draw):
+    """Ids, weight and its gradient are as before an error."""
+    ids, weight = np.array([1, 2, 5]), Tensor(np.array(draw.normal(5, 2)), requires_grad=True)
+    before = weight.data.copy()
+    with rejects(IndexError):
+        embedding(ids, weight)
+    with rejects(ValueError):
+        embedding(ids[:2], weight, 7)
+    assert_close(ids, [1, 2, 5])
+    assert_close(weight, before)
+    assert weight.grad is None
+
+
+def test_nothing_else_is_touched(draw):
+    """Neither NumPy's global generator nor its error handling, forward or backward."""
+    weight = Tensor(draw.normal(5, 2), requires_grad=True)
+    with undisturbed():
+        embedding([1, 2, 1], weight, 0).sum().backward()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.bool_])

@@ -5,15 +5,19 @@ from katas.optimizers import SGD
 from katas.tensor import Tensor
 
 from specs import oracles
-from specs.check import assert_close, assert_dtype, rejects, undisturbed
+from specs.check import assert_close, assert_dtype, layouts, rejects, undisturbed
 
 
 def test_a_layer_looks_ids_up_in_its_own_weight(draw):
     """Embedding(num_embeddings, embedding_dim)(ids): ids (…) → (…, embedding_dim)."""
-    layer, ids = Embedding(7, 4), draw.integers(7, 2, 3)
-    assert_close(layer(ids), oracles.embeddings.embedding(ids, layer.weight.data))
+    layer = Embedding(7, 4)
+    for shape in [(2, 3), (5,), (1,), (1, 1), (2, 1, 3), (), (0,), (2, 0)]:
+        ids = draw.integers(7, *shape)
+        want = oracles.embeddings.embedding(ids, layer.weight.data)
+        for given in (ids, Tensor(ids), *layouts(ids).values()):
+            assert_close(layer(given), want)
     assert_close(layer([6, 6, 0]), layer.weight.data[[6, 6, 0]])
-    assert_close(layer(Tensor(ids)), layer.weight.data[ids])
+    assert_close(layer(np.int64(6)), layer.weight.data[6])
 
 
 def test_the_parameter_has_pytorchs_name_and_shape():
@@ -67,6 +71,14 @@ def test_the_padding_row_is_zero_and_stays_zero(padding_idx, draw):
     assert (np.delete(layer.weight.data, padding_idx, 0) != np.delete(before, padding_idx, 0)).all()
 
 
+def test_layers_have_padding_of_their_own():
+    """A second layer with another padding row changes nothing for the first."""
+    first, second, third = Embedding(4, 3, 1), Embedding(4, 3, 2), Embedding(4, 3)
+    for layer, padding_idx in ((first, 1), (second, 2), (third, None)):
+        layer([0, 1, 2, 3]).backward(np.ones((4, 3), np.float32))
+        assert_close(layer.weight.grad, oracles.embeddings.embedding_gradient(np.ones((4, 3)), range(4), 4, padding_idx))
+
+
 def test_without_padding_every_row_is_trained():
     """padding_idx=None: no row starts at 0, and none is left out."""
     layer = Embedding(4, 3)
@@ -89,6 +101,29 @@ def test_a_weight_that_is_loaded_or_replaced_counts(draw):
     layer.weight.data = np.array(draw.normal(6, 3))
     assert_close(layer([5, 1]), layer.weight.data[[5, 1]])
     assert_dtype(layer([5, 1]), np.float64)
+
+
+def test_values_that_are_not_finite_stay(draw):
+    """Rows of infinities and NaN are looked up as they are."""
+    layer = Embedding(3, 2)
+    layer.weight.data[1:] = [[np.inf, 1], [np.nan, -np.inf]]
+    assert_close(layer([1, 2, 1]), layer.weight.data[[1, 2, 1]])
+
+
+def test_the_result_may_be_written_to():
+    """It is an array of its own: the weight does not change with it."""
+    layer = Embedding(5, 3)
+    before = layer.weight.data.copy()
+    layer(range(5)).data[...] = 7
+    assert_close(layer.weight, before)
+
+
+def test_sizes_may_be_numpys_integers():
+    """As of an array's shape or a sum; nothing else is touched: neither NumPy's global generator nor its error handling."""
+    with undisturbed():
+        layer = Embedding(np.int64(4), np.int32(3), np.int64(0))
+        assert_close(layer([0, 0]), np.zeros((2, 3)))
+    assert layer.weight.shape == (4, 3)
 
 
 @pytest.mark.parametrize(("num", "dim"), [(0, 3), (4, 0), (-1, 3), (4, -2)])
