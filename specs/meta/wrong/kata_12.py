@@ -841,3 +841,27 @@ WRONG = [
         naive="test_a_rotation_costs_a_few_passes",
     ),
 ]
+
+FORWARDS = ["embedding", "Embedding.forward", *[f"{kind}Positions.forward" for kind in ("Sinusoidal", "Learned", "Rotary")]]
+
+# Semantic mutants that keep all promises.
+EQUIVALENT = {
+    **{f"{name}: a result is a copy, not a view": "it is an array of its own anyway" for name in FORWARDS},
+    **{f"{name}: {habit}": "results are floats" for name in FORWARDS for habit in ("int32 for int64", "int64 for int32")},
+    "Embedding.forward: a result is a view of an equal argument": "ids are integers, and the result is of floats",
+    "Embedding.forward: infinities and NaN in arguments are made finite": "ids are integers",
+    **{
+        f"{kind}Positions.forward: attributes are those of the construction": "it has no public attributes"
+        for kind in ("Sinusoidal", "Rotary")
+    },
+    "SinusoidalPositions.forward: shapes that differ are broadcast": "start has fewer axes than x, and x fits the layer or not",
+    "LearnedPositions.__init__: a falsy argument is taken as absent": "a generator is never falsy",
+    **{
+        f"_positions: a check comes after the effect, {number}": "what came before the check is dropped with the error"
+        for number in (2, 3, 4, 5)
+    },
+    **{
+        f"RotaryPositions.__init__: a check comes after the effect{number}": "the layer is dropped with the error"
+        for number in ("", ", 2")
+    },
+}
