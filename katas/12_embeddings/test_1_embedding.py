@@ -304,6 +304,12 @@ def test_there_is_no_one_hot_matrix(budget):
     budget.bytes(call(4096, num=4096, dim=16), peak=4_000_000)
 
 
+def test_a_lookup_reads_its_rows_alone(budget):
+    """Three rows of a weight of 8 MB: the others are neither copied nor compared with anything."""
+    weight = Tensor(np.ones((50_000, 40), np.float32))
+    budget.bytes(lambda: embedding([1, 7, 49_999], weight), peak=100_000)
+
+
 def test_a_gradient_costs_what_adding_costs(budget):
     """Forward and backward of 2,048 tokens of 4,096 with 64 channels: at most three times the CPU time of np.add.at alone."""
     ids, g = np.arange(2048) * 7 % 4096, np.ones((2048, 64), np.float32)
