@@ -1,4 +1,5 @@
 from specs.oracles import activations as activations
+from specs.oracles import embeddings as embeddings
 from specs.oracles import layers as layers
 from specs.oracles import losses as losses
 from specs.oracles import optimizers as optimizers
