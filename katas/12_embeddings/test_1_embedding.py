@@ -122,7 +122,7 @@ def test_a_token_may_occur_half_a_million_times():
     assert_close(backward(ids, np.ones((2, 2), np.float32), g), want, mistakes=mistakes)
 
 
-def test_float16_is_summed_in_float32():
+def test_float16_is_summed_in_a_wider_dtype():
     """5,000 gradients of 1 are 5,000, though float16 counts no further than 2,048. Terms may exceed its range on the way."""
     ids, weight = np.zeros(5000, np.int64), np.ones((2, 2), np.float16)
     assert_close(backward(ids, weight, np.ones((5000, 2), np.float16)), [[5000, 5000], [0, 0]])
