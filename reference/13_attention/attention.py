@@ -18,7 +18,8 @@ def attention_weights(q: Tensor, k: Tensor, mask=None, causal: bool = False, win
     q (…, queries, head_dim), k (…, keys, head_dim) → (…, queries, keys), of q's dtype. mask: booleans of a shape that
     broadcasts to the result's, True where a query may look. causal: the last query stands beside the last key, and no query
     looks at a later key. window: a query sees its own key and the window - 1 before it, and no later one.
-    Raises: ValueError that contains both shapes if two don't fit, or if window is not positive; TypeError if mask is not boolean.
+    Raises: ValueError that contains both shapes if two don't fit, or the window if it is not positive; TypeError if mask is not
+    boolean.
     """
     _check_window(window)
     _check_shapes("q", q, "k", k, q.shape[-1:] == k.shape[-1:])
@@ -136,13 +137,6 @@ class MultiHeadAttention(Module):
         y = self.dropout(weights) @ v  # (batch, heads, time, head_dim)
         return self.dropout(self.c_proj(y.permute(0, 2, 1, 3).reshape(*x.shape)))  # (batch, time, heads · head_dim)
 
-    def weights(self, x: Tensor, mask=None) -> np.ndarray:
-        """The attention map: how much each token looks at each, without dropout and gradients. (batch, heads, time, time)."""
-        real = self._check(x, mask)
-        with no_grad():
-            q, k, _ = self._heads(x, 0)
-            return attention_weights(q, k, real, self.causal, self.window).data
-
     def _check(self, x: Tensor, mask) -> np.ndarray | None:
         """mask as (batch, 1, 1, keys): a padded token is not looked at, whoever looks."""
         if x.ndim != 3 or x.shape[-1] != self.d_model:
@@ -174,40 +168,14 @@ class MultiHeadAttention(Module):
             raise ValueError("with a cache, padding may only stand behind the real tokens of a row")
         return (real,)
 
+    # 13.4 Looking at attention
 
-# 13.4 Long sequences
-
-BLOCK = 128  # given: queries at a time
-
-
-def blocked_attention(q: Tensor, k: Tensor, v: Tensor, mask=None, causal: bool = False, window: int | None = None) -> Tensor:
-    """What scaled_dot_product_attention gives, window included, for inference: in memory linear in the number of tokens.
-
-    BLOCK queries at a time look at the keys from the first to the last that causal and window let one of them see.
-    Raises: as attention_weights; RuntimeError if a gradient is required and recorded.
-    """
-    _check_shapes("q", q, "k", k, q.shape[-1:] == k.shape[-1:])
-    _check_shapes("k", k, "v", v, k.shape[-2:-1] == v.shape[-2:-1])
-    queries, keys = q.shape[-2], k.shape[-2]
-    if mask is not None:
-        mask = Tensor(mask).data
-        mask = np.broadcast_to(mask, (*mask.shape[:-2], queries, keys))
-    parts = []
-    for start in range(0, max(queries, 1), BLOCK):
-        stop = min(start + BLOCK, queries)
-        first, last = keys - queries + start, keys - queries + stop - 1  # the keys beside the first and the last query
-        begin = 0 if window is None else max(0, first - window + 1)
-        end = keys if window is None and not causal else max(0, last + 1)
-        rows, sight = np.s_[..., start:stop, :], np.s_[..., begin:end, :]
-        part = None if mask is None else mask[..., start:stop, begin:end]
-        y = attention_weights(q[rows], k[sight], part, causal, window) @ v[sight]
-        if y.requires_grad:
-            raise RuntimeError("blocked_attention is for inference and keeps nothing for backward: call it under no_grad()")
-        parts.append(y)
-    return concatenate(parts, -2)
-
-
-# 13.5 Looking at attention
+    def weights(self, x: Tensor, mask=None) -> np.ndarray:
+        """The attention map: how much each token looks at each, without dropout and gradients. (batch, heads, time, time)."""
+        real = self._check(x, mask)
+        with no_grad():
+            q, k, _ = self._heads(x, 0)
+            return attention_weights(q, k, real, self.causal, self.window).data
 
 
 def draw_attention(path: str, weights: np.ndarray, tokens: Sequence[str] | None = None) -> None:  # given
@@ -226,3 +194,35 @@ def draw_attention(path: str, weights: np.ndarray, tokens: Sequence[str] | None 
             axes.set_xticks(range(table.shape[1]), tokens)
             axes.set_yticks(range(table.shape[0]), tokens[len(tokens) - table.shape[0] :])
     figure.savefig(path)
+
+
+# 13.5 Long sequences
+
+BLOCK = 128  # given: queries at a time
+
+
+def blocked_attention(q: Tensor, k: Tensor, v: Tensor, mask=None, causal: bool = False, window: int | None = None) -> Tensor:
+    """What scaled_dot_product_attention gives, window included, for inference: in memory linear in the number of tokens.
+
+    BLOCK queries at a time look at the keys from the first to the last that causal and window let one of them see.
+    Raises: as attention_weights; RuntimeError if a gradient is required and recorded.
+    """
+    _check_shapes("q", q, "k", k, q.shape[-1:] == k.shape[-1:])
+    _check_shapes("k", k, "v", v, k.shape[-2:-1] == v.shape[-2:-1])
+    queries, keys = q.shape[-2], k.shape[-2]
+    if mask is not None:
+        mask = _boolean(mask, (*np.broadcast_shapes(q.shape[:-2], k.shape[:-2]), queries, keys))
+        mask = np.broadcast_to(mask, (*mask.shape[:-2], queries, keys))
+    parts = []
+    for start in range(0, max(queries, 1), BLOCK):
+        stop = min(start + BLOCK, queries)
+        first, last = keys - queries + start, keys - queries + stop - 1  # the keys beside the first and the last query
+        begin = 0 if window is None else max(0, first - window + 1)
+        end = keys if window is None and not causal else max(0, last + 1)
+        rows, sight = np.s_[..., start:stop, :], np.s_[..., begin:end, :]
+        part = None if mask is None else mask[..., start:stop, begin:end]
+        y = attention_weights(q[rows], k[sight], part, causal, window) @ v[sight]
+        if y.requires_grad:
+            raise RuntimeError("blocked_attention is for inference and keeps nothing for backward: call it under no_grad()")
+        parts.append(y)
+    return concatenate(parts, -2)

@@ -1,7 +1,6 @@
 """A cache of keys and values that is obvious and slow: a list of tokens for each row, joined anew for every call."""
 
 import numpy as np
-from katas.tensor import Tensor
 
 
 class ListCache:
@@ -15,8 +14,13 @@ class ListCache:
         self.window = window
         self.lengths = np.zeros(batch, np.int64)
 
-    def extend(self, layer: int, k: Tensor, v: Tensor, real: np.ndarray | None = None) -> tuple[Tensor, Tensor, np.ndarray]:
-        """k, v (batch, heads, time, head_dim) of new tokens → all keys, all values, and where the new tokens may look."""
+    def extend(self, layer: int, k, v, real: np.ndarray | None = None) -> tuple:
+        """k, v (batch, heads, time, head_dim) of new tokens → all keys, all values, and where the new tokens may look.
+
+        k, v and the keys and values are Tensors; real (batch, time) are booleans, True for what is kept.
+        """
+        from katas.tensor import Tensor
+
         batch, heads, time, _ = k.shape
         if real is None:
             real = np.ones((batch, time), bool)
