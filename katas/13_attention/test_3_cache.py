@@ -70,10 +70,8 @@ def test_rows_of_different_lengths(name, draw):
     real = np.arange(5) < np.array(lengths)[:, None]
     first = module(Tensor(prompt), real, held).data
     assert held.lengths.tolist() == lengths
-    later = [
-        module(Tensor(np.stack([row[length + i] for row, length in zip(rows, lengths, strict=True)])[:, None]), None, held)
-        for i in range(3)
-    ]
+    tokens = [np.stack([row[length + i] for row, length in zip(rows, lengths, strict=True)]) for i in range(3)]
+    later = [module(Tensor(token[:, None]), None, held) for token in tokens]
     for n, (row, length) in enumerate(zip(rows, lengths, strict=True)):
         got = np.concatenate([first[n, :length], *(y.data[n] for y in later)])
         assert_close(got, module(Tensor(row[None])).data[0], name=f"row {n}")
@@ -114,8 +112,8 @@ class Spy(ListCache):
 
 
 def test_how_a_cache_is_called(draw):
-    """extend(layer, k, v), with keys that are rotated and values that are not; real (batch, time) is a fourth argument only where
-    some of the tokens are padding.
+    """extend(layer, k, v), with keys that are rotated and values that are not. Only where some of the tokens are padding, real
+    (batch, time) is a fourth argument.
     """
     module, spy, x = made("rotary"), Spy(2), draw.normal(2, 3, 12)
     module(Tensor(draw.normal(2, 2, 12)), None, spy)
@@ -158,8 +156,8 @@ def test_float32_stays(draw):
 
 
 def test_what_a_cache_can_not_hold_is_refused(draw):
-    """With a cache, causal=False, and padding before a real token, raise a ValueError that says so ("causal", "padding"). So does
-    a mask of another shape, with both. The cache is left as it was.
+    """With a cache, causal=False or padding before a real token raises a ValueError that contains "causal" or "padding". After
+    these and other errors the cache is as before.
     """
     held, x = cache("plain", 2), Tensor(draw.normal(2, 3, 12))
     made("plain")(x, None, held)

@@ -54,8 +54,8 @@ def test_queries_before_all_keys_are_zeros(name, draw):
 @options
 @pytest.mark.parametrize("shape", [(200,), (150, 1), (150, 200), (2, 1, 1, 200), (2, 1, 150, 200), (2, 3, 150, 200)], ids=str)
 def test_a_mask_of_any_shape(shape, name, draw):
-    """Boolean, True where a query may look, as attention_weights takes it; it hides beside causal and window, and is not changed.
-    A query that may look nowhere is zeros.
+    """True where a query may look, in any shape that attention_weights takes. causal and window hide more. A query that may
+    look nowhere gives zeros.
     """
     (q, k, v), mask = inputs(draw, 150, 200, 2, 3), draw.uniform(0, 1, *shape) < 0.8
     may = oracles.attention.seen((2, 3, 150, 200), mask, **OPTIONS[name])
@@ -134,7 +134,7 @@ def test_wrong_input_is_refused(draw):
 
 @pytest.mark.parametrize("name", ["causal", "window", "a window of a block"])
 def test_what_no_query_of_a_block_sees_is_not_touched(name, draw):
-    """Keys that causal or window hides from all queries of a block take no part in its result: NaN there does not reach it."""
+    """Keys that causal or window hides from all queries of a block are not multiplied: no NaN there reaches its result."""
     q, k, v = (array.copy() for array in inputs(draw, 5 * BLOCK, 5 * BLOCK))
     want = oracles.attention.dense(q, k, v, **OPTIONS[name])
     k[-BLOCK:] = v[-BLOCK:] = np.nan
@@ -178,6 +178,6 @@ def test_memory_is_linear_in_the_number_of_tokens(name, draw):
 
 
 def test_a_window_takes_the_time_of_what_it_sees(budget, draw):
-    """With a window of 16, 2,048 tokens take at most 0.3 times the time of the products and exponentials of all keys."""
-    q, k, v = (draw.normal(2048, 32, dtype=np.float32) for _ in "qkv")
+    """With a window of 16, 4,096 tokens take at most 0.3 times the time of the products and exponentials of all keys."""
+    q, k, v = (draw.normal(4096, 32, dtype=np.float32) for _ in "qkv")
     budget.time(lambda: got(q, k, v, window=16), lambda: np.exp(q @ k.T) @ v, limit=0.3)
