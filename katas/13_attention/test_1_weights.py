@@ -6,7 +6,7 @@ from katas.attention import attention_weights
 from katas.tensor import Tensor
 
 from specs import oracles
-from specs.check import assert_close, assert_dtype, assert_gradient, rejects
+from specs.check import assert_close, assert_dtype, assert_gradient, rejects, undisturbed
 
 weights = oracles.attention.weights
 
@@ -251,3 +251,25 @@ def test_weights_sum_to_one_in_float32(draw):
     """Each row of 1,000 keys sums to 1."""
     q, k = draw.normal(3, 7, 8, dtype=np.float32), draw.normal(3, 1000, 8, dtype=np.float32)
     assert_close(got(q, k).data.sum(-1), np.ones((3, 7)))
+
+
+def test_a_nan_is_not_hidden(draw):
+    """NaN in a query makes its weights NaN, and no other's."""
+    q, k = inputs(draw)
+    want, q = weights(q, k, causal=True), q.copy()
+    q[0, 1, 2, 3] = np.nan
+    result = got(q, k, causal=True).data.copy()
+    assert np.isnan(result[0, 1, 2]).any()
+    result[0, 1, 2] = want[0, 1, 2]
+    assert_close(result, want)
+
+
+def test_a_result_is_the_callers_own(draw):
+    """The weights are a new array, which may be written to: a second call gives the same. NumPy's state is left alone."""
+    q, k = inputs(draw)
+    for options in ({}, {"causal": True}, {"mask": np.zeros((4, 5), bool)}):
+        with undisturbed():
+            y = got(q, k, **options)
+        want = y.data.copy()
+        y.data[...] = 7
+        assert_close(got(q, k, **options), want)

@@ -5,7 +5,7 @@ from katas.autograd import no_grad
 from katas.tensor import Tensor
 
 from specs import oracles
-from specs.check import assert_close, assert_dtype, cpu_ratio, measure_bytes, recording, rejects
+from specs.check import assert_close, assert_dtype, cpu_ratio, measure_bytes, recording, rejects, undisturbed
 
 OPTIONS = {
     "plain": {},
@@ -100,6 +100,26 @@ def test_large_scores_do_not_overflow(draw):
     with np.errstate(all="raise", under="ignore"):
         assert_close(got(k * 3, k, v), v)
         assert_close(got(-k, k, v, window=1), v)
+
+
+def test_a_nan_is_not_hidden(draw):
+    """NaN in a query makes its result NaN, and no other's; infinite values stay infinite."""
+    q, k, v = (array.copy() for array in inputs(draw, 2 * BLOCK, 2 * BLOCK))
+    want = oracles.attention.dense(q, k, v)
+    q[3, 1] = np.nan
+    v[5, 0] = want[:, 0] = np.inf
+    want[3] = np.nan
+    assert_close(got(q, k, v), want)
+
+
+def test_a_result_is_the_callers_own(draw):
+    """The result is a new array, which may be written to: a second call gives the same. NumPy's global state is left alone."""
+    arrays = inputs(draw, 5, 5)
+    with undisturbed():
+        y = got(*arrays)
+    want = y.data.copy()
+    y.data[...] = 7
+    assert_close(got(*arrays), want)
 
 
 def test_it_is_for_inference(draw):

@@ -175,6 +175,30 @@ WRONG = [
     Wrong("a window needs causal", {"    if causal or window is not None:": "    if causal:"}),
     Wrong("any window will do", {"    if window is not None and window < 1:": "    if False:"}, says="let through"),
     Wrong("a window of 0 is none", {"    if window is not None and window < 1:": "    if window and window < 1:"}),
+    Wrong(
+        "the triangle is remembered by its size, whatever the window",
+        {
+            BOTH: "_seen.memo = getattr(_seen, 'memo', {})\n        sight = _seen.memo.setdefault((queries, keys), sight)\n        seen = sight if seen is None else seen & sight"
+        },
+    ),
+    Wrong(
+        "what is hidden is remembered, whatever the dtype",
+        {
+            HIDDEN: "_seen.memo = getattr(_seen, 'memo', {})\n    hidden = _seen.memo.setdefault((seen.shape, seen.tobytes()), np.where(seen | ~anywhere, zero, minus_infinity))"
+        },
+    ),
+    Wrong(
+        "weights are remembered by the arrays",
+        {
+            "        return Softmax(-1)(scores)": "        _seen.memo = getattr(_seen, 'memo', {})\n        if q.requires_grad or k.requires_grad:\n            return Softmax(-1)(scores)\n        return _seen.memo.setdefault((q.data.tobytes(), k.data.tobytes(), q.shape, k.shape, q.dtype), Softmax(-1)(scores))"
+        },
+    ),
+    Wrong(
+        "a window without causal sees ahead in a module",
+        {
+            "real, self.causal, self.window)\n        else:": "real, self.causal, self.window if self.causal else None)\n        else:"
+        },
+    ),
     # attention
     Wrong(
         "the mean of all values", {VALUES: "return (attention_weights(q, k, mask, causal) * 0 + 1 / max(1, k.shape[-2])) @ v"}
