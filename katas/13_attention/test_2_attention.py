@@ -187,13 +187,15 @@ def test_a_nan_is_not_hidden(draw):
 
 
 def test_a_result_is_the_callers_own(draw):
-    """The result is a new array, which may be written to: a second call gives the same. NumPy's global state is left alone."""
-    arrays = inputs(draw)
-    with undisturbed():
-        y = got(*arrays, causal=True)
-    want = y.data.copy()
-    y.data[...] = 7
-    assert_close(got(*arrays, causal=True), want)
+    """The result is a new array, even where it equals v: writing to it changes nothing. NumPy's global state is left alone."""
+    q, k, v = (array.copy() for array in inputs(draw, 1, 1))
+    for options in ({}, {"causal": True}, {"mask": [True]}):
+        with undisturbed():
+            y = got(q, k, v, **options)
+        assert_close(y, v)
+        kept = v.copy()
+        y.data[...] = 7
+        assert_close(v, kept)
 
 
 def test_no_loop_over_heads(budget, draw):

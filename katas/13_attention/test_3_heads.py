@@ -86,6 +86,15 @@ def test_every_head_attends_in_its_own_channels(case, draw):
     assert_close(module(Tensor(x), mask), want, mistakes=mistakes(x, state, mask, expected))
 
 
+def test_every_module_has_options_of_its_own(draw):
+    """Modules with other positions, windows and dropout, made before and after one, don't change what it gives."""
+    x, modules = draw.normal(2, 5, 12), {case: made(**options) for case, (options, _, _) in CASES.items()}
+    MultiHeadAttention(6, 2, 0.5)
+    for case, (_, mask, expected) in CASES.items():
+        want = multi_head(x, modules[case].state_dict(), 3, mask, **expected)
+        assert_close(modules[case](Tensor(x), mask), want, name=case)
+
+
 @pytest.mark.parametrize(("d_model", "n_head"), [(4, 1), (6, 2), (6, 6)])
 def test_any_number_of_heads_that_divides_the_channels(d_model, n_head, draw):
     """One head has all channels; as many heads as channels have one each."""

@@ -440,6 +440,13 @@ WRONG = [
             EXTEND: "cache.extend(self.layer, k, v, *(() if real is None else (real[:, 0, 0],))) if not self.causal or (real is not None and real.shape[0] and not real[:, 0, 0, 0].all()) else None\n            k, v, seen = cache.extend(self.layer, k, v, *self._padding(real))"
         },
     ),
+    Wrong(
+        "an empty cache is none",
+        {"        if cache is None:\n            q, k, v": "        if not cache:\n            q, k, v"},
+    ),
+    Wrong(
+        "positions belong to all modules", {"        self.positions = positions": "        type(self).positions = positions"}
+    ),
     # looking
     Wrong(
         "the map is the mean over the heads",
@@ -587,3 +594,11 @@ WRONG = [
     ),
     Wrong("blocks are joined along the channels", {"    return concatenate(parts, -2)": "    return concatenate(parts, -1)"}),
 ]
+
+EQUIVALENT = {
+    **{f"_seen: None is whatever is falsy, {number}": "a window that is not positive was refused before" for number in (2, 3)},
+    **{
+        f"{name}: a check comes after the effect": "what came before the check is dropped with the error"
+        for name in ("_boolean", "MultiHeadAttention.__init__")
+    },
+}
