@@ -273,3 +273,22 @@ def test_a_result_is_the_callers_own(draw):
         want = y.data.copy()
         y.data[...] = 7
         assert_close(got(q, k, **options), want)
+    q = np.ones((1, 1))
+    got(q, q).data[...] = 7
+    assert_close(q, np.ones((1, 1)))
+
+
+def test_options_may_be_numpys(draw):
+    """A window of NumPy's integers and a causal of its booleans are as good as Python's."""
+    q, k = inputs(draw)
+    assert_close(got(q, k, window=np.int64(2)), weights(q, k, window=2))
+    assert_close(got(q, k, causal=np.bool_(True)), weights(q, k, causal=True))
+    assert_close(got(q, k, causal=np.bool_(False)), weights(q, k))
+
+
+def test_one_boolean_is_a_mask(draw):
+    """True hides nothing, False everything."""
+    q, k = inputs(draw)
+    assert_close(got(q, k, True), weights(q, k))
+    assert_close(got(q, k, False), np.zeros((2, 3, 4, 5)))
+    assert_close(got(q, k, True, causal=True), weights(q, k, causal=True))

@@ -176,6 +176,14 @@ def test_a_mask_may_be_a_tensor_or_a_list(make, draw):
     assert_close(got(*arrays, mask=make(NOWHERE)), oracles.attention.attention(*arrays, NOWHERE))
 
 
+def test_one_boolean_is_a_mask(draw):
+    """mask=False hides all keys, mask=True none; causal may be one of NumPy's booleans."""
+    q, k, v = inputs(draw)
+    assert_close(got(q, k, v, mask=False), np.zeros((2, 3, 4, 7)))
+    assert_close(got(q, k, v, mask=True), oracles.attention.attention(q, k, v))
+    assert_close(got(q, k, v, causal=np.bool_(True)), oracles.attention.attention(q, k, v, causal=True))
+
+
 def test_a_nan_is_not_hidden(draw):
     """NaN in a query makes its result NaN, and no other's; infinite values stay infinite."""
     q, k, v = (array.copy() for array in inputs(draw))

@@ -7,7 +7,7 @@ from katas.embeddings import RotaryPositions
 from katas.tensor import Tensor
 
 from specs import oracles
-from specs.check import assert_close, assert_dtype, assert_gradient, rejects, undisturbed
+from specs.check import assert_close, assert_dtype, assert_gradient, layouts, rejects, undisturbed
 
 multi_head = oracles.attention.multi_head
 RIGHT = np.array([[True, True, True, False, False], [True] * 5])
@@ -93,6 +93,32 @@ def test_every_module_has_options_of_its_own(draw):
     for case, (_, mask, expected) in CASES.items():
         want = multi_head(x, modules[case].state_dict(), 3, mask, **expected)
         assert_close(modules[case](Tensor(x), mask), want, name=case)
+
+
+def test_options_may_be_numpys(draw):
+    """Sizes and a window may be NumPy's integers."""
+    module = MultiHeadAttention(np.int64(12), np.int64(3), window=np.int64(2), layer=np.int64(0), rng=np.random.default_rng(0))
+    x = draw.normal(2, 5, 12)
+    assert_close(module(Tensor(x)), multi_head(x, module.state_dict(), 3, window=2))
+
+
+def test_the_order_in_memory_does_not_matter(draw):
+    """x may lie in memory in any order."""
+    module, x = made(), draw.normal(2, 5, 12)
+    want = module(Tensor(x)).data
+    for name, values in layouts(x).items():
+        assert_close(module(Tensor(values)), want, name=name)
+
+
+def test_a_nan_is_not_hidden(draw):
+    """NaN or ∞ in a token makes its result NaN, and moves no other row of the batch."""
+    module, x = made(), draw.normal(2, 5, 12).copy()
+    want = module(Tensor(x)).data
+    for value in (np.nan, np.inf):
+        x[0, 3, 2] = value
+        got = module(Tensor(x)).data
+        assert np.isnan(got[0, 3]).all()
+        assert_close(got[1], want[1])
 
 
 @pytest.mark.parametrize(("d_model", "n_head"), [(4, 1), (6, 2), (6, 6)])
@@ -282,6 +308,10 @@ def test_a_call_leaves_nothing_behind(draw):
         module.weights(x)[...] = 7
         module(x).data[...] = 7
     assert_close(module(x), want)
+    module, _ = single(0.0)
+    ones = np.ones((2, 1, 8), np.float32)
+    module(Tensor(ones)).data[...] = 7
+    assert_close(ones, np.ones((2, 1, 8)))
 
 
 @pytest.mark.parametrize("shape", [(2, 0, 12), (0, 5, 12)], ids=["no tokens", "no rows"])
@@ -321,6 +351,12 @@ def test_a_mask_of_another_shape_is_refused(shape):
     """A mask that is not (batch, time) raises a ValueError whose message contains both shapes."""
     with rejects(ValueError, str(shape), "(2, 5, 12)"):
         made()(Tensor(np.zeros((2, 5, 12))), np.ones(shape, bool))
+
+
+def test_an_empty_list_is_a_mask_of_another_shape():
+    """[] is no mask for two rows of five tokens: a ValueError contains both shapes."""
+    with rejects(ValueError, "(0,)", "(2, 5, 12)"):
+        made()(Tensor(np.zeros((2, 5, 12))), [])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int64])

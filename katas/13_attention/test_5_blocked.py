@@ -5,7 +5,7 @@ from katas.autograd import no_grad
 from katas.tensor import Tensor
 
 from specs import oracles
-from specs.check import assert_close, assert_dtype, cpu_ratio, measure_bytes, recording, rejects, undisturbed
+from specs.check import assert_close, assert_dtype, cpu_ratio, layouts, measure_bytes, recording, rejects, undisturbed
 
 OPTIONS = {
     "plain": {},
@@ -70,6 +70,22 @@ def test_a_mask_may_be_a_tensor_or_a_list(draw):
     want = oracles.attention.dense(q, k, v, mask)
     assert_close(got(q, k, v, mask=Tensor(mask)), want)
     assert_close(got(q, k, v, mask=mask.tolist()), want)
+
+
+def test_options_may_be_numpys(draw):
+    """mask=False hides all keys; a window and a causal of NumPy's are as good as Python's."""
+    q, k, v = inputs(draw, 4, 5)
+    assert_close(got(q, k, v, mask=False), np.zeros((4, 3)))
+    assert_close(got(q, k, v, window=np.int64(2)), oracles.attention.dense(q, k, v, window=2))
+    assert_close(got(q, k, v, causal=np.bool_(True)), oracles.attention.dense(q, k, v, causal=True))
+
+
+def test_one_query_is_not_many(draw):
+    """One query against three keys, with as many channels as values, gives one result. Memory may have any order."""
+    q, k, v = draw.normal(1, 4), draw.normal(3, 4), draw.normal(3, 4)
+    assert_close(got(q, k, v), oracles.attention.dense(q, k, v))
+    for (_, keys), (_, values) in zip(layouts(k).items(), layouts(v).items(), strict=True):
+        assert_close(got(q, keys, values), oracles.attention.dense(q, k, v))
 
 
 def test_keys_and_values_are_broadcast(draw):

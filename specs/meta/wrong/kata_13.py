@@ -595,8 +595,18 @@ WRONG = [
     Wrong("blocks are joined along the channels", {"    return concatenate(parts, -2)": "    return concatenate(parts, -1)"}),
 ]
 
+FUNCTIONS = [
+    *("attention_weights", "scaled_dot_product_attention", "blocked_attention"),
+    *("MultiHeadAttention.forward", "MultiHeadAttention.weights"),
+]
 EQUIVALENT = {
+    **{f"{name}: a result is a copy, not a view": "it is an array of its own anyway" for name in FUNCTIONS},
+    **{f"{name}: {habit}": "results are floats" for name in FUNCTIONS for habit in ("int32 for int64", "int64 for int32")},
+    **{f"{name}: NumPy's numbers are refused": "it takes no numbers" for name in FUNCTIONS if "." in name},
+    "MultiHeadAttention.weights: a result is a view of an equal argument": "a map has an axis more than x",
+    "MultiHeadAttention._heads: None is whatever is falsy": "a module is never falsy",
     **{f"_seen: None is whatever is falsy, {number}": "a window that is not positive was refused before" for number in (2, 3)},
+    **{f"blocked_attention: None is whatever is falsy, {number}": "a window of 0 is refused" for number in (2, 4)},
     **{
         f"{name}: a check comes after the effect": "what came before the check is dropped with the error"
         for name in ("_boolean", "MultiHeadAttention.__init__")
