@@ -200,6 +200,12 @@ def test_half_precision_is_near(draw):
     assert np.abs(got(q.astype(np.float16), k.astype(np.float16), causal=True).data - weights(q, k, causal=True)).max() < 0.005
 
 
+def test_half_precision_counts_beyond_its_integers():
+    """Of 5,000 equal keys in float16, which adds 1 to 2,048 in vain, each gets 1/5,000."""
+    result = got(np.zeros((1, 4), np.float16), np.zeros((5000, 4), np.float16)).data
+    assert np.abs(5000 * result.astype(np.float64) - 1).max() < 0.002
+
+
 def test_keys_are_broadcast(draw):
     """k with fewer leading axes, or axes of length 1, is shared: one for all heads, or for the whole batch."""
     q, k = inputs(draw)

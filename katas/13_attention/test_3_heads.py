@@ -7,7 +7,8 @@ from katas.embeddings import RotaryPositions
 from katas.tensor import Tensor
 
 from specs import oracles
-from specs.check import assert_close, assert_dtype, assert_gradient, layouts, rejects, undisturbed
+from specs.check import assert_close, assert_dtype, assert_gradient, layouts, recording, rejects, undisturbed
+from specs.oracles.cache import ListCache
 
 multi_head = oracles.attention.multi_head
 RIGHT = np.array([[True, True, True, False, False], [True] * 5])
@@ -364,6 +365,25 @@ def test_a_mask_of_numbers_is_refused(dtype):
     """A mask that is not boolean raises a TypeError whose message contains its dtype."""
     with rejects(TypeError, np.dtype(dtype).name):
         made()(Tensor(np.zeros((2, 5, 12))), np.ones((2, 5), dtype))
+
+
+def test_a_forward_pass_multiplies_no_more_than_it_needs(draw):
+    """x by c_attn, once for q, k and v; queries by keys; weights by values; the result by c_proj. With a cache that holds nine
+    tokens only the new one is multiplied.
+    """
+
+    def products(x: Tensor, *args) -> int:
+        with recording() as probe:
+            module(x, *args)
+        return sum(record.result.size * record.parents[0].shape[-1] for record in probe if record.op == "matmul")
+
+    def needed(time: int, keys: int) -> int:
+        return 2 * time * 12 * (4 * 12) + 2 * (2 * time * keys * 12)
+
+    module, x, held = made(), draw.normal(2, 10, 12), ListCache(2)
+    assert products(Tensor(x[:, :9])) <= needed(9, 9)
+    module(Tensor(x[:, :9]), None, held)
+    assert products(Tensor(x[:, 9:]), None, held) <= needed(1, 10)
 
 
 def test_no_loop_over_heads_tokens_or_rows(budget, draw):

@@ -447,6 +447,19 @@ WRONG = [
     Wrong(
         "positions belong to all modules", {"        self.positions = positions": "        type(self).positions = positions"}
     ),
+    Wrong(
+        "c_attn is asked three times",
+        {
+            SPLIT: "shape = (batch, time, 3, self.n_head, self.d_model // self.n_head)",
+            QKV: "q, k, v = (self.c_attn(x).reshape(*shape).permute(2, 0, 3, 1, 4)[part] for part in range(3))",
+        },
+    ),
+    Wrong(
+        "float16 is summed in float16",
+        {
+            "        return Softmax(-1)(scores)": "        if scores.dtype != np.float16 or not scores.size:\n            return Softmax(-1)(scores)\n        e = np.exp(scores.data - scores.data.max(-1, keepdims=True))\n        sums = np.add.accumulate(e, -1, dtype=np.float16)[..., -1:]\n        return Softmax(-1)(scores) * Tensor(sums / sums) if scores.requires_grad else Tensor(e / sums)"
+        },
+    ),
     # looking
     Wrong(
         "the map is the mean over the heads",
