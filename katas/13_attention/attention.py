@@ -7,7 +7,7 @@ import numpy as np
 from katas.activations import Softmax
 from katas.autograd import no_grad
 from katas.layers import Dropout, Linear, Module, Sequential
-from katas.tensor import Tensor, concatenate
+from katas.tensor import Tensor, concatenate, where
 
 # 13.1 Weights
 
@@ -15,9 +15,9 @@ from katas.tensor import Tensor, concatenate
 def attention_weights(q: Tensor, k: Tensor, mask=None, causal: bool = False, window: int | None = None) -> Tensor:
     """softmax(q kᵀ / √head_dim): how much each query looks at each key. A row sums to 1, or to 0 if it may look nowhere.
 
-    q (…, queries, head_dim), k (…, keys, head_dim) → (…, queries, keys), of their dtype. mask: booleans of a shape that
-    broadcasts to the result's, True where a query may look. causal: the last query stands beside the last key, and no query
-    looks at a later key. window: a query sees its own key and the window - 1 before it, and no later one.
+    q (…, queries, head_dim), k (…, keys, head_dim) → (…, queries, keys), of their dtype; both must be finite. mask: booleans
+    of a shape that broadcasts to the result's, True where a query may look. causal: the last query stands beside the last key,
+    and no query looks at a later key. window: a query sees its own key and the window - 1 before it, and no later one.
     Raises: ValueError that contains both shapes if two don't fit, or the window if it is not positive; TypeError if mask is not
     boolean.
     """
@@ -77,7 +77,10 @@ class MultiHeadAttention(Module):
     # 13.4 Looking at attention
 
     def weights(self, x: Tensor, mask=None) -> np.ndarray:
-        """The attention map: how much each token looks at each, without dropout and gradients. (batch, heads, time, time)."""
+        """The attention map: how much each token looks at each, without dropout and gradients. (batch, heads, time, time).
+
+        Raises: as forward without a cache.
+        """
         raise NotImplementedError("13.4 MultiHeadAttention.weights: README.md, 13.4")
 
 

@@ -1,4 +1,5 @@
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -119,6 +120,19 @@ def test_a_mask_that_does_not_fit_is_refused(shape, draw):
         got(q, k, np.ones(shape, bool))
 
 
+@pytest.mark.parametrize(
+    ("q", "k", "mask"),
+    [((1, 6), (5, 6), (4, 5)), ((4, 6), (1, 6), (4, 5)), ((1, 4, 6), (5, 6), (3, 4, 5)), ((2, 1, 1, 6), (5, 6), (2, 3, 1, 5))],
+    ids=str,
+)
+def test_a_mask_makes_no_more_weights(q, k, mask):
+    """One query, key or head does not become as many as the mask has: that raises a ValueError with both shapes, too."""
+    whole = (*np.broadcast_shapes(q[:-2], k[:-2]), q[-2], k[-2])
+    for options in ({}, {"causal": True}):
+        with rejects(ValueError, str(mask), str(whole)):
+            got(np.zeros(q), np.zeros(k), np.ones(mask, bool), **options)
+
+
 @pytest.mark.parametrize("options", [{}, {"causal": True}], ids=str)
 def test_a_mask_is_left_alone_and_read_at_once(options, draw):
     """The mask is not changed, and may be changed afterwards, even before backward."""
@@ -157,6 +171,14 @@ def test_large_scores_do_not_overflow(dtype):
         assert_close(got(q, k, causal=True), np.array([[1, 0, 0], [0, 1, 0], [1 / 3, 1 / 3, 1 / 3]], dtype))
 
 
+def test_products_before_the_scale_do_not_overflow():
+    """Scores of ±9,800 in float16, of 64 channels: their products are eight times as large, too large for it: scale q first."""
+    q, k = np.full((1, 64), 35, np.float16), np.array([[35.0], [-35.0]], np.float16).repeat(64, 1)
+    with np.errstate(all="raise", under="ignore"):
+        assert_close(got(q, k), np.array([[1, 0]], np.float16))
+        assert_close(got(q, k, [False, True]), np.array([[0, 1]], np.float16))
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_query_that_may_look_nowhere_has_no_weights(dtype, draw):
     """A row of a mask without any True gives zeros, never NaN. The other rows are as usual."""
@@ -169,6 +191,18 @@ def test_a_query_that_may_look_nowhere_has_no_weights(dtype, draw):
         result, weights(q, k, mask), mistakes={"it looks everywhere": weights(q, k, mask | ~mask.any(-1, keepdims=True))}
     )
     assert not got(q, k, np.zeros((4, 5), bool)).data.any()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_query_that_may_look_nowhere_has_no_weights_whatever_the_keys(value, draw):
+    """Its weights are zeros, never NaN, even if a key or the query itself holds NaN or ∞."""
+    (q, k), mask = (array.copy() for array in inputs(draw)), drawn(draw, 4, 5)
+    mask[1] = False
+    k[..., 2, 0] = q[:, 1, 1, 3] = value
+    with np.errstate(invalid="ignore"):
+        result = got(q, k, mask).data
+    assert not result[..., 1, :].any()
+    assert not got(q, k, [[False] * 5]).data.any()
 
 
 @pytest.mark.parametrize(
@@ -218,9 +252,22 @@ def test_keys_are_broadcast(draw):
 @pytest.mark.parametrize("options", [{}, {"causal": True}, {"window": 2}, {"mask": True}], ids=str)
 @pytest.mark.parametrize(("queries", "keys"), [(0, 5), (4, 0), (0, 0)])
 def test_no_tokens_have_no_weights(queries, keys, options, draw):
-    """Without queries, or without keys, the weights are empty."""
+    """Without queries, or without keys, the weights are empty, with the leading axes of both. All gradients are zeros."""
     q, k = inputs(draw, queries, keys)
-    assert got(q, k, **options).shape == (2, 3, queries, keys)
+    for left, right in ((q, k), (q[0, 0], k), (q, k[0, 0]), (q[:1], k[:, :1]), (q[:, :1], k[0])):
+        shape = (*np.broadcast_shapes(left.shape[:-2], right.shape[:-2]), queries, keys)
+        query, key = Tensor(left, requires_grad=True), Tensor(right, requires_grad=True)
+        y = attention_weights(query, key, **options)
+        assert y.shape == shape
+        y.sum().backward()
+        assert_close(query.grad, np.zeros(left.shape), name="the gradient of q")
+        assert_close(key.grad, np.zeros(right.shape), name="the gradient of k")
+
+
+@pytest.mark.parametrize(("queries", "keys", "mask"), [(4, 0, [[], [], [], []]), (4, 0, []), (0, 5, [[True] * 5])], ids=str)
+def test_no_tokens_may_have_a_mask(queries, keys, mask, draw):
+    """A mask of lists for no tokens, such as [[], []], which has no booleans either, is a mask."""
+    assert got(*inputs(draw, queries, keys), mask).shape == (2, 3, queries, keys)
 
 
 @pytest.mark.parametrize(
@@ -241,10 +288,24 @@ def test_a_window_sees_something(window, draw):
         got(*inputs(draw), window=window)
 
 
+@pytest.mark.parametrize("window", [sys.maxsize, 10**30, np.int64(sys.maxsize)], ids=["maxsize", "10**30", "int64"])
+def test_a_window_may_be_larger_than_any_text(window, draw):
+    """A window of any size: then it hides later keys only."""
+    for queries, keys in ((4, 5), (5, 4)):
+        q, k = inputs(draw, queries, keys)
+        assert_close(got(q, k, window=window), weights(q, k, causal=True))
+
+
 def test_no_loop_over_queries_keys_or_heads(budget, draw):
     """The number of Python instructions must not grow with the numbers of queries, keys, heads and rows."""
     small, large = inputs(draw), (draw.normal(4, 6, 40, 6), draw.normal(4, 6, 50, 6))
     budget.steps(lambda: got(*small, causal=True), lambda: got(*large, causal=True), limit=2)
+
+
+def test_no_loop_over_the_rows_of_a_mask_or_a_window(budget, draw):
+    """The number of Python instructions must not grow with the numbers of queries and keys, with a mask and a window either."""
+    small, large = ((draw.normal(n, 6), draw.normal(n + 1, 6), np.tri(n, n + 1, 1, bool)) for n in (4, 400))
+    budget.steps(lambda: got(*small, window=2), lambda: got(*large, window=2), limit=2)
 
 
 def test_one_query_copies_no_keys(budget, draw):
@@ -287,7 +348,8 @@ def test_a_result_is_the_callers_own(draw):
 def test_options_may_be_numpys(draw):
     """A window of NumPy's integers and a causal of its booleans are as good as Python's."""
     q, k = inputs(draw)
-    assert_close(got(q, k, window=np.int64(2)), weights(q, k, window=2))
+    for integer in (np.int64, np.int8, np.uint8):
+        assert_close(got(q, k, window=integer(2)), weights(q, k, window=2))
     assert_close(got(q, k, causal=np.bool_(True)), weights(q, k, causal=True))
     assert_close(got(q, k, causal=np.bool_(False)), weights(q, k))
 

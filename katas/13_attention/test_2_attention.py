@@ -106,10 +106,13 @@ def test_one_query_looks_at_many_keys(draw):
 
 
 def test_keys_and_values_are_broadcast(draw):
-    """Keys and values of one head serve all."""
+    """Keys and values of one head serve all. Each of q, k and v may have fewer leading axes than the others."""
     q, k, v = inputs(draw)
     assert_close(got(q, k[:, :1], v[:, :1]), oracles.attention.attention(q, k[:, :1], v[:, :1]))
     assert_close(got(q[0, 0], k[0, 0], v[0, 0]), oracles.attention.attention(q, k, v)[0, 0])
+    for parts in ((q[0, 0], k, v), (q, k[0, 0], v), (q, k, v[0, 0]), (q[0, 0], k[0, 0], v), (q[:1], k[:, :1], v[0])):
+        whole = [np.broadcast_to(part, (2, 3, *part.shape[-2:])) for part in parts]
+        assert_close(got(*parts, causal=True), oracles.attention.attention(*whole, causal=True))
 
 
 def test_what_is_broadcast_receives_the_gradients_of_all(draw):
@@ -127,8 +130,15 @@ def test_what_is_broadcast_receives_the_gradients_of_all(draw):
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize(("queries", "keys"), [(0, 5), (4, 0), (0, 0)])
 def test_no_tokens(queries, keys, causal, draw):
-    """No queries give no results. Queries without keys give zeros."""
-    assert_close(got(*inputs(draw, queries, keys), causal=causal), np.zeros((2, 3, queries, 7)))
+    """No queries give no results. Queries without keys give zeros, and all gradients are zeros."""
+    q, k, v = inputs(draw, queries, keys)
+    for parts in ((q, k, v), (q[0, 0], k, v), (q, k[0, 0], v[0, 0]), (q[:1], k[:, :1], v)):
+        tensors = [Tensor(part, requires_grad=True) for part in parts]
+        y = scaled_dot_product_attention(*tensors, causal=causal)
+        assert_close(y, np.zeros((2, 3, queries, 7)))
+        y.sum().backward()
+        for name, tensor in zip("qkv", tensors, strict=True):
+            assert_close(tensor.grad, np.zeros(tensor.shape), name=name)
 
 
 @cases
@@ -165,6 +175,8 @@ def test_other_wrong_input_is_refused_too(draw):
         got(q, v, v)
     with rejects(ValueError, "(3, 5)", "(2, 3, 4, 5)"):
         got(q, k, v, mask=np.ones((3, 5), bool))
+    with rejects(ValueError, "(4, 5)", "(2, 3, 1, 5)"):
+        got(q[:, :, :1], k, v, mask=np.ones((4, 5), bool))
     with rejects(TypeError, "float32"):
         got(q, k, v, mask=np.zeros((4, 5), np.float32))
 

@@ -266,12 +266,13 @@ def single(p: float, rng=None) -> tuple[MultiHeadAttention, np.ndarray]:
     return module, np.zeros((1000, 1, 8), np.float32)
 
 
-def test_dropout_falls_on_the_weights_and_on_the_result():
+@pytest.mark.parametrize("cached", [False, True], ids=["without a cache", "with a cache"])
+def test_dropout_falls_on_the_weights_and_on_the_result(cached):
     """In training a weight is 0 with probability p, else divided by 1 - p, and so is each number of the result afterwards. A
-    weight is a whole head's, so its channels fall together.
+    weight is a whole head's, so its channels fall together. A cache changes nothing of that.
     """
     module, x = single(0.2, np.random.default_rng(0))
-    y = module(Tensor(x)).data.reshape(1000, 2, 4)
+    y = module(Tensor(x), cache=ListCache(1000) if cached else None).data.reshape(1000, 2, 4)
     kept = y != 0
     found = {
         "a number that is kept": (np.unique(y[kept]), [1 / 0.8**2]),
@@ -282,6 +283,28 @@ def test_dropout_falls_on_the_weights_and_on_the_result():
         assert np.shape(value) == np.shape(want), f"{what}: {value}, not {want}"
         assert np.allclose(value, want, atol=0.03), f"{what}: {value}, not {want}"
     assert not np.array_equal(kept, module(Tensor(x)).data.reshape(1000, 2, 4) != 0)
+
+
+@pytest.mark.parametrize("cached", [False, True], ids=["without a cache", "with a cache"])
+def test_dropout_on_the_result_is_the_last_step(cached):
+    """What c_proj gives is dropped, its bias too: where that alone is 1, half of the numbers are 0, the others 2."""
+    module, x = single(0.5, np.random.default_rng(0))
+    module.c_proj.weight.data[...], module.c_proj.bias.data[...] = 0, 1
+    y = module(Tensor(x), cache=ListCache(1000) if cached else None).data
+    assert np.unique(y).tolist() == [0, 2]
+    assert 0.45 < (y == 0).mean() < 0.55
+
+
+def test_the_generator_draws_dropout_too():
+    """Modules with equal weights but different generators drop different numbers, as do two that share one, or have none."""
+    shared = np.random.default_rng(0)
+    generators = [np.random.default_rng(1), np.random.default_rng(2), shared, shared, None, None]
+    drops = [module(Tensor(x)).data == 0 for module, x in [single(0.5, rng) for rng in generators]]
+    for i, one in enumerate(drops):
+        for other in drops[:i]:
+            assert (one != other).mean() > 0.1
+    module, x = single(0.5, np.random.default_rng(1))
+    assert_close(module(Tensor(x)).data == 0, drops[0])
 
 
 def test_without_training_there_is_no_dropout(draw):
@@ -317,10 +340,12 @@ def test_a_call_leaves_nothing_behind(draw):
 
 @pytest.mark.parametrize("shape", [(2, 0, 12), (0, 5, 12)], ids=["no tokens", "no rows"])
 def test_nothing_gives_nothing(shape):
-    """A batch without tokens, or without rows, gives a result of its shape."""
+    """A batch without tokens, or without rows, gives a result of its shape, and the mask of two rows may be [[], []]."""
     for options in ({}, {"causal": False}, {"window": 2}, {"positions": rotary()}):
         assert made(**options)(Tensor(np.zeros(shape))).shape == shape
-        assert made(**options)(Tensor(np.zeros(shape)), np.zeros(shape[:2], bool)).shape == shape
+        for mask in (np.zeros(shape[:2], bool), np.zeros(shape[:2], bool).tolist()):
+            if np.shape(mask) == shape[:2]:  # of no rows a list can't tell how many tokens they would have
+                assert made(**options)(Tensor(np.zeros(shape)), mask).shape == shape
 
 
 @pytest.mark.parametrize(("d_model", "n_head"), [(12, 5), (4, 8), (12, 0), (12, -3)])
@@ -373,9 +398,9 @@ def test_a_forward_pass_multiplies_no_more_than_it_needs(draw):
     found by c_proj. With a cache only the new token is multiplied.
     """
 
-    def products(x: Tensor, *args) -> int:
+    def products(x: Tensor, held=None) -> int:
         with recording() as probe:
-            module(x, *args)
+            module(x, cache=held)
         return sum(record.result.size * record.parents[0].shape[-1] for record in probe if record.op == "matmul")
 
     def needed(time: int, keys: int) -> int:
@@ -383,16 +408,23 @@ def test_a_forward_pass_multiplies_no_more_than_it_needs(draw):
 
     module, x, held = made(), draw.normal(2, 10, 12), ListCache(2)
     assert products(Tensor(x[:, :9])) <= needed(9, 9)
-    module(Tensor(x[:, :9]), None, held)
-    assert products(Tensor(x[:, 9:]), None, held) <= needed(1, 10)
+    module(Tensor(x[:, :9]), cache=held)
+    assert products(Tensor(x[:, 9:]), held) <= needed(1, 10)
 
 
 def test_no_loop_over_heads_tokens_or_rows(budget, draw):
-    """The number of Python instructions, forward and backward, must not grow with the numbers of heads, tokens and rows."""
+    """The number of Python instructions, forward and backward, must not grow with the numbers of heads, tokens and rows, with
+    padding and a window either.
+    """
 
     def step(n_head: int, batch: int, time: int):
-        module, x = made(60, n_head), Tensor(draw.normal(batch, time, 60, dtype=np.float32), requires_grad=True)
-        g = draw.normal(batch, time, 60, dtype=np.float32)
-        return lambda: module(x).backward(g)
+        x = Tensor(draw.normal(batch, time, 60, dtype=np.float32), requires_grad=True)
+        module, real, g = (
+            made(60, n_head, window=3),
+            np.ones((batch, time), bool),
+            draw.normal(batch, time, 60, dtype=np.float32),
+        )
+        real[1:, -1] = False
+        return lambda: module(x, real).backward(g)
 
     budget.steps(step(2, 2, 5), step(60, 20, 20), limit=2)

@@ -62,9 +62,22 @@ def test_wrong_input_is_refused():
         module.weights(Tensor(np.zeros((2, 5, 12))), np.ones((2, 4), bool))
     with rejects(TypeError, "float64"):
         module.weights(Tensor(np.zeros((2, 5, 12))), np.ones((2, 5)))
-
     with rejects(ValueError, "()", "(2, 5, 12)"):
         module.weights(Tensor(np.zeros((2, 5, 12))), False)
+
+
+def test_the_mode_stays():
+    """weights() leaves the module in training, and in evaluation, and its dropout too: also where it raises an error, such as
+    that of more tokens than there are positions.
+    """
+    module = made(dropout=0.5, positions=RotaryPositions(4, 4))
+    for training in (True, False):
+        module.train(training)
+        module.weights(Tensor(np.zeros((2, 3, 12))))
+        for x, mask in (((2, 5, 12), None), ((2, 3, 11), None), ((2, 3, 12), np.ones((2, 4), bool))):
+            with rejects(ValueError):
+                module.weights(Tensor(np.zeros(x)), mask)
+        assert [part.training for part in module.modules()] == [training] * len(list(module.modules()))
 
 
 def test_the_map_is_as_exact_as_the_tokens(draw):

@@ -1,3 +1,6 @@
+import sys
+
+import katas.attention
 import numpy as np
 import pytest
 from katas.attention import BLOCK, blocked_attention
@@ -76,7 +79,8 @@ def test_options_may_be_numpys(draw):
     """mask=False hides all keys; a window and a causal of NumPy's are as good as Python's."""
     q, k, v = inputs(draw, 4, 5)
     assert_close(got(q, k, v, mask=False), np.zeros((4, 3)))
-    assert_close(got(q, k, v, window=np.int64(2)), oracles.attention.dense(q, k, v, window=2))
+    for integer in (np.int64, np.int8, np.uint8):
+        assert_close(got(q, k, v, window=integer(2)), oracles.attention.dense(q, k, v, window=2))
     assert_close(got(q, k, v, causal=np.bool_(True)), oracles.attention.dense(q, k, v, causal=True))
 
 
@@ -89,16 +93,41 @@ def test_one_query_is_not_many(draw):
 
 
 def test_keys_and_values_are_broadcast(draw):
-    """Keys and values of one head serve all."""
+    """Keys and values of one head serve all. Each of q, k and v may have fewer leading axes than the others."""
     q, k, v = inputs(draw, 150, 200, 2, 3)
     assert_close(got(q, k[:, :1], v[:, :1], causal=True), oracles.attention.dense(q, k[:, :1], v[:, :1], causal=True))
+    for parts in ((q[0, 0], k, v), (q, k[0, 0], v), (q, k, v[0, 0]), (q[0, 0], k[0, 0], v), (q[:1], k[:, :1], v[0])):
+        whole = [np.broadcast_to(part, (2, 3, *part.shape[-2:])) for part in parts]
+        assert_close(got(*parts, causal=True), oracles.attention.dense(*whole, causal=True))
 
 
 @pytest.mark.parametrize("name", ["plain", "causal", "window"])
 @pytest.mark.parametrize(("queries", "keys"), [(0, 5), (4, 0), (0, 0)])
 def test_no_tokens(queries, keys, name, draw):
     """No queries give no results. Queries without keys give zeros."""
-    assert_close(got(*inputs(draw, queries, keys, 2), **OPTIONS[name]), np.zeros((2, queries, 3)))
+    q, k, v = inputs(draw, queries, keys, 2)
+    for parts in ((q, k, v), (q[0], k, v), (q, k[0], v[0]), (q[0], k[0], v)):
+        assert_close(got(*parts, **OPTIONS[name]), np.zeros((2, queries, 3)))
+
+
+@pytest.mark.parametrize("window", [sys.maxsize, 10**30, np.int64(sys.maxsize)], ids=["maxsize", "10**30", "int64"])
+def test_a_window_may_be_larger_than_any_text(window, draw):
+    """A window of any size: then it hides later keys only."""
+    q, k, v = inputs(draw, 150, 200)
+    assert_close(got(q, k, v, window=window), oracles.attention.dense(q, k, v, causal=True))
+    want = np.concatenate([np.zeros((50, 3)), oracles.attention.dense(q[50:], k[:100], v[:100], causal=True)])
+    assert_close(got(q, k[:100], v[:100], window=window), want)
+
+
+def test_block_is_read_when_it_is_needed(draw, monkeypatch):
+    """With another BLOCK as many queries have their scores at a time: with 8 it takes less than half the memory of 256."""
+    arrays, peaks = inputs(draw, 1024, 1024, dtype=np.float32), {}
+    want = got(*arrays, causal=True).data
+    for block in (1, 8, 256, 2000):
+        monkeypatch.setattr(katas.attention, "BLOCK", block)
+        assert_close(got(*arrays, causal=True), want)
+        peaks[block], _ = measure_bytes(lambda: got(*arrays))
+    assert peaks[8] < peaks[256] / 2, f"{peaks[8]:,} bytes with blocks of 8, {peaks[256]:,} with blocks of 256"
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -165,10 +194,20 @@ def test_wrong_input_is_refused(draw):
         got(q, k, v, mask=np.ones((3, 5), bool))
     with rejects(ValueError, "(2, 4, 5)", "(4, 5)"):
         got(q, k, v, mask=np.ones((2, 4, 5), bool))
+    with rejects(ValueError, "(4, 5)", "(1, 5)"):
+        got(q[:1], k, v, mask=np.ones((4, 5), bool))
     with rejects(TypeError, "float64"):
         got(q, k, v, mask=np.ones((4, 5)))
     with rejects(ValueError, "0"):
         got(q, k, v, window=0)
+
+
+@pytest.mark.parametrize("mask", [(3, 150, 200), (2, 150, 201), (2, 149, 200), (201,), (2, 1, 150, 200)], ids=str)
+def test_an_error_shows_whole_shapes(mask, draw):
+    """A mask that doesn't fit raises a ValueError with its shape and that of all weights, not with the shapes of a block."""
+    for options in ({}, {"window": 5}):
+        with rejects(ValueError, str(mask), "(2, 150, 200)"):
+            got(*inputs(draw, 150, 200, 2), mask=np.ones(mask, bool), **options)
 
 
 @pytest.mark.parametrize("name", ["causal", "window", "a window of a block"])

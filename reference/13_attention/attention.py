@@ -7,7 +7,7 @@ import numpy as np
 from katas.activations import Softmax
 from katas.autograd import no_grad
 from katas.layers import Dropout, Linear, Module, Sequential
-from katas.tensor import Tensor, concatenate
+from katas.tensor import Tensor, concatenate, where
 
 # 13.1 Weights
 
@@ -15,9 +15,9 @@ from katas.tensor import Tensor, concatenate
 def attention_weights(q: Tensor, k: Tensor, mask=None, causal: bool = False, window: int | None = None) -> Tensor:
     """softmax(q kᵀ / √head_dim): how much each query looks at each key. A row sums to 1, or to 0 if it may look nowhere.
 
-    q (…, queries, head_dim), k (…, keys, head_dim) → (…, queries, keys), of their dtype. mask: booleans of a shape that
-    broadcasts to the result's, True where a query may look. causal: the last query stands beside the last key, and no query
-    looks at a later key. window: a query sees its own key and the window - 1 before it, and no later one.
+    q (…, queries, head_dim), k (…, keys, head_dim) → (…, queries, keys), of their dtype; both must be finite. mask: booleans
+    of a shape that broadcasts to the result's, True where a query may look. causal: the last query stands beside the last key,
+    and no query looks at a later key. window: a query sees its own key and the window - 1 before it, and no later one.
     Raises: ValueError that contains both shapes if two don't fit, or the window if it is not positive; TypeError if mask is not
     boolean.
     """
@@ -31,7 +31,7 @@ def attention_weights(q: Tensor, k: Tensor, mask=None, causal: bool = False, win
     zero, minus_infinity = np.array([0, -np.inf], scores.dtype)
     hidden = np.where(seen | ~anywhere, zero, minus_infinity)  # a row of -∞ alone would give NaN: it looks everywhere, ...
     weights = Softmax(-1)(scores + hidden)
-    return weights if anywhere.all() else weights * anywhere  # ... and then nowhere
+    return weights if anywhere.all() else where(anywhere, weights, 0)  # ... and then nowhere, even if a key is NaN
 
 
 def _check_window(window: int | None) -> None:
@@ -55,20 +55,20 @@ def _seen(shape: tuple[int, ...], mask, causal: bool, window: int | None) -> np.
         queries, keys = shape[-2:]
         sight = np.tri(queries, keys, keys - queries, bool)  # the last query sees all keys, the one before all but one, ...
         if window is not None:
-            sight &= ~np.tri(queries, keys, keys - queries - window, bool)
+            sight &= ~np.tri(queries, keys, keys - queries - min(int(window), keys), bool)
         seen = sight if seen is None else seen & sight
     return seen
 
 
 def _boolean(mask, shape: tuple[int, ...]) -> np.ndarray:
     mask = Tensor(mask).data
-    if mask.dtype != np.bool_:
+    if mask.dtype != np.bool_ and mask.size:  # without elements, as [[], []], it has no numbers
         raise TypeError(f"a mask must be boolean, True where a query may look, not {mask.dtype}")
     try:
         np.broadcast_to(mask, shape)
     except ValueError:
         raise ValueError(f"a mask of shape {mask.shape} does not broadcast to (…, queries, keys): {shape}") from None
-    return mask
+    return mask.astype(bool, copy=False)
 
 
 # 13.2 Attention
@@ -173,7 +173,10 @@ class MultiHeadAttention(Module):
     # 13.4 Looking at attention
 
     def weights(self, x: Tensor, mask=None) -> np.ndarray:
-        """The attention map: how much each token looks at each, without dropout and gradients. (batch, heads, time, time)."""
+        """The attention map: how much each token looks at each, without dropout and gradients. (batch, heads, time, time).
+
+        Raises: as forward without a cache.
+        """
         real = self._check(x, mask)
         with no_grad():
             q, k, _ = self._heads(x, 0)
@@ -219,7 +222,7 @@ def blocked_attention(q: Tensor, k: Tensor, v: Tensor, mask=None, causal: bool =
     for start in range(0, max(queries, 1), BLOCK):
         stop = start + BLOCK  # the last block may be shorter
         first, last = keys - queries + start, keys - queries + stop - 1  # the keys beside the first and the last query
-        begin = 0 if window is None else max(0, first - window + 1)
+        begin = 0 if window is None else max(0, first - min(int(window), keys) + 1)
         end = keys if window is None and not causal else max(0, last + 1)
         rows, sight = np.s_[..., start:stop, :], np.s_[..., begin:end, :]
         part = None if mask is None else mask[..., start:stop, begin:end]

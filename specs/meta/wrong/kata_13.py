@@ -5,10 +5,10 @@ from specs.meta.catalogue import Wrong
 SCORES = "scores = (q * (1 / math.sqrt(q.shape[-1]))) @ k.T"
 HIDDEN = "hidden = np.where(seen | ~anywhere, zero, minus_infinity)"
 TRI = "sight = np.tri(queries, keys, keys - queries, bool)"
-WINDOW = "sight &= ~np.tri(queries, keys, keys - queries - window, bool)"
+WINDOW = "sight &= ~np.tri(queries, keys, keys - queries - min(int(window), keys), bool)"
 SOFTMAX = "weights = Softmax(-1)(scores + hidden)"
 BOTH = "seen = sight if seen is None else seen & sight"
-NOWHERE = "return weights if anywhere.all() else weights * anywhere"
+NOWHERE = "return weights if anywhere.all() else where(anywhere, weights, 0)"
 VALUES = "return attention_weights(q, k, mask, causal) @ v"
 QKV = "q, k, v = qkv.permute(2, 0, 3, 1, 4)"
 SPLIT = "qkv = self.c_attn(x).reshape(batch, time, 3, self.n_head, self.d_model // self.n_head)"
@@ -16,7 +16,7 @@ ROTATED = "q, k = self.positions(q, start), self.positions(k, start)"
 JOINED = "y.permute(0, 2, 1, 3).reshape(*x.shape)"
 EXTEND = "k, v, seen = cache.extend(self.layer, k, v, *self._padding(real))"
 SEEN = "            weights = attention_weights(q, k, seen)\n"
-BEGIN = "begin = 0 if window is None else max(0, first - window + 1)"
+BEGIN = "begin = 0 if window is None else max(0, first - min(int(window), keys) + 1)"
 END = "end = keys if window is None and not causal else max(0, last + 1)"
 PART = "part = None if mask is None else mask[..., start:stop, begin:end]"
 BLOCK_OF = "y = attention_weights(q[rows], k[sight], part, causal, window) @ v[sight]"
@@ -77,7 +77,7 @@ WRONG = [
     ),
     Wrong("a float64 mask promotes", {HIDDEN: "hidden = np.where(seen | ~anywhere, 0.0, -np.inf)"}, says="a silent promotion"),
     # masks
-    Wrong("True hides", {"    return mask\n\n\n# 13.2": "    return ~mask\n\n\n# 13.2"}, says="True hides"),
+    Wrong("True hides", {"    return mask.astype(bool, copy=False)": "    return ~mask.astype(bool)"}, says="True hides"),
     Wrong(
         "the mask is -10⁴",
         {"np.array([0, -np.inf], scores.dtype)": "np.array([0, -1e4], scores.dtype)"},
@@ -123,12 +123,17 @@ WRONG = [
         },
     ),
     Wrong(
-        "a mask of numbers is taken", {"    if mask.dtype != np.bool_:": "    if mask.dtype.kind == 'f':"}, says="let through"
+        "a mask of numbers is taken",
+        {"    if mask.dtype != np.bool_ and mask.size:": "    if mask.dtype.kind == 'f':"},
+        says="let through",
     ),
-    Wrong("a mask of floats is no error of its own", {"    if mask.dtype != np.bool_:": "    if mask.dtype.kind in 'iu':"}),
+    Wrong(
+        "a mask of floats is no error of its own",
+        {"    if mask.dtype != np.bool_ and mask.size:": "    if mask.dtype.kind in 'iu':"},
+    ),
     Wrong(
         "numbers are masks, 0 hides",
-        {"    if mask.dtype != np.bool_:": "    mask = mask.astype(bool)\n    if False:"},
+        {"    if mask.dtype != np.bool_ and mask.size:": "    mask = mask.astype(bool)\n    if False:"},
         says="let through",
     ),
     Wrong("a mask is an array only", {"    mask = Tensor(mask).data\n    if mask.dtype": "    if mask.dtype"}),
@@ -162,9 +167,13 @@ WRONG = [
         {TRI: "sight = np.tri(queries, keys, max(0, keys - queries), bool)"},
     ),
     Wrong(
-        "a window of one more", {WINDOW: "sight &= ~np.tri(queries, keys, keys - queries - window - 1, bool)"}, says="one more"
+        "a window of one more",
+        {WINDOW: "sight &= ~np.tri(queries, keys, keys - queries - min(int(window), keys) - 1, bool)"},
+        says="one more",
     ),
-    Wrong("a window of one less", {WINDOW: "sight &= ~np.tri(queries, keys, keys - queries - window + 1, bool)"}),
+    Wrong(
+        "a window of one less", {WINDOW: "sight &= ~np.tri(queries, keys, keys - queries - min(int(window), keys) + 1, bool)"}
+    ),
     Wrong("a window is aligned to the first key", {WINDOW: "sight &= ~np.tri(queries, keys, -window, bool)"}),
     Wrong(
         "a window goes ahead",
@@ -571,9 +580,13 @@ WRONG = [
         "blocks are aligned to the first key",
         {"first, last = keys - queries + start, keys - queries + stop - 1": "first, last = start, stop - 1"},
     ),
-    Wrong("the window of a block begins too late", {BEGIN: "begin = 0 if window is None else max(0, first - window + 2)"}),
     Wrong(
-        "the window of a block begins at its last query", {BEGIN: "begin = 0 if window is None else max(0, last - window + 1)"}
+        "the window of a block begins too late",
+        {BEGIN: "begin = 0 if window is None else max(0, first - min(int(window), keys) + 2)"},
+    ),
+    Wrong(
+        "the window of a block begins at its last query",
+        {BEGIN: "begin = 0 if window is None else max(0, last - min(int(window), keys) + 1)"},
     ),
     Wrong("a block before all keys counts from the end", {END: "end = keys if window is None and not causal else last + 1"}),
     Wrong("blocks ignore causal", {BLOCK_OF: "y = attention_weights(q[rows], k[sight], part, False, window) @ v[sight]"}),
@@ -622,6 +635,165 @@ WRONG = [
         says="a silent promotion",
     ),
     Wrong("blocks are joined along the channels", {"    return concatenate(parts, -2)": "    return concatenate(parts, -1)"}),
+    # what a fresh reader would try
+    Wrong(
+        "hidden by the smallest number",
+        {"np.array([0, -np.inf], scores.dtype)": "np.array([0, np.finfo(scores.dtype).min], scores.dtype)"},
+    ),
+    Wrong(
+        "causal written into the mask",
+        {
+            "seen = sight if seen is None else seen & sight": "seen = sight if seen is None else np.logical_and(seen, sight, out=seen if seen.shape == np.broadcast_shapes(seen.shape, sight.shape) else None)"
+        },
+    ),
+    Wrong(
+        "mask widens the result",
+        {
+            "        np.broadcast_to(mask, shape)\n": "        np.broadcast_shapes(mask.shape, shape)\n        if mask.ndim > len(shape):\n            raise ValueError\n"
+        },
+    ),
+    Wrong(
+        "mask of bytes",
+        {"if mask.dtype != np.bool_ and mask.size:": "if mask.dtype not in (np.bool_, np.uint8) and mask.size:"},
+    ),
+    Wrong(
+        "empty without the leading axes of k",
+        {
+            "    seen = _seen(scores.shape, mask, causal, window)\n": "    if not scores.size:\n        return q @ Tensor(np.zeros((q.shape[-1], k.shape[-2]), q.dtype))\n    seen = _seen(scores.shape, mask, causal, window)\n"
+        },
+    ),
+    Wrong(
+        "empty without a graph",
+        {
+            "    seen = _seen(scores.shape, mask, causal, window)\n": "    if not scores.size:\n        return Tensor(np.zeros(scores.shape, scores.dtype))\n    seen = _seen(scores.shape, mask, causal, window)\n"
+        },
+    ),
+    Wrong("blind rows widen float16", {"else where(anywhere, weights, 0)  #": "else weights * anywhere.astype(np.float32)  #"}),
+    Wrong("only q needs two axes", {"if not fit or min(a.ndim, b.ndim) < 2:": "if not fit or a.ndim < 2:"}),
+    Wrong(
+        "window of more queries than keys",
+        {"keys - queries - min(int(window), keys), bool)": "max(keys - queries, 0) - min(int(window), keys), bool)"},
+    ),
+    Wrong(
+        "triangle kept and changed",
+        {
+            "# 13.1 Weights\n": "# 13.1 Weights\n\n_SIGHT = {}\n",
+            "sight = np.tri(queries, keys, keys - queries, bool)": "sight = _SIGHT.setdefault((queries, keys), np.tri(queries, keys, keys - queries, bool))",
+        },
+    ),
+    Wrong(
+        "gradient of k only with q",
+        {
+            "    scores = (q * (1 / math.sqrt(q.shape[-1]))) @ k.T  # (…, queries, keys); q is scaled, which is smaller\n": "    scores = (q * (1 / math.sqrt(q.shape[-1]))) @ k.T  # (…, queries, keys); q is scaled, which is smaller\n    if not q.requires_grad:\n        scores = Tensor(scores.data)\n"
+        },
+    ),
+    Wrong(
+        "window by a loop",
+        {
+            "            sight &= ~np.tri(queries, keys, keys - queries - min(int(window), keys), bool)\n": "            for i in range(queries):\n                sight[i, : max(0, keys - queries + i - window + 1)] = False\n"
+        },
+        naive="test_no_loop_over_the_rows_of_a_mask_or_a_window",
+    ),
+    Wrong(
+        "scaled after the product",
+        {
+            "    scores = (q * (1 / math.sqrt(q.shape[-1]))) @ k.T  # (…, queries, keys); q is scaled, which is smaller\n": "    scores = (q @ k.T) * (1 / math.sqrt(q.shape[-1]))\n"
+        },
+    ),
+    Wrong(
+        "values with the axes of keys only",
+        {
+            '    _check_shapes("k", k, "v", v, k.shape[-2:-1] == v.shape[-2:-1])\n    return': '    _check_shapes("k", k, "v", v, k.shape[:-1] == v.shape[:-1])\n    return'
+        },
+    ),
+    Wrong("window checked late", {"        _check_window(window)\n        rng": "        rng"}),
+    Wrong(
+        "dropout before c proj",
+        {
+            "self.dropout(self.c_proj(y.permute(0, 2, 1, 3).reshape(*x.shape)))": "self.c_proj(self.dropout(y.permute(0, 2, 1, 3).reshape(*x.shape)))"
+        },
+    ),
+    Wrong("dropout of its own seed", {"Dropout(dropout, rng)": "Dropout(dropout, np.random.default_rng(0))"}),
+    Wrong("falsy cache is none", {"        if cache is None:\n": "        if not cache:\n"}),
+    Wrong("real without padding", {"if real is None or real.all():": "if real is None:"}),
+    Wrong("padding looked for at the first token", {"(real[:, 1:] > real[:, :-1]).any()": "(real.any(1) & ~real[:, 0]).any()"}),
+    Wrong(
+        "row of padding refused",
+        {"(real[:, 1:] > real[:, :-1]).any()": "(real[:, 1:] > real[:, :-1]).any() or not real.any(1).all()"},
+    ),
+    Wrong(
+        "window upon the mask of the cache",
+        {"attention_weights(q, k, seen)": "attention_weights(q, k, seen, False, self.window)"},
+    ),
+    Wrong("mask has a shape", {"        shape = Tensor(mask).shape\n": "        shape = mask.shape\n"}),
+    Wrong("mask of one row", {"if shape != x.shape[:2]:": "if shape not in (x.shape[:2], (1, x.shape[1])):"}),
+    Wrong(
+        "mask of numbers in many heads",
+        {"return _boolean(mask, shape)[:, None, None, :]": "return Tensor(mask).data.astype(bool)[:, None, None, :]"},
+    ),
+    Wrong(
+        "padding by a loop",
+        {"(real[:, 1:] > real[:, :-1]).any()": "any(b > a for row in real.tolist() for a, b in zip(row, row[1:]))"},
+        naive="test_no_loop_over_the_padding_of_a_cache",
+    ),
+    Wrong("channels counted from nothing", {"reshape(*x.shape)": "reshape(*x.shape[:2], -1)"}),
+    Wrong(
+        "window only if causal",
+        {
+            "weights = attention_weights(q, k, real, self.causal, self.window)": "weights = attention_weights(q, k, real, self.causal, self.window if self.causal else None)"
+        },
+    ),
+    Wrong(
+        "no dropout of weights with a cache",
+        {"y = self.dropout(weights) @ v": "y = (self.dropout(weights) if cache is None else weights) @ v"},
+    ),
+    Wrong("map without the window", {"self.causal, self.window).data": "self.causal).data"}),
+    Wrong(
+        "eval stays after an error",
+        {
+            "            q, k, _ = self._heads(x, 0)\n            return attention_weights(q, k, real, self.causal, self.window).data\n": "            mode = self.training\n            self.eval()\n            q, k, _ = self._heads(x, 0)\n            found = self.dropout(attention_weights(q, k, real, self.causal, self.window)).data\n            self.train(mode)\n            return found\n"
+        },
+    ),
+    Wrong(
+        "blocked cuts values",
+        {'    _check_shapes("k", k, "v", v, k.shape[-2:-1] == v.shape[-2:-1])\n    queries, keys': "    queries, keys"},
+    ),
+    Wrong(
+        "blocked forgets the gradient of v",
+        {
+            "        y = attention_weights(q[rows], k[sight], part, causal, window) @ v[sight]\n        if y.requires_grad:": "        weights = attention_weights(q[rows], k[sight], part, causal, window)\n        y = (weights @ v[sight])\n        if weights.requires_grad:"
+        },
+    ),
+    Wrong(
+        "blocked mask of a block in the message",
+        {
+            "mask = _boolean(mask, (*np.broadcast_shapes(q.shape[:-2], k.shape[:-2]), queries, keys))": "mask = Tensor(mask).data"
+        },
+    ),
+    Wrong(
+        "blocked window begins at 0 unless causal",
+        {"begin = 0 if window is None else": "begin = 0 if window is None or not causal else"},
+    ),
+    Wrong("blocked 64", {"max(queries, 1), BLOCK)": "max(queries, 1), 64)", "stop = start + BLOCK": "stop = start + 64"}),
+    Wrong(
+        "blocked mask written out",
+        {
+            "mask = np.broadcast_to(mask, (*mask.shape[:-2], queries, keys))": "mask = np.broadcast_to(mask, (*mask.shape[:-2], queries, keys)).copy()"
+        },
+    ),
+    Wrong(
+        "blocked mask of one column",
+        {
+            "mask = np.broadcast_to(mask, (*mask.shape[:-2], queries, keys))": "mask = np.broadcast_to(mask, (*mask.shape[:-2], queries, (mask.shape or (1,))[-1]))"
+        },
+    ),
+    Wrong(
+        "blocked axes of q",
+        {
+            "    return concatenate(parts, -2)": "    found = np.empty((*q.shape[:-1], v.shape[-1]), q.dtype)\n    for i, y in enumerate(parts):\n        found[..., i * BLOCK : (i + 1) * BLOCK, :] = y.data\n    return Tensor(found)"
+        },
+    ),
+    Wrong("blocked counts from the end", {"else max(0, last + 1)": "else last + 1"}),
 ]
 
 FUNCTIONS = [
