@@ -635,6 +635,10 @@ WRONG = [
         says="a silent promotion",
     ),
     Wrong("blocks are joined along the channels", {"    return concatenate(parts, -2)": "    return concatenate(parts, -1)"}),
+    Wrong("a NaN is multiplied by 0", {"where(anywhere, weights, 0)": "weights * anywhere"}),
+    Wrong("a huge window overflows", {WINDOW: "sight &= ~np.tri(queries, keys, keys - queries - window, bool)"}),
+    Wrong("a huge window overflows in blocks", {BEGIN: "begin = 0 if window is None else max(0, first - window + 1)"}),
+    Wrong("lists without elements are floats", {"mask.dtype != np.bool_ and mask.size:": "mask.dtype != np.bool_:"}),
     # what a fresh reader would try
     Wrong(
         "hidden by the smallest number",
@@ -692,7 +696,6 @@ WRONG = [
         {
             "            sight &= ~np.tri(queries, keys, keys - queries - min(int(window), keys), bool)\n": "            for i in range(queries):\n                sight[i, : max(0, keys - queries + i - window + 1)] = False\n"
         },
-        naive="test_no_loop_over_the_rows_of_a_mask_or_a_window",
     ),
     Wrong(
         "scaled after the product",

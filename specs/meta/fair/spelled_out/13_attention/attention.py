@@ -10,26 +10,32 @@ from katas.tensor import Tensor, concatenate, stack, where
 BLOCK = 64
 
 
+def _booleans(mask):
+    if isinstance(mask, Tensor):
+        mask = mask.data
+    elif not isinstance(mask, np.ndarray) and np.size(mask) == 0:
+        mask = np.zeros(np.shape(mask), bool)
+    if np.array(mask).dtype != bool:
+        raise TypeError(f"{np.array(mask).dtype} is no mask: booleans are")
+    return np.array(mask)
+
+
 def _visible(mask, leading, queries, keys, causal, window):
     """A whole array of booleans (…, queries, keys)."""
     shape = (*leading, queries, keys)
     visible = np.ones(shape, bool)
     if mask is not None:
-        mask = np.array(mask.data if isinstance(mask, Tensor) else mask)
-        if mask.dtype != bool:
-            raise TypeError(f"{mask.dtype} is no mask: booleans are")
+        mask = _booleans(mask)
         if mask.ndim > len(shape) or any(a not in (1, b) for a, b in zip(mask.shape[::-1], shape[::-1], strict=False)):
             raise ValueError(f"mask {mask.shape} against {shape}")
         visible &= mask
     if window is not None and not window > 0:
         raise ValueError(f"window {window}")
-    for i in range(queries):
-        own = keys - queries + i
-        for j in range(keys):
-            if (causal or window is not None) and j > own:
-                visible[..., i, j] = False
-            if window is not None and own - j >= window:
-                visible[..., i, j] = False
+    behind = np.arange(keys - queries, keys)[:, None] - np.arange(keys)
+    if causal or window is not None:
+        visible &= behind >= 0
+    if window is not None:
+        visible &= behind < window
     return visible
 
 
@@ -48,9 +54,7 @@ def attention_weights(q, k, mask=None, causal=False, window=None):
         raise ValueError(f"{q.shape} and {k.shape} have other lengths")
     visible = _visible(mask, leading, q.shape[-2], k.shape[-2], causal, window)
     dtype = q.dtype
-    scores = (q @ k.T) / math.sqrt(q.shape[-1])
-    if dtype == np.float16:
-        scores = scores * Tensor(1.0)
+    scores = ((q * Tensor(1.0) if dtype == np.float16 else q) @ k.T) / math.sqrt(q.shape[-1])
     if not visible.size:
         return Tensor._result("reshape", scores.data.astype(dtype), scores, shape=scores.shape)
     hidden = where(visible, scores, -np.inf).data
@@ -102,12 +106,9 @@ class MultiHeadAttention(Module):
             raise ValueError(f"input {x.shape}")
         if mask is None:
             return None
-        real = np.array(mask.data if isinstance(mask, Tensor) else mask)
-        if real.shape != x.shape[:2]:
-            raise ValueError(f"mask {real.shape} for {x.shape}")
-        if real.dtype != bool:
-            raise TypeError(f"a mask of {real.dtype}")
-        return real
+        if np.shape(mask.data if isinstance(mask, Tensor) else mask) != x.shape[:2]:
+            raise ValueError(f"mask {np.shape(mask.data if isinstance(mask, Tensor) else mask)} for {x.shape}")
+        return _booleans(mask)
 
     def forward(self, x, mask=None, cache=None):
         real = self._real(x, mask)
@@ -165,9 +166,7 @@ def blocked_attention(q, k, v, mask=None, causal=False, window=None):
     queries, keys, dtype = q.shape[-2], k.shape[-2], q.dtype
     wide = np.float64 if dtype == np.float64 else np.float32
     if mask is not None:
-        mask = np.array(mask.data if isinstance(mask, Tensor) else mask)
-        if mask.dtype != bool:
-            raise TypeError(f"{mask.dtype} is no mask")
+        mask = _booleans(mask)
         shape = (*leading, queries, keys)
         if mask.ndim > len(shape) or any(a not in (1, b) for a, b in zip(mask.shape[::-1], shape[::-1], strict=False)):
             raise ValueError(f"mask {mask.shape} against {shape}")
@@ -184,7 +183,7 @@ def blocked_attention(q, k, v, mask=None, causal=False, window=None):
             right = min(left + BLOCK, keys)
             if (causal or window is not None) and left > own[-1, 0]:
                 break
-            if window is not None and right - 1 <= own[0, 0] - window:
+            if window is not None and own[0, 0] - (right - 1) >= window:
                 continue
             j = np.arange(left, right)
             visible = np.ones((bottom - top, right - left), bool)
