@@ -289,10 +289,10 @@ def next_token_windows(ids, length: int) -> Dataset:
     axis, length is positive, and there are more ids than length.
     """
     ids = Tensor(ids).data
-    if ids.dtype.kind not in "iu":
-        raise TypeError(f"ids must be integers, not {ids.dtype}")
     if ids.ndim != 1 or not 0 < length < len(ids):
         raise ValueError(f"windows of length {length} need one axis of more than {length} ids, not the shape {ids.shape}")
+    if ids.dtype.kind not in "iu":
+        raise TypeError(f"ids must be integers, not {ids.dtype}")
     windows = np.lib.stride_tricks.sliding_window_view(ids, length + 1)  # (samples, length + 1)
     return ArrayDataset(windows[:, :-1], windows[:, 1:])
 
