@@ -80,7 +80,7 @@ class LearnedPositions(Module):
         raise NotImplementedError("12.4 LearnedPositions.__init__: README.md, 12.4")
 
     def forward(self, x: Tensor, start=0) -> Tensor:
-        """x (…, time, dim) → the same shape; start as in SinusoidalPositions."""
+        """x (…, time, dim) → the same shape. start: as in 12.3."""
         raise NotImplementedError("12.4 LearnedPositions.forward: README.md, 12.4")
 
 
@@ -99,7 +99,7 @@ class RotaryPositions(Module):
         raise NotImplementedError("12.5 RotaryPositions.__init__: README.md, 12.5")
 
     def forward(self, x: Tensor, start=0) -> Tensor:
-        """x (batch, heads, time, dim), or with other leading axes → the same shape and dtype. start: as SinusoidalPositions'."""
+        """x (batch, heads, time, dim), or with other leading axes → the same shape and dtype. start: as in 12.3."""
         raise NotImplementedError("12.5 RotaryPositions.forward: README.md, 12.5")
 
 

@@ -17,8 +17,8 @@ class Differentiable:  # given
 
     _kept: tuple | None = None
 
-    def __call__(self, *inputs) -> Tensor:
-        return self.forward(*inputs)
+    def __call__(self, *inputs, **options) -> Tensor:
+        return self.forward(*inputs, **options)
 
     def keep(self, *values) -> None:
         """Holds what backward will need. Not while operations are recorded: then the record holds it, and backward isn't

@@ -155,7 +155,7 @@ class LearnedPositions(Module):
         self.weight = _drawn(self, max_positions, dim, rng)
 
     def forward(self, x: Tensor, start=0) -> Tensor:
-        """x (…, time, dim) → the same shape; start as in SinusoidalPositions."""
+        """x (…, time, dim) → the same shape. start: as in 12.3."""
         return x + embedding(_positions(self, self.weight, x, start), self.weight)
 
 
@@ -182,7 +182,7 @@ class RotaryPositions(Module):
             self._cos[:, channels], self._sin[:, channels] = np.cos(angles), sign * np.sin(angles)
 
     def forward(self, x: Tensor, start=0) -> Tensor:
-        """x (batch, heads, time, dim), or with other leading axes → the same shape and dtype. start: as SinusoidalPositions'."""
+        """x (batch, heads, time, dim), or with other leading axes → the same shape and dtype. start: as in 12.3."""
         positions = _positions(self, self._cos, x, start)
         cos, sin = self._cos[positions].astype(x.dtype), self._sin[positions].astype(x.dtype)
         return Tensor._result("rotary", _rotated(x.data, cos, sin, self._pair), x, cos=cos, sin=sin, pair=self._pair)

@@ -28,8 +28,9 @@ def attention_weights(q: Tensor, k: Tensor, mask=None, causal: bool = False, win
     if seen is None:
         return Softmax(-1)(scores)
     anywhere = seen.any(-1, keepdims=True)
-    hidden = np.where(seen | ~anywhere, 0, -np.inf)  # a row of -inf alone would become NaN: it looks everywhere, ...
-    weights = Softmax(-1)(scores + hidden.astype(scores.dtype))
+    zero, minus_infinity = np.array([0, -np.inf], scores.dtype)
+    hidden = np.where(seen | ~anywhere, zero, minus_infinity)  # a row of -∞ alone would give NaN: it looks everywhere, ...
+    weights = Softmax(-1)(scores + hidden)
     return weights if anywhere.all() else weights * anywhere  # ... and then nowhere
 
 
@@ -52,8 +53,9 @@ def _seen(shape: tuple[int, ...], mask, causal: bool, window: int | None) -> np.
     seen = None if mask is None else _boolean(mask, shape)
     if causal or window is not None:
         queries, keys = shape[-2:]
-        distance = np.arange(keys - queries, keys)[:, None] - np.arange(keys)  # (queries, keys): how long ago a key was
-        sight = (distance >= 0) & (distance < (keys if window is None else window))
+        sight = np.tri(queries, keys, keys - queries, bool)  # the last query sees all keys, the one before all but one, ...
+        if window is not None:
+            sight &= ~np.tri(queries, keys, keys - queries - window, bool)
         seen = sight if seen is None else seen & sight
     return seen
 
@@ -198,7 +200,7 @@ def draw_attention(path: str, weights: np.ndarray, tokens: Sequence[str] | None 
 
 # 13.5 Long sequences
 
-BLOCK = 128  # given: queries at a time
+BLOCK = 64  # given: queries at a time
 
 
 def blocked_attention(q: Tensor, k: Tensor, v: Tensor, mask=None, causal: bool = False, window: int | None = None) -> Tensor:

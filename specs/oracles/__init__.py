@@ -1,4 +1,6 @@
 from specs.oracles import activations as activations
+from specs.oracles import attention as attention
+from specs.oracles import cache as cache
 from specs.oracles import embeddings as embeddings
 from specs.oracles import layers as layers
 from specs.oracles import losses as losses
