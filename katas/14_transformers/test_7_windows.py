@@ -82,7 +82,7 @@ def test_nothing_is_copied(budget):
     budget.bytes(lambda: next_token_windows(ids, 64), peak=20_000)
 
 
-def test_steps_do_not_grow_with_the_batch(budget):
+def test_a_batch_is_one_gather(budget):
     """A batch of 500 windows takes at most 2.5 times the Python instructions of one of 5: it is one gather for each field."""
     windows, few, many = next_token_windows(np.arange(1000), 16), np.arange(5), np.arange(500)
     budget.steps(lambda: windows.batch(few), lambda: windows.batch(many), 2.5)
