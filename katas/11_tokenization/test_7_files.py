@@ -78,6 +78,15 @@ def test_the_files_are_those_of_gpt2(tokenizer, folder):
     assert lines[1:-1] == merges
 
 
+def test_ids_are_saved_as_they_are(tmp_path):
+    """Ids with gaps, in any order, come back."""
+    vocab = {1000 - byte: bytes([byte]) for byte in range(256)} | {7: b"<e>", 5000: b"ab"}
+    BPETokenizer(vocab, [(b"a", b"b")], {"<e>": 7}).save(tmp_path)
+    loaded = BPETokenizer.load(tmp_path)
+    assert loaded.vocab == vocab
+    assert loaded.encode("ab<e>", special=True) == [5000, 7]
+
+
 def test_a_folder_is_made(tokenizer, tmp_path):
     """save makes the folder that it is to write into, and takes a path or a string."""
     tokenizer.save(str(tmp_path / "new" / "folder"))
@@ -92,29 +101,27 @@ def test_saving_again_replaces_the_files(folder):
     assert sorted(os.listdir(folder)) == ["merges.txt", "special_tokens_map.json", "vocab.json"]
 
 
-@pytest.mark.parametrize("function", ["write", "fsync", "replace"])
+@pytest.mark.parametrize("function", ["fsync", "replace"])
 def test_a_save_that_fails_leaves_the_old_files_whole(folder, monkeypatch, function):
-    """When the disk is full while it writes, what was there is still there, byte for byte, and nothing else."""
+    """If os.fsync or os.replace fails, on a full disk say, the old files are still there, byte for byte, and nothing else."""
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     other = BPETokenizer.train("other words", 258)
 
     def full(*_, **__):
         raise OSError("no space left on device")
 
-    if function == "write":
-        monkeypatch.setattr(json, "dumps", full)
-    else:
-        monkeypatch.setattr(os, function, full)
+    monkeypatch.setattr(os, function, full)
     with pytest.raises(OSError, match="no space left"):
         other.save(folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_a_special_token_that_is_written_like_another_entry_is_refused(tmp_path):
-    """A special token "a" would have the name of the byte: save raises a ValueError whose message contains it."""
-    tokenizer = BPETokenizer.train("xyz xyz", 258, ["a"])
-    with rejects(ValueError, "'a'"):
-        tokenizer.save(tmp_path)
+    """A special token "a" has the name of the byte, and "Ġ" that of a blank: save raises a ValueError that contains it."""
+    for token in ("a", "Ġ"):
+        tokenizer = BPETokenizer.train("xyz xyz", 258, [token])
+        with rejects(ValueError, repr(token)):
+            tokenizer.save(tmp_path)
 
 
 # What others write
@@ -131,6 +138,7 @@ def test_without_a_list_special_tokens_are_what_no_merge_makes(tokenizer, folder
     [
         {"eos_token": "<|end|>", "additional_special_tokens": ["é b"]},
         {"eos_token": {"content": "<|end|>", "lstrip": False}, "unk_token": "é b"},
+        {"pad_token": None, "eos_token": "<|end|>", "additional_special_tokens": ["é b"]},
         {"bos_token": "<|end|>", "eos_token": "<|end|>", "additional_special_tokens": [{"content": "é b"}]},
     ],
 )
@@ -220,6 +228,22 @@ def test_a_file_that_lacks_merges_does_not_fit(folder):
         BPETokenizer.load(folder)
 
 
+def test_a_merge_that_is_cut_off_does_not_fit(tmp_path):
+    """Where "a bc" is cut to "a b", nothing makes abc, though there are as many merges as before: a ValueError."""
+    vocab = {byte: bytes([byte]) for byte in range(256)} | {256: b"ab", 257: b"bc", 258: b"abc"}
+    BPETokenizer(vocab, [(b"a", b"b"), (b"b", b"c"), (b"a", b"bc")]).save(tmp_path)
+    edit(tmp_path / "merges.txt", "a bc", "a b")
+    with rejects(ValueError, "vocab.json", "'abc'"):
+        BPETokenizer.load(tmp_path)
+
+
+def test_an_empty_list_of_special_tokens_is_a_list(folder):
+    """Where special_tokens_map.json lists none, what no merge makes does not fit: a ValueError that contains vocab.json."""
+    (folder / "special_tokens_map.json").write_text("{}", encoding="utf-8")
+    with rejects(ValueError, "vocab.json", "line 1"):
+        BPETokenizer.load(folder)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "named"),
     [('"!": 33', '"!": 34', "34"), ('"!": 33, ', "", "'!'"), ('"!": 33', '"!": "x"', "'x'"), ('"!": 33', '"!": -1', "-1"),
@@ -228,12 +252,51 @@ def test_a_file_that_lacks_merges_does_not_fit(folder):
 )  # fmt: skip
 def test_ids_are_integers_each_of_one_entry(folder, old, new, named):
     """An id that is no integer from 0 on, or that is there twice, or a missing byte: a ValueError with vocab.json and it."""
-    edit(folder / "vocab.json", old, new)
+    path = folder / "vocab.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8"))), encoding="utf-8")  # however it was laid out
+    edit(path, old, new)
     with rejects(ValueError, "vocab.json", "line", named):
         BPETokenizer.load(folder)
 
 
-@pytest.mark.parametrize("listed", [["<|other|>"], [5], [{"text": "<|end|>"}]])
+@pytest.mark.parametrize("ascii", [False, True])
+def test_the_line_is_that_of_the_entry(folder, ascii):
+    """In files of a token a line, as other tools write them, the line is that of the entry, even if it is escaped."""
+    path, listed = folder / "vocab.json", folder / "special_tokens_map.json"
+    ids = json.loads(path.read_text(encoding="utf-8"))
+    for name, number in [("!", "x"), ("Ġ", -1), ("~", ids["}"])]:
+        text = json.dumps(ids | {name: number}, indent=2, ensure_ascii=ascii)
+        path.write_text(text, encoding="utf-8")
+        with rejects(ValueError, "vocab.json", f"line {list(ids).index(name) + 2}"):
+            BPETokenizer.load(folder)
+    path.write_text(json.dumps(ids | {"中": 999}, indent=0, ensure_ascii=ascii), encoding="utf-8")
+    with rejects(ValueError, "vocab.json", f"line {len(ids) + 2}", "中"):
+        BPETokenizer.load(folder)
+    path.write_text(json.dumps(ids), encoding="utf-8")
+    listed.write_text(json.dumps({"a": "<|end|>", "b": ["é b", "中"]}, indent=1, ensure_ascii=ascii), encoding="utf-8")
+    with rejects(ValueError, "special_tokens_map.json", "line 5", "中"):
+        BPETokenizer.load(folder)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a": ' + "9" * 5000 + "}"], ids=["brackets", "digits"])
+def test_json_that_python_cannot_read_is_named(folder, text):
+    """Thousands of brackets in brackets, or of digits, raise a ValueError that contains the file's name, like all damage."""
+    (folder / "vocab.json").write_text(text, encoding="utf-8")
+    with rejects(ValueError, "vocab.json", "line 1"):
+        BPETokenizer.load(folder)
+
+
+def test_a_part_of_a_merge_is_made_of_bytes(folder):
+    """A special token is no part of a merge: a ValueError that contains merges.txt and the line."""
+    ids = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
+    (folder / "vocab.json").write_text(json.dumps(ids | {"中": 998, "中a": 999}), encoding="utf-8")
+    (folder / "special_tokens_map.json").unlink()
+    edit(folder / "merges.txt", "#version: 0.2\n", "#version: 0.2\n中 a\n")
+    with rejects(ValueError, "merges.txt", "line 2"):
+        BPETokenizer.load(folder)
+
+
+@pytest.mark.parametrize("listed", [["<|other|>"], [5], [["<|end|>"]]])
 def test_a_special_token_without_an_entry_is_named(folder, listed):
     """What special_tokens_map.json lists must be in vocab.json: else a ValueError that contains both the file and it."""
     (folder / "special_tokens_map.json").write_text(json.dumps({"additional_special_tokens": listed}), encoding="utf-8")

@@ -189,9 +189,7 @@ WRONG = [
     Wrong("a byte's id is its value", {"self._bytes = [ids[byte] for byte in _BYTES]": "self._bytes = [*range(256)]"}),
     Wrong(
         "merges cross pieces",
-        {
-            "                for piece in pretokenize(part):\n                    yield from self._ids_of(piece.encode())": "                yield from self._ids_of(part.encode())"
-        },
+        {"[part] if number % 2 else pretokenize(part):": "[part] if part else []:"},
     ),
     Wrong(
         "special tokens are always ids",
@@ -330,7 +328,7 @@ WRONG = [
         {"    if (number := _twice(ids.values())) is not None:": "    if (number := None) is not None:"},
     ),
     Wrong("booleans are ids", {"if type(number) is not int or number < 0:": "if not isinstance(number, int) or number < 0:"}),
-    Wrong("merges are checked no further", {' or any(name not in ids for name in (*parts, "".join(parts))):': ":"}),
+    Wrong("merges are checked no further", {" or any(name not in ids or not _is_bytes(name) for name in names):": ":"}),
     # what it costs
     Wrong(
         "all pieces are gathered",
@@ -383,5 +381,246 @@ WRONG = [
     Wrong(
         "what is held is searched after each chunk",
         {"                wanted = 2 * len(held)\n": ""},
+    ),
+    # a list by someone who had seen neither these nor the specs
+    Wrong("char position in bytes", {"at position {position}": "at position {len(text[:position].encode())}"}),
+    Wrong(
+        "char decode reads ids twice",
+        {
+            'return "".join(_looked_up(ids, dict(enumerate(self._characters))))': 'for number in ids:\n            if number not in range(len(self._characters)):\n                raise ValueError(f"there is no id {number}")\n        return "".join(self._characters[number] for number in ids)'
+        },
+    ),
+    Wrong(
+        "char order of utf16",
+        {
+            "self._characters = sorted(set(text))": 'self._characters = sorted(set(text), key=lambda c: c.encode("utf-16-be", "surrogatepass"))'
+        },
+    ),
+    Wrong(
+        "marks are letters",
+        {"return regex.compile(PATTERN)": 'return regex.compile(PATTERN.replace(r" ?\\p{L}+", r" ?[\\p{L}\\p{M}]+"))'},
+    ),
+    Wrong(
+        "white space of ascii",
+        {
+            "return regex.compile(PATTERN)": 'white = r" \\t\\n\\r\\f\\v"\n    pattern = PATTERN.replace(r"[^\\s", f"[^{white}").replace(r"\\s+", f"[{white}]+").replace(r"\\S", f"[^{white}]")\n    return regex.compile(pattern)'
+        },
+    ),
+    Wrong(
+        "tie by the joined bytes",
+        {
+            'tuple([tokens[part].translate(_INVERTED).decode("latin-1") + "\\u0100" for part in pair]), pair': '"".join([tokens[part].translate(_INVERTED).decode("latin-1") for part in pair]) + "\\u0100", pair'
+        },
+    ),
+    Wrong(
+        "tie by the printable characters",
+        {
+            "_INVERTED = bytes(range(255, -1, -1))": "_SHOWN = sorted(range(256), key=lambda byte: (byte not in {*range(33, 127), *range(161, 173), *range(174, 256)}, byte))\n_INVERTED = bytes(255 - _SHOWN.index(byte) for byte in range(256))"
+        },
+    ),
+    Wrong(
+        "overlaps count only at first",
+        {
+            "            for other in pairwise(after):\n                changes[other] += times[place]\n": "            skip = False\n            for other in pairwise(after):\n                skip = other == (new, new) and not skip\n                if other != (new, new) or skip:\n                    changes[other] += times[place]\n"
+        },
+    ),
+    Wrong(
+        "tokens of at most 16 bytes",
+        {
+            "        if pairs[pair] != -count:  #": "        if pairs[pair] != -count or len(tokens[pair[0]]) + len(tokens[pair[1]]) > 16:  #"
+        },
+    ),
+    Wrong("warning forgets special tokens", {"size = len(tokens) + len(special)": "size = len(tokens)"}),
+    Wrong(
+        "special tokens stripped before compared",
+        {
+            'if "" in special_tokens or len(set(special_tokens)) < len(special_tokens):': "if not all(map(str.strip, special_tokens)) or len({*map(str.strip, special_tokens)}) < len(special_tokens):"
+        },
+    ),
+    Wrong(
+        "only the 5000 most frequent pieces",
+        {"for piece, count in counts.items()}, room)": "for piece, count in counts.most_common(5000)}, room)"},
+    ),
+    Wrong(
+        "metacharacters escaped only if pipe", {"map(re.escape, sorted(": 'map(lambda text: text.replace("|", r"\\|"), sorted('}
+    ),
+    Wrong("special token steals an ordinary id", {" if number not in self.special_tokens.values()}": "}"}),
+    Wrong(
+        "cache of all tokenizers",
+        {
+            "_BYTES = [bytes([byte]) for byte in range(256)]": "_BYTES = [bytes([byte]) for byte in range(256)]\n_SEEN = {}",
+            "self._ids_of = functools.lru_cache(CACHED)(self._merged)": "def ids_of(piece):\n            key = self.vocab_size, piece\n            if key not in _SEEN:\n                if len(_SEEN) >= CACHED:\n                    _SEEN.clear()\n                _SEEN[key] = self._merged(piece)\n            return _SEEN[key]\n\n        self._ids_of = ids_of",
+        },
+    ),
+    Wrong(
+        "cached list handed out",
+        {
+            '            ids += self._ids_of(piece.encode(errors="surrogateescape"))\n        return ids': '            found = self._ids_of(piece.encode(errors="surrogateescape"))\n            if len(found) and len(piece) == len(data):\n                return found\n            ids += found\n        return ids'
+        },
+    ),
+    Wrong(
+        "cache keeps the first pieces forever",
+        {
+            "self._ids_of = functools.lru_cache(CACHED)(self._merged)": "seen = {}\n\n        def ids_of(piece):\n            if piece in seen:\n                return seen[piece]\n            found = self._merged(piece)\n            if len(seen) < CACHED:\n                seen[piece] = found\n            return found\n\n        self._ids_of = ids_of"
+        },
+        naive="test_the_latest_pieces_are_remembered",
+    ),
+    Wrong(
+        "cache three times as large",
+        {"functools.lru_cache(CACHED)(self._merged)": "functools.lru_cache(3 * CACHED)(self._merged)"},
+    ),
+    Wrong(
+        "one default dict for all",
+        {
+            "special_tokens: Mapping[str, int] | None = None": "special_tokens: Mapping[str, int] = {}",
+            "dict(special_tokens or {})": "special_tokens",
+        },
+    ),
+    Wrong("merges as they were given", {"list(merges), dict(special_tokens": "merges, dict(special_tokens"}),
+    Wrong(
+        "a repeated merge counts from its last place",
+        {
+            "self._ranks.setdefault((ids[left], ids[right]), (rank, ids[left + right]))": "self._ranks[ids[left], ids[right]] = rank, ids[left + right]"
+        },
+    ),
+    Wrong(
+        "joins whatever makes a known token",
+        {
+            "            self._ranks.setdefault((ids[left], ids[right]), (rank, ids[left + right]))": "            whole = left + right\n            for cut in range(1, len(whole)):\n                if whole[:cut] in ids and whole[cut:] in ids:\n                    self._ranks.setdefault((ids[whole[:cut]], ids[whole[cut:]]), (rank, ids[whole]))"
+        },
+    ),
+    Wrong(
+        "special by keyword only",
+        {"def encode(self, text: str, special: bool = False)": "def encode(self, text: str, *, special: bool = False)"},
+    ),
+    Wrong("position of a surrogate in its piece", {"        text.encode()  # here it would be raised\n": ""}),
+    Wrong(
+        "what is not utf8 is one piece",
+        {
+            "        ids = []\n        for piece in pretokenize(data.decode(errors": "        try:\n            data.decode()\n        except UnicodeDecodeError:\n            return list(self._merged(data))\n        ids = []\n        for piece in pretokenize(data.decode(errors"
+        },
+    ),
+    Wrong(
+        "list searched in c for each merge",
+        {
+            "        ids, ranks, end = [self._bytes[byte] for byte in piece], self._ranks, len(piece)\n": "        ids, ranks = [self._bytes[byte] for byte in piece], self._ranks\n        while best := min(filter(None, map(ranks.get, pairwise(ids))), default=None):\n            place = list(map(ranks.get, pairwise(ids))).index(best)\n            ids[place : place + 2] = [best[1]]\n        return ids\n        end = len(piece)\n"
+        },
+        naive="test_a_long_piece_takes_time_in_proportion",
+    ),
+    Wrong(
+        "long pieces cut every 4096 bytes",
+        {
+            "self._ids_of = functools.lru_cache(CACHED)(self._merged)": "remembered = functools.lru_cache(CACHED)(self._merged)\n        self._ids_of = lambda piece: [\n            number for place in range(0, len(piece), 4096) for number in remembered(piece[place : place + 4096])\n        ]"
+        },
+    ),
+    Wrong(
+        "stream waits after a bad byte",
+        {
+            '        decoder = codecs.getincrementaldecoder("utf-8")("replace")\n        for token in _looked_up(ids, self.vocab):\n            if text := decoder.decode(token):\n                yield text\n        if text := decoder.decode(b"", final=True):\n            yield text\n': '        held = b""\n        for token in _looked_up(ids, self.vocab):\n            held += token\n            for back in range(min(4, len(held))):\n                try:\n                    text = held[: len(held) - back].decode()\n                except UnicodeDecodeError:\n                    continue\n                held = held[len(held) - back :]\n                if text:\n                    yield text\n                break\n        if held:\n            yield held.decode(errors="replace")\n'
+        },
+    ),
+    Wrong(
+        "stream holds what stands before half a character",
+        {
+            "            if text := decoder.decode(token):\n                yield text\n        if": '            held += decoder.decode(token)\n            if held and not decoder.getstate()[0]:\n                yield held\n                held = ""\n        if',
+            'decoder = codecs.getincrementaldecoder("utf-8")("replace")': 'decoder, held = codecs.getincrementaldecoder("utf-8")("replace"), ""',
+            'if text := decoder.decode(b"", final=True):': 'if text := held + decoder.decode(b"", final=True):',
+        },
+    ),
+    Wrong(
+        "stream drops a byte order mark", {'codecs.getincrementaldecoder("utf-8")': 'codecs.getincrementaldecoder("utf-8-sig")'}
+    ),
+    Wrong("holds only the last opening", {"may_be[0] if may_be": "may_be[-1] if may_be"}),
+    Wrong(
+        "a whole special token is certain",
+        {
+            "if any(_begins(token, text[place:]) for token in special_tokens)]": "if text[place:] not in special_tokens and any(_begins(token, text[place:]) for token in special_tokens)]"
+        },
+    ),
+    Wrong("long piece searched again if special", {"wanted = 2 * len(held)": "wanted = 0 if special else 2 * len(held)"}),
+    Wrong(
+        "save removes the old file first",
+        {"        os.replace(part, path)": "        path.unlink(missing_ok=True)\n        os.rename(part, path)"},
+    ),
+    Wrong("save compares bytes not names", {"if twice := _twice(names.values()):": "if twice := _twice(self.vocab.values()):"}),
+    Wrong(
+        "save numbers the ids anew",
+        {
+            "{name: number for number, name in names.items()}, ensure": "{name: number for number, name in enumerate(names.values())}, ensure"
+        },
+    ),
+    Wrong(
+        "no file for no special tokens",
+        {
+            '        _write(folder / "special_tokens_map.json"': '        if self.special_tokens:\n            _write(folder / "special_tokens_map.json"'
+        },
+    ),
+    Wrong(
+        "an empty list is no list",
+        {"if listed.exists() else others": "if listed.exists() else []\n        special = special or others"},
+    ),
+    Wrong(
+        "one text under two names is an error",
+        {
+            "        texts.add(text)": '        if text in texts:\n            raise _error(path, 1, f"{text!r} is there twice")\n        texts.add(text)'
+        },
+    ),
+    Wrong(
+        "merges that begin with a hash are comments",
+        {
+            "for number, line in enumerate(lines, 1)]": 'for number, line in enumerate(lines, 1) if number == 1 or not line.startswith("#")]'
+        },
+    ),
+    Wrong(
+        "only the number of entries is compared",
+        {
+            "if unknown := next((name for name in others if name not in special), None):": "if len(ids) != 256 + len(merges) + len(special) and (unknown := next((name for name in others if name not in special), None)):"
+        },
+    ),
+    Wrong(
+        "a missing byte without the files name",
+        {"if missing := next((name for name in made if name not in ids), None):": "if missing := None:"},
+    ),
+    Wrong("no json always in line 1", {"raise _error(path, error.lineno, f": "raise _error(path, 1, f"}),
+    Wrong(
+        "certain pieces are split again, without what follows",
+        {"yield from self._encoded(held, special, end)": "yield from self._encoded(held[:end], special)"},
+    ),
+    Wrong("a count of 0 is a pair", {" for pair, count in pairs.items() if count]": " for pair, count in pairs.items()]"}),
+    Wrong(
+        "what nothing makes is taken into the vocabulary",
+        {"            if token not in made:\n": "            if False:\n"},
+    ),
+    Wrong("the line is always the first", {"if any(form in line for form in forms)), 1)": "if False), 1)"}),
+    Wrong("escaped names have no line", {"forms = [json.dumps(text), json": "forms = [json"}),
+    Wrong(
+        "names with characters have no line",
+        {"forms = [json.dumps(text), json.dumps(text, ensure_ascii=False)]": "forms = [json.dumps(text)]"},
+    ),
+    Wrong("null is a special token", {"        if text is None:": "        if text is ...:"}),
+    Wrong("a part of a merge may be no bytes", {" or not _is_bytes(name) for name": " for name"}),
+    Wrong(
+        "what can't be read is passed on",
+        {"except (ValueError, RecursionError) as error:  # a": "except ZeroDivisionError as error:  # a"},
+    ),
+    Wrong(
+        "special tokens are remembered as pieces",
+        {
+            "self._ids_of = functools.lru_cache(CACHED)(self._merged)": "self._ids_of = lambda piece: _SEEN.get(piece) or self._merged(piece)",
+            "yield from [self.special_tokens[piece]] if number % 2 else": "_SEEN.update({piece.encode(): [self.special_tokens[piece]]} if number % 2 else {})\n                yield from [self.special_tokens[piece]] if number % 2 else",
+            "# 11.4 Encoding\n": "# 11.4 Encoding\n    global _SEEN\n    _SEEN = {}\n",
+        },
+    ),
+    Wrong(
+        "surrogates that stand for bytes are encoded",
+        {
+            "text.encode()  # here": 'text.encode(errors="surrogateescape")  # here',
+            "self._ids_of(piece.encode())": 'self._ids_of(piece.encode(errors="surrogateescape"))',
+        },
+    ),
+    Wrong(
+        "a long piece is searched after each chunk",
+        {"if len(held) >= wanted:": "if held:"},
+        naive="test_a_long_piece_is_not_searched_after_each_chunk",
     ),
 ]
