@@ -1,0 +1,122 @@
+"""A text: how a tokenizer and a GPT learn its first nine tenths through a Trainer."""
+
+import functools
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from katas.dataloader import DataLoader, Subset
+from katas.losses import CrossEntropyLoss
+from katas.optimizers import AdamW
+from katas.tensor import Tensor
+from katas.tokenization import BPETokenizer
+from katas.training import Progress, Trainer, cosine_schedule
+from katas.transformers import GPT, GPTConfig, next_token_windows
+
+from specs.datasets.text import Text
+
+CONTEXT, BATCH = 64, 16  # tokens, and rows of them
+EPOCHS, STEPS = 10, 150  # in an epoch, at most: a small text has shorter ones
+LEARNING_RATE, WEIGHT_DECAY = 4e-3, 0.1
+SCORED = 4096  # tokens at once
+
+
+class Size(NamedTuple):
+    """What a text is long enough for."""
+
+    vocabulary: int
+    layers: int
+    width: int
+
+
+LARGE, SMALL, ENOUGH = Size(1024, 4, 128), Size(320, 2, 64), 200_000  # characters to train on
+
+
+class Corpus(NamedTuple):
+    """A text in two parts: the first nine tenths, from which everything is learned, and the last, from which nothing is."""
+
+    train: str
+    test: str
+    source: str
+
+
+def corpus(text: Text) -> Corpus:
+    """The two parts of a text."""
+    cut = len(text.text) * 9 // 10
+    return Corpus(text.text[:cut], text.text[cut:], text.source)
+
+
+def size(train: str) -> Size:
+    """Of the vocabulary and the network."""
+    return LARGE if len(train) >= ENOUGH else SMALL
+
+
+@functools.cache
+def tokenizer(train: str) -> BPETokenizer:
+    """Learned from the first part alone."""
+    return BPETokenizer.train(train, size(train).vocabulary)
+
+
+@functools.cache
+def encoded(train: str, test: str) -> tuple[np.ndarray, np.ndarray]:
+    """The ids of both parts. Those of the second begin with the first part's last one, after which its first is guessed."""
+    ids = np.array(tokenizer(train).encode(train))
+    return ids, np.array([ids[-1], *tokenizer(train).encode(test)])
+
+
+def build(train: str, rng: np.random.Generator) -> GPT:
+    """Each token sees the CONTEXT - 1 before it in every layer; with rotary positions a text may then be longer than that."""
+    vocabulary, layers, width = size(train)
+    shape = GPTConfig(vocabulary, CONTEXT, layers, 4, width, bias=False, positions="rotary", norm="rms", window=CONTEXT)
+    return GPT(shape, rng)
+
+
+class Drawn:
+    """Batches to train on. Each epoch draws its windows from all of them: it sees as many tokens as there are, at most."""
+
+    def __init__(self, ids: np.ndarray, rng: np.random.Generator):
+        self.windows, self.rng = next_token_windows(ids, CONTEXT), rng
+        self.steps = max(1, min(STEPS, len(ids) // (BATCH * CONTEXT)))
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self):
+        chosen = self.rng.choice(len(self.windows), self.steps * BATCH, replace=False)
+        return iter(DataLoader(Subset(self.windows, chosen), BATCH))
+
+
+def in_order(ids: np.ndarray, length: int) -> list[tuple[Tensor, Tensor]]:
+    """Batches to test on, of rows of `length` tokens: every id but the first is a target, once."""
+    x, y = ids[:-1], ids[1:]
+    rows = len(x) // length
+    whole, batch = rows * length, SCORED // length
+    pairs = [
+        tuple(part[:whole].reshape(rows, length)[start : start + batch] for part in (x, y)) for start in range(0, rows, batch)
+    ]
+    rest = [(x[None, whole:], y[None, whole:])] if whole < len(x) else []
+    return [(Tensor(x), Tensor(y)) for x, y in pairs + rest]
+
+
+def train(texts: Corpus, seed: int, progress: Progress | None = None, checkpoint: Path | None = None) -> Trainer:
+    """The recipe, from a seed to a trained network, trainer.network; or, from a checkpoint, what is left of it."""
+    rng = np.random.default_rng(seed)
+    ids, others = encoded(texts.train, texts.test)
+    network, data, criterion = build(texts.train, rng), Drawn(ids, rng), CrossEntropyLoss()
+    optimizer = AdamW(network.parameter_groups(WEIGHT_DECAY), lr=LEARNING_RATE, betas=(0.9, 0.99))
+    total = EPOCHS * len(data)
+    schedule = cosine_schedule(total, warmup_steps=total // 20, final=0.05)
+    if progress is not None:
+        progress.network = network  # for one that shows what it writes
+    trainer = Trainer(
+        network,
+        criterion,
+        optimizer,
+        metric=criterion,
+        schedule=schedule,
+        clip_norm=1.0,
+        progress=progress,
+        checkpoint=checkpoint,
+    )
+    trainer.fit(data, EPOCHS, in_order(others, CONTEXT))
+    return trainer

@@ -1,0 +1,202 @@
+"""Milestone 3, second line: from raw text to a GPT that guesses what follows better than counting does, and writes in words."""
+
+import math
+import re
+
+import numpy as np
+import pytest
+from katas.autograd import no_grad
+from katas.tensor import Tensor
+from katas.transformers import GPT, generate
+from matplotlib.figure import Figure
+
+from specs.datasets.text import Text, python_docs, shakespeare
+from specs.milestones.ngrams import NGram
+from specs.milestones.pictures import Curve, language
+from specs.milestones.recipes import gpt as recipe
+from specs.milestones.recipes.gpt import CONTEXT, Corpus
+from specs.plugin.limits import peak_memory
+
+LONG = 16 * CONTEXT  # tokens that are tested at once
+WANTED, WORDS, WORDS_OF_FEW = 2.4, 85, 25  # bits per byte of tiny Shakespeare; % of what is written
+WRITTEN, SHOWN, TEMPERATURE = 1000, 40, 0.8  # tokens, and those of a sample
+DRAWN = 24  # tokens of an attention map
+FEW = 20_000  # characters
+
+
+class Writer(Curve):
+    """Shows after each epoch what the network, which the recipe sets, writes by then."""
+
+    def __init__(self, texts: Corpus):
+        super().__init__()
+        self.texts = texts
+
+    def end_epoch(self, loss: float, metric: float | None, seconds: float) -> None:
+        super().end_epoch(loss, metric, seconds)
+        print(f"    {written(self.network, self.texts, SHOWN)!r}", file=self.file)
+
+
+@pytest.mark.timeout(3600)
+def test_a_gpt_learns_a_language(milestone, data):
+    """Katas 02 to 14 together learn from nine tenths of a text to guess the last tenth in fewer bits than a 5-gram needs."""
+    texts = few() if data == "few" else recipe.corpus(shakespeare(data))
+    assert_nothing_is_lost(texts)
+    curve = Writer(texts)
+    trainer = milestone.trained(recipe, texts, curve)
+    network, seconds = trainer.network, sum(epoch["seconds"] for epoch in trainer.history)
+    train, test = texts.train.encode(), texts.test.encode()
+    grams = {name: NGram(train, n) for name, n in (("bigram", 2), ("5-gram", 5))}
+    counted = {name: gram.bits_per_byte(test, train) for name, gram in grams.items()}
+    samples = {"GPT": written(network, texts, WRITTEN)}
+    by_counts = grams["5-gram"].write(train, len(samples["GPT"]), TEMPERATURE, np.random.default_rng(0))
+    samples["5-gram"] = by_counts.decode(errors="replace")
+    name, most, share = "Python's documentation", counted["5-gram"], WORDS
+    if data == "few":
+        most, share = counted["bigram"], WORDS_OF_FEW
+    elif texts.source.startswith("tiny Shakespeare"):
+        name, most = "tiny Shakespeare", min(most, WANTED)
+
+    milestone.note(f"data: {texts.source}, the last tenth of which is guessed")
+    for length in (CONTEXT, LONG):
+        nats, guessed = loss(network, texts, length)
+        if length == CONTEXT:
+            milestone.row(f"{name}: GPT, nats per token", nats)
+            milestone.row(f"{name}: GPT, perplexity per token", math.exp(nats))
+        bits = nats * guessed / len(test) / math.log(2)
+        milestone.row(f"{name}: GPT, bits per byte, {length:,} tokens at once", bits, wanted=f"≤ {most:.3f}")
+    for gram, bits in counted.items():
+        milestone.row(f"{name}: byte {gram}, bits per byte", bits)
+    for writer, text in samples.items():
+        wanted = f"≥ {share}" if writer == "GPT" else ""
+        milestone.row(f"{name}: {writer}, known words among those written", known(text, texts), "%", wanted=wanted)
+    milestone.row(f"{name}: GPT, {trainer.step:,} steps", seconds, "s", target="≤ 480")
+    milestone.row(f"{name}: GPT, tokens a second", trainer.step * recipe.BATCH * CONTEXT / seconds)
+    if curve.losses and (peak := peak_memory()):  # else it was trained before
+        milestone.row("GPT: largest memory of the process", peak, "MB")
+    milestone.picture("3_gpt", draw(curve, trainer.history, texts, counted, samples["GPT"]))
+    assert_the_future_is_hidden(network, texts)
+    assert_order_matters(network, texts)
+    assert_attention_chooses(network, texts)
+    assert_embeddings_learned(network, texts)
+
+
+def test_training_sees_nothing_of_what_is_guessed(monkeypatch):
+    """Whatever the last tenth is, the same bits are learned from the rest. What leaks would make any bar easy."""
+    monkeypatch.setattr(recipe, "STEPS", 2)
+    texts = few()
+    states = [recipe.train(texts._replace(test=test), 0).network.state_dict() for test in (texts.test, texts.test[::-1])]
+    for name, value in states[0].items():
+        assert np.array_equal(value, states[1][name]), f"with another text to test on, {name} is another after training"
+
+
+def few() -> Corpus:
+    """The beginning of Python's documentation."""
+    return recipe.corpus(Text(python_docs().text[:FEW], f"few: {FEW:,} characters of the documentation in Python"))
+
+
+def loss(network: GPT, texts: Corpus, length: int) -> tuple[float, int]:
+    """The mean of -ln p over the tokens of the last tenth, each after up to `length - 1` others, in float64; and how many."""
+    total = count = 0
+    for x, y in recipe.in_order(recipe.encoded(texts.train, texts.test)[1], length):
+        logits = logits_of(network, x.data).astype(np.float64)
+        logits -= logits.max(-1, keepdims=True)
+        chosen = np.take_along_axis(logits, y.data[..., None], -1)[..., 0]
+        total += float((np.log(np.exp(logits).sum(-1)) - chosen).sum())
+        count += y.data.size
+    return total / count, count
+
+
+def logits_of(network: GPT, ids: np.ndarray) -> np.ndarray:
+    """Of ids (batch, time)."""
+    network.eval()
+    with no_grad():
+        return network(Tensor(ids)).data
+
+
+def written(network: GPT, texts: Corpus, length: int) -> str:
+    """So many tokens that the network writes after the end of a line."""
+    tokenizer = recipe.tokenizer(texts.train)
+    ids = generate(network, tokenizer.encode("\n"), length, TEMPERATURE, rng=np.random.default_rng(0))
+    return tokenizer.decode(ids)
+
+
+def known(text: str, texts: Corpus) -> float:
+    """How many % of the words of a text stand in that which was trained on."""
+    found, words = re.findall(r"[^\W\d_]+", text), set(re.findall(r"[^\W\d_]+", texts.train))
+    return 100 * sum(word in words for word in found) / max(1, len(found))
+
+
+def assert_nothing_is_lost(texts: Corpus) -> None:
+    """Bits per byte are of these bytes only if the ids are all of the text."""
+    tokenizer, (ids, others) = recipe.tokenizer(texts.train), recipe.encoded(texts.train, texts.test)
+    for text, numbers in ((texts.train, ids), (texts.test, others[1:])):
+        assert tokenizer.decode(numbers) == text, "the text is another after encode and decode"
+
+
+def rows(texts: Corpus, length: int) -> np.ndarray:
+    """The first rows of the last tenth."""
+    ids = recipe.encoded(texts.train, texts.test)[1]
+    return ids[: 4 * length].reshape(4, length)
+
+
+def assert_the_future_is_hidden(network: GPT, texts: Corpus) -> None:
+    """A GPT that sees what it has to guess guesses well. Other tokens at the end must leave all logits before them alone."""
+    ids = rows(texts, 2 * CONTEXT)
+    for place in (1, CONTEXT, 2 * CONTEXT - 1):
+        changed = ids.copy()
+        changed[:, place:] = changed[::-1, place:]
+        before, after = (logits_of(network, each)[:, :place] for each in (ids, changed))
+        assert np.allclose(before, after, rtol=1e-3, atol=1e-3), (
+            f"tokens from {place} on change logits before them by up to {np.abs(before - after).max():.3g}"
+        )
+
+
+def inputs(network: GPT, texts: Corpus):
+    """Each layer's attention, and what reaches it of the first rows: (batch, CONTEXT, width)."""
+    body = network.transformer
+    x = body.wte(rows(texts, CONTEXT))
+    for block in body.h:
+        yield block.attn, block.ln_1(x)
+        x = block(x)
+
+
+def assert_order_matters(network: GPT, texts: Corpus) -> None:
+    """Without positions attention takes the past as a bag: turned round, the last token would find the same in it."""
+    with no_grad():
+        for layer, (attention, x) in enumerate(inputs(network, texts)):
+            turned = Tensor(np.concatenate([x.data[:, -2::-1], x.data[:, -1:]], 1))
+            straight, other = (attention(each).data[:, -1] for each in (x, turned))
+            change = np.abs(straight - other).max() / np.abs(straight).max()
+            assert change > 0.05, f"layer {layer} finds the same in the past and in its reverse, up to {change:.1%}"
+
+
+def assert_attention_chooses(network: GPT, texts: Corpus) -> None:
+    """A mean over the past would do without attention. Half the distance of the weights from it is 0 then, and 1 at most."""
+    mean = np.tri(CONTEXT) / np.arange(1, CONTEXT + 1)[:, None]
+    with no_grad():
+        distances = [float(np.abs(attention.weights(x) - mean).sum(-1).mean() / 2) for attention, x in inputs(network, texts)]
+    assert min(distances) > 0.1, f"attention looks everywhere alike: the layers are {distances} from it"
+
+
+def assert_embeddings_learned(network: GPT, texts: Corpus) -> None:
+    """They have turned: decay only shrinks them."""
+    new, old = (each.transformer.wte.weight.data for each in (network, recipe.build(texts.train, np.random.default_rng(0))))
+    cosine = float((new * old).sum() / np.sqrt((new * new).sum() * (old * old).sum()))
+    assert cosine < 0.8, f"the embeddings point where they did before training, with a cosine of {cosine:.3f}"
+
+
+def draw(curve: Writer, history: list[dict], texts: Corpus, counted: dict[str, float], text: str) -> Figure:
+    """The learning curves in bits per byte, where the last layer looks, and what is written."""
+    ids, others = recipe.encoded(texts.train, texts.test)
+    scale = len(ids) / len(texts.train.encode()) / math.log(2)  # nats per token in bits per byte
+    scale_of_test = (len(others) - 1) / len(texts.test.encode()) / math.log(2)
+    lines = {
+        "steps": [(epochs, scale * nats) for epochs, nats in curve.losses],
+        "mean of an epoch": [(epoch["epoch"], scale * epoch["loss"]) for epoch in history],
+        "the last tenth": [(epoch["epoch"], scale_of_test * epoch["metric"]) for epoch in history],
+    }
+    with no_grad():
+        *_, (attention, x) = inputs(curve.network, texts)
+        maps = attention.weights(x)[0, :, :DRAWN, :DRAWN]
+    tokens = [recipe.tokenizer(texts.train).decode([number]) for number in rows(texts, CONTEXT)[0, :DRAWN].tolist()]
+    return language(lines, counted, texts.source, maps, tokens, text)
