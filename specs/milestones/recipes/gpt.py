@@ -1,6 +1,7 @@
 """A text: how a tokenizer and a GPT learn its first nine tenths through a Trainer."""
 
 import functools
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from specs.datasets.text import Text
 CONTEXT, BATCH = 64, 16  # tokens, and rows of them
 EPOCHS, STEPS = 10, 150  # in an epoch, at most: a small text has shorter ones
 LEARNING_RATE, WEIGHT_DECAY = 4e-3, 0.1
-SCORED = 4096  # tokens at once
+SCORED = 4096  # tokens in a batch to test on: whole rows
 
 
 class Size(NamedTuple):
@@ -87,15 +88,11 @@ class Drawn:
 
 
 def in_order(ids: np.ndarray, length: int) -> list[tuple[Tensor, Tensor]]:
-    """Batches to test on, of rows of `length` tokens: every id but the first is a target, once."""
-    x, y = ids[:-1], ids[1:]
-    rows = len(x) // length
-    whole, batch = rows * length, SCORED // length
-    pairs = [
-        tuple(part[:whole].reshape(rows, length)[start : start + batch] for part in (x, y)) for start in range(0, rows, batch)
-    ]
-    rest = [(x[None, whole:], y[None, whole:])] if whole < len(x) else []
-    return [(Tensor(x), Tensor(y)) for x, y in pairs + rest]
+    """Batches to test on, of rows of `length` tokens, and what is left over: every id but the first is a target, once."""
+    whole = (len(ids) - 1) // length * length
+    cuts = [*range(0, whole, SCORED), whole, len(ids) - 1]
+    pairs = [(ids[start:stop], ids[start + 1 : stop + 1]) for start, stop in pairwise(cuts) if start < stop]
+    return [(Tensor(x.reshape(-1, min(length, len(x)))), Tensor(y.reshape(-1, min(length, len(y))))) for x, y in pairs]
 
 
 def train(texts: Corpus, seed: int, progress: Progress | None = None, checkpoint: Path | None = None) -> Trainer:
