@@ -1,4 +1,4 @@
-"""What milestone 3 is compared with: the next byte, guessed from how many times it followed the last few in the training text."""
+"""What milestone 3 is compared with: the next byte, guessed from what followed the last few bytes in the training text."""
 
 import numpy as np
 

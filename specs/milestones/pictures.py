@@ -93,7 +93,7 @@ def language(
     below.suptitle("where each head of the last layer looks: rows look, columns are looked at")
     for table, axes in zip(maps, below.subplots(1, len(maps)), strict=True):
         axes.imshow(table, cmap="Blues", vmin=0)
-        names = [token.replace("\n", "\u23ce").replace(" ", "\u00b7") for token in tokens]
+        names = [token.replace("\n", "\\n").replace(" ", "\u00b7") for token in tokens]
         axes.set_xticks(range(len(tokens)), names, rotation=90, fontsize=6, parse_math=False)
         axes.set_yticks(range(len(tokens)), names, fontsize=6, parse_math=False)
     return figure
