@@ -730,7 +730,7 @@ WRONG = [
     Wrong(
         "the caller does not record between ids",
         {
-            "        text, new = ids.tolist(), len(ids)\n        for number in range(max_new_tokens):\n": "        text, new = ids.tolist(), len(ids)\n        no_grad().__enter__()\n        for number in range(max_new_tokens):\n"
+            "        text, new = ids.tolist(), len(ids)\n        for number in range(max_new_tokens):\n": "        text, new = ids.tolist(), len(ids)\n        entered = no_grad()\n        entered.__enter__()\n        for number in range(max_new_tokens):\n"
         },
     ),
     Wrong(
