@@ -45,8 +45,8 @@ def test_twelve_blocks_train_only_with_residuals_and_normalization(tell):
     """Two plain blocks learn which id follows which. Twelve plain blocks don't leave log 16, the loss of guessing; a GPT of
     twelve blocks does.
     """
-    guessing = math.log(IDS)
-    two, twelve, gpt = trained(plain(2)), trained(plain(12)), trained(GPT(GPTConfig(IDS, CONTEXT, 12, HEADS, WIDTH), 0))
+    guessing, config = math.log(IDS), GPTConfig(IDS, CONTEXT, 12, HEADS, WIDTH)
+    two, twelve, gpt = trained(plain(2)), trained(plain(12)), trained(GPT(config, np.random.default_rng(0)))
     tell(f"loss after 100 steps: guessing {guessing:.2f}; plain, 2 blocks {two:.2f}, 12 {twelve:.2f}; GPT, 12 blocks {gpt:.2f}")
     assert two < 0.5 * guessing
     assert twelve > 0.9 * guessing
