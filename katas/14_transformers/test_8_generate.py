@@ -123,6 +123,14 @@ def test_a_stop_id_in_the_prompt_does_not_end_it():
     assert list(generate(model, [2], 10, temperature=0, stop=[0])) == [3, 4]
 
 
+def test_what_is_given_may_be_changed_after_the_call():
+    """The prompt and the stop ids are those of the call."""
+    model, prompt, stop = Table(np.eye(5)[[1, 2, 3, 4, 0]]), np.array([2]), [1]
+    ids = generate(model, prompt, 10, temperature=0, stop=stop)
+    prompt[0], stop[0] = 0, 4
+    assert list(ids) == [3, 4, 0]
+
+
 # Temperature, top_k, top_p
 
 LOGITS = np.log([0.15, 0.5, 0.05, 0.3])
