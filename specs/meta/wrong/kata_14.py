@@ -851,3 +851,19 @@ WRONG = [
         {BLOCKS: "            held = [*(held if block is not body.h[0] else []), x]\n" + BLOCKS},
     ),
 ]
+
+FORWARDS = [f"{name}.forward" for name in ("LayerNorm", "RMSNorm", "FeedForward", "Block", "GPT")]
+EQUIVALENT = {
+    **{f"{name}: a result is a copy, not a view": "it is an array of its own anyway" for name in FORWARDS},
+    **{f"{name}: {habit}": "results are floats" for name in FORWARDS for habit in ("int32 for int64", "int64 for int32")},
+    **{f"{name}: NumPy's numbers are refused": "it takes no numbers" for name in ("Block.forward", "GPT.forward")},
+    **{
+        f"Block.__init__: {habit}": "it takes no arrays"
+        for habit in (
+            "arguments are changed",
+            "axes of length 0 are refused",
+            "infinities and NaN in arguments are made finite",
+            "arguments are read in the order of memory",
+        )
+    },
+}

@@ -196,7 +196,7 @@ class GPT(Module):
         return self.transformer.ln_f(x)
 
     def head(self, x):
-        return x @ self.transformer.wte.weight.T
+        return self.lm_head(x)
 
     def parameter_groups(self, weight_decay):
         groups = [{"params": [], "weight_decay": weight_decay}, {"params": [], "weight_decay": 0.0}]
