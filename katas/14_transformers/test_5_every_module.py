@@ -50,7 +50,7 @@ def test_ids_and_masks_may_lie_in_memory_in_any_order(order, draw):
     model, ids, mask = gpt(), draw.integers(7, 3, 5), np.array([[1, 0, 1, 1, 0], [0, 1, 1, 0, 1], [1, 1, 1, 1, 1]], bool)
     want = model(np.array(ids), np.array(mask)).data
     assert_close(model(layouts(ids)[order], layouts(mask)[order]), want)
-    text = draw.integers(7, 5)
+    text = np.array([3, 0, 6, 1, 4])
     assert list(generate(model, layouts(text)[order], 2, 0)) == list(generate(model, text.tolist(), 2, 0))
     assert_close(next_token_windows(layouts(text)[order], 2).batch([1])[1][0], text[2:4])
 
@@ -60,8 +60,7 @@ def test_the_result_is_never_the_input_itself(name):
     """Even where both are equal, and writing into the result leaves the input alone."""
     module = MODULES[name]()
     for parameter in module.parameters():
-        if parameter.ndim == 2 or name in ("LayerNorm", "RMSNorm"):
-            parameter.data[...] = 0
+        parameter.data[...] = 0
     x = np.zeros((1, 2, 4), np.float32)
     module(Tensor(x)).data[...] = 7
     assert_close(x, np.zeros((1, 2, 4), np.float32))

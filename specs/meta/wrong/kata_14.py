@@ -858,6 +858,16 @@ EQUIVALENT = {
     **{f"{name}: {habit}": "results are floats" for name in FORWARDS for habit in ("int32 for int64", "int64 for int32")},
     **{f"{name}: NumPy's numbers are refused": "it takes no numbers" for name in ("Block.forward", "GPT.forward")},
     **{
+        f"{name}: a falsy argument is taken as absent": "its defaults are falsy, or no number"
+        for name in ("Block.__init__", "Block.forward", "GPT.__init__", "GPT.forward")
+    },
+    "GPT.forward: a result is a view of an equal argument": "ids are integers, and logits floats",
+    "GPT.forward: infinities and NaN in arguments are made finite": "ids are integers",
+    "next_token_windows: infinities and NaN in arguments are made finite": "ids are integers",
+    "next_token_windows: axes of length 0 are refused": "a text without ids is refused anyway",
+    "generate: arguments are changed": "nothing is computed when it returns",
+    "generate: shapes that differ are broadcast": "only the prompt has a shape",
+    **{
         f"Block.__init__: {habit}": "it takes no arrays"
         for habit in (
             "arguments are changed",
