@@ -89,8 +89,9 @@ def test_float32_stays(draw):
 
 
 def test_the_longest_position_is_the_weights(draw):
-    """A longer weight, which somebody put in, has more positions."""
+    """A longer weight, which somebody put in, has more positions; its rows count, not those of an earlier call."""
     layer, x = LearnedPositions(4, 5), draw.normal(6, 5)
+    assert_close(layer(Tensor(x[:4])), x[:4] + layer.weight.data)
     layer.weight.data = draw.normal(6, 5)
     assert_close(layer(Tensor(x)), x + layer.weight.data)
 

@@ -101,7 +101,7 @@ def draw_attention(path: str, weights: np.ndarray, tokens: Sequence[str] | None 
 
 # 13.5 Long sequences
 
-BLOCK = 128  # given: queries at a time
+BLOCK = 64  # given: queries at a time
 
 
 def blocked_attention(q: Tensor, k: Tensor, v: Tensor, mask=None, causal: bool = False, window: int | None = None) -> Tensor:

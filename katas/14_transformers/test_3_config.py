@@ -42,12 +42,12 @@ def test_numpys_integers_are_integers():
     GPTConfig(1, 1, 1, 1, 1)
 
 
-@pytest.mark.parametrize("name", [*SIZES, "window"])
-@pytest.mark.parametrize("value", [0, -3, 2.5, 3.0, "3", True, None])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, value) for name in [*SIZES, "window"] for value in [0, -3, 2.5, 3.0, "3", True, None]][:-1],
+)
 def test_a_size_must_be_a_positive_integer(name, value):
     """Anything else, True too, raises a ValueError that contains the name and the value. Only window may be None."""
-    if (name, value) == ("window", None):
-        return
     with rejects(ValueError, name, repr(value)):
         GPTConfig(**SIZES | {"positions": "rotary", name: value})
 

@@ -45,11 +45,14 @@ def test_each_half_is_added_to_what_comes_in(draw, options, norm):
     x, state, transformers = draw.normal(5, 8), block.state_dict(), oracles.transformers
     want = transformers.block(x, state, "", config)
     middle = x + transformers.attention(transformers.norm(x, state, "ln_1", config), state, "attn.", config)
-    inner = transformers.norm(middle, state, "ln_2", config)
+
+    def second(x):
+        return transformers.feed_forward(transformers.norm(x, state, "ln_2", config), state, "mlp.")
+
     mistakes = {
-        "the second half is not added to its input": transformers.feed_forward(inner, state, "mlp."),
-        "the first half is not added to its input": want - x,
-        "the second half adds the first input again": want - middle + x,
+        "the second half is not added to its input": second(middle),
+        "the first half is not added to its input": middle - x + second(middle - x),
+        "the second half adds the first input again": want + x,
         "the FeedForward is missing": middle,
     }
     assert_close(block(Tensor(x[None])).data[0], want, mistakes=mistakes)

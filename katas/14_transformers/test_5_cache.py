@@ -144,7 +144,10 @@ def test_cached_and_new_tokens_together_must_fit_into_the_context(draw, position
     with rejects(ValueError, "13", "12"):
         model(draw.integers(11, 2, 3), None, cache)
     assert cache.lengths.tolist() == [10, 10]
-    model(draw.integers(11, 2, 2), None, cache)
+    model(draw.integers(11, 2, 2), np.array([[True, True], [False, False]]), cache)
+    assert cache.lengths.tolist() == [12, 10]
+    with rejects(ValueError, "13", "12"):
+        model(draw.integers(11, 2, 1), None, cache)
 
 
 def test_with_a_window_the_cache_goes_on_behind_the_context(draw):

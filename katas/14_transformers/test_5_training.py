@@ -23,9 +23,8 @@ def trained(model: GPT, batches) -> list[float]:
 
 
 def repeating(draw, count: int) -> list[np.ndarray]:
-    """Batches of texts whose second half repeats the first, six random ids."""
-    halves = [draw.integers(8, 16, 6) for _ in range(count)]
-    return [np.concatenate([half, half], 1) for half in halves]
+    """Batches of texts that repeat four random ids three times."""
+    return [np.tile(draw.integers(8, 16, 4), (1, 3)) for _ in range(count)]
 
 
 @pytest.mark.parametrize(
@@ -33,7 +32,7 @@ def repeating(draw, count: int) -> list[np.ndarray]:
 )
 def test_one_batch_is_learned_by_heart(draw, options):
     """120 steps on one batch of four random texts that begin differently bring the loss below 0.05."""
-    ids = np.concatenate([np.arange(4)[:, None], draw.integers(8, 4, 8)], 1)
+    ids = np.concatenate([np.arange(4)[:, None], np.arange(4, 8)[:, None], draw.integers(8, 4, 7)], 1)
     losses = trained(GPT(GPTConfig(**SIZES, **options), np.random.default_rng(0)), [ids] * 120)
     assert losses[-1] < 0.05
 
@@ -46,18 +45,22 @@ def test_random_ids_are_not_learned(draw):
 
 
 def test_after_training_attention_is_not_uniform(draw):
-    """To repeat a text, a token must look at a certain earlier one: some head gives one token more than half of its attention
-    where twelve can be seen.
+    """To repeat a text, a token must look at a certain earlier one: some head gives one token more than 0.4 of its attention,
+    where seven and more can be seen.
     """
     model, batches, seen = GPT(GPTConfig(**SIZES), np.random.default_rng(0)), repeating(draw, 150), []
     losses = trained(model, batches)
     for block in model.transformer.h:
-        attend = block.attn.forward
-        block.attn.forward = lambda x, *rest, attend=attend, attn=block.attn: seen.append(attn.weights(x)) or attend(x, *rest)
+
+        def attend(x, *rest, attn=block.attn, forward=block.attn.forward, **others):
+            seen.append(attn.weights(x))
+            return forward(x, *rest, **others)
+
+        block.attn.forward = attend
     model(batches[0])
     largest = max(weights[:, :, 6:].max(-1).mean((0, 2)).max() for weights in seen)
     assert np.mean(losses[-10:]) < 0.8 * math.log(8)
-    assert largest > 0.5, f"the most attended token receives {largest:.2f} on average"
+    assert largest > 0.4, f"the most attended token receives {largest:.2f} on average"
 
 
 def test_after_a_step_the_tied_weight_is_one_array(draw):

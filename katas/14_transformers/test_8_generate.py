@@ -40,6 +40,18 @@ def made(draw, **options) -> GPT:
     return model
 
 
+def watched(model: GPT) -> list[Tensor]:
+    """A list to which the model's logits come, those of each call."""
+    seen, forward = [], model.forward
+
+    def noted(*args, **options):
+        seen.append(forward(*args, **options))
+        return seen[-1]
+
+    model.forward = noted
+    return seen
+
+
 def drawn(logits, count: int = 400, **options) -> Counter:
     return Counter(generate(same(logits), [0], count, rng=np.random.default_rng(0), **options))
 
@@ -79,9 +91,12 @@ def test_max_new_tokens_are_yielded_and_the_prompt_is_not():
 def test_each_id_follows_the_whole_text(draw):
     """Greedy: each id is the most probable one after the prompt and all ids before it."""
     model, text = made(draw), [3, 1, 4]
-    for number in generate(model, text, 6, temperature=0):
-        assert number == oracles.transformers.gpt(model.state_dict(), model.config, text)[-1].argmax()
-        text = [*text, number]
+    logits = watched(model)
+    for number in generate(model, list(text), 6, temperature=0):
+        want = oracles.transformers.gpt(model.state_dict(), model.config, text)[-1]
+        assert_close(logits[-1][0, -1], want, name=f"after {len(text)} ids")
+        assert number == want.argmax()
+        text.append(number)
     assert len(text) == 9
 
 
@@ -106,6 +121,14 @@ def test_a_stop_id_in_the_prompt_does_not_end_it():
     model = Table(np.eye(5)[[1, 2, 3, 4, 0]])
     assert list(generate(model, [0, 3, 1], 10, temperature=0, stop=[3, 0, 1])) == [2]
     assert list(generate(model, [2], 10, temperature=0, stop=[0])) == [3, 4]
+
+
+def test_what_is_given_may_be_changed_after_the_call():
+    """The prompt and the stop ids are those of the call."""
+    model, prompt, stop = Table(np.eye(5)[[1, 2, 3, 4, 0]]), np.array([2]), [1]
+    ids = generate(model, prompt, 10, temperature=0, stop=stop)
+    prompt[0], stop[0] = 0, 4
+    assert list(ids) == [3, 4, 0]
 
 
 # Temperature, top_k, top_p
@@ -236,9 +259,8 @@ def test_the_model_is_in_eval_mode_and_as_it_was_between_ids(draw):
 
 def test_nothing_is_recorded_but_the_caller_still_records(draw):
     """Logits are computed without recording; between two ids the caller's operations are recorded as ever."""
-    model, seen = made(draw), []
-    forward = model.forward
-    model.forward = lambda *args, **kwargs: seen.append(forward(*args, **kwargs)) or seen[-1]
+    model = made(draw)
+    seen = watched(model)
     for _ in generate(model, [1, 2], 3, temperature=0):
         x = Tensor([1.0], requires_grad=True)
         (x * x).backward()
@@ -277,15 +299,17 @@ def test_a_text_that_just_fits_gives_no_warning(draw):
 
 @pytest.mark.parametrize("cached", [False, True])
 def test_with_a_window_it_goes_on(draw, cached):
-    """Behind the context too, without a warning, and with a prompt longer than it: each id is the most probable one after the
+    """Behind the context too, without a warning, and with a prompt longer than it: each id is drawn by the logits after the
     whole text.
     """
     model, text = made(draw, positions="rotary", window=3), draw.integers(11, 15).tolist()
-    cache = ListCache(1, 2, 3) if cached else None
+    cache, logits = ListCache(1, 2, 3) if cached else None, watched(model)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for number in generate(model, list(text), 25, temperature=0, cache=cache):
-            assert number == oracles.transformers.gpt(model.state_dict(), model.config, text)[-1].argmax()
+            want = oracles.transformers.gpt(model.state_dict(), model.config, text[-8:])[-1]
+            assert_close(logits[-1][0, -1], want, name=f"after {len(text)} ids")
+            assert number == want.argmax()
             text.append(number)
     assert len(text) == 40
 

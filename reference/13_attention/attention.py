@@ -217,7 +217,7 @@ def blocked_attention(q: Tensor, k: Tensor, v: Tensor, mask=None, causal: bool =
         mask = np.broadcast_to(mask, (*mask.shape[:-2], queries, keys))
     parts = []
     for start in range(0, max(queries, 1), BLOCK):
-        stop = min(start + BLOCK, queries)
+        stop = start + BLOCK  # the last block may be shorter
         first, last = keys - queries + start, keys - queries + stop - 1  # the keys beside the first and the last query
         begin = 0 if window is None else max(0, first - window + 1)
         end = keys if window is None and not causal else max(0, last + 1)

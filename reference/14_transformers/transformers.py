@@ -339,10 +339,10 @@ def generate(
     ]:
         if not fits:
             raise ValueError(f"{name} can't be {value!r}")
-    rng, stop = np.random.default_rng(rng), frozenset(stop)
+    text, rng, stop = ids.tolist(), np.random.default_rng(rng), frozenset(stop)
 
     def generated() -> Iterator[int]:
-        text, new = ids.tolist(), len(ids)
+        new = len(text)
         for number in range(max_new_tokens):
             if length + number > room:
                 warnings.warn(f"the context of {room} tokens is full after {number} new ones", stacklevel=2)

@@ -623,9 +623,7 @@ WRONG = [
     # generate
     Wrong(
         "the prompt comes first",
-        {
-            "        text, new = ids.tolist(), len(ids)\n": "        text, new = ids.tolist(), len(ids)\n        yield from text\n"
-        },
+        {"        new = len(text)\n": "        new = len(text)\n        yield from text\n"},
     ),
     Wrong("all at once", {"    return generated()": "    return iter(list(generated()))"}),
     Wrong("one id too few", {"for number in range(max_new_tokens):": "for number in range(max_new_tokens - 1):"}),
@@ -704,11 +702,16 @@ WRONG = [
     Wrong("of what is left all are equally probable", {CHOICE: "    return int(rng.choice(order[: len(p)]))"}),
     Wrong("a new generator for each id", {CHOICE: CHOICE.replace("rng.choice", "np.random.default_rng(0).choice")}),
     Wrong(
-        "the generator is not used", {"    rng, stop = np.random.default_rng(rng),": "    rng, stop = np.random.default_rng(),"}
+        "the generator is not used",
+        {
+            "    text, rng, stop = ids.tolist(), np.random.default_rng(rng),": "    text, rng, stop = ids.tolist(), np.random.default_rng(),"
+        },
     ),
     Wrong(
         "no generator means seed 0",
-        {"    rng, stop = np.random.default_rng(rng),": "    rng, stop = np.random.default_rng(0 if rng is None else rng),"},
+        {
+            "    text, rng, stop = ids.tolist(), np.random.default_rng(rng),": "    text, rng, stop = ids.tolist(), np.random.default_rng(0 if rng is None else rng),"
+        },
     ),
     Wrong("NumPy's global generator", {CHOICE: CHOICE.replace("rng.choice", "np.random.choice")}),
     Wrong(
@@ -730,7 +733,7 @@ WRONG = [
     Wrong(
         "the caller does not record between ids",
         {
-            "        text, new = ids.tolist(), len(ids)\n        for number in range(max_new_tokens):\n": "        text, new = ids.tolist(), len(ids)\n        no_grad().__enter__()\n        for number in range(max_new_tokens):\n"
+            "        new = len(text)\n        for number in range(max_new_tokens):\n": "        new = len(text)\n        entered = no_grad()\n        entered.__enter__()\n        for number in range(max_new_tokens):\n"
         },
     ),
     Wrong(
@@ -753,7 +756,7 @@ WRONG = [
     Wrong(
         "it warns before it is asked",
         {
-            "    rng, stop = np.random.default_rng(rng),": '    if length + max_new_tokens > room + 1:\n        warnings.warn(f"the context of {room} tokens is full", stacklevel=2)\n    rng, stop = np.random.default_rng(rng),'
+            "    text, rng, stop = ids.tolist(), np.random.default_rng(rng),": '    if length + max_new_tokens > room + 1:\n        warnings.warn(f"the context of {room} tokens is full", stacklevel=2)\n    text, rng, stop = ids.tolist(), np.random.default_rng(rng),'
         },
     ),
     Wrong(
@@ -792,6 +795,11 @@ WRONG = [
             "            text.append(token)\n            new = 1\n": "            text.append(token)\n            new = 1\n            if cache is not None and number == max_new_tokens - 1:\n                _last_logits(model, [token], cache)\n"
         },
     ),
+    Wrong(
+        "the prompt is read with the first id",
+        {"        new = len(text)\n": "        text[:] = ids.tolist()\n        new = len(text)\n"},
+    ),
+    Wrong("stop ids are read with each id", {"frozenset(stop)": "stop"}),
     Wrong(
         "an error comes with the first id",
         {
@@ -843,3 +851,29 @@ WRONG = [
         {BLOCKS: "            held = [*(held if block is not body.h[0] else []), x]\n" + BLOCKS},
     ),
 ]
+
+FORWARDS = [f"{name}.forward" for name in ("LayerNorm", "RMSNorm", "FeedForward", "Block", "GPT")]
+EQUIVALENT = {
+    **{f"{name}: a result is a copy, not a view": "it is an array of its own anyway" for name in FORWARDS},
+    **{f"{name}: {habit}": "results are floats" for name in FORWARDS for habit in ("int32 for int64", "int64 for int32")},
+    **{f"{name}: NumPy's numbers are refused": "it takes no numbers" for name in ("Block.forward", "GPT.forward")},
+    **{
+        f"{name}: a falsy argument is taken as absent": "its defaults are falsy, or no number"
+        for name in ("Block.__init__", "Block.forward", "GPT.__init__", "GPT.forward")
+    },
+    "GPT.forward: a result is a view of an equal argument": "ids are integers, and logits floats",
+    "GPT.forward: infinities and NaN in arguments are made finite": "ids are integers",
+    "next_token_windows: infinities and NaN in arguments are made finite": "ids are integers",
+    "next_token_windows: axes of length 0 are refused": "a text without ids is refused anyway",
+    "generate: arguments are changed": "nothing is computed when it returns",
+    "generate: shapes that differ are broadcast": "only the prompt has a shape",
+    **{
+        f"Block.__init__: {habit}": "it takes no arrays"
+        for habit in (
+            "arguments are changed",
+            "axes of length 0 are refused",
+            "infinities and NaN in arguments are made finite",
+            "arguments are read in the order of memory",
+        )
+    },
+}
