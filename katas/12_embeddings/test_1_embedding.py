@@ -135,9 +135,9 @@ def test_infinities_and_nan_stay_in_their_rows(value, draw):
     """A row of the weight that is not finite changes no other token, and a token's gradient that is not finite no other row."""
     weight, g = np.array(draw.normal(5, 3)), np.array(draw.normal(4, 3))
     weight[2], g[1] = value, value
-    assert_close(embedding([1, 2], Tensor(weight)), weight[[1, 2]])
     ids = np.array([0, 3, 4, 0])
     assert_close(embedding(ids, Tensor(weight)), weight[ids], mistakes={"a product: 0 times infinity": np.full((4, 3), np.nan)})
+    assert_close(embedding([1, 2], Tensor(weight)), weight[[1, 2]])
     want = np.zeros((5, 3))
     want[0], want[3], want[4] = g[0] + g[3], value, g[2]
     assert_close(backward(ids, weight, g), want)

@@ -94,7 +94,7 @@ WRONG = [
         says="is not named",
     ),
     Wrong("the place of a wrong id is not said", {" at {place} is out": " is out"}, says="is not named"),
-    Wrong("the number of embeddings is not said", {'for {num} embeddings: 0 … {num - 1}")': '")'}, says="is not named"),
+    Wrong("the number of embeddings is not said", {': there are {num} embeddings")': '")'}, says="is not named"),
     Wrong("a wrong id is a ValueError", {'raise IndexError(f"id': 'raise ValueError(f"id'}, says="another error came first"),
     Wrong(
         "ids are cast before they are checked",
@@ -434,7 +434,7 @@ WRONG = [
         {"there is no position {last}: ": "there is no such position: "},
         says="is not named",
     ),
-    Wrong("the longest position is not said", {" has {longest}, 0 … {longest - 1}": " has no more"}, says="is not named"),
+    Wrong("the longest position is not said", {" has {longest}, counted from 0": " has no more"}, says="is not named"),
     Wrong(
         "a start at the end is refused even without tokens",
         {"    if last >= longest:\n": "    if starts.max(initial=0) >= longest or last >= longest:\n"},
