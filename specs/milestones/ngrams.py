@@ -1,4 +1,4 @@
-"""What milestone 3 is compared with: the next byte, guessed from what followed the last few bytes in the training text."""
+"""What milestone 3 compares a GPT with: n-grams predict a byte from what followed the bytes before it in the training text."""
 
 import numpy as np
 
@@ -8,12 +8,12 @@ class NGram:
 
     p(byte | context) = (count(context, byte) + kinds · p(byte | context without its first byte)) / (count(context) + kinds)
 
-    count(context) is how many bytes followed the context in the training text, kinds how many different ones. Below the empty
-    context every byte has 1/256. A context that never occurred adds nothing.
+    count(context) is the number of bytes that followed the context in the training text, kinds the number of different ones.
+    The recursion ends with 1/256 for every byte. A context that never occurred is skipped.
     """
 
     def __init__(self, text: bytes, n: int):
-        """Counts in the training text. A context and its byte are one integer of 64 bits, so n is 7 at most."""
+        """Counts the n-grams of the training text. Each is packed into an int64, so n must be at most 7."""
         self.n, self.counts = n, []
         for length in range(n):  # of the context
             grams, times = np.unique(_grams(text, length + 1), return_counts=True)
@@ -21,16 +21,16 @@ class NGram:
             self.counts.append((grams, times, contexts, np.add.reduceat(times, first), kinds))
 
     def probabilities(self, text: bytes, before: bytes) -> np.ndarray:
-        """Of each byte of the text, which follows `before`: at least n - 1 bytes."""
+        """The probability of each byte of the text. `before` is what precedes the text, at least n - 1 bytes."""
         whole = before[len(before) - self.n + 1 :] + text
         return self._interpolated([_grams(whole[self.n - 1 - length :], length + 1) for length in range(self.n)])
 
     def bits_per_byte(self, text: bytes, before: bytes) -> float:
-        """What the bytes of the text cost on average, if one of probability p costs -log₂ p."""
+        """The mean of -log₂ p over the bytes of the text."""
         return float(-np.log2(self.probabilities(text, before)).mean())
 
     def write(self, before: bytes, length: int, temperature: float, rng: np.random.Generator) -> bytes:
-        """That many bytes that continue `before`, each drawn with a probability proportional to p^(1 / temperature)."""
+        """Continues `before` by `length` bytes, each drawn with a probability proportional to p^(1 / temperature)."""
         written = bytearray(before)
         for _ in range(length):
             contexts = [int.from_bytes(written[len(written) - size :]) for size in range(self.n)]
@@ -39,7 +39,7 @@ class NGram:
         return bytes(written[len(before) :])
 
     def _interpolated(self, asked: list[np.ndarray]) -> np.ndarray:
-        """asked: the same bytes after contexts of 0, 1, …, n - 1 bytes."""
+        """The probabilities of bytes. asked[k] holds these bytes as n-grams with k bytes of context."""
         p = np.full(len(asked[0]), 1 / 256)
         for numbers, (grams, times, contexts, totals, kinds) in zip(asked, self.counts, strict=True):
             found, total = _looked_up(numbers, grams, times), _looked_up(numbers >> 8, contexts, totals)
@@ -49,12 +49,12 @@ class NGram:
 
 
 def _grams(text: bytes, n: int) -> np.ndarray:
-    """Each run of n bytes as an integer."""
+    """The n-gram at each position, as an integer."""
     data = np.frombuffer(text, np.uint8).astype(np.int64)
     return sum(data[place : len(data) - n + 1 + place] << 8 * (n - 1 - place) for place in range(n))
 
 
 def _looked_up(asked: np.ndarray, keys: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The value of each key, which are sorted; 0 for one that is not there."""
+    """The value of each key that is asked for, or 0 if it is missing. The keys are sorted."""
     places = np.minimum(np.searchsorted(keys, asked), len(keys) - 1)
     return np.where(keys[places] == asked, values[places], 0)

@@ -71,9 +71,9 @@ def language(
     tokens: list[str],
     text: str,
 ) -> Figure:
-    """Learning curves beside levels, a text, and the attention maps (heads, tokens, tokens) below.
+    """Learning curves with horizontal levels for comparison, a text, and attention maps (heads, tokens, tokens).
 
-    lines: of each curve the epochs and bits per byte.
+    lines: the points (epoch, bits per byte) of each curve.
     """
     figure = Figure(figsize=(15, 10), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=(3, 2))
@@ -90,7 +90,7 @@ def language(
     page = "\n".join(line for long in text.split("\n") for line in textwrap.wrap(long, 84) or [""])
     page = "\n".join(page.split("\n")[:34])
     right.text(0, 1, page, fontsize=8, family="monospace", va="top", parse_math=False, transform=right.transAxes)
-    below.suptitle("where each head of the last layer looks: rows look, columns are looked at")
+    below.suptitle("attention of the last layer's heads: each row is a token that looks at the columns")
     for table, axes in zip(maps, below.subplots(1, len(maps)), strict=True):
         axes.imshow(table, cmap="Blues", vmin=0)
         names = [token.replace("\n", "\\n").replace(" ", "\u00b7") for token in tokens]

@@ -1,4 +1,4 @@
-"""Milestone 3, second line: from raw text to a GPT that guesses what follows better than counting does, and writes in words."""
+"""Milestone 3, second line: from raw text to a GPT that predicts better than counting does, and writes mostly words."""
 
 import math
 import re
@@ -18,15 +18,16 @@ from specs.milestones.recipes import gpt as recipe
 from specs.milestones.recipes.gpt import CONTEXT, Corpus
 from specs.plugin.limits import peak_memory
 
-LONG = 16 * CONTEXT  # tokens that are tested at once
-WANTED, WORDS, SECONDS = 2.4, 85, 480  # bits per byte of tiny Shakespeare; % of the words it writes; of training
-WRITTEN, SHOWN, TEMPERATURE = 1000, 40, 0.8  # tokens, and those of a sample
-DRAWN = 24  # tokens of an attention map
-FEW = 20_000  # characters
+LONG = 16 * CONTEXT  # tokens in a row, in a second test
+WANTED, WORDS = 2.4, 85  # bits per byte of tiny Shakespeare; % of the written words that the training text has
+SECONDS = 480  # of training, on two quiet cores
+WRITTEN, SHOWN, TEMPERATURE = 1000, 40, 0.8  # tokens at the end, and after each epoch
+DRAWN = 24  # tokens in the picture of an attention map
+FEW = 20_000  # characters with --data few
 
 
 class Writer(Curve):
-    """Shows after each epoch what the network, which the recipe sets, writes by then."""
+    """Shows after each epoch a sample of what the network writes. The recipe sets `network`."""
 
     def __init__(self, texts: Corpus):
         super().__init__()
@@ -40,7 +41,7 @@ class Writer(Curve):
 
 @pytest.mark.timeout(3600)
 def test_a_gpt_learns_a_language(milestone, data):
-    """Katas 02 to 14 together learn from nine tenths of a text to guess the last tenth in fewer bits than a 5-gram needs."""
+    """Katas 02 to 14 together learn nine tenths of a text, and predict the last tenth with fewer bits than a 5-gram needs."""
     texts = few() if data == "few" else recipe.corpus(shakespeare(data))
     assert_nothing_is_lost(texts)
     curve = Writer(texts)
@@ -57,10 +58,10 @@ def test_a_gpt_learns_a_language(milestone, data):
 
     name, most, words = "Python's documentation", counted["5-gram"], f"≥ {WORDS}"
     if data == "few":
-        most, words = counted["bigram"], ""  # after so few steps there are hardly any
+        most, words = counted["bigram"], ""  # 110 steps are too few for words
     elif texts.source.startswith("tiny Shakespeare"):
         name, most = "tiny Shakespeare", min(most, WANTED)
-    milestone.note(f"data: {texts.source}, of which the last tenth is guessed")
+    milestone.note(f"data: {texts.source}, of which the last tenth is predicted")
     milestone.row(f"{name}: GPT, nats per token", nats[CONTEXT] / tokens)
     milestone.row(f"{name}: GPT, perplexity per token", math.exp(nats[CONTEXT] / tokens))
     for length, total in nats.items():
@@ -83,13 +84,13 @@ def test_a_gpt_learns_a_language(milestone, data):
 
 
 @pytest.mark.timeout(300)
-def test_training_sees_nothing_of_what_is_guessed(monkeypatch):
-    """Whatever the last tenth is, the same bits are learned from the rest. What leaks would make any bar easy."""
+def test_training_does_not_see_the_last_tenth(monkeypatch):
+    """With a different last tenth, training gives the same parameters, bit for bit: no validation data leak into it."""
     monkeypatch.setattr(recipe, "STEPS", 2)
     texts = few()
     states = [recipe.train(texts._replace(test=test), 0).network.state_dict() for test in (texts.test, texts.test[::-1])]
     for name, value in states[0].items():
-        assert np.array_equal(value, states[1][name]), f"with another text to test on, {name} is another after training"
+        assert np.array_equal(value, states[1][name]), f"with a different last tenth, training gives a different {name}"
 
 
 def few() -> Corpus:
@@ -99,7 +100,7 @@ def few() -> Corpus:
 
 
 def total_loss(network: GPT, ids: np.ndarray, length: int) -> float:
-    """-ln p of each id but the first, after up to `length - 1` before it, summed up in float64."""
+    """The sum of -ln p over all ids but the first, computed in float64 from the logits of rows of `length` ids."""
     total = 0.0
     for x, y in recipe.in_order(ids, length):
         logits = logits_of(network, x.data).astype(np.float64)
@@ -110,39 +111,39 @@ def total_loss(network: GPT, ids: np.ndarray, length: int) -> float:
 
 
 def logits_of(network: GPT, ids: np.ndarray) -> np.ndarray:
-    """Of ids (batch, time)."""
+    """The logits of ids (batch, time), in eval mode and without recording."""
     network.eval()
     with no_grad():
         return network(Tensor(ids)).data
 
 
 def written(network: GPT, texts: Corpus, length: int) -> list[int]:
-    """That many ids, which the network writes after the end of a line."""
+    """The ids that the network writes after a line end."""
     start = recipe.tokenizer(texts.train).encode("\n")
     return [*generate(network, start, length, TEMPERATURE, rng=np.random.default_rng(0))]
 
 
 def known(text: str, texts: Corpus) -> float:
-    """How many % of the words of a text stand in that which was trained on."""
+    """The percentage of the words in `text` that the training text contains."""
     found, words = re.findall(r"[^\W\d_]+", text), set(re.findall(r"[^\W\d_]+", texts.train))
     return 100 * sum(word in words for word in found) / max(1, len(found))
 
 
 def assert_nothing_is_lost(texts: Corpus) -> None:
-    """Bits per byte are of these bytes only if the ids are all of the text."""
+    """Decoding the ids gives the text. If the tokenizer dropped bytes, fewer bits per byte would mean nothing."""
     tokenizer, (ids, others) = recipe.tokenizer(texts.train), recipe.encoded(texts.train, texts.test)
     for text, numbers in ((texts.train, ids), (texts.test, others[1:])):
-        assert tokenizer.decode(numbers) == text, "the text is another after encode and decode"
+        assert tokenizer.decode(numbers) == text, "after encode and decode the text is different"
 
 
 def rows(texts: Corpus, length: int) -> np.ndarray:
-    """The first rows of the last tenth."""
+    """The first 4 · length ids of the last tenth, in four rows."""
     ids = recipe.encoded(texts.train, texts.test)[1]
     return ids[: 4 * length].reshape(4, length)
 
 
 def assert_the_future_is_hidden(network: GPT, texts: Corpus) -> None:
-    """A GPT that sees what it has to guess guesses well. Other tokens at the end must leave all logits before them alone."""
+    """Changing the last tokens must not change any logit before them. A GPT that sees the next token needs no bits."""
     ids = rows(texts, 2 * CONTEXT)
     for place in (1, CONTEXT, 2 * CONTEXT - 1):
         changed = ids.copy()
@@ -154,7 +155,7 @@ def assert_the_future_is_hidden(network: GPT, texts: Corpus) -> None:
 
 
 def inputs(network: GPT, texts: Corpus):
-    """Each layer's attention, and what reaches it of the first rows: (batch, CONTEXT, width)."""
+    """Each layer's attention and its input for four rows: (4, CONTEXT, width)."""
     body = network.transformer
     x = body.wte(rows(texts, CONTEXT))
     for block in body.h:
@@ -163,44 +164,44 @@ def inputs(network: GPT, texts: Corpus):
 
 
 def assert_attention_chooses(network: GPT, texts: Corpus) -> None:
-    """A mean over the past would do without attention. Half the distance of the weights from it is 0 then, and 1 at most."""
+    """The weights differ from uniform ones. The total variation distance is 0 if they don't, and at most 1."""
     mean = np.tri(CONTEXT) / np.arange(1, CONTEXT + 1)[:, None]
     with no_grad():
         distances = [float(np.abs(attention.weights(x) - mean).sum(-1).mean() / 2) for attention, x in inputs(network, texts)]
-    assert min(distances) > 0.1, f"attention looks everywhere alike: the layers are {distances} from it"
+    assert min(distances) > 0.1, f"attention weights are nearly uniform: the distances of the layers are {distances}"
 
 
 def assert_order_matters(network: GPT, texts: Corpus) -> None:
-    """Without positions attention takes the past as a bag: turned round, the last token would find the same in it."""
+    """Reversing the earlier tokens changes what the last token finds in them. Without positions it would find the same."""
     with no_grad():
         for layer, (attention, x) in enumerate(inputs(network, texts)):
-            turned = Tensor(np.concatenate([x.data[:, -2::-1], x.data[:, -1:]], 1))
-            straight, other = (attention(each).data[:, -1] for each in (x, turned))
+            backwards = Tensor(np.concatenate([x.data[:, -2::-1], x.data[:, -1:]], 1))
+            straight, other = (attention(each).data[:, -1] for each in (x, backwards))
             change = np.abs(straight - other).max() / np.abs(straight).max()
-            assert change > 0.05, f"layer {layer} finds the same in the past and in its reverse, up to {change:.1%}"
+            assert change > 0.05, f"layer {layer} finds the same in the reversed past: the largest difference is {change:.1%}"
 
 
 def assert_embeddings_learned(network: GPT, texts: Corpus) -> None:
-    """They have turned (decay only shrinks them), and learn from where they are looked up, not only from the logits' side."""
+    """Training turned the embeddings (decay alone only shrinks them), and looking them up gives them a gradient."""
     embedding, ids = network.transformer.wte, rows(texts, CONTEXT)
     old = recipe.build(texts.train, np.random.default_rng(0)).transformer.wte.weight.data
     new = embedding.weight.data
     cosine = float((new * old).sum() / np.sqrt((new * new).sum() * (old * old).sum()))
-    assert cosine < 0.8, f"the embeddings point where they did before training, with a cosine of {cosine:.3f}"
+    assert cosine < 0.8, f"the embeddings still point where they did before training: the cosine is {cosine:.3f}"
     network.zero_grad()
     embedding(ids).sum().backward()
-    assert embedding.weight.grad[ids].all(), "tokens that are looked up give their embeddings no gradient"
+    assert embedding.weight.grad[ids].all(), "looking tokens up gives their embeddings no gradient"
 
 
 def assert_what_it_writes_is_likely(network: GPT, texts: Corpus, new: list[int], limit: float) -> None:
-    """Below temperature 1 it keeps to what it finds likely: that costs less than a text of somebody else's."""
+    """At a temperature below 1 the network writes what it finds likely, so its own text costs it fewer nats than the test."""
     start = recipe.tokenizer(texts.train).encode("\n")
     nats = total_loss(network, np.array([*start, *new]), LONG) / len(new)
-    assert nats < limit, f"what it writes costs it {nats:.3f} nats per token, what it has never seen {limit:.3f}"
+    assert nats < limit, f"its own text costs the GPT {nats:.3f} nats per token, and the last tenth {limit:.3f}"
 
 
 def draw(trainer: Trainer, losses: list, texts: Corpus, counted: dict[str, float], text: str) -> Figure:
-    """The learning curves in bits per byte, where the last layer looks, and what is written."""
+    """The learning curves in bits per byte, the attention maps of the last layer, and the written text."""
     ids, others = recipe.encoded(texts.train, texts.test)
     scale = len(ids) / len(texts.train.encode()) / math.log(2)  # from nats per token to bits per byte
     scale_of_test = (len(others) - 1) / len(texts.test.encode()) / math.log(2)
