@@ -175,6 +175,9 @@ def test_modules_share_nothing(draw):
         others()
         assert_close(module(given), before)
         assert list(module.state_dict()) == names
+    windowed = gpt(positions="rotary", window=2, d_model=8)
+    gpt(positions="rotary", window=2, d_model=8, context=50)
+    assert windowed(np.zeros((1, 20), np.int64)).shape == (1, 20, 7)
 
 
 def test_without_a_generator_weights_are_fresh():
