@@ -48,6 +48,8 @@ def test_an_unknown_character_is_named_with_its_position():
     """An unknown character raises a ValueError whose message contains the character and its position: the first of several."""
     with rejects(ValueError, "'X'", "3"):
         CharTokenizer("abc").encode("abcXaY")
+    with rejects(ValueError, "'X'", "2"):
+        CharTokenizer("é").encode("ééX")
 
 
 def test_upper_and_lower_case_differ():
@@ -58,8 +60,13 @@ def test_upper_and_lower_case_differ():
             tokenizer.encode(text)
 
 
-@pytest.mark.parametrize("number", [3, -1, 99])
+@pytest.mark.parametrize("number", [3, -1, -2, -3, 99])
 def test_an_id_that_does_not_exist_is_named(number):
     """An id that does not exist raises a ValueError whose message contains it; -1 is not the last one."""
     with rejects(ValueError, str(number)):
         CharTokenizer("abc").decode([0, number])
+
+
+def test_the_order_is_that_of_code_points():
+    """U+FF41 comes before U+1F600, which UTF-16 would put first."""
+    assert CharTokenizer("\U0001f600\uff41z").encode("z\uff41\U0001f600") == [0, 1, 2]

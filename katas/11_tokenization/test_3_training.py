@@ -109,7 +109,46 @@ def test_a_merge_looks_only_at_the_pieces_that_it_changes(budget):
     budget.steps(lambda: learn_merges(counts, 1), lambda: learn_merges(counts, 60), limit=4)
 
 
+def test_a_piece_that_stands_nowhere_has_no_pairs():
+    """A count of 0 is no pair: nothing is learned from it."""
+    assert learn_merges({b"ab": 0}, 3) == []
+    assert learn_merges({b"xy": 1, b"abab": 0}, 3) == [(b"x", b"y")]
+
+
 # The tokenizer
+
+BYTES = {byte: bytes([byte]) for byte in range(256)}
+
+
+@pytest.mark.parametrize(
+    ("vocab", "merges", "special", "named"),
+    [
+        ({byte: bytes([byte]) for byte in range(255)}, [], {}, repr(b"\xff")),
+        (BYTES, [(b"a", b"b")], {}, repr(b"ab")),
+        (BYTES | {256: b"abc"}, [(b"ab", b"c")], {}, repr(b"ab")),
+        (BYTES, [], {"<e>": 256}, "'<e>'"),
+        (BYTES | {256: b"<f>"}, [], {"<e>": 256}, "'<e>'"),
+        (BYTES | {256: b"ab", 257: b"cd"}, [(b"a", b"b")], {}, repr(b"cd")),
+        (BYTES | {300: b"a"}, [], {}, repr(b"a")),
+        (BYTES | {256: b"<e>", 257: b"<f>"}, [], {"<e>": 257, "<f>": 256}, "'<e>'"),
+        (BYTES | {256: b""}, [], {"": 256}, "''"),
+    ],
+    ids=["a byte", "a result", "a part", "no id", "other bytes", "too many", "twice", "exchanged", "empty"],
+)
+def test_what_does_not_fit_a_vocabulary_is_named(vocab, merges, special, named):
+    """A byte, a merge's part or result, a special token that vocab lacks, or any other entry, raises a ValueError with it."""
+    with rejects(ValueError, named):
+        BPETokenizer(vocab, merges, special)
+
+
+def test_what_is_given_is_copied():
+    """vocab, merges and special_tokens of the tokenizer are equal to what it is given, and not the same objects."""
+    given = BYTES | {256: b"ab", 257: b"<e>"}, [(b"a", b"b")], {"<e>": 257}
+    tokenizer = BPETokenizer(*given)
+    attributes = tokenizer.vocab, tokenizer.merges, tokenizer.special_tokens
+    assert attributes == given
+    assert not any(own is other for own, other in zip(attributes, given, strict=True))
+    assert BPETokenizer(BYTES, []).special_tokens == {}
 
 
 def test_ids_are_the_bytes_then_the_merges_then_the_special_tokens():
@@ -167,16 +206,37 @@ def test_special_tokens_are_no_patterns():
 
 
 def test_where_special_tokens_overlap_the_longest_counts():
-    """ "<e>" and "<e>>": in "<e>>q" the longer one separates, and no > is left to be joined."""
+    """ "<e" and "<ex": in "<exq" the longer one separates, and no x is left to be joined with q."""
     with pytest.warns(UserWarning, match="300"):
-        assert BPETokenizer.train("<e>>q<e>>q", 300, ["<e>", "<e>>"]).merges == []
+        assert BPETokenizer.train("<exq<exq", 300, ["<e", "<ex"]).merges == []
+
+
+def test_special_tokens_that_differ_by_a_blank_are_different():
+    """ "<a>" and "<a> " are two, and so is a blank: they are taken as they are."""
+    assert BPETokenizer.train("xy", 260, ["<a>", "<a> ", " "]).special_tokens == {"<a>": 257, "<a> ": 258, " ": 259}
+
+
+def test_a_token_may_be_long():
+    """Merges go on until one token is the whole piece, however long it is."""
+    alphabet = "abcdefghijklmnopqrstuvwxyz"
+    assert BPETokenizer.train(alphabet * 4, 256 + 25 + 2).merges[-1] == (alphabet.encode() * 2,) * 2
+
+
+def test_all_pieces_count_however_rare():
+    """3,000 words that stand once each count as much as one that stands 3,000 times."""
+    draw = random.Random(0)
+    often = [str(draw.randrange(10**5, 10**6)) for _ in range(6000)] * 2
+    rare = ["qz" + "".join(draw.choices("abcdefghijklmnop", k=6)) for _ in range(3000)]
+    assert BPETokenizer.train([*often, *rare], 257).merges == [(b"q", b"z")]
 
 
 def test_without_pairs_training_ends_early_and_says_so():
-    """Where no pair is left, the vocabulary stays smaller, and a UserWarning contains both sizes."""
+    """Where no pair is left, the vocabulary stays smaller, and a UserWarning contains both sizes, special tokens included."""
     with pytest.warns(UserWarning, match="(?s)(258.*300|300.*258)"):
         tokenizer = BPETokenizer.train("ab ab", 300)
     assert tokenizer.vocab_size == 258
+    with pytest.warns(UserWarning, match="(?s)(260.*301|301.*260)"):
+        BPETokenizer.train("ab ab", 301, ["<a>", "<b>"])
 
 
 def test_a_vocabulary_that_is_reached_warns_of_nothing():

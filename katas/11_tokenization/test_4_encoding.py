@@ -199,24 +199,69 @@ def test_a_tokenizer_keeps_copies():
     assert tokenizer.merges == [(b"a", b"b")]
 
 
-@pytest.mark.parametrize(
-    ("vocab", "merges", "special", "named"),
-    [
-        ({byte: bytes([byte]) for byte in range(255)}, [], {}, repr(b"\xff")),
-        (BYTES, [(b"a", b"b")], {}, repr(b"ab")),
-        (BYTES | {256: b"abc"}, [(b"ab", b"c")], {}, repr(b"ab")),
-        (BYTES, [], {"<e>": 256}, "'<e>'"),
-        (BYTES | {256: b"<f>"}, [], {"<e>": 256}, "'<e>'"),
-    ],
-    ids=["a byte", "a result", "a part", "no id", "other bytes"],
-)
-def test_what_the_vocabulary_lacks_is_named(vocab, merges, special, named):
-    """A byte, a part or a result of a merge, or a special token that vocab lacks raises a ValueError that contains it."""
-    with rejects(ValueError, named):
-        BPETokenizer(vocab, merges, special)
+def test_a_merge_that_is_listed_twice_counts_by_its_first_place():
+    """With (a, b), (b, c) and (a, b) again, "abc" is ab, c."""
+    tokenizer = BPETokenizer(BYTES | {256: b"ab", 257: b"bc"}, [(b"a", b"b"), (b"b", b"c"), (b"a", b"b")])
+    assert tokenizer.encode("abc") == [256, 99]
+
+
+def test_only_merges_join():
+    """ab and c make a token, abc, but no merge joins them: it is made of a and bc."""
+    assert made((b"a", b"b"), (b"b", b"c"), (b"a", b"bc")).encode("abc") == [256, 99]
+
+
+def test_the_ids_that_are_returned_are_the_callers():
+    """Appending to a result changes no later result."""
+    tokenizer = made((b"a", b"b"))
+    for encode, text in [(tokenizer.encode, "ab"), (tokenizer.encode_bytes, b"ab")]:
+        encode(text).append(7)
+        assert encode(text) == [256]
+
+
+def test_a_special_token_is_not_remembered_as_a_piece():
+    """After special=True, the same text with special=False is text."""
+    tokenizer = made(special=("<|>",))
+    assert tokenizer.encode("<|>", special=True) == [256]
+    assert tokenizer.encode("<|>") == list(b"<|>")
+    assert tokenizer.encode_bytes(b"<|>") == list(b"<|>")
+
+
+def test_a_surrogate_that_stands_for_a_byte_is_refused_too():
+    """U+DCFF, which encode_bytes may use for the byte 255, is no character: a ValueError with its position."""
+    with rejects(ValueError, "1"):
+        made().encode("a\udcffb")
+
+
+def test_bytes_that_are_not_utf8_are_split_like_the_rest():
+    """One bad byte changes no other piece: in b"b  c" no merge of b and a blank happens, and in b"b  c\\xff" neither."""
+    tokenizer = made((b"b", b" "))
+    assert tokenizer.encode_bytes(b"b  c\xff") == list(b"b  c\xff")
+
+
+def test_the_text_before_a_special_token_ends_there():
+    """Two blanks before a special token are one piece, as at the end of a text, so that a merge may join them."""
+    tokenizer = made((b" ", b" "), special=("<e>",))
+    assert tokenizer.encode("a  <e>", special=True) == [97, 256, 257]
+
+
+def test_a_long_piece_is_merged_whole():
+    """A word of 20,001 letters has every pair joined, wherever it stands."""
+    assert made((b"a", b"b")).encode("x" + "ab" * 10_000) == [ord("x")] + [256] * 10_000
 
 
 # What it costs
+
+
+@pytest.mark.time
+def test_a_long_piece_takes_time_in_proportion(budget):
+    """A piece of 2,000 letters takes at most 48 times the CPU time of one of 125: no list is searched for each merge."""
+    tokenizer = made((b"a", b"a"), (b"aa", b"aa"))
+    ends = itertools.count()
+
+    def encode(length):
+        tokenizer.encode("a" * length + "bcdefghijk"[next(ends) % 10] * (next(ends) % 97))  # a piece that was never seen
+
+    budget.time(lambda: encode(2000), lambda: encode(125), limit=48)
 
 
 @pytest.mark.parametrize("letters", ["a", "ab", string.ascii_lowercase], ids=len)
@@ -235,6 +280,20 @@ def test_a_long_piece_takes_steps_in_proportion(letters):
 def test_a_piece_that_was_seen_is_looked_up(budget):
     """A word that was seen takes at most 0.4 times the Python instructions of a new one: its ids are remembered."""
     tokenizer, new = BPETokenizer.train("incomprehensibilities " * 4, 276), itertools.product("abcdefghij", repeat=3)
+
+    def seen():
+        tokenizer.encode("incomprehensibilities " * 50)
+
+    def unseen():
+        tokenizer.encode(" ".join("incomprehensibilities" + "".join(next(new)) for _ in range(50)))
+
+    budget.steps(unseen, seen, limit=0.4)
+
+
+def test_the_latest_pieces_are_remembered(budget):
+    """After 10,000 other words, a word that was seen since takes at most 0.4 times the Python instructions of a new one."""
+    tokenizer, new = BPETokenizer.train("incomprehensibilities " * 4, 276), itertools.product("abcdefghij", repeat=3)
+    tokenizer.encode(" ".join(map(str, range(10_000))))
 
     def seen():
         tokenizer.encode("incomprehensibilities " * 50)

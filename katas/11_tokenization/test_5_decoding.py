@@ -68,6 +68,23 @@ def test_a_stream_gives_text_as_soon_as_it_is_certain(tokenizer):
     assert arrived == ["a", "a", "a", "€", "ab"]
 
 
+def test_what_stands_before_half_a_character_is_certain():
+    """A token " a" with the first byte of "€" yields " a" at once."""
+    tokenizer = BPETokenizer(BYTES | {256: b" a", 257: b" a\xe2"}, [(b" ", b"a"), (b" a", b"\xe2")])
+    assert list(tokenizer.decode_stream([257, 0x82, 0xAC, 98])) == [" a", "€", "b"]
+
+
+def test_a_bad_byte_holds_nothing_up(tokenizer):
+    """After a byte that is no UTF-8 the text goes on as before: the U+FFFD, then each letter at once."""
+    assert list(tokenizer.decode_stream([0xFF, 97, 98])) == ["\ufffd", "a", "b"]
+
+
+def test_a_byte_order_mark_is_text(tokenizer):
+    """U+FEFF at the beginning is decoded like any other character."""
+    ids = list("\ufeffa".encode())
+    assert tokenizer.decode(ids) == "".join(tokenizer.decode_stream(ids)) == "\ufeffa"
+
+
 def test_a_stream_yields_no_empty_text(tokenizer):
     """While half a character is there nothing is yielded, not "" either."""
     assert list(tokenizer.decode_stream([EURO[0], 257])) == ["€"]

@@ -67,6 +67,20 @@ class BPETokenizer:
     `vocab` is {id: bytes}, `merges` is [(bytes, bytes)] in the order of their ranks, `special_tokens` is {text: id}.
     """
 
+    def __init__(
+        self, vocab: Mapping[int, bytes], merges: Sequence[tuple[bytes, bytes]], special_tokens: Mapping[str, int] | None = None
+    ):
+        """vocab holds the bytes, the parts and results of the merges, and the special tokens, in UTF-8, under their ids.
+
+        Raises: ValueError that contains what it lacks, or what else it holds.
+        """
+        raise NotImplementedError("11.3 BPETokenizer.__init__: README.md, 11.3")
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of ids."""
+        raise NotImplementedError("11.3 BPETokenizer.vocab_size: README.md, 11.3")
+
     @classmethod
     def train(cls, texts: str | Iterable[str], vocab_size: int, special_tokens: Sequence[str] = ()) -> "BPETokenizer":
         """A tokenizer of one text, or of several, of which one is held at a time. No merge crosses them, nor a special token.
@@ -78,17 +92,6 @@ class BPETokenizer:
         raise NotImplementedError("11.3 BPETokenizer.train: README.md, 11.3")
 
     # 11.4 Encoding
-
-    def __init__(
-        self, vocab: Mapping[int, bytes], merges: Sequence[tuple[bytes, bytes]], special_tokens: Mapping[str, int] | None = None
-    ):
-        """Raises: ValueError that contains a byte, a part or a result of a merge, or a special token that vocab lacks."""
-        raise NotImplementedError("11.4 BPETokenizer.__init__: README.md, 11.4")
-
-    @property
-    def vocab_size(self) -> int:
-        """The number of ids."""
-        raise NotImplementedError("11.4 BPETokenizer.vocab_size: README.md, 11.4")
 
     def encode(self, text: str, special: bool = False) -> list[int]:
         """The ids of a text. With special=True special tokens become theirs; else they are text like any other.

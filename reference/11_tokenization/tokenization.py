@@ -91,7 +91,7 @@ def learn_merges(counts: Mapping[bytes, int], number: int) -> list[tuple[bytes, 
         for pair in pairwise(piece):
             pairs[pair] += count
             places[pair].add(place)
-    heap = [_ranked(pair, count, tokens) for pair, count in pairs.items()]  # the most frequent pair comes first
+    heap = [_ranked(pair, count, tokens) for pair, count in pairs.items() if count]  # the most frequent pair comes first
     heapq.heapify(heap)
     merges = []
     while heap and len(merges) < number:
@@ -141,6 +141,41 @@ class BPETokenizer:
     `vocab` is {id: bytes}, `merges` is [(bytes, bytes)] in the order of their ranks, `special_tokens` is {text: id}.
     """
 
+    def __init__(
+        self, vocab: Mapping[int, bytes], merges: Sequence[tuple[bytes, bytes]], special_tokens: Mapping[str, int] | None = None
+    ):
+        """vocab holds the bytes, the parts and results of the merges, and the special tokens, in UTF-8, under their ids.
+
+        Raises: ValueError that contains what it lacks, or what else it holds.
+        """
+        self.vocab, self.merges, self.special_tokens = dict(vocab), list(merges), dict(special_tokens or {})
+        for text, number in self.special_tokens.items():
+            if not text:
+                raise ValueError(f"a special token can't be empty: {text!r}")
+            if self.vocab.get(number) != text.encode():
+                raise ValueError(f"the vocabulary lacks the special token {text!r} as id {number}")
+        ordinary = self.vocab.keys() - self.special_tokens.values()
+        ids = {self.vocab[number]: number for number in ordinary}
+        if len(ids) < len(ordinary):
+            raise ValueError(f"the vocabulary holds {_twice(self.vocab[number] for number in ordinary)!r} twice")
+        made = {*_BYTES, *(left + right for left, right in self.merges)}
+        for token in [*made, *chain.from_iterable(self.merges)]:
+            if token not in ids:
+                raise ValueError(f"the vocabulary lacks {token!r}")
+        for token in ids:
+            if token not in made:
+                raise ValueError(f"the vocabulary holds {token!r}, which is no byte, made by no merge, and not special")
+        self._bytes = [ids[byte] for byte in _BYTES]
+        self._ranks = {}  # of a pair of ids: its rank, and the id of what it becomes
+        for rank, (left, right) in enumerate(self.merges):
+            self._ranks.setdefault((ids[left], ids[right]), (rank, ids[left + right]))
+        self._ids_of = functools.lru_cache(CACHED)(self._merged)
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of ids."""
+        return len(self.vocab)
+
     @classmethod
     def train(cls, texts: str | Iterable[str], vocab_size: int, special_tokens: Sequence[str] = ()) -> "BPETokenizer":
         """A tokenizer of one text, or of several, of which one is held at a time. No merge crosses them, nor a special token.
@@ -149,8 +184,8 @@ class BPETokenizer:
         Raises: ValueError if vocab_size is less than 256 and the special tokens, or if one of these is empty or there twice.
         Warns: UserWarning if no pair is left before there are vocab_size ids.
         """
-        if "" in special_tokens or len(set(special_tokens)) < len(special_tokens):
-            raise ValueError(f"special tokens must be different, and not empty: {list(special_tokens)}")
+        if (text := _twice(special_tokens)) is not None:
+            raise ValueError(f"the special token {text!r} is there twice")
         room = vocab_size - 256 - len(special_tokens)
         if room < 0:
             raise ValueError(f"vocab_size {vocab_size} has no room for 256 bytes and {len(special_tokens)} special tokens")
@@ -168,29 +203,6 @@ class BPETokenizer:
 
     # 11.4 Encoding
 
-    def __init__(
-        self, vocab: Mapping[int, bytes], merges: Sequence[tuple[bytes, bytes]], special_tokens: Mapping[str, int] | None = None
-    ):
-        """Raises: ValueError that contains a byte, a part or a result of a merge, or a special token that vocab lacks."""
-        self.vocab, self.merges, self.special_tokens = dict(vocab), list(merges), dict(special_tokens or {})
-        for text, number in self.special_tokens.items():
-            if self.vocab.get(number) != text.encode():
-                raise ValueError(f"the vocabulary lacks the special token {text!r} as id {number}")
-        ids = {token: number for number, token in self.vocab.items() if number not in self.special_tokens.values()}
-        for token in [*_BYTES, *(token for left, right in self.merges for token in (left, right, left + right))]:
-            if token not in ids:
-                raise ValueError(f"the vocabulary lacks {token!r}")
-        self._bytes = [ids[byte] for byte in _BYTES]
-        self._ranks = {}  # of a pair of ids: its rank, and the id of what it becomes
-        for rank, (left, right) in enumerate(self.merges):
-            self._ranks.setdefault((ids[left], ids[right]), (rank, ids[left + right]))
-        self._ids_of = functools.lru_cache(CACHED)(self._merged)
-
-    @property
-    def vocab_size(self) -> int:
-        """The number of ids."""
-        return len(self.vocab)
-
     def encode(self, text: str, special: bool = False) -> list[int]:
         """The ids of a text. With special=True special tokens become theirs; else they are text like any other.
 
@@ -199,13 +211,15 @@ class BPETokenizer:
         text.encode()  # here it would be raised
         return list(self._encoded(text, special))
 
-    def _encoded(self, text: str, special: bool) -> Iterator[int]:
-        for place, part in enumerate(_split(text, self.special_tokens if special else ())):
-            if place % 2:
-                yield self.special_tokens[part]
-            else:
-                for piece in pretokenize(part):
-                    yield from self._ids_of(piece.encode())
+    def _encoded(self, text: str, special: bool, end: int | None = None) -> Iterator[int]:
+        """The ids of the text, or of its pieces up to `end`: they are not those of text[:end], where a piece may be longer."""
+        end, place = len(text) if end is None else end, 0
+        for number, part in enumerate(_split(text, self.special_tokens if special else ())):
+            for piece in [part] if number % 2 else pretokenize(part):
+                if place == end:
+                    return
+                place += len(piece)
+                yield from [self.special_tokens[piece]] if number % 2 else self._ids_of(piece.encode())
 
     def encode_bytes(self, data: bytes) -> list[int]:
         """The ids of any bytes: of those that are UTF-8, the ids of the text."""
@@ -217,25 +231,27 @@ class BPETokenizer:
     def _merged(self, piece: bytes) -> list[int]:
         """Joins the pair of the lowest rank, the first of several, until there is none: n log n in the length n.
 
-        Each place knows the next and the one before that are left. An entry of the heap whose pair has changed is passed over.
+        Each place knows the next and the one before that are left. The heap holds rank · end + place, since integers compare
+        fastest. An entry whose pair has changed is passed over.
         """
         ids, ranks, end = [self._bytes[byte] for byte in piece], self._ranks, len(piece)
         after, before = [*range(1, end + 1)], [*range(-1, end - 1)]
-        heap = [(ranks[pair], place, pair) for place, pair in enumerate(pairwise(ids)) if pair in ranks]
+        heap = [ranks[pair][0] * end + place for place, pair in enumerate(pairwise(ids)) if pair in ranks]
         heapq.heapify(heap)
         while heap:
-            (_, new), place, pair = heapq.heappop(heap)
+            rank, place = divmod(heapq.heappop(heap), end)
             second = after[place]
-            if second == end or (ids[place], ids[second]) != pair:
+            found = ranks.get((ids[place], ids[second])) if second < end else None
+            if found is None or found[0] != rank:
                 continue
-            ids[place], ids[second] = new, None
+            ids[place], ids[second] = found[1], None
             third = after[place] = after[second]
             if third < end:
                 before[third] = place
             first = before[place]
             for left, right in ((first, place), (place, third)):
                 if left >= 0 and right < end and (near := (ids[left], ids[right])) in ranks:
-                    heapq.heappush(heap, (ranks[near], left, near))
+                    heapq.heappush(heap, ranks[near][0] * end + left)
         return [number for number in ids if number is not None]
 
     # 11.5 Decoding
@@ -266,7 +282,7 @@ class BPETokenizer:
             held += chunk
             if len(held) >= wanted:  # twice what was left: a long piece in short chunks is not searched again and again
                 end = self._certain(held, special)
-                yield from self._encoded(held[:end], special)
+                yield from self._encoded(held, special, end)
                 held = held[end:]
                 wanted = 2 * len(held)
         yield from self._encoded(held, special)
@@ -309,15 +325,18 @@ class BPETokenizer:
         Raises: FileNotFoundError; ValueError that contains the file and the line that is damaged, or does not fit the others.
         """
         folder = Path(folder)
-        ids = _read_ids(folder / "vocab.json")
+        names = folder / "vocab.json"
+        ids = _read_ids(names)
         merges = _read_merges(folder / "merges.txt", ids)
         made = {*map(_name, _BYTES), *(_name(left + right) for left, right in merges)}
         others, listed = [name for name in ids if name not in made], folder / "special_tokens_map.json"
         special = _read_special(listed, ids) if listed.exists() else others
+        if ordinary := next((name for name in special if name in made), None):
+            raise _error(listed, _line(listed, ordinary), f"{ordinary!r} is a byte, or made by a merge")
         if unknown := next((name for name in others if name not in special), None):
-            raise _error(folder / "vocab.json", unknown, f"{unknown!r} is no byte, made by no merge, and not special")
+            raise _error(names, _line(names, unknown), f"{unknown!r} is no byte, made by no merge, and not special")
         if missing := next((name for name in made if name not in ids), None):
-            raise _error(folder / "vocab.json", "", f"{missing!r} is missing")
+            raise _error(names, 1, f"{missing!r} is missing")
         vocab = {number: name.encode() if name in special else _bytes_of(name) for name, number in ids.items()}
         return cls(vocab, merges, {name: ids[name] for name in special})
 
@@ -354,8 +373,12 @@ def _name(token: bytes) -> str:
     return "".join([bytes_to_unicode()[byte] for byte in token])
 
 
+def _is_bytes(name: str) -> bool:
+    """Whether each character stands for a byte."""
+    return set(name) <= _bytes_by_character().keys()
+
+
 def _bytes_of(name: str) -> bytes:
-    """Raises: KeyError with a character that stands for no byte."""
     return bytes([_bytes_by_character()[character] for character in name])
 
 
@@ -378,17 +401,19 @@ def _write(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
-    except BaseException:
-        part.unlink()
-        raise
+    finally:
+        part.unlink(missing_ok=True)  # it is there if something failed
 
 
-def _error(path: Path, where: str | int, why: str) -> ValueError:
-    """where: the line, or what stands in it."""
-    if isinstance(where, str):
-        text = path.read_text(encoding="utf-8")
-        where = text.count("\n", 0, max(0, text.find(where))) + 1
-    return ValueError(f"{path}, line {where}: {why}")
+def _error(path: Path, line: int, why: str) -> ValueError:
+    return ValueError(f"{path}, line {line}: {why}")
+
+
+def _line(path: Path, text) -> int:
+    """The first line of a JSON file in which this text stands, escaped or not; 1 if it is no text, or stands nowhere."""
+    forms = "|".join(re.escape(json.dumps(text, ensure_ascii=ascii)) for ascii in (True, False))
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return next((number for number, line in enumerate(lines, 1) if re.search(rf"(?<!\\)({forms})", line)), 1)
 
 
 def _read(path: Path) -> str:
@@ -401,9 +426,21 @@ def _read(path: Path) -> str:
 
 def _read_json(path: Path):
     try:
-        return json.loads(_read(path))
+        return json.loads(_read(path), object_pairs_hook=functools.partial(_unique, path))
     except json.JSONDecodeError as error:
         raise _error(path, error.lineno, f"not JSON: {error.msg}") from None
+    except RecursionError:
+        raise _error(path, 1, "too many brackets in brackets") from None
+
+
+def _unique(path: Path, pairs: list[tuple]) -> dict:
+    """An object of a JSON file, in which no name may be there twice, nor have half of a surrogate pair."""
+    names = [name for name, _ in pairs]
+    if (name := _twice(names)) is not None:
+        raise _error(path, _line(path, name), f"{name!r} is there twice")
+    if name := next((name for name in names if re.search("[\ud800-\udfff]", name)), None):
+        raise _error(path, _line(path, name), f"{name!r} is no text")
+    return dict(pairs)
 
 
 def _read_ids(path: Path) -> dict[str, int]:
@@ -412,9 +449,10 @@ def _read_ids(path: Path) -> dict[str, int]:
         raise _error(path, 1, f"expected an object {{token: id}}, found {type(ids).__name__}")
     for name, number in ids.items():
         if type(number) is not int or number < 0:
-            raise _error(path, json.dumps(name, ensure_ascii=False), f"the id of {name!r} is {number!r}")
+            raise _error(path, _line(path, name), f"the id of {name!r} is {number!r}")
     if (number := _twice(ids.values())) is not None:
-        raise _error(path, f": {number}", f"the id {number} is there twice")
+        *_, last = (name for name in ids if ids[name] == number)
+        raise _error(path, _line(path, last), f"the id {number} is there twice")
     return ids
 
 
@@ -428,7 +466,8 @@ def _read_merges(path: Path, ids: Mapping[str, int]) -> list[tuple[bytes, bytes]
     merges = []
     for number, line in numbered:
         parts = line.split(" ")
-        if len(parts) != 2 or not all(parts) or any(name not in ids for name in (*parts, "".join(parts))):
+        names = (*parts, "".join(parts))
+        if len(parts) != 2 or not all(parts) or any(name not in ids or not _is_bytes(name) for name in names):
             raise _error(path, number, f"expected two entries of vocab.json whose join is one too, found {line!r}")
         merges.append((_bytes_of(parts[0]), _bytes_of(parts[1])))
     return merges
@@ -442,7 +481,9 @@ def _read_special(path: Path, ids: Mapping[str, int]) -> list[str]:
     texts = set()
     for value in chain.from_iterable(entry if isinstance(entry, list) else [entry] for entry in found.values()):
         text = value.get("content") if isinstance(value, dict) else value
+        if text is None:  # "pad_token": null, as some tools write
+            continue
         if not isinstance(text, str) or text not in ids:
-            raise _error(path, 1, f"{text!r} is no token of vocab.json")
+            raise _error(path, _line(path, text), f"{text!r} is no token of vocab.json")
         texts.add(text)
     return sorted(texts, key=ids.__getitem__)

@@ -1,4 +1,4 @@
-"""Compares the reference with PyTorch, and writes .kata/bench/bench.md and bench.json."""
+"""Compares the reference with PyTorch and tokenizers, and writes .kata/bench/bench.md and bench.json."""
 
 import argparse
 import json
@@ -15,10 +15,14 @@ from specs.bench import report, work
 from specs.bench.side import Side
 from specs.datasets.cifar10 import CIFAR10
 from specs.datasets.fetch import fetch
+from specs.datasets.gpt2 import GPT2, samples
+from specs.datasets.text import shakespeare
 from specs.door import ROOT, VARIABLE
 
 ROUNDS, SECONDS = 9, 0.5  # of each side's turns, and how long one takes at least
 SEEDS = 3
+MEGABYTES = 1, 10  # of the streams whose memory is compared
+BARS = {"training": "≥ 0.25", "encoding": "≥ 0.1", "memory": "≤ 1.2", "doubling": "≤ 2.5"}
 FOLDER = ROOT / ".kata" / "bench"
 
 
@@ -55,6 +59,37 @@ def trained(layout: str) -> list[dict]:
     return found
 
 
+def readers() -> list[Side]:
+    """The reference, and Hugging Face's tokenizers."""
+    return [Side("reference", "specs.bench.ours"), Side("tokenizers", "specs.bench.huggingface")]
+
+
+def check_samples(theirs: Side) -> None:
+    """Raises: AssertionError if the ids of a sample of GPT-2's are not those that the other side computes."""
+    for sample, ids in zip(samples(), theirs.prepare("published", samples()), strict=True):
+        assert ids.tolist() == sample.ids, f"{sample.name}: {theirs.name} has other ids than specs/datasets/gpt2.json"
+
+
+def tokenization(sides: list[Side], text: str) -> tuple[list[dict], list[dict]]:
+    """The works on text by both sides, and how the time and the memory of the first grow with the text."""
+    ours, theirs = sides
+    check_samples(theirs)
+    titles = {"training": f"training, {work.VOCABULARY:,} ids", "encoding": "encoding"}
+    rows = [
+        compared(sides, title, name, text) | {"wanted": BARS[name]}
+        for name, title in track(titles.items(), "tokenization", transient=True)
+    ]
+    less, more = [float(ours.prepare("stream", megabytes)[0]) for megabytes in MEGABYTES]
+    title = f"peak memory of a stream of new words, {MEGABYTES[1]} MB ({more:.2f} MB) over {MEGABYTES[0]} MB ({less:.2f} MB)"
+    growth = [{"work": title, "values": [more / less], "wanted": BARS["memory"]}]
+    for kind, length in work.LONG.items():
+        steps, seconds = ours.prepare("doubling", kind, ROUNDS)
+        title = f"a word of {length:,} {kind} letters over half of it"
+        growth.append({"work": f"Python instructions of {title}", "values": steps.tolist(), "wanted": BARS["doubling"]})
+        growth.append({"work": f"CPU time of {title}", "values": seconds.tolist()})
+    return rows, growth
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m specs.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="leave out the training to 75%%, ten minutes")
@@ -70,11 +105,14 @@ def main() -> None:
     quick = options.quick
     if not quick:
         fetch(CIFAR10)  # or say at once that it can't be had
-    opponents = sides()
+    fetch(GPT2)
+    text, source = shakespeare()
+    opponents, on_text = sides(), readers()
     figures = {
         "time": datetime.now().astimezone().isoformat(timespec="seconds"),
         "machine": {"cores": os.cpu_count(), "processor": processor(), "platform": platform.platform()},
-        "versions": [f"Python {platform.python_version()}", *dict.fromkeys(side.version() for side in opponents)],
+        "versions": [f"Python {platform.python_version()}", *dict.fromkeys(side.version() for side in opponents + on_text)],
+        "text": source,
         "convolution": [
             compared(opponents, str(case), "convolution", case)
             for case in track(work.CONVOLUTIONS, "convolution", transient=True)
@@ -82,7 +120,8 @@ def main() -> None:
         "step": [compared(opponents, f"the milestone's network, {work.BATCH} images", "step")],
         "training": [],
     }
-    for side in opponents:
+    figures["tokenization"], figures["growth"] = tokenization(on_text, text)
+    for side in opponents + on_text:
         side.close()
     if not quick:
         figures["training"] = trained(report.fastest(figures["step"][0]["seconds"]).split(", ")[1])
@@ -90,6 +129,7 @@ def main() -> None:
     (FOLDER / "bench.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     (FOLDER / "bench.md").write_text(report.markdown(figures), encoding="utf-8")
     print(report.markdown(figures))
+    sys.exit(1 if report.missed(figures) else 0)
 
 
 def processor() -> str:

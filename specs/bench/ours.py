@@ -1,14 +1,20 @@
 """The work, by the reference."""
 
+import time
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
 from katas.losses import CrossEntropyLoss
 from katas.spatial import conv2d
 from katas.tensor import Tensor
+from katas.tokenization import BPETokenizer
 
 from specs.bench import work
+from specs.check import count_steps
 from specs.datasets.cifar10 import cifar10
+from specs.datasets.fetch import fetch
+from specs.datasets.gpt2 import GPT2
 from specs.milestones.recipes import cifar10 as recipe
 
 VERSION = f"NumPy {np.__version__}"
@@ -50,3 +56,51 @@ def train(seed: int) -> tuple[float, float]:
     """The milestone's recipe on CIFAR-10: the accuracy on the test images, and the seconds it took."""
     trainer = recipe.train(cifar10("real", recipe.read), seed)
     return trainer.history[-1]["metric"], sum(epoch["seconds"] for epoch in trainer.history)
+
+
+def training(text: str) -> Callable[[], list[np.ndarray]]:
+    """A call trains a tokenizer, and gives the size of its vocabulary."""
+    return lambda: [np.array(BPETokenizer.train(text, work.VOCABULARY).vocab_size)]
+
+
+def encoding(text: str) -> Callable[[], list[np.ndarray]]:
+    """A call encodes the text that the tokenizer was trained on, and gives the number of its ids."""
+    tokenizer = BPETokenizer.train(text, work.VOCABULARY)
+    return lambda: [np.array(len(tokenizer.encode(text)))]
+
+
+def stream(megabytes: int) -> Callable[[], list[np.ndarray]]:
+    """A call encodes a stream of ever new words, and gives the most memory that Python's objects took meanwhile, in MB."""
+    tokenizer = BPETokenizer.load(fetch(GPT2).folder)
+
+    def call():
+        tracemalloc.start()
+        for _ in tokenizer.encode_iterable(work.words(megabytes)):
+            pass
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return [np.array(peak / 1e6)]
+
+    return call
+
+
+def doubling(kind: str, turns: int) -> Callable[[], list[np.ndarray]]:
+    """A call gives what encoding long pieces takes over what half of each takes: in instructions, and in each turn's CPU time.
+
+    heapq is C, so that its comparisons are no instructions of Python, and memory that is further away takes more time only.
+    """
+    tokenizer = BPETokenizer.load(fetch(GPT2).folder)
+
+    def seconds(pieces: list[str]) -> float:
+        start = time.process_time()
+        for piece in pieces:
+            tokenizer.encode(piece)
+        return time.process_time() - start
+
+    def call():
+        whole, half = (iter(pieces) for pieces in work.pieces(kind, turns))
+        steps = count_steps(lambda: tokenizer.encode(next(whole)), lambda: tokenizer.encode(next(half)))
+        times = [[seconds(pieces) for pieces in work.pieces(kind, turn)] for turn in range(turns)]
+        return [np.array([more / less for more, less in pairs]) for pairs in ([steps], times)]
+
+    return call

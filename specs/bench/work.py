@@ -1,6 +1,7 @@
 """What both sides do, and with what numbers."""
 
-from collections.abc import Iterable
+import string
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -60,3 +61,29 @@ def photographs() -> tuple[np.ndarray, np.ndarray]:
     """A batch of normalised images and their labels."""
     rng = np.random.default_rng(2)
     return rng.standard_normal((BATCH, 3, 32, 32), np.float32), rng.integers(0, 10, BATCH)
+
+
+VOCABULARY = 256 + 1000  # the bytes, and as many merges
+WORD = 10  # letters with the blank
+TOGETHER = 5  # pieces of a turn, which alone would be too short to measure
+LONG = {"equal": 100_000, "random": 50_000}  # letters of a piece
+
+
+def words(megabytes: int) -> Iterator[str]:
+    """A stream of random words, of which hardly one comes twice, in chunks of 10 kB."""
+    rng, chunk = np.random.default_rng(3), 10_000
+    for _ in range(megabytes * 1_000_000 // chunk):
+        letters = rng.integers(ord("a"), ord("z") + 1, (chunk // WORD, WORD), np.uint8)
+        letters[:, -1] = ord(" ")
+        yield letters.tobytes().decode()
+
+
+def pieces(kind: str, turn: int) -> tuple[list[str], list[str]]:
+    """Long pieces, and the first half of each; others in each turn, since a tokenizer remembers those that it has seen."""
+    numbers = range(TOGETHER * turn, TOGETHER * (turn + 1))
+    if kind == "equal":
+        whole = [string.ascii_letters[number] * LONG[kind] for number in numbers]
+    else:
+        codes = [np.random.default_rng(number).integers(ord("a"), ord("z") + 1, LONG[kind], np.uint8) for number in numbers]
+        whole = [array.tobytes().decode() for array in codes]
+    return whole, [piece[: len(piece) // 2] for piece in whole]

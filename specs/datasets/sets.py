@@ -3,12 +3,17 @@
 import sys
 import time
 
-from specs.datasets import cifar10, mnist, text
+from specs.datasets import cifar10, gpt2, mnist, text
 from specs.datasets.fetch import Unavailable, fetch
 
 SETS = {
     real.folder: (real, load)
-    for real, load in ((mnist.MNIST, mnist.load), (cifar10.CIFAR10, cifar10.load), (text.SHAKESPEARE, text.load))
+    for real, load in (
+        (mnist.MNIST, mnist.load),
+        (cifar10.CIFAR10, cifar10.load),
+        (text.SHAKESPEARE, text.load),
+        (gpt2.GPT2, gpt2.load),
+    )
 }
 
 

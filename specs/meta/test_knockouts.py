@@ -13,6 +13,8 @@ STEPS = "specs/milestones/test_2_mlp.py::test_training_is_what_the_mathematics_s
 CNN = "specs/milestones/test_2_cnn.py"
 PHOTOS = "specs/milestones/test_2_cifar10.py::test_a_cnn_recognises_photographs"
 EPOCH = "specs/milestones/test_2_cifar10.py::test_an_epoch_shows_each_image_once"
+IDS = "specs/milestones/test_3_tokenizer.py::test_texts_get_the_ids_that_gpt2_gives_them"
+MERGES = "specs/milestones/test_3_tokenizer.py::test_a_tokenizer_is_trained_in_seconds"
 GATHER = "return tuple([array[np.asarray(indices)] for array in self.arrays])"
 BATCHES = "batches = (self._batch(order[start : start + self.batch_size], rng) for start in starts)"
 
@@ -89,6 +91,35 @@ KNOCKOUTS = [
         EPOCH,
         "10",
         Wrong("every other batch is repeated", {BATCHES: BATCHES.replace("order[start :", "order[start // 256 * 256 :")}),
+    ),
+    (
+        IDS,
+        "11",
+        Wrong("the longest token is made first", {"(rank, ids[left + right])": "(-len(left + right), ids[left + right])"}),
+    ),
+    (
+        IDS,
+        "11",
+        Wrong("bytes are shown at a constant offset", {"chr(byte if byte in own else next(others))": "chr(256 + byte)"}),
+    ),
+    (IDS, "11", Wrong("white space is one piece", {r"|\s+(?!\S)|\s+": r"|\s+"})),
+    (IDS, "11", Wrong("special tokens are text", {"_split(text, self.special_tokens if special else ())": "_split(text, ())"})),
+    (
+        IDS,
+        "11",
+        Wrong(
+            "each token is decoded alone",
+            {
+                'return self.decode_bytes(ids).decode(errors="replace")': (
+                    'return "".join([self.decode_bytes([number]).decode(errors="replace") for number in ids])'
+                )
+            },
+        ),
+    ),
+    (
+        MERGES,
+        "11",
+        Wrong("the rarest pairs are merged", {"return -count, tuple": "return count, tuple", "!= -count:": "!= count:"}),
     ),
 ]
 

@@ -148,7 +148,7 @@ def test_reports_read_as_they_should(tmp_path):
         ([[1, 2.5], [3, 4]], "[[1. , 2.5], [3. , 4. ]]"),
         ([[1, 2], [3]], "[[1, 2], [3]]"),
         ([np.zeros(2), np.zeros(3)], "[array([0., 0.]), array([0., 0., 0.])]"),
-        ("word", "'word'"),
+        ("a   word", "'a   word'"),
         (np.sin, ""),
         (len, "len"),
         (lambda: 0, ""),

@@ -132,7 +132,7 @@ def _call(spec: Spec) -> list[str]:
 def describe(value) -> str:
     """A value in one line; nothing for what says nothing (modules, fixtures, functions without a name of their own)."""
     try:
-        return _cut(" ".join(_described(value).split()), 100)
+        return _cut(_described(value), 100)
     except Exception as fault:  # the learner's own __repr__, or a property that is still to be written
         return f"({type(value).__name__}; showing it raises {type(fault).__name__})"
 
@@ -141,12 +141,17 @@ def _described(value) -> str:
     data = value if isinstance(value, np.ndarray) else getattr(value, "data", None)
     if isinstance(data, np.ndarray):
         kind = "" if data is value else f"{type(value).__name__} of "
-        return f"{kind}{data.dtype} {data.shape}: " + np.array2string(data, 100, 4, separator=", ", threshold=12, edgeitems=2)
+        return f"{kind}{data.dtype} {data.shape}: {_numbers(data)}"
     if isinstance(value, list) and _is_numbers(value):
-        return np.array2string(np.asarray(value), 100, 4, separator=", ", threshold=12, edgeitems=2)
+        return _numbers(np.asarray(value))
     if isinstance(value, str | int | float | tuple | list | dict | type | slice):
         return reprlib.repr(value)
     return value.__name__ if inspect.isroutine(value) and value.__name__ != "<lambda>" else ""
+
+
+def _numbers(data: np.ndarray) -> str:
+    """The numbers in one line: those of several axes come in several."""
+    return " ".join(np.array2string(data, 100, 4, separator=", ", threshold=12, edgeitems=2).split())
 
 
 def _is_numbers(value) -> bool:
