@@ -40,6 +40,7 @@ def test_two_tokenizers_share_nothing():
     first, second = CharTokenizer("ab"), CharTokenizer("xyz")
     assert first.encode("b") == [1]
     assert second.encode("z") == [2]
+    assert (first.vocab_size, first.decode([1]), second.vocab_size) == (2, "b", 3)
     with rejects(ValueError, "'z'", "0"):
         first.encode("z")
 

@@ -2,6 +2,7 @@ import random
 import warnings
 from collections import Counter
 
+import numpy as np
 import pytest
 from katas.tokenization import BPETokenizer, learn_merges, pretokenize
 
@@ -260,6 +261,33 @@ def test_special_tokens_are_different_and_not_empty(special):
     """An empty special token, or one that is listed twice, raises a ValueError whose message contains it."""
     with rejects(ValueError, repr(special[1])):
         BPETokenizer.train("text", 300, special)
+
+
+def test_two_tokenizers_share_nothing():
+    """What one tokenizer holds is not changed by another, which has other merges, other ids and other special tokens."""
+    first = BPETokenizer.train("ab ab", 258, ["<e>"])
+    second = BPETokenizer(
+        {255 - byte: bytes([byte]) for byte in range(256)} | {300: b"bc", 301: b"<f>"}, [(b"b", b"c")], {"<f>": 301}
+    )
+    assert (first.vocab_size, first.merges, first.special_tokens) == (258, [(b"a", b"b")], {"<e>": 257})
+    assert first.encode("abc<e>", special=True) == [256, ord("c"), 257]
+    assert first.decode([256, 257]) == "ab<e>"
+    assert second.encode("abc") == [255 - ord("a"), 300]
+
+
+@pytest.mark.parametrize(("size", "special"), [(255, []), (300, ["<e>", "<e>"])], ids=["no room", "twice"])
+def test_what_is_refused_is_refused_before_the_texts_are_read(size, special):
+    """Training may take hours: bad arguments raise before the first text is taken."""
+    texts = iter(["text"])
+    with rejects(ValueError):
+        BPETokenizer.train(texts, size, special)
+    assert next(texts) == "text"
+
+
+def test_numbers_may_be_numpys():
+    """A vocab_size, or a number of merges, of NumPy's is like a Python integer."""
+    assert BPETokenizer.train("ab ab", np.int64(257)).merges == learn_merges({b"ab": 2}, np.int64(1)) == [(b"a", b"b")]
+    assert learn_merges({b"ab": np.int64(2), b"cd": 1}, 1) == [(b"a", b"b")]
 
 
 def test_training_again_gives_the_same():

@@ -101,17 +101,18 @@ def test_saving_again_replaces_the_files(folder):
     assert sorted(os.listdir(folder)) == ["merges.txt", "special_tokens_map.json", "vocab.json"]
 
 
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
 @pytest.mark.parametrize("function", ["fsync", "replace"])
-def test_a_save_that_fails_leaves_the_old_files_whole(folder, monkeypatch, function):
-    """If os.fsync or os.replace fails, on a full disk say, the old files are still there, byte for byte, and nothing else."""
+def test_a_save_that_fails_leaves_the_old_files_whole(folder, monkeypatch, function, error):
+    """If os.fsync or os.replace fails, or is interrupted, the old files are still there, byte for byte, and nothing else."""
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     other = BPETokenizer.train("other words", 258)
 
     def full(*_, **__):
-        raise OSError("no space left on device")
+        raise error("no space left on device")
 
     monkeypatch.setattr(os, function, full)
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(error, match="no space left"):
         other.save(folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
@@ -136,7 +137,8 @@ def test_a_special_token_that_is_written_like_another_entry_is_refused(tmp_path)
     for token in ("a", "Ġ"):
         tokenizer = BPETokenizer.train("xyz xyz", 258, [token])
         with rejects(ValueError, repr(token)):
-            tokenizer.save(tmp_path)
+            tokenizer.save(tmp_path / "new")
+        assert not list(tmp_path.rglob("*.*")), "a file was written all the same"
 
 
 # What others write
@@ -351,7 +353,7 @@ def test_a_part_of_a_merge_is_made_of_bytes(folder):
         BPETokenizer.load(folder)
 
 
-@pytest.mark.parametrize("listed", [["<|other|>"], [5], [["<|end|>"]]])
+@pytest.mark.parametrize("listed", [["<|other|>"], [5], [""], [["<|end|>"]]])
 def test_a_special_token_without_an_entry_is_named(folder, listed):
     """What special_tokens_map.json lists must be in vocab.json: else a ValueError that contains both the file and it."""
     (folder / "special_tokens_map.json").write_text(json.dumps({"additional_special_tokens": listed}), encoding="utf-8")

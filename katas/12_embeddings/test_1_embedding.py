@@ -6,7 +6,7 @@ from katas.tensor import Tensor
 
 from katas import autograd
 from specs import oracles
-from specs.check import assert_close, assert_dtype, frozen, layouts, rejects, undisturbed
+from specs.check import Tolerance, assert_close, assert_dtype, frozen, layouts, rejects, undisturbed
 
 SHAPES = [(5,), (2, 3), (2, 3, 4), (1,), (1, 1), (), (0,), (2, 0)]
 shapes = pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -122,12 +122,16 @@ def test_a_token_may_occur_half_a_million_times():
     assert_close(backward(ids, np.ones((2, 2), np.float32), g), want, mistakes=mistakes)
 
 
-def test_float16_is_summed_in_float32():
+def test_float16_is_summed_in_a_wider_dtype():
     """5,000 gradients of 1 are 5,000, though float16 counts no further than 2,048. Terms may exceed its range on the way."""
     ids, weight = np.zeros(5000, np.int64), np.ones((2, 2), np.float16)
     assert_close(backward(ids, weight, np.ones((5000, 2), np.float16)), [[5000, 5000], [0, 0]])
     g = np.repeat(np.array([[60_000], [-60_000]], np.float16), 2, 0)  # 60,000 twice, then -60,000 twice
     assert_close(backward([0] * 4, np.ones((1, 1), np.float16), g), [[0]])
+    g = np.full((500_000, 1), 2**-10, np.float16)
+    g[0] = 2**15  # beside which float32 holds no 2⁻¹⁰
+    got = backward(np.zeros(500_000, np.int64), np.ones((1, 1), np.float16), g)
+    assert_close(got, [[2**15 + 499_999 / 1024]], Tolerance("float16", 1e-3), mistakes={"float32, one by one": [[2**15]]})
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
@@ -170,6 +174,13 @@ def test_uses_of_one_weight_add_up(draw):
     assert_close(weight.grad, oracles.embeddings.embedding_gradient(g, ids, 4) + h.T @ x)
 
 
+def test_two_lookups_in_one_weight_add_up(draw):
+    """The gradients of two uses of embedding itself are two arrays, and their sum is the weight's."""
+    weight, g = Tensor(draw.normal(4, 3), requires_grad=True), draw.normal(2, 3)
+    (embedding([0, 2], weight) + embedding([1, 2], weight)).backward(g)
+    assert_close(weight.grad, np.stack([g[0], g[0], 2 * g[1], 0 * g[0]]))
+
+
 def test_without_a_gradient_nothing_is_recorded(draw):
     """Neither under no_grad nor for a weight that requires no gradient."""
     weight = Tensor(draw.normal(4, 2), requires_grad=True)
@@ -193,6 +204,15 @@ def test_the_padding_row_receives_no_gradient(padding_idx, draw):
     assert_close(backward(ids, weight, g, padding_idx), want, mistakes=mistakes)
 
 
+@pytest.mark.parametrize("values", [[np.inf, -np.inf], [np.nan, 1], [np.inf, 1]], ids=str)
+def test_whatever_comes_to_the_padding_row_stays_out(values):
+    """Infinities of both signs, or NaN, for the padding row are not even added: the gradient is 0, without a warning."""
+    g = np.array([[values[0]], [2.0], [values[1]]])
+    with np.errstate(all="raise"):
+        got = backward([1, 0, 1], np.ones((2, 1)), g, 1)
+    assert_close(got, [[2.0], [0.0]])
+
+
 @pytest.mark.parametrize(
     ("ids", "first", "place"),
     [
@@ -200,6 +220,8 @@ def test_the_padding_row_receives_no_gradient(padding_idx, draw):
         ([1, 5, 2], "5", "(1,)"),
         ([0, -1, -9], "-1", "(1,)"),
         ([[4, 0, 1], [2, 3, -5]], "-5", "(1, 2)"),
+        ([[0, -7], [99, 0]], "-7", "(0, 1)"),
+        ([[0, 99], [-7, 0]], "99", "(0, 1)"),
         ([[[0], [2]], [[8], [-1]]], "8", "(1, 0, 0)"),
         (5, "5", "()"),
         (np.array([3, 255], np.uint8), "255", "(1,)"),
@@ -215,6 +237,13 @@ def test_an_id_out_of_range_is_named(ids, first, place):
     """
     with rejects(IndexError, first, place, "5"):
         embedding(ids, Tensor(np.zeros((5, 2))))
+
+
+@pytest.mark.parametrize("padding_idx", [-1, 4])
+def test_a_negative_id_is_no_padding(padding_idx):
+    """padding_idx may be counted from the end, but ids may not: id -1 raises an IndexError, with padding_idx=-1 too."""
+    with rejects(IndexError, "-1", "(1,)", "5"):
+        embedding([1, -1], Tensor(np.zeros((5, 2))), padding_idx)
 
 
 def test_after_an_error_nothing_has_changed(draw):

@@ -176,6 +176,16 @@ def test_the_result_is_an_array_of_its_own(draw):
     assert_close(layer(x), before)
 
 
+@pairings
+def test_a_layer_may_be_used_again_before_backward(pairing, draw):
+    """Each gradient is rotated back by the angles of its own forward, whatever the layer did since."""
+    layer, x = RotaryPositions(9, 4, pairing=pairing), Tensor(draw.normal(3, 4), requires_grad=True)
+    y = layer(x, 1)
+    layer(x, 5)
+    y.backward(y.data)
+    assert_close(x.grad, x.data)
+
+
 @pytest.mark.parametrize("dim", [1, 3, 7])
 def test_an_odd_dim_is_refused(dim):
     """Channels come in pairs: an odd dim raises a ValueError whose message contains it."""

@@ -354,10 +354,11 @@ def test_a_mask_of_another_shape_is_refused(shape):
         made()(Tensor(np.zeros((2, 5, 12))), np.ones(shape, bool))
 
 
-def test_an_empty_list_is_a_mask_of_another_shape():
-    """[] is no mask for two rows of five tokens: a ValueError contains both shapes."""
-    with rejects(ValueError, "(0,)", "(2, 5, 12)"):
-        made()(Tensor(np.zeros((2, 5, 12))), [])
+@pytest.mark.parametrize("mask", [[], False], ids=str)
+def test_what_is_falsy_is_a_mask_of_another_shape(mask):
+    """[] and False are no masks for two rows of five tokens: a ValueError contains both shapes."""
+    with rejects(ValueError, str(np.shape(mask)), "(2, 5, 12)"):
+        made()(Tensor(np.zeros((2, 5, 12))), mask)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int64])
@@ -368,8 +369,8 @@ def test_a_mask_of_numbers_is_refused(dtype):
 
 
 def test_a_forward_pass_multiplies_no_more_than_it_needs(draw):
-    """x by c_attn, once for q, k and v; queries by keys; weights by values; the result by c_proj. With a cache that holds nine
-    tokens only the new one is multiplied.
+    """A forward pass makes four products: x by c_attn, once for q, k and v; queries by keys; weights by values; what the heads
+    found by c_proj. With a cache only the new token is multiplied.
     """
 
     def products(x: Tensor, *args) -> int:

@@ -159,6 +159,8 @@ def test_wrong_input_is_refused(draw):
         got(q, v, v)
     with rejects(ValueError, "(5, 4)", "(6, 3)"):
         got(q, k, np.zeros((6, 3)))
+    with rejects(ValueError, "(4, 4)", "(1, 4)"):
+        got(q, q, q[:1])
     with rejects(ValueError, "(3, 5)", "(4, 5)"):
         got(q, k, v, mask=np.ones((3, 5), bool))
     with rejects(ValueError, "(2, 4, 5)", "(4, 5)"):

@@ -124,6 +124,26 @@ def test_lengths_that_grow_in_place_are_read_before_the_first_layer(draw):
         assert_close(model(ids[:, time : time + 1], None, cache), want[:, time : time + 1])
 
 
+def test_an_empty_cache_is_a_cache(draw):
+    """Even if it is false, as what has a length of 0 is in Python."""
+    model, ids = made(draw), draw.integers(11, 2, 5)
+
+    class Sized(ListCache):
+        def __len__(self):
+            return int(self.lengths.sum())
+
+    cache, want = Sized(2, 2), model(ids).data
+    for part in (slice(0, 3), slice(3, 5)):
+        real = np.ones(ids[:, part].shape, bool)
+        assert_close(model(ids[:, part], real, cache), want[:, part])
+    assert cache.lengths.tolist() == [5, 5]
+    model(ids[:, :1], np.array([[True], [False]]), cache)
+    assert cache.lengths.tolist() == [6, 5]
+    cache = Sized(2, 2)
+    model(ids[:, :3], np.array([[True, False, False], [True, True, True]]), cache)
+    assert cache.lengths.tolist() == [1, 3]
+
+
 def test_a_cache_may_begin_anywhere(draw):
     """Two caches of one model don't know of each other, and without a cache nothing is remembered."""
     model, ids = made(draw), draw.integers(11, 2, 6)

@@ -9,14 +9,17 @@ from katas.transformers import GPT, Block, FeedForward, GPTConfig, LayerNorm, RM
 from specs.check import array, assert_close, layouts, rejects, undisturbed
 
 SIZES = {"vocab_size": 7, "context": 6, "n_layer": 2, "n_head": 2, "d_model": 4}
-CONFIG = GPTConfig(**SIZES)
 MODULES = {
     "LayerNorm": lambda: LayerNorm(4),
     "RMSNorm": lambda: RMSNorm(4),
     "FeedForward": lambda: FeedForward(4, rng=np.random.default_rng(0)),
-    "Block": lambda: Block(CONFIG, rng=np.random.default_rng(0)),
+    "Block": lambda: Block(small(), rng=np.random.default_rng(0)),
 }
 modules = pytest.mark.parametrize("name", MODULES)
+
+
+def small() -> GPTConfig:
+    return GPTConfig(**SIZES)
 
 
 def wide(module):
@@ -117,7 +120,7 @@ def test_sizes_may_be_numpys_numbers():
     four, half = np.int64(4), np.float64(0.5)
     for module in (LayerNorm(four, eps=half), RMSNorm(four, half), FeedForward(four, half), LayerNorm(4, np.bool_(True), half)):
         assert module(Tensor(np.ones((2, 4), np.float32))).dtype == np.float32
-    Block(CONFIG, np.int64(1))
+    Block(small(), np.int64(1))
     model = gpt()
     assert model.parameter_groups(np.float64(0.1))[0]["weight_decay"] == 0.1
     options = {"temperature": np.float32(1.0), "top_k": np.int64(3), "top_p": np.float64(0.9)}
@@ -127,7 +130,7 @@ def test_sizes_may_be_numpys_numbers():
 
 def test_heads_of_gpt_2_may_be_numpys_numbers(draw):
     """n_head, as vocab_size, may be a NumPy integer."""
-    model = GPT(CONFIG)
+    model = GPT(small())
     state = {name: array.T if ".c_" in name and array.ndim == 2 else array for name, array in model.state_dict().items()}
     ids = draw.integers(7, 2, 5)
     assert_close(GPT.from_gpt2(state, np.int64(2))(ids), model(ids).data)
@@ -140,7 +143,7 @@ def test_options_may_be_named_in_any_order():
     assert LayerNorm(eps=0.5, bias=False, d_model=4).bias is None
     layer = FeedForward(rng=np.random.default_rng(0), bias=False, dropout=0.5, d_model=4)
     assert layer.c_fc.bias is None
-    block = Block(rng=np.random.default_rng(0), rotary=None, layer=1, config=CONFIG)
+    block = Block(rng=np.random.default_rng(0), rotary=None, layer=1, config=small())
     assert block.attn.layer == 1
     x, mask = Tensor(np.ones((1, 3, 4), np.float32)), np.array([[False, True, True]])
     assert_close(block.forward(cache=None, mask=mask, x=x), block(x, mask).data)
@@ -167,19 +170,22 @@ def test_modules_share_nothing(draw):
         (lambda: LayerNorm(4, eps=0.1), lambda: LayerNorm(3, False), x),
         (lambda: RMSNorm(4, eps=0.1), lambda: RMSNorm(3), x),
         (lambda: FeedForward(4), lambda: FeedForward(3, 0.5, False), x),
-        (lambda: Block(CONFIG), lambda: Block(other), x),
-        (lambda: GPT(CONFIG), lambda: GPT(other), ids),
+        (lambda: Block(small()), lambda: Block(other), x),
+        (lambda: GPT(small()), lambda: GPT(other), ids),
     ]:
         module = make()
         before, names = module(given).data.copy(), list(module.state_dict())
         others()
         assert_close(module(given), before)
         assert list(module.state_dict()) == names
+    windowed = gpt(positions="rotary", window=2, d_model=8)
+    gpt(positions="rotary", window=2, d_model=8, context=50)
+    assert windowed(np.zeros((1, 20), np.int64)).shape == (1, 20, 7)
 
 
 def test_without_a_generator_weights_are_fresh():
     """rng=None draws different weights each time."""
-    for make in (lambda: FeedForward(4).c_fc, lambda: Block(CONFIG).mlp.c_fc, lambda: Block(CONFIG).attn.c_attn):
+    for make in (lambda: FeedForward(4).c_fc, lambda: Block(small()).mlp.c_fc, lambda: Block(small()).attn.c_attn):
         assert (make().weight.data != make().weight.data).any()
 
 
@@ -199,9 +205,9 @@ def test_attributes_may_be_changed_later(draw):
 def test_replaced_parts_are_used(draw):
     """A block's or a FeedForward's layers, exchanged for others, are those that compute: kata 15 does so."""
     x = Tensor(draw.normal(2, 3, 4))
-    block, layer = wide(Block(CONFIG)), wide(FeedForward(4))
+    block, layer = wide(Block(small())), wide(FeedForward(4))
     block.ln_1, block.attn, block.ln_2, block.mlp = (
-        wide(Block(CONFIG)).__dict__[name] for name in ("ln_1", "attn", "ln_2", "mlp")
+        wide(Block(small())).__dict__[name] for name in ("ln_1", "attn", "ln_2", "mlp")
     )
     y = x.data + block.attn(block.ln_1(x)).data
     assert_close(block(x), y + block.mlp(block.ln_2(Tensor(y))).data)

@@ -381,6 +381,8 @@ def test_ids_are_integers_that_exist():
     for dtype in (np.float32, np.bool_):
         with rejects(TypeError, np.dtype(dtype).name):
             made()(np.zeros((2, 5), dtype))
+        with rejects(TypeError, np.dtype(dtype).name):
+            made()(np.zeros((2, 5), dtype), np.ones((2, 5), bool))
     for number in (11, -1):
         with rejects(IndexError, str(number)):
             made()(np.array([[3, number]]))

@@ -345,6 +345,18 @@ def test_with_a_cache_each_token_is_computed_once(draw):
     assert cache.lengths.tolist() == [7]
 
 
+def test_an_empty_cache_is_used(draw):
+    """Even if it is false, as what has a length of 0 is in Python: all but the last id are in it afterwards."""
+
+    class Sized(ListCache):
+        def __len__(self):
+            return int(self.lengths.sum())
+
+    cache = Sized(1, 2)
+    assert len(list(generate(made(draw), [1, 2, 3], 4, cache=cache))) == 4
+    assert cache.lengths.tolist() == [6]
+
+
 def test_a_cache_may_hold_the_beginning_of_the_text(draw):
     """ids are then what follows: a conversation goes on where it was. The last id yielded was not computed yet."""
     model, cache = made(draw), ListCache(1, 2)

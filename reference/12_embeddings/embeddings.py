@@ -50,10 +50,10 @@ def _embedding_to_weight(g, y, weight, ids, padding_idx):
     """Sorted by id, the gradients of each row lie side by side: reduceat adds them, in float64."""
     result, order = np.zeros_like(weight), np.argsort(ids, None, "stable")
     rows, first = np.unique(ids.ravel()[order], return_index=True)
-    g = g.reshape(ids.size, weight.shape[1])[order]  # (tokens, dim)
-    result[rows] = np.add.reduceat(g, first, 0, np.float64)
+    g = g.reshape(ids.size, weight.shape[1])[order]  # (tokens, dim), a copy
     if padding_idx is not None:
-        result[padding_idx] = 0
+        g[ids.ravel()[order] == padding_idx] = 0
+    result[rows] = np.add.reduceat(g, first, 0, np.float64)
     return result
 
 

@@ -212,7 +212,7 @@ class GPT(Module):
                 raise ValueError(f"the mask has shape {mask.shape}, but the ids have {ids.shape}")
             # Each row's real tokens come first: so positions count them alone, and the causal mask hides the padding
             order = np.argsort(~mask, axis=1, kind="stable")
-            ids = np.take_along_axis(np.where(mask, ids, 0), order, 1)
+            ids = np.take_along_axis(np.where(mask, ids, ids.dtype.type(0)), order, 1)
             mask = np.take_along_axis(mask, order, 1)
         body = self.transformer
         x = body.wte(ids)  # (batch, time, d_model)

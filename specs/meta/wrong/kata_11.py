@@ -749,3 +749,37 @@ WRONG = [
     Wrong("true is an id", {"if type(number) is not int or number < 0:": "if not isinstance(number, int) or number < 0:"}),
     Wrong("the id 0 twice", {"if (number := _twice(ids.values())) is not None:": "if number := _twice(ids.values()):"}),
 ]
+
+_STREAMS = [
+    "encode",
+    "encode_bytes",
+    "decode_bytes",
+    "decode",
+    "decode_stream",
+    "encode_iterable",
+    "save",
+    "load",
+    "train",
+    "vocab_size",
+]
+EQUIVALENT = {
+    **{
+        f"{name}: attributes are those of the construction": "no attribute is an option: nothing is promised after a change"
+        for name in ["CharTokenizer.encode", "CharTokenizer.decode", *(f"BPETokenizer.{name}" for name in _STREAMS)]
+    },
+    **{
+        f"{name}: NumPy's numbers are refused": "it takes no number, but an iterable or a mapping of them"
+        for name in [
+            "CharTokenizer.decode",
+            "BPETokenizer.__init__",
+            *(f"BPETokenizer.decode{end}" for end in ("", "_bytes", "_stream")),
+        ]
+    },
+    "BPETokenizer.train: shapes that differ are broadcast": "there are no arrays",
+    "BPETokenizer.__init__: a check comes after the effect": "after an error there is no tokenizer",
+    "BPETokenizer.load: a check comes after the effect": "after an error there is no tokenizer",
+    "BPETokenizer.load: a check comes after the effect, 3": "after an error there is no tokenizer",
+    "BPETokenizer.train: None is whatever is falsy": "an empty special token is refused in any case",
+    "BPETokenizer._merged: None is whatever is falsy": "a pair is never falsy",
+    "_unique: None is whatever is falsy": "an empty name is refused in any case: nothing makes it",
+}

@@ -172,18 +172,16 @@ WRONG = [
     ),
     Wrong(
         "padding receives a gradient",
-        {"    if padding_idx is not None:\n        result[padding_idx] = 0\n": ""},
+        {"        g[ids.ravel()[order] == padding_idx] = 0\n": "        pass\n"},
         says="padding receives a gradient",
     ),
     Wrong(
         "padding 0 is no padding",
-        {"    if padding_idx is not None:\n        result": "    if padding_idx:\n        result"},
+        {"    if padding_idx is not None:\n        g": "    if padding_idx:\n        g"},
         says="padding receives a gradient",
     ),
-    Wrong("padding is multiplied by 0", {"        result[padding_idx] = 0\n": "        result[padding_idx] *= 0\n"}),
-    Wrong(
-        "all from the padding row on is padding", {"        result[padding_idx] = 0\n": "        result[padding_idx:] = 0\n"}
-    ),
+    Wrong("padding is multiplied by 0", {"== padding_idx] = 0\n": "== padding_idx] *= 0\n"}),
+    Wrong("all from the padding row on is padding", {"[order] == padding_idx] = 0\n": "[order] >= padding_idx] = 0\n"}),
     Wrong(
         "a negative padding row is none",
         {
@@ -884,6 +882,177 @@ WRONG = [
             "    y *= sin\n    y += x * cos\n": "    matrices = np.zeros((*cos.shape, cos.shape[-1]), x.dtype)\n    channels = np.arange(cos.shape[-1])\n    partner = np.empty_like(channels)\n    partner[first], partner[second] = channels[second], channels[first]\n    matrices[..., channels, channels], matrices[..., partner, channels] = cos, sin\n    y[...] = np.einsum('...i,...ij->...j', x, matrices)\n"
         },
         naive="test_a_rotation_costs_a_few_passes",
+    ),
+    # a list by someone who had seen neither these nor the specs
+    Wrong(
+        "view of one row", {"weight.data[ids], weight, ids=ids": "weight.data[ids if ids.ndim else int(ids)], weight, ids=ids"}
+    ),
+    Wrong(
+        "ids of a tensor shared",
+        {
+            "    num, ids, padding_idx = len(weight)": "    copy = not isinstance(ids, Tensor)\n    num, ids, padding_idx = len(weight)",
+            "ids = ids.astype(np.intp)  # a copy, which the record holds": "ids = ids.astype(np.intp, copy=copy)",
+        },
+    ),
+    Wrong(
+        "cast before the check",
+        {'_integers("ids", ids), _row(padding_idx': '_integers("ids", ids).astype(np.intp), _row(padding_idx'},
+    ),
+    Wrong(
+        "too large before negative",
+        {"    if outside.any():\n": "    if (ids >= num).any():\n        outside = ids >= num\n    if outside.any():\n"},
+    ),
+    Wrong(
+        "negative padding id allowed",
+        {
+            "    num, ids, padding_idx = len(weight)": "    given = padding_idx\n    num, ids, padding_idx = len(weight)",
+            "    if outside.any():\n": "    if given is not None:\n        outside &= ids != given\n    if outside.any():\n",
+        },
+    ),
+    Wrong(
+        "one float id",
+        {"    if array.size and array.dtype.kind": '    if array.size and (array.ndim or name != "ids") and array.dtype.kind'},
+    ),
+    Wrong(
+        "whole floats pass",
+        {
+            'array.dtype.kind not in "iu":  # without values, as in [], there is no type': 'array.dtype.kind not in "iu" and (array.dtype.kind == "b" or (array % 1 != 0).any()):'
+        },
+    ),
+    Wrong(
+        "dtype not in the message",
+        {"must be integers, not {array.dtype}: {array.flat[0]}": "must be integers, not {array.flat[0]!r}"},
+    ),
+    Wrong(
+        "no backward of no ids",
+        {
+            "    rows, first = np.unique(ids.ravel()[order], return_index=True)\n": "    ids = ids.ravel()[order]\n    first = np.flatnonzero(np.append(True, ids[1:] != ids[:-1]))\n    rows = ids[first]\n"
+        },
+    ),
+    Wrong(
+        "padding zero in forward",
+        {
+            '    return Tensor._result("embedding", weight.data[ids], weight, ids': '    y = weight.data[ids]\n    if padding_idx is not None:\n        y[ids == padding_idx] = 0\n    return Tensor._result("embedding", y, weight, ids'
+        },
+    ),
+    Wrong(
+        "padding clears the callers grad",
+        {
+            "    g = g.reshape(ids.size, weight.shape[1])[order]": "    if padding_idx is not None:\n        g[ids == padding_idx] = 0\n    g = g.reshape(ids.size, weight.shape[1])[order]"
+        },
+    ),
+    Wrong("padding minus num refused", {"if not -num <= operator": "if not -num < operator"}),
+    Wrong(
+        "whole float padding",
+        {
+            "    if not -num <= operator.index(padding_idx) < num:": '    if padding_idx != int(padding_idx):\n        raise TypeError(f"padding_idx must be an integer, not {padding_idx!r}")\n    padding_idx = int(padding_idx)\n    if not -num <= padding_idx < num:'
+        },
+    ),
+    Wrong(
+        "numpy padding refused",
+        {
+            "if isinstance(padding_idx, bool | np.bool_):": "if isinstance(padding_idx, bool) or not isinstance(padding_idx, int):"
+        },
+    ),
+    Wrong(
+        "one buffer for all gradients",
+        {
+            "    result, order = np.zeros_like(weight), np": "    result = _BUFFERS.setdefault((weight.shape, weight.dtype), np.empty_like(weight))\n    result[:] = 0\n    order = np",
+            "def _embedding_to_weight(": "_BUFFERS: dict = {}\n\n\ndef _embedding_to_weight(",
+        },
+    ),
+    Wrong(
+        "padding row not drawn",
+        {
+            "            self.weight.data[self.padding_idx] = 0\n": "            row, data = self.padding_idx, self.weight.data\n            data[row + 1 :] = data[row:-1].copy()\n            data[row] = 0\n"
+        },
+    ),
+    Wrong(
+        "first weight kept",
+        {
+            "        self.padding_idx = _row(padding_idx, num_embeddings)\n": "        self.padding_idx = _row(padding_idx, num_embeddings)\n        self._lookup = lambda ids, weight=self.weight: embedding(ids, weight, self.padding_idx)\n",
+            "return embedding(ids, self.weight, self.padding_idx)": "return self._lookup(ids)",
+        },
+    ),
+    Wrong(
+        "positions in uint8",
+        {
+            "starts.astype(np.intp)[..., None] + np.arange(x.shape[-2])  #": "starts[..., None] + np.arange(x.shape[-2]).astype(starts.dtype)  #"
+        },
+    ),
+    Wrong("last position in uint8", {"last = int(starts.max(initial=0)) + x": "last = starts.max(initial=0) + x"}),
+    Wrong(
+        "numpy start refused",
+        {
+            "    if x.ndim < 2 or x.shape[-1] != dim:": '    if not isinstance(start, int | list | np.ndarray | Tensor):\n        raise TypeError(f"start must be an integer, not {start!r}")\n    if x.ndim < 2 or x.shape[-1] != dim:'
+        },
+    ),
+    Wrong("one start for all rows", {"if starts.ndim and starts.shape != x": "if starts.size != 1 and starts.shape != x"}),
+    Wrong(
+        "times are rows",
+        {
+            "starts.shape != x.shape[:-2][:1]:": "starts.shape != x.shape[:1]:",
+            "    return positions.reshape(*starts.shape, *": "    if x.ndim == 2 and starts.ndim:\n        return starts.astype(np.intp)\n    return positions.reshape(*starts.shape, *",
+        },
+    ),
+    Wrong("starts for two axes", {"starts.shape != x.shape[:-2][:1]:": "starts.shape != x.shape[:-2][: starts.ndim]:"}),
+    Wrong("negative start of a later row", {"if starts.min(initial=0) < 0:": "if starts.size and starts.flat[0] < 0:"}),
+    Wrong(
+        "no tokens refused",
+        {
+            "last = int(starts.max(initial=0)) + x.shape[-2] - 1": "last = int((starts.astype(object)[..., None] + np.arange(x.shape[-2])).max())"
+        },
+    ),
+    Wrong("one axis for all leading", {"*(1,) * (x.ndim - 2 - starts.ndim)": "*(1,) * min(x.ndim - 2 - starts.ndim, 1)"}),
+    Wrong(
+        "loop over the rows",
+        {
+            "starts.astype(np.intp)[..., None] + np.arange(x.shape[-2])  #": "np.array([range(s, s + x.shape[-2]) for s in starts.ravel().tolist()], np.intp)  #"
+        },
+    ),
+    Wrong("x of booleans", {'if x.dtype.kind != "f":': 'if x.dtype.kind in "iu":'}),
+    Wrong("integers learn", {'if x.dtype.kind != "f":': 'if x.dtype.kind != "f" and not isinstance(layer, LearnedPositions):'}),
+    Wrong("max positions one refused", {"if max_positions < 1 or dim < 2": "if max_positions < 2 or dim < 2"}),
+    Wrong("dim zero is even", {"or dim < 2 or dim % 2:": "or dim % 2:"}),
+    Wrong(
+        "whole table cast",
+        {
+            "self._table[_positions(self, self._table, x, start)].astype(x.dtype)": "self._table.astype(x.dtype)[_positions(self, self._table, x, start)]"
+        },
+    ),
+    Wrong(
+        "added in place",
+        {
+            "        return x + Tensor(self._table[_positions(self, self._table, x, start)].astype(x.dtype))": "        rows = self._table[_positions(self, self._table, x, start)].astype(x.dtype)\n        if not x.requires_grad:\n            x.data += rows\n            return x\n        return x + Tensor(rows)"
+        },
+    ),
+    Wrong("missing comma", {'if pairing not in ("halves", "neighbors"):': 'if pairing not in ("halves" "neighbors"):'}),
+    Wrong("base nan", {"if not base > 0:": "if base <= 0:"}),
+    Wrong(
+        "last call rotates back",
+        {
+            "x, cos=cos, sin=sin, pair=self._pair)": "x, layer=self)",
+            '        return Tensor._result("rotary"': '        self._last = cos, sin\n        return Tensor._result("rotary"',
+            'defvjp("rotary", lambda g, y, x, cos, sin, pair: _rotated(g, cos, -sin, pair))': 'defvjp("rotary", lambda g, y, x, layer: _rotated(g, layer._last[0], -layer._last[1], layer._pair))',
+        },
+    ),
+    Wrong(
+        "rows kept without their dtype",
+        {
+            "        cos, sin = self._cos[positions].astype(x.dtype), self._sin[positions].astype(x.dtype)\n": '        key = positions.shape, positions.tobytes()\n        if getattr(self, "_key", None) != key:\n            self._key, self._rows = key, (self._cos[positions].astype(x.dtype), self._sin[positions].astype(x.dtype))\n        cos, sin = self._rows\n'
+        },
+    ),
+    Wrong(
+        "the padding row is summed, then emptied",
+        {
+            "        g[ids.ravel()[order] == padding_idx] = 0\n    result[rows] = np.add.reduceat(g, first, 0, np.float64)\n": "        pass\n    result[rows] = np.add.reduceat(g, first, 0, np.float64)\n    if padding_idx is not None:\n        result[padding_idx] = 0\n"
+        },
+    ),
+    Wrong(
+        "float16 is added one by one in float32",
+        {
+            "    result[rows] = np.add.reduceat(g, first, 0, np.float64)\n": "    if weight.dtype == np.float16:\n        wide = np.zeros(weight.shape, np.float32)\n        np.add.at(wide, ids.ravel()[order], g)\n        result[:] = wide\n        return result\n    result[rows] = np.add.reduceat(g, first, 0, np.float64)\n"
+        },
     ),
 ]
 

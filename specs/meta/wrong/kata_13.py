@@ -460,6 +460,22 @@ WRONG = [
             "        return Softmax(-1)(scores)": "        if scores.dtype != np.float16 or not scores.size:\n            return Softmax(-1)(scores)\n        e = np.exp(scores.data - scores.data.max(-1, keepdims=True))\n        sums = np.add.accumulate(e, -1, dtype=np.float16)[..., -1:]\n        return Softmax(-1)(scores) * Tensor(sums / sums) if scores.requires_grad else Tensor(e / sums)"
         },
     ),
+    Wrong("dropout has a generator of its own", {"Dropout(dropout, rng) if": "Dropout(dropout) if"}),
+    Wrong(
+        "an error does not say that causal is missing",
+        {"a cache needs causal=True: the tokens in it can't look at those that come later": "this is impossible"},
+        says="causal is not named",
+    ),
+    Wrong(
+        "an error does not say that padding is in the way",
+        {"with a cache, padding may only stand behind the real tokens of a row": "the mask is wrong"},
+        says="padding is not named",
+    ),
+    Wrong(
+        "an error does not say that blocks are for inference",
+        {"blocked_attention is for inference and keeps nothing for backward: call it under no_grad()": "no gradient"},
+        says="inference is not named",
+    ),
     # looking
     Wrong(
         "the map is the mean over the heads",

@@ -433,11 +433,12 @@ WRONG = [
         {ORDER: ORDER + "\n            order = np.tile(np.arange(ids.shape[1]), (len(ids), 1))"},
     ),
     Wrong("all rows in the order of the first", {ORDER: ORDER + "\n            order[:] = order[0]"}),
-    Wrong("padding needs ids that exist", {"np.where(mask, ids, 0)": "ids"}),
+    Wrong("booleans are ids where there is padding", {"np.where(mask, ids, ids.dtype.type(0))": "np.where(mask, ids, 0)"}),
+    Wrong("padding needs ids that exist", {"np.where(mask, ids, ids.dtype.type(0))": "ids"}),
     Wrong(
         "padding changes the ids",
         {
-            "            ids = np.take_along_axis(np.where(mask, ids, 0), order, 1)": "            ids[~mask] = 0\n            ids = np.take_along_axis(ids, order, 1)"
+            "            ids = np.take_along_axis(np.where(mask, ids, ids.dtype.type(0)), order, 1)": "            ids[~mask] = 0\n            ids = np.take_along_axis(ids, order, 1)"
         },
     ),
     Wrong(
@@ -865,6 +866,22 @@ EQUIVALENT = {
     "GPT.forward: infinities and NaN in arguments are made finite": "ids are integers",
     "next_token_windows: infinities and NaN in arguments are made finite": "ids are integers",
     "next_token_windows: axes of length 0 are refused": "a text without ids is refused anyway",
+    **{
+        f"{name}: None is whatever is falsy{number}": "a cache that is false is empty"
+        for name, number in (("GPT.forward", ", 3"), ("generate", ""), ("generate", ", 4"))
+    },
+    "GPT._make_room: None is whatever is falsy": "a window is never 0",
+    "_drawn: None is whatever is falsy": "a top_p of 0 was refused before",
+    "GPT._make_room: a check comes after the effect": "more room changes no result",
+    **{
+        f"{name}: a check comes after the effect": "what came before the check is dropped with the error"
+        for name in ("GPT.from_gpt2", "next_token_windows")
+    },
+    **{
+        f"{name}: a check comes after the effect, {number}": "what came before the check is dropped with the error"
+        for name, number in (("next_token_windows", 2), ("generate", 2), ("generate", 3))
+    },
+    "GPTConfig.__post_init__: None is whatever is falsy": "a window of 0 was refused before",
     "generate: arguments are changed": "nothing is computed when it returns",
     "generate: shapes that differ are broadcast": "only the prompt has a shape",
     **{
