@@ -15,6 +15,8 @@ PHOTOS = "specs/milestones/test_2_cifar10.py::test_a_cnn_recognises_photographs"
 EPOCH = "specs/milestones/test_2_cifar10.py::test_an_epoch_shows_each_image_once"
 IDS = "specs/milestones/test_3_tokenizer.py::test_texts_get_the_ids_that_gpt2_gives_them"
 MERGES = "specs/milestones/test_3_tokenizer.py::test_a_tokenizer_is_trained_in_seconds"
+LANGUAGE = "specs/milestones/test_3_gpt.py::test_a_gpt_learns_a_language"
+UNSEEN = "specs/milestones/test_3_gpt.py::test_training_does_not_see_the_last_tenth"
 GATHER = "return tuple([array[np.asarray(indices)] for array in self.arrays])"
 BATCHES = "batches = (self._batch(order[start : start + self.batch_size], rng) for start in starts)"
 
@@ -121,6 +123,50 @@ KNOCKOUTS = [
         "11",
         Wrong("the rarest pairs are merged", {"return -count, tuple": "return count, tuple", "!= -count:": "!= count:"}),
     ),
+    (
+        LANGUAGE,
+        "11",
+        Wrong(
+            "empty lines are dropped",
+            {"list(self._encoded(text, special))": 'list(self._encoded(text.replace("\\n\\n", "\\n"), special))'},
+        ),
+    ),
+    (
+        LANGUAGE,
+        "12",
+        Wrong(
+            "embeddings learn from the logits alone",
+            {"np.add.reduceat(g, first, 0, np.float64)": "0 * np.add.reduceat(g, first, 0, np.float64)"},
+        ),
+    ),
+    (LANGUAGE, "13", Wrong("attention is uniform", {"(q * (1 / math.sqrt(q.shape[-1]))) @ k.T": "(q * 0.0) @ k.T"})),
+    (LANGUAGE, "13", Wrong("there are no positions", {"if self.positions is not None:": "if False:"})),
+    (
+        LANGUAGE,
+        "13",
+        Wrong(
+            "each token peeks at the next",
+            {"np.tri(queries, keys, keys - queries, bool)": "np.tri(queries, keys, keys - queries + 1, bool)"},
+        ),
+    ),
+    (LANGUAGE, "14", Wrong("embeddings never move", {"parameter.ndim > 1]\n": "parameter.ndim > 1][1:]\n"})),
+    (LANGUAGE, "14", Wrong("targets are the tokens themselves", {"windows[:, 1:])": "windows[:, :-1])"})),
+    (
+        LANGUAGE,
+        "14",
+        Wrong(
+            "ids are drawn whatever their logits",
+            {"logits[order].astype(np.float64) - logits[order[0]]": "0.0 * logits[order]"},
+        ),
+    ),
+    (
+        UNSEEN,
+        "08",
+        Wrong(
+            "validation data are trained on",
+            {"self.optimizer, data, steps": "self.optimizer, [*data, *(validation or ())], steps"},
+        ),
+    ),
 ]
 
 
@@ -132,7 +178,7 @@ def test_a_milestone_fails_with_one_component_sabotaged(milestone, number, wrong
 
 
 @pytest.mark.parametrize("milestone", sorted({milestone for milestone, _, _ in KNOCKOUTS}))
-def test_the_whole_reaches_a_milestone_with_the_same_few_images(milestone, tmp_path):
+def test_the_whole_reaches_a_milestone_with_the_same_few_data(milestone, tmp_path):
     """What a sabotaged reference fails at is reached by the reference itself, on the same data."""
     specs = reached(milestone, "reference", tmp_path)
     assert specs
@@ -140,6 +186,6 @@ def test_the_whole_reaches_a_milestone_with_the_same_few_images(milestone, tmp_p
 
 
 def reached(milestone: str, impl: str, folder: Path) -> list[dict]:
-    """The results of a milestone on few images: up to the first that is red."""
+    """The results of a milestone on few data: up to the first that is red."""
     options = ("--impl", impl, "--data", "few", "--keep", str(folder), "-m", "not time", "-s")
     return apart(run, (milestone, *options), Watch(until=""))

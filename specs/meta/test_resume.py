@@ -160,22 +160,26 @@ def die(place: str, write: int, path: Path) -> None:
 
 
 def recipe(name: str, path: Path, last: float = math.inf) -> dict:
-    """A milestone's training on a few images, and its state at the end, seconds aside. It dies after `last` epochs, if any."""
+    """A milestone's training on a few data, and its state at the end, seconds aside. It dies after `last` epochs, if any."""
     from katas.training import Progress
 
     from specs.datasets.glyphs import glyphs
     from specs.datasets.images import generated
     from specs.datasets.scenes import scenes
+    from specs.datasets.text import Text, python_docs
 
     class Dying(Progress):
         def step(self, share, loss):
             if self.done + share >= last:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    images = generated(scenes if name == "cifar10" else glyphs, 640, 100, ())
     module = importlib.import_module(f"specs.milestones.recipes.{name}")
+    if name == "gpt":
+        data = module.corpus(Text(python_docs().text[:6000], "a few characters"))
+    else:
+        data = generated(scenes if name == "cifar10" else glyphs, 640, 100, ())
     module.STEPS = 5  # in an epoch: after many, what was lost of running statistics no longer shows
-    trainer = module.train(images, 0, Dying(), path)
+    trainer = module.train(data, 0, Dying(), path)
     history = [{name: value for name, value in epoch.items() if name != "seconds"} for epoch in trainer.history]
     return {"network": trainer.network.state_dict(), "optimizer": trainer.optimizer.state_dict(), "history": history}
 
@@ -196,7 +200,7 @@ def killed_recipes(name: str, impl: str, folder: Path) -> list[int]:
     return epochs
 
 
-@pytest.mark.parametrize(("name", "epochs"), [("mnist_mlp", 5), ("mnist_cnn", 2), ("cifar10", 3)])
+@pytest.mark.parametrize(("name", "epochs"), [("mnist_mlp", 5), ("mnist_cnn", 2), ("cifar10", 3), ("gpt", 10)])
 def test_the_milestones_trainings_resume_bit_for_bit(name, epochs, tmp_path):
     """Killed in the first, second and last epoch, CIFAR-10's while batches are made ahead: order, crops and flips, running
     statistics and momentum go on as they would have.

@@ -1,6 +1,7 @@
-"""What the milestones of kata 09 and 10 draw: learning curves, and images with the classes that they were taken for."""
+"""What the milestones draw: learning curves, images with the classes that they were taken for, attention, and texts."""
 
 import itertools
+import textwrap
 from collections.abc import Iterable
 
 import numpy as np
@@ -59,4 +60,40 @@ def grid(losses: list[tuple[float, float]], history: list[dict], images: Images,
             image = images.test_images[i]  # (28, 28), or (3, 32, 32)
             axes.imshow(image if image.ndim == 2 else image.transpose(1, 2, 0), cmap="gray_r")
             axes.set_title(images.classes[found[i]].replace(" ", "\n"), fontsize=8)
+    return figure
+
+
+def language(
+    lines: dict[str, list[tuple[float, float]]],
+    levels: dict[str, float],
+    source: str,
+    maps: np.ndarray,
+    tokens: list[str],
+    text: str,
+) -> Figure:
+    """Learning curves with horizontal levels for comparison, a text, and attention maps (heads, tokens, tokens).
+
+    lines: the points (epoch, bits per byte) of each curve.
+    """
+    figure = Figure(figsize=(15, 10), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=(3, 2))
+    left, right = above.subplots(1, 2)
+    for (name, points), style in zip(lines.items(), ("-", "o", "s-"), strict=True):
+        if points:
+            left.plot(*zip(*points, strict=True), style, linewidth=0.8, label=name)
+    for (name, level), style in zip(levels.items(), (":", "--"), strict=True):
+        left.axhline(level, color="gray", linestyle=style, label=name)
+    left.set(xlabel="epoch", ylabel="bits per byte", title=source)
+    left.legend()
+    right.axis("off")
+    right.set_title("what it writes")
+    page = "\n".join(line for long in text.split("\n") for line in textwrap.wrap(long, 84) or [""])
+    page = "\n".join(page.split("\n")[:34])
+    right.text(0, 1, page, fontsize=8, family="monospace", va="top", parse_math=False, transform=right.transAxes)
+    below.suptitle("attention of the last layer's heads: each row is a token that looks at the columns")
+    for table, axes in zip(maps, below.subplots(1, len(maps)), strict=True):
+        axes.imshow(table, cmap="Blues", vmin=0)
+        names = [token.replace("\n", "\\n").replace(" ", "\u00b7") for token in tokens]
+        axes.set_xticks(range(len(tokens)), names, rotation=90, fontsize=6, parse_math=False)
+        axes.set_yticks(range(len(tokens)), names, fontsize=6, parse_math=False)
     return figure

@@ -9,3 +9,4 @@ from specs.oracles import spatial as spatial
 from specs.oracles import tensor as tensor
 from specs.oracles import tokenization as tokenization
 from specs.oracles import training as training
+from specs.oracles import transformers as transformers
