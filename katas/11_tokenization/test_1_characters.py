@@ -60,7 +60,7 @@ def test_upper_and_lower_case_differ():
             tokenizer.encode(text)
 
 
-@pytest.mark.parametrize("number", [3, -1, 99])
+@pytest.mark.parametrize("number", [3, -1, -2, -3, 99])
 def test_an_id_that_does_not_exist_is_named(number):
     """An id that does not exist raises a ValueError whose message contains it; -1 is not the last one."""
     with rejects(ValueError, str(number)):

@@ -129,8 +129,11 @@ BYTES = {byte: bytes([byte]) for byte in range(256)}
         (BYTES, [], {"<e>": 256}, "'<e>'"),
         (BYTES | {256: b"<f>"}, [], {"<e>": 256}, "'<e>'"),
         (BYTES | {256: b"ab", 257: b"cd"}, [(b"a", b"b")], {}, repr(b"cd")),
+        (BYTES | {300: b"a"}, [], {}, repr(b"a")),
+        (BYTES | {256: b"<e>", 257: b"<f>"}, [], {"<e>": 257, "<f>": 256}, "'<e>'"),
+        (BYTES | {256: b""}, [], {"": 256}, "''"),
     ],
-    ids=["a byte", "a result", "a part", "no id", "other bytes", "too many"],
+    ids=["a byte", "a result", "a part", "no id", "other bytes", "too many", "twice", "exchanged", "empty"],
 )
 def test_what_does_not_fit_a_vocabulary_is_named(vocab, merges, special, named):
     """A byte, a merge's part or result, a special token that vocab lacks, or any other entry, raises a ValueError with it."""
@@ -203,9 +206,9 @@ def test_special_tokens_are_no_patterns():
 
 
 def test_where_special_tokens_overlap_the_longest_counts():
-    """ "<e>" and "<e>>": in "<e>>q" the longer one separates, and no > is left to be joined."""
+    """ "<e" and "<ex": in "<exq" the longer one separates, and no x is left to be joined with q."""
     with pytest.warns(UserWarning, match="300"):
-        assert BPETokenizer.train("<e>>q<e>>q", 300, ["<e>", "<e>>"]).merges == []
+        assert BPETokenizer.train("<exq<exq", 300, ["<e", "<ex"]).merges == []
 
 
 def test_special_tokens_that_differ_by_a_blank_are_different():

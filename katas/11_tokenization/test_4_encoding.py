@@ -238,6 +238,12 @@ def test_bytes_that_are_not_utf8_are_split_like_the_rest():
     assert tokenizer.encode_bytes(b"b  c\xff") == list(b"b  c\xff")
 
 
+def test_the_text_before_a_special_token_ends_there():
+    """Two blanks before a special token are one piece, as at the end of a text, so that a merge may join them."""
+    tokenizer = made((b" ", b" "), special=("<e>",))
+    assert tokenizer.encode("a  <e>", special=True) == [97, 256, 257]
+
+
 def test_a_long_piece_is_merged_whole():
     """A word of 20,001 letters has every pair joined, wherever it stands."""
     assert made((b"a", b"b")).encode("x" + "ab" * 10_000) == [ord("x")] + [256] * 10_000

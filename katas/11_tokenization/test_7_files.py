@@ -2,9 +2,9 @@ import json
 import os
 
 import pytest
-from katas.tokenization import BPETokenizer, bytes_to_unicode
+from katas.tokenization import BPETokenizer, CharTokenizer, bytes_to_unicode, learn_merges, pretokenize
 
-from specs.check import rejects
+from specs.check import rejects, undisturbed
 
 TEXT = "the cat sat on the mat; naïve 日本語 the  other\tcat's hat\n" * 3
 
@@ -116,6 +116,21 @@ def test_a_save_that_fails_leaves_the_old_files_whole(folder, monkeypatch, funct
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+def test_a_file_is_whole_before_it_takes_its_place(tokenizer, tmp_path, monkeypatch):
+    """When os.fsync is called all of the file has been written, and its place is still empty: os.replace comes after."""
+    synced, real = [], os.fsync
+
+    def fsync(file):
+        synced.append((os.fstat(file).st_size, any(path.suffix in (".json", ".txt") for path in tmp_path.iterdir())))
+        return real(file)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    tokenizer.save(tmp_path)
+    sizes = [path.stat().st_size for path in tmp_path.iterdir()]
+    assert sorted(size for size, _ in synced) == sorted(sizes), f"{synced} bytes were written at os.fsync, {sizes} in the end"
+    assert not synced[0][1], "a file has its name before it was written"
+
+
 def test_a_special_token_that_is_written_like_another_entry_is_refused(tmp_path):
     """A special token "a" has the name of the byte, and "Ġ" that of a blank: save raises a ValueError that contains it."""
     for token in ("a", "Ġ"):
@@ -200,6 +215,14 @@ def test_what_is_no_json_object_is_named(folder, name, text):
         BPETokenizer.load(folder)
 
 
+def test_lines_are_counted_without_a_header_too(folder):
+    """Without `#version` the first merge is line 1."""
+    path = folder / "merges.txt"
+    path.write_text("x\n" + path.read_text(encoding="utf-8").partition("\n")[2], encoding="utf-8")
+    with rejects(ValueError, "merges.txt", "line 1"):
+        BPETokenizer.load(folder)
+
+
 @pytest.mark.parametrize("line", ["a", "a b c", "a  b", "", "a \u4e00", "a b"])
 def test_a_line_that_is_no_merge_is_named(folder, line):
     """A line without two entries of vocab.json whose join is one raises a ValueError: merges.txt and the line."""
@@ -246,9 +269,10 @@ def test_an_empty_list_of_special_tokens_is_a_list(folder):
 
 @pytest.mark.parametrize(
     ("old", "new", "named"),
-    [('"!": 33', '"!": 34', "34"), ('"!": 33, ', "", "'!'"), ('"!": 33', '"!": "x"', "'x'"), ('"!": 33', '"!": -1', "-1"),
+    [('"!": 33', '"!": 34', "34"), ('"!": 33', '"!": 0', "0"),
+     ('"!": 33, ', "", "'!'"), ('"!": 33', '"!": "x"', "'x'"), ('"!": 33', '"!": -1', "-1"),
      ('"!": 33', '"!": 3.5', "3.5"), ('"!": 33', '"!": true', "True")],
-    ids=["twice", "missing", "text", "negative", "fraction", "boolean"],
+    ids=["twice", "0 twice", "missing", "text", "negative", "fraction", "boolean"],
 )  # fmt: skip
 def test_ids_are_integers_each_of_one_entry(folder, old, new, named):
     """An id that is no integer from 0 on, or that is there twice, or a missing byte: a ValueError with vocab.json and it."""
@@ -278,11 +302,42 @@ def test_the_line_is_that_of_the_entry(folder, ascii):
         BPETokenizer.load(folder)
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, '{"a": ' + "9" * 5000 + "}"], ids=["brackets", "digits"])
-def test_json_that_python_cannot_read_is_named(folder, text):
-    """Thousands of brackets in brackets, or of digits, raise a ValueError that contains the file's name, like all damage."""
-    (folder / "vocab.json").write_text(text, encoding="utf-8")
+def test_json_that_python_cannot_read_is_named(folder):
+    """Thousands of brackets in brackets raise a ValueError that contains the file's name and the line, like all damage."""
+    (folder / "vocab.json").write_text("[" * 100_000, encoding="utf-8")
     with rejects(ValueError, "vocab.json", "line 1"):
+        BPETokenizer.load(folder)
+
+
+@pytest.mark.parametrize("name", ["a", "\\ud800"], ids=["a name twice", "a lone surrogate"])
+def test_names_are_texts_that_are_there_once(folder, name):
+    """A name that vocab.json has twice, or a lone surrogate: a ValueError that contains the file, the line and the name."""
+    path = folder / "vocab.json"
+    text = json.dumps(json.loads(path.read_text(encoding="utf-8")), indent=0)
+    path.write_text(text.replace("{\n", f'{{\n"{name}": 998,\n'), encoding="utf-8")
+    with rejects(ValueError, "vocab.json", "line", repr(json.loads(f'"{name}"'))):
+        BPETokenizer.load(folder)
+
+
+def test_the_line_of_a_name_is_not_that_of_a_longer_one(tmp_path):
+    """The name ! is not found in the name "! (with the quote): the line is its own."""
+    tokenizer = BPETokenizer.train('"!"!', 257)
+    assert tokenizer.merges == [(b'"', b"!")]
+    tokenizer.save(tmp_path)
+    ids = json.loads((tmp_path / "vocab.json").read_text(encoding="utf-8"))
+    ids = {'"!': ids.pop('"!')} | ids | {"!": -5}
+    (tmp_path / "vocab.json").write_text(json.dumps(ids, indent=0), encoding="utf-8")
+    with rejects(ValueError, "vocab.json", f"line {list(ids).index('!') + 2}"):
+        BPETokenizer.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a", "th"])
+def test_a_special_token_is_no_byte_and_made_by_no_merge(folder, name):
+    """If special_tokens_map.json lists such an entry, a ValueError contains the file, the line and the entry."""
+    assert name in json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
+    text = json.dumps({"additional_special_tokens": ["<|end|>", "é b", name]}, indent=0)
+    (folder / "special_tokens_map.json").write_text(text, encoding="utf-8")
+    with rejects(ValueError, "special_tokens_map.json", "line 5", repr(name)):
         BPETokenizer.load(folder)
 
 
@@ -310,3 +365,35 @@ def test_a_file_that_is_not_utf8_is_named(folder, name):
     (folder / name).write_bytes(b"{}\n\xff\xfe")
     with rejects(ValueError, name, "line 2"):
         BPETokenizer.load(folder)
+
+
+def test_nothing_of_the_process_is_changed(tmp_path):
+    """No part of this kata uses NumPy's global generator, changes its error handling, or leaves the working directory."""
+    with undisturbed():
+        characters = CharTokenizer("abc")
+    for call in [
+        lambda: characters.vocab_size,
+        lambda: characters.encode("cab"),
+        lambda: characters.decode([0, 2]),
+        lambda: list(pretokenize("a b")),
+        lambda: learn_merges({b"ab": 1}, 1),
+        bytes_to_unicode,
+        lambda: BPETokenizer.train("ab ab", 257),
+    ]:
+        with undisturbed():
+            call()
+    with undisturbed():
+        tokenizer = BPETokenizer({byte: bytes([byte]) for byte in range(256)}, [])
+    for call in [
+        lambda: tokenizer.vocab_size,
+        lambda: tokenizer.encode("ab"),
+        lambda: tokenizer.encode_bytes(b"ab"),
+        lambda: tokenizer.decode([97]),
+        lambda: tokenizer.decode_bytes([97]),
+        lambda: list(tokenizer.decode_stream([97])),
+        lambda: list(tokenizer.encode_iterable(["ab"])),
+        lambda: tokenizer.save(tmp_path),
+        lambda: BPETokenizer.load(tmp_path),
+    ]:
+        with undisturbed():
+            call()

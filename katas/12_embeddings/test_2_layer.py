@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from katas.embeddings import Embedding
+from katas.layers import Parameter
 from katas.optimizers import SGD
 from katas.tensor import Tensor
 
@@ -103,6 +104,16 @@ def test_a_weight_that_is_loaded_or_replaced_counts(draw):
     assert_dtype(layer([5, 1]), np.float64)
 
 
+def test_another_parameter_may_become_the_weight(draw):
+    """As weights are tied: the layer looks up the Parameter that `weight` is now, and that receives the gradient."""
+    layer, shared = Embedding(4, 3), Parameter(draw.normal(6, 3))
+    layer([0])
+    layer.weight = shared
+    layer([5, 5]).backward(np.ones((2, 3)))
+    assert_close(layer([5]), shared.data[[5]])
+    assert_close(shared.grad, oracles.embeddings.embedding_gradient(np.ones((2, 3)), [5, 5], 6))
+
+
 def test_values_that_are_not_finite_stay(draw):
     """Rows of infinities and NaN are looked up as they are."""
     layer = Embedding(3, 2)
@@ -124,6 +135,7 @@ def test_sizes_may_be_numpys_integers():
         layer = Embedding(np.int64(4), np.int32(3), np.int64(0))
         assert_close(layer([0, 0]), np.zeros((2, 3)))
     assert layer.weight.shape == (4, 3)
+    assert Embedding(1, 1)([0, 0]).shape == (2, 1)
 
 
 @pytest.mark.parametrize(("num", "dim"), [(0, 3), (4, 0), (-1, 3), (4, -2)])

@@ -28,6 +28,8 @@ def test_a_position_is_a_row_of_sines_and_cosines():
         "positions are counted from 1": placed(sinusoidal, np.zeros((20, 6)), 1),
     }
     assert_close(table(20, 6, 20), want, mistakes=mistakes)
+    for longest, dim in ((20, 2), (20, 4), (5, 50), (1, 2)):
+        assert_close(table(longest, dim, longest), placed(sinusoidal, np.zeros((longest, dim))))
 
 
 def test_known_values():

@@ -3,7 +3,7 @@ import pytest
 from katas.embeddings import LearnedPositions, RotaryPositions, SinusoidalPositions
 from katas.tensor import Tensor
 
-from specs.check import assert_close, layouts, undisturbed
+from specs.check import Tolerance, assert_close, assert_dtype, layouts, undisturbed
 
 LAYERS = {
     "SinusoidalPositions": SinusoidalPositions,
@@ -50,6 +50,18 @@ def test_infinities_and_nan_stay_with_their_token(name, value, draw):
     assert not np.isfinite(y[1, 2]).any()
     want[1, 2] = y[1, 2] = 0
     assert_close(y, want)
+
+
+@layers
+def test_one_layer_takes_any_dtype_after_any_other(name, draw):
+    """float16 first, then float64, then float32: each has the dtype and the precision it would have had alone."""
+    layer, x = LAYERS[name](9, 4), draw.normal(2, 5, 4)
+    want = layer(Tensor(x), 3).data
+    for dtype in (np.float16, np.float64, np.float32):
+        got = layer(Tensor(x.astype(dtype)), 3)
+        if name != "LearnedPositions":  # whose weight is float32
+            assert_dtype(got, dtype)
+        assert_close(got, want, Tolerance("float16", 5e-3) if dtype == np.float16 else None)
 
 
 @layers

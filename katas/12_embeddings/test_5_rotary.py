@@ -27,6 +27,9 @@ def test_each_pair_is_rotated_by_the_angle_of_its_position(pairing, draw):
             "positions are counted from 1": placed(rotary(pairing), x, 1),
         }
         assert_close(layer(Tensor(x)), placed(rotary(pairing), x), mistakes=mistakes)
+    for longest, dim in ((5, 2), (5, 6), (5, 50), (1, 2)):
+        x = draw.normal(longest, dim)
+        assert_close(RotaryPositions(longest, dim, pairing=pairing)(Tensor(x)), placed(rotary(pairing), x))
 
 
 def test_the_pairing_is_that_of_halves_unless_given(draw):
@@ -194,7 +197,7 @@ def test_the_base_is_positive(base):
         RotaryPositions(9, 6, base)
 
 
-@pytest.mark.parametrize("pairing", ["neighbours", "halve", "", None, True])
+@pytest.mark.parametrize("pairing", ["neighbours", "halve", "Halves", "", None, True])
 def test_another_pairing_is_refused(pairing):
     """A pairing other than "halves" and "neighbors" raises a ValueError whose message contains it and both."""
     with rejects(ValueError, str(pairing), "halves", "neighbors"):

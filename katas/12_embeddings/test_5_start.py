@@ -76,7 +76,8 @@ def test_the_last_position_is_allowed(name, draw):
     """start + time may be max_positions, and no token may stand there even if it is."""
     layer = LAYERS[name](9, 4)
     for start, time in [(0, 9), (4, 5), (8, 1), (9, 0), ([4, 0], 5)]:
-        assert layer(Tensor(draw.normal(2, time, 4)), start).shape == (2, time, 4)
+        for shape in [(2, time, 4), (2, 12, time, 4), (2, 1, time, 4)]:
+            assert layer(Tensor(draw.normal(*shape)), start).shape == shape
 
 
 @layers
@@ -96,8 +97,9 @@ def test_the_last_position_is_allowed(name, draw):
 )
 def test_a_position_beyond_the_longest_is_named(name, start, time, last):
     """A position that is not below max_positions raises a ValueError whose message contains the last one, and max_positions."""
-    with rejects(ValueError, str(last), "9"):
-        LAYERS[name](9, 4)(Tensor(np.zeros((2, time, 4))), start)
+    for shape in [(2, time, 4), (2, 1, time, 4)]:
+        with rejects(ValueError, str(last), "9"):
+            LAYERS[name](9, 4)(Tensor(np.zeros(shape)), start)
 
 
 @layers

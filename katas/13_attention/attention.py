@@ -15,7 +15,7 @@ from katas.tensor import Tensor, concatenate
 def attention_weights(q: Tensor, k: Tensor, mask=None, causal: bool = False, window: int | None = None) -> Tensor:
     """softmax(q kᵀ / √head_dim): how much each query looks at each key. A row sums to 1, or to 0 if it may look nowhere.
 
-    q (…, queries, head_dim), k (…, keys, head_dim) → (…, queries, keys), of q's dtype. mask: booleans of a shape that
+    q (…, queries, head_dim), k (…, keys, head_dim) → (…, queries, keys), of their dtype. mask: booleans of a shape that
     broadcasts to the result's, True where a query may look. causal: the last query stands beside the last key, and no query
     looks at a later key. window: a query sees its own key and the window - 1 before it, and no later one.
     Raises: ValueError that contains both shapes if two don't fit, or the window if it is not positive; TypeError if mask is not
@@ -101,7 +101,7 @@ def draw_attention(path: str, weights: np.ndarray, tokens: Sequence[str] | None 
 
 # 13.5 Long sequences
 
-BLOCK = 128  # given: queries at a time
+BLOCK = 64  # given: queries at a time
 
 
 def blocked_attention(q: Tensor, k: Tensor, v: Tensor, mask=None, causal: bool = False, window: int | None = None) -> Tensor:

@@ -6,7 +6,7 @@ from katas.attention import attention_weights
 from katas.tensor import Tensor
 
 from specs import oracles
-from specs.check import assert_close, assert_dtype, assert_gradient, rejects
+from specs.check import assert_close, assert_dtype, assert_gradient, rejects, undisturbed
 
 weights = oracles.attention.weights
 
@@ -200,6 +200,12 @@ def test_half_precision_is_near(draw):
     assert np.abs(got(q.astype(np.float16), k.astype(np.float16), causal=True).data - weights(q, k, causal=True)).max() < 0.005
 
 
+def test_half_precision_counts_beyond_its_integers():
+    """Of 5,000 equal keys in float16, which adds 1 to 2,048 in vain, each gets 1/5,000."""
+    result = got(np.zeros((1, 4), np.float16), np.zeros((5000, 4), np.float16)).data
+    assert np.abs(5000 * result.astype(np.float64) - 1).max() < 0.002
+
+
 def test_keys_are_broadcast(draw):
     """k with fewer leading axes, or axes of length 1, is shared: one for all heads, or for the whole batch."""
     q, k = inputs(draw)
@@ -251,3 +257,44 @@ def test_weights_sum_to_one_in_float32(draw):
     """Each row of 1,000 keys sums to 1."""
     q, k = draw.normal(3, 7, 8, dtype=np.float32), draw.normal(3, 1000, 8, dtype=np.float32)
     assert_close(got(q, k).data.sum(-1), np.ones((3, 7)))
+
+
+def test_a_nan_is_not_hidden(draw):
+    """NaN in a query makes its weights NaN, and no other's."""
+    q, k = inputs(draw)
+    want, q = weights(q, k, causal=True), q.copy()
+    q[0, 1, 2, 3] = np.nan
+    result = got(q, k, causal=True).data.copy()
+    assert np.isnan(result[0, 1, 2]).any()
+    result[0, 1, 2] = want[0, 1, 2]
+    assert_close(result, want)
+
+
+def test_a_result_is_the_callers_own(draw):
+    """The weights are a new array, which may be written to: a second call gives the same. NumPy's state is left alone."""
+    q, k = inputs(draw)
+    for options in ({}, {"causal": True}, {"mask": np.zeros((4, 5), bool)}):
+        with undisturbed():
+            y = got(q, k, **options)
+        want = y.data.copy()
+        y.data[...] = 7
+        assert_close(got(q, k, **options), want)
+    q = np.ones((1, 1))
+    got(q, q).data[...] = 7
+    assert_close(q, np.ones((1, 1)))
+
+
+def test_options_may_be_numpys(draw):
+    """A window of NumPy's integers and a causal of its booleans are as good as Python's."""
+    q, k = inputs(draw)
+    assert_close(got(q, k, window=np.int64(2)), weights(q, k, window=2))
+    assert_close(got(q, k, causal=np.bool_(True)), weights(q, k, causal=True))
+    assert_close(got(q, k, causal=np.bool_(False)), weights(q, k))
+
+
+def test_one_boolean_is_a_mask(draw):
+    """True hides nothing, False everything."""
+    q, k = inputs(draw)
+    assert_close(got(q, k, True), weights(q, k))
+    assert_close(got(q, k, False), np.zeros((2, 3, 4, 5)))
+    assert_close(got(q, k, True, causal=True), weights(q, k, causal=True))

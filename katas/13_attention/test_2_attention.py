@@ -4,7 +4,7 @@ from katas.attention import scaled_dot_product_attention
 from katas.tensor import Tensor
 
 from specs import oracles
-from specs.check import assert_close, assert_dtype, rejects
+from specs.check import assert_close, assert_dtype, rejects, undisturbed
 
 PADDED = np.array([[True, True, False, True, False], [False, True, True, False, False]])[:, None, None]  # (2, 1, 1, 5)
 NOWHERE = np.array([[True] * 5, [False] * 5, [False, False, True, True, False], [False] * 4 + [True]])  # (4, 5)
@@ -112,6 +112,18 @@ def test_keys_and_values_are_broadcast(draw):
     assert_close(got(q[0, 0], k[0, 0], v[0, 0]), oracles.attention.attention(q, k, v)[0, 0])
 
 
+def test_what_is_broadcast_receives_the_gradients_of_all(draw):
+    """Keys and values of one head receive the sum of what each of them would."""
+    q, k, v = inputs(draw)
+    k, v, g = k[:, :1], v[:, :1], draw.normal(2, 3, 4, 7)
+    tensors = [Tensor(array, requires_grad=True) for array in (q, k, v)]
+    scaled_dot_product_attention(*tensors, causal=True).backward(g)
+    every = [np.broadcast_to(array, (2, 3, *array.shape[2:])) for array in (k, v)]
+    to_q, to_k, to_v = oracles.attention.gradients(g, q, *every, causal=True)
+    for name, tensor, want in zip("qkv", tensors, (to_q, to_k.sum(1, keepdims=True), to_v.sum(1, keepdims=True)), strict=True):
+        assert_close(tensor.grad, want, name=name)
+
+
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize(("queries", "keys"), [(0, 5), (4, 0), (0, 0)])
 def test_no_tokens(queries, keys, causal, draw):
@@ -157,8 +169,45 @@ def test_other_wrong_input_is_refused_too(draw):
         got(q, k, v, mask=np.zeros((4, 5), np.float32))
 
 
+@pytest.mark.parametrize("make", [Tensor, np.ndarray.tolist], ids=["Tensor", "list"])
+def test_a_mask_may_be_a_tensor_or_a_list(make, draw):
+    """As in attention_weights."""
+    arrays = inputs(draw)
+    assert_close(got(*arrays, mask=make(NOWHERE)), oracles.attention.attention(*arrays, NOWHERE))
+
+
+def test_one_boolean_is_a_mask(draw):
+    """mask=False hides all keys, mask=True none; causal may be one of NumPy's booleans."""
+    q, k, v = inputs(draw)
+    assert_close(got(q, k, v, mask=False), np.zeros((2, 3, 4, 7)))
+    assert_close(got(q, k, v, mask=True), oracles.attention.attention(q, k, v))
+    assert_close(got(q, k, v, causal=np.bool_(True)), oracles.attention.attention(q, k, v, causal=True))
+
+
+def test_a_nan_is_not_hidden(draw):
+    """NaN in a query makes its result NaN, and no other's; infinite values stay infinite."""
+    q, k, v = (array.copy() for array in inputs(draw))
+    want = oracles.attention.attention(q, k, v)
+    q[0, 1, 2, 3] = want[0, 1, 2] = np.nan
+    v[:, :, 0, 0] = want[..., 0] = np.inf
+    want[0, 1, 2] = np.nan
+    assert_close(got(q, k, v), want)
+
+
+def test_a_result_is_the_callers_own(draw):
+    """The result is a new array, even where it equals v: writing to it changes nothing. NumPy's global state is left alone."""
+    q, k, v = (array.copy() for array in inputs(draw, 1, 1))
+    for options in ({}, {"causal": True}, {"mask": [True]}):
+        with undisturbed():
+            y = got(q, k, v, **options)
+        assert_close(y, v)
+        kept = v.copy()
+        y.data[...] = 7
+        assert_close(v, kept)
+
+
 def test_no_loop_over_heads(budget, draw):
     """The number of Python instructions must not grow with the numbers of queries, keys, heads and rows."""
-    large = [draw.normal(5, 8, *shape) for shape in ((40, 6), (50, 6), (50, 7))]
+    large = [draw.normal(8, 9, *shape) for shape in ((40, 6), (50, 6), (50, 7))]
     small = inputs(draw)
     budget.steps(lambda: got(*small, causal=True), lambda: got(*large, causal=True), limit=2)

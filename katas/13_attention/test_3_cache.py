@@ -149,6 +149,15 @@ def test_the_mask_of_the_cache_is_the_whole_mask(name, draw):
     assert_close(np.concatenate(parts, 1), module(Tensor(x)).data)
 
 
+def test_mask_and_cache_may_be_named(draw):
+    """forward(x, cache=…, mask=…) is forward(x, mask, cache)."""
+    module, x, mask = made("plain"), Tensor(draw.normal(2, 3, 12)), [[True, True, False], [True] * 3]
+    held = cache("plain", 2)
+    assert_close(module.forward(x, cache=held, mask=mask), module(x, mask).data)
+    assert held.lengths.tolist() == [2, 3]
+    assert_close(module.forward(x, mask=mask), module(x, mask).data)
+
+
 def test_float32_stays(draw):
     """The result has the dtype of x, with a cache too."""
     module, held = made("rotary"), cache("rotary", 2)

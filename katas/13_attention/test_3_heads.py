@@ -7,7 +7,8 @@ from katas.embeddings import RotaryPositions
 from katas.tensor import Tensor
 
 from specs import oracles
-from specs.check import assert_close, assert_dtype, assert_gradient, rejects, undisturbed
+from specs.check import assert_close, assert_dtype, assert_gradient, layouts, recording, rejects, undisturbed
+from specs.oracles.cache import ListCache
 
 multi_head = oracles.attention.multi_head
 RIGHT = np.array([[True, True, True, False, False], [True] * 5])
@@ -36,6 +37,7 @@ CASES = {
     "not causal": ({"causal": False}, None, {"causal": False}),
     "without biases": ({"bias": False}, None, {}),
     "a window": ({"window": 2}, None, {"window": 2}),
+    "a window, and not causal": ({"causal": False, "window": 2}, None, {"window": 2}),
     "padding on the right": ({}, RIGHT, {}),
     "padding on the left": ({}, LEFT, {}),
     "padding, and not causal": ({"causal": False}, RIGHT, {"causal": False}),
@@ -85,6 +87,41 @@ def test_every_head_attends_in_its_own_channels(case, draw):
     assert_close(module(Tensor(x), mask), want, mistakes=mistakes(x, state, mask, expected))
 
 
+def test_every_module_has_options_of_its_own(draw):
+    """Modules with other positions, windows and dropout, made before and after one, don't change what it gives."""
+    x, modules = draw.normal(2, 5, 12), {case: made(**options) for case, (options, _, _) in CASES.items()}
+    MultiHeadAttention(6, 2, 0.5)
+    for case, (_, mask, expected) in CASES.items():
+        want = multi_head(x, modules[case].state_dict(), 3, mask, **expected)
+        assert_close(modules[case](Tensor(x), mask), want, name=case)
+
+
+def test_options_may_be_numpys(draw):
+    """Sizes and a window may be NumPy's integers."""
+    module = MultiHeadAttention(np.int64(12), np.int64(3), window=np.int64(2), layer=np.int64(0), rng=np.random.default_rng(0))
+    x = draw.normal(2, 5, 12)
+    assert_close(module(Tensor(x)), multi_head(x, module.state_dict(), 3, window=2))
+
+
+def test_the_order_in_memory_does_not_matter(draw):
+    """x may lie in memory in any order."""
+    module, x = made(), draw.normal(2, 5, 12)
+    want = module(Tensor(x)).data
+    for name, values in layouts(x).items():
+        assert_close(module(Tensor(values)), want, name=name)
+
+
+def test_a_nan_is_not_hidden(draw):
+    """NaN or ∞ in a token makes its result NaN, and moves no other row of the batch."""
+    module, x = made(), draw.normal(2, 5, 12).copy()
+    want = module(Tensor(x)).data
+    for value in (np.nan, np.inf):
+        x[0, 3, 2] = value
+        got = module(Tensor(x)).data
+        assert np.isnan(got[0, 3]).all()
+        assert_close(got[1], want[1])
+
+
 @pytest.mark.parametrize(("d_model", "n_head"), [(4, 1), (6, 2), (6, 6)])
 def test_any_number_of_heads_that_divides_the_channels(d_model, n_head, draw):
     """One head has all channels; as many heads as channels have one each."""
@@ -120,8 +157,10 @@ def test_a_generator_decides_everything(draw):
         assert_close(first(x), same(x).data)
     rng = np.random.default_rng(1)
     layers = [first, other, *(MultiHeadAttention(8, 2, rng=rng) for _ in "ab"), *(MultiHeadAttention(8, 2) for _ in "ab")]
-    drawn = [layer.c_attn.weight.data for layer in (*layers[:1], *layers[1:2], *layers[3:])]
-    assert all(not np.array_equal(a, b) for i, a in enumerate(drawn) for b in drawn[:i])
+    del layers[2]  # which is drawn as the first
+    for name in ("c_attn", "c_proj"):
+        drawn = [getattr(layer, name).weight.data for layer in layers]
+        assert all(not np.array_equal(a, b) for i, a in enumerate(drawn) for b in drawn[:i])
     assert not np.array_equal(first.c_attn.weight.data[:8], first.c_proj.weight.data)
 
 
@@ -259,12 +298,21 @@ def test_without_training_there_is_no_dropout(draw):
 
 
 def test_a_call_leaves_nothing_behind(draw):
-    """A module that has seen other batches, shapes and masks gives the same as one that has not."""
+    """A module that has seen other batches, shapes and masks gives the same as one that has not. NumPy's global state
+    is left alone.
+    """
     module, x = made(positions=rotary(), window=3), Tensor(draw.normal(2, 5, 12))
     want = module(x).data
     module(Tensor(draw.normal(3, 7, 12)), np.ones((3, 7), bool))
-    module(x, RIGHT)
+    with undisturbed():
+        module(x, RIGHT)
+        module.weights(x)[...] = 7
+        module(x).data[...] = 7
     assert_close(module(x), want)
+    module, _ = single(0.0)
+    ones = np.ones((2, 1, 8), np.float32)
+    module(Tensor(ones)).data[...] = 7
+    assert_close(ones, np.ones((2, 1, 8)))
 
 
 @pytest.mark.parametrize("shape", [(2, 0, 12), (0, 5, 12)], ids=["no tokens", "no rows"])
@@ -299,11 +347,18 @@ def test_input_of_another_shape_is_refused(shape):
         made()(Tensor(np.zeros(shape)))
 
 
-@pytest.mark.parametrize("shape", [(5,), (2, 4), (1, 5), (2, 1, 5), (2, 1, 5, 5)], ids=str)
+@pytest.mark.parametrize("shape", [(5,), (2, 4), (1, 5), (2, 1, 5), (2, 1, 5, 5), (2, 5, 1), (2, 5, 5)], ids=str)
 def test_a_mask_of_another_shape_is_refused(shape):
     """A mask that is not (batch, time) raises a ValueError whose message contains both shapes."""
     with rejects(ValueError, str(shape), "(2, 5, 12)"):
         made()(Tensor(np.zeros((2, 5, 12))), np.ones(shape, bool))
+
+
+@pytest.mark.parametrize("mask", [[], False], ids=str)
+def test_what_is_falsy_is_a_mask_of_another_shape(mask):
+    """[] and False are no masks for two rows of five tokens: a ValueError contains both shapes."""
+    with rejects(ValueError, str(np.shape(mask)), "(2, 5, 12)"):
+        made()(Tensor(np.zeros((2, 5, 12))), mask)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int64])
@@ -313,12 +368,31 @@ def test_a_mask_of_numbers_is_refused(dtype):
         made()(Tensor(np.zeros((2, 5, 12))), np.ones((2, 5), dtype))
 
 
+def test_a_forward_pass_multiplies_no_more_than_it_needs(draw):
+    """A forward pass makes four products: x by c_attn, once for q, k and v; queries by keys; weights by values; what the heads
+    found by c_proj. With a cache only the new token is multiplied.
+    """
+
+    def products(x: Tensor, *args) -> int:
+        with recording() as probe:
+            module(x, *args)
+        return sum(record.result.size * record.parents[0].shape[-1] for record in probe if record.op == "matmul")
+
+    def needed(time: int, keys: int) -> int:
+        return 2 * time * 12 * (4 * 12) + 2 * (2 * time * keys * 12)
+
+    module, x, held = made(), draw.normal(2, 10, 12), ListCache(2)
+    assert products(Tensor(x[:, :9])) <= needed(9, 9)
+    module(Tensor(x[:, :9]), None, held)
+    assert products(Tensor(x[:, 9:]), None, held) <= needed(1, 10)
+
+
 def test_no_loop_over_heads_tokens_or_rows(budget, draw):
     """The number of Python instructions, forward and backward, must not grow with the numbers of heads, tokens and rows."""
 
     def step(n_head: int, batch: int, time: int):
-        module, x = made(n_head=n_head), Tensor(draw.normal(batch, time, 12, dtype=np.float32), requires_grad=True)
-        g = draw.normal(batch, time, 12, dtype=np.float32)
+        module, x = made(60, n_head), Tensor(draw.normal(batch, time, 60, dtype=np.float32), requires_grad=True)
+        g = draw.normal(batch, time, 60, dtype=np.float32)
         return lambda: module(x).backward(g)
 
-    budget.steps(step(2, 2, 5), step(12, 20, 50), limit=2)
+    budget.steps(step(2, 2, 5), step(60, 20, 20), limit=2)

@@ -5,7 +5,7 @@ from katas.embeddings import RotaryPositions
 from katas.tensor import Tensor
 
 from specs import oracles
-from specs.check import assert_close, assert_dtype, measure_bytes, rejects
+from specs.check import assert_close, assert_dtype, layouts, measure_bytes, rejects
 
 MASK = np.array([[True, True, True, False, False], [True] * 5])
 CASES = {
@@ -41,13 +41,13 @@ def test_the_map_says_how_much_each_token_looks_at_each(case, draw):
 
 def test_the_map_has_no_dropout_and_records_nothing(draw):
     """In training too: rows sum to 1, nothing is drawn, nothing is held afterwards."""
-    module, x = made(dropout=0.5), Tensor(draw.normal(2, 40, 12, dtype=np.float32), requires_grad=True)
-    drawn = module.dropout.rng.bit_generator.state if hasattr(module.dropout, "rng") else None
+    rng = np.random.default_rng(0)
+    module = MultiHeadAttention(12, 3, 0.5, rng=rng)
+    x, before = Tensor(draw.normal(2, 40, 12, dtype=np.float32), requires_grad=True), rng.bit_generator.state
     got = module.weights(x)
     assert_dtype(got, np.float32)
     assert_close(got.sum(-1), np.ones((2, 3, 40)))
-    if drawn:
-        assert module.dropout.rng.bit_generator.state == drawn
+    assert rng.bit_generator.state == before
     assert module.training
     assert measure_bytes(lambda: module.weights(x))[1] < 10_000
     assert module(x).requires_grad
@@ -62,6 +62,26 @@ def test_wrong_input_is_refused():
         module.weights(Tensor(np.zeros((2, 5, 12))), np.ones((2, 4), bool))
     with rejects(TypeError, "float64"):
         module.weights(Tensor(np.zeros((2, 5, 12))), np.ones((2, 5)))
+
+    with rejects(ValueError, "()", "(2, 5, 12)"):
+        module.weights(Tensor(np.zeros((2, 5, 12))), False)
+
+
+def test_the_map_is_as_exact_as_the_tokens(draw):
+    """Its dtype is that of x, NaN in a token makes its row NaN, no tokens have an empty map, and memory may have any order."""
+    module, x = made(), draw.normal(2, 5, 12)
+    want = module.weights(Tensor(x))
+    for dtype in (np.float32, np.float64):
+        assert_dtype(module.weights(Tensor(x.astype(dtype))), dtype)
+    for name, values in layouts(x).items():
+        assert_close(module.weights(Tensor(values)), want, name=name)
+    assert module.weights(Tensor(x[:, :0])).shape == (2, 3, 0, 0)
+    for value in (np.nan, np.inf):
+        x = x.copy()
+        x[0, 3, 2] = value
+        got = module.weights(Tensor(x))
+        assert np.isnan(got[0, :, 3]).any(-1).all()
+        assert_close(got[1], want[1])
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg"])

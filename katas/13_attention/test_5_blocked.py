@@ -5,7 +5,7 @@ from katas.autograd import no_grad
 from katas.tensor import Tensor
 
 from specs import oracles
-from specs.check import assert_close, assert_dtype, cpu_ratio, measure_bytes, recording, rejects
+from specs.check import assert_close, assert_dtype, cpu_ratio, layouts, measure_bytes, recording, rejects, undisturbed
 
 OPTIONS = {
     "plain": {},
@@ -72,6 +72,22 @@ def test_a_mask_may_be_a_tensor_or_a_list(draw):
     assert_close(got(q, k, v, mask=mask.tolist()), want)
 
 
+def test_options_may_be_numpys(draw):
+    """mask=False hides all keys; a window and a causal of NumPy's are as good as Python's."""
+    q, k, v = inputs(draw, 4, 5)
+    assert_close(got(q, k, v, mask=False), np.zeros((4, 3)))
+    assert_close(got(q, k, v, window=np.int64(2)), oracles.attention.dense(q, k, v, window=2))
+    assert_close(got(q, k, v, causal=np.bool_(True)), oracles.attention.dense(q, k, v, causal=True))
+
+
+def test_one_query_is_not_many(draw):
+    """One query against three keys, with as many channels as values, gives one result. Memory may have any order."""
+    q, k, v = draw.normal(1, 4), draw.normal(3, 4), draw.normal(3, 4)
+    assert_close(got(q, k, v), oracles.attention.dense(q, k, v))
+    for (_, keys), (_, values) in zip(layouts(k).items(), layouts(v).items(), strict=True):
+        assert_close(got(q, keys, values), oracles.attention.dense(q, k, v))
+
+
 def test_keys_and_values_are_broadcast(draw):
     """Keys and values of one head serve all."""
     q, k, v = inputs(draw, 150, 200, 2, 3)
@@ -102,6 +118,27 @@ def test_large_scores_do_not_overflow(draw):
         assert_close(got(-k, k, v, window=1), v)
 
 
+def test_a_nan_is_not_hidden(draw):
+    """NaN in a query makes its result NaN, and no other's; infinite values stay infinite."""
+    q, k, v = (array.copy() for array in inputs(draw, 2 * BLOCK, 2 * BLOCK))
+    want = oracles.attention.dense(q, k, v)
+    q[3, 1] = np.nan
+    v[5, 0] = want[:, 0] = np.inf
+    want[3] = np.nan
+    assert_close(got(q, k, v), want)
+
+
+def test_a_result_is_the_callers_own(draw):
+    """The result is a new array, even where it equals v: writing to it changes nothing. NumPy's global state is left alone."""
+    q, k, v = (array.copy() for array in inputs(draw, 5, 5))
+    with undisturbed():
+        y = got(q, k, v, window=1)
+    assert_close(y, v)
+    kept = v.copy()
+    y.data[...] = 7
+    assert_close(v, kept)
+
+
 def test_it_is_for_inference(draw):
     """Where a gradient would be recorded, a RuntimeError says that it is for inference. Under no_grad it works."""
     q, k, v = inputs(draw, 5, 5)
@@ -122,6 +159,8 @@ def test_wrong_input_is_refused(draw):
         got(q, v, v)
     with rejects(ValueError, "(5, 4)", "(6, 3)"):
         got(q, k, np.zeros((6, 3)))
+    with rejects(ValueError, "(4, 4)", "(1, 4)"):
+        got(q, q, q[:1])
     with rejects(ValueError, "(3, 5)", "(4, 5)"):
         got(q, k, v, mask=np.ones((3, 5), bool))
     with rejects(ValueError, "(2, 4, 5)", "(4, 5)"):
@@ -146,8 +185,8 @@ def test_what_no_query_of_a_block_sees_is_not_touched(name, draw):
 
 
 def test_a_causal_block_computes_no_scores_that_it_hides(draw, tell):
-    """Of 16 blocks of keys a causal block of queries needs 8.5 on average: the operations make at most 0.6 times as many numbers
-    as without causal.
+    """Of 16 blocks of keys a causal block of queries needs 8.5 on average: at most 0.6 times as many scores and exponentials
+    are computed as without causal.
     """
     q, k, v = (Tensor(array) for array in inputs(draw, 16 * BLOCK, 16 * BLOCK))
     made = {}

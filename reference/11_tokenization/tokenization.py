@@ -150,9 +150,14 @@ class BPETokenizer:
         """
         self.vocab, self.merges, self.special_tokens = dict(vocab), list(merges), dict(special_tokens or {})
         for text, number in self.special_tokens.items():
+            if not text:
+                raise ValueError(f"a special token can't be empty: {text!r}")
             if self.vocab.get(number) != text.encode():
                 raise ValueError(f"the vocabulary lacks the special token {text!r} as id {number}")
-        ids = {token: number for number, token in self.vocab.items() if number not in self.special_tokens.values()}
+        ordinary = self.vocab.keys() - self.special_tokens.values()
+        ids = {self.vocab[number]: number for number in ordinary}
+        if len(ids) < len(ordinary):
+            raise ValueError(f"the vocabulary holds {_twice(self.vocab[number] for number in ordinary)!r} twice")
         made = {*_BYTES, *(left + right for left, right in self.merges)}
         for token in [*made, *chain.from_iterable(self.merges)]:
             if token not in ids:
@@ -179,8 +184,8 @@ class BPETokenizer:
         Raises: ValueError if vocab_size is less than 256 and the special tokens, or if one of these is empty or there twice.
         Warns: UserWarning if no pair is left before there are vocab_size ids.
         """
-        if "" in special_tokens or len(set(special_tokens)) < len(special_tokens):
-            raise ValueError(f"special tokens must be different, and not empty: {list(special_tokens)}")
+        if (text := _twice(special_tokens)) is not None:
+            raise ValueError(f"the special token {text!r} is there twice")
         room = vocab_size - 256 - len(special_tokens)
         if room < 0:
             raise ValueError(f"vocab_size {vocab_size} has no room for 256 bytes and {len(special_tokens)} special tokens")
@@ -326,6 +331,8 @@ class BPETokenizer:
         made = {*map(_name, _BYTES), *(_name(left + right) for left, right in merges)}
         others, listed = [name for name in ids if name not in made], folder / "special_tokens_map.json"
         special = _read_special(listed, ids) if listed.exists() else others
+        if ordinary := next((name for name in special if name in made), None):
+            raise _error(listed, _line(listed, ordinary), f"{ordinary!r} is a byte, or made by a merge")
         if unknown := next((name for name in others if name not in special), None):
             raise _error(names, _line(names, unknown), f"{unknown!r} is no byte, made by no merge, and not special")
         if missing := next((name for name in made if name not in ids), None):
@@ -394,9 +401,8 @@ def _write(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
-    except BaseException:
-        part.unlink()
-        raise
+    finally:
+        part.unlink(missing_ok=True)  # it is there if something failed
 
 
 def _error(path: Path, line: int, why: str) -> ValueError:
@@ -405,9 +411,9 @@ def _error(path: Path, line: int, why: str) -> ValueError:
 
 def _line(path: Path, text) -> int:
     """The first line of a JSON file in which this text stands, escaped or not; 1 if it is no text, or stands nowhere."""
-    forms = [json.dumps(text), json.dumps(text, ensure_ascii=False)]
+    forms = "|".join(re.escape(json.dumps(text, ensure_ascii=ascii)) for ascii in (True, False))
     lines = path.read_text(encoding="utf-8").split("\n")
-    return next((number for number, line in enumerate(lines, 1) if any(form in line for form in forms)), 1)
+    return next((number for number, line in enumerate(lines, 1) if re.search(rf"(?<!\\)({forms})", line)), 1)
 
 
 def _read(path: Path) -> str:
@@ -420,11 +426,21 @@ def _read(path: Path) -> str:
 
 def _read_json(path: Path):
     try:
-        return json.loads(_read(path))
+        return json.loads(_read(path), object_pairs_hook=functools.partial(_unique, path))
     except json.JSONDecodeError as error:
         raise _error(path, error.lineno, f"not JSON: {error.msg}") from None
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets in brackets
-        raise _error(path, 1, f"can't be read: {error}") from None
+    except RecursionError:
+        raise _error(path, 1, "too many brackets in brackets") from None
+
+
+def _unique(path: Path, pairs: list[tuple]) -> dict:
+    """An object of a JSON file, in which no name may be there twice, nor have half of a surrogate pair."""
+    names = [name for name, _ in pairs]
+    if (name := _twice(names)) is not None:
+        raise _error(path, _line(path, name), f"{name!r} is there twice")
+    if name := next((name for name in names if re.search("[\ud800-\udfff]", name)), None):
+        raise _error(path, _line(path, name), f"{name!r} is no text")
+    return dict(pairs)
 
 
 def _read_ids(path: Path) -> dict[str, int]:

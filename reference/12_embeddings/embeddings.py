@@ -23,7 +23,7 @@ def embedding(ids, weight: Tensor, padding_idx: int | None = None) -> Tensor:
     outside = (ids < 0) | (ids >= num)
     if outside.any():
         place = tuple(map(int, np.argwhere(outside)[0]))
-        raise IndexError(f"id {ids[place]} at {place} is out of range for {num} embeddings: 0 … {num - 1}")
+        raise IndexError(f"id {ids[place]} at {place} is out of range: there are {num} embeddings")
     ids = ids.astype(np.intp)  # a copy, which the record holds
     return Tensor._result("embedding", weight.data[ids], weight, ids=ids, padding_idx=padding_idx)
 
@@ -111,7 +111,7 @@ def _positions(layer: Module, table, x: Tensor, start) -> np.ndarray:
         raise ValueError(f"start {starts.min()} is negative")
     last = int(starts.max(initial=0)) + x.shape[-2] - 1
     if last >= longest:
-        raise ValueError(f"there is no position {last}: {type(layer).__name__} has {longest}, 0 … {longest - 1}")
+        raise ValueError(f"there is no position {last}: {type(layer).__name__} has {longest}, counted from 0")
     positions = starts.astype(np.intp)[..., None] + np.arange(x.shape[-2])  # (time,) or (batch, time)
     return positions.reshape(*starts.shape, *(1,) * (x.ndim - 2 - starts.ndim), x.shape[-2])
 

@@ -15,7 +15,7 @@ from katas.tensor import Tensor, concatenate
 def attention_weights(q: Tensor, k: Tensor, mask=None, causal: bool = False, window: int | None = None) -> Tensor:
     """softmax(q kᵀ / √head_dim): how much each query looks at each key. A row sums to 1, or to 0 if it may look nowhere.
 
-    q (…, queries, head_dim), k (…, keys, head_dim) → (…, queries, keys), of q's dtype. mask: booleans of a shape that
+    q (…, queries, head_dim), k (…, keys, head_dim) → (…, queries, keys), of their dtype. mask: booleans of a shape that
     broadcasts to the result's, True where a query may look. causal: the last query stands beside the last key, and no query
     looks at a later key. window: a query sees its own key and the window - 1 before it, and no later one.
     Raises: ValueError that contains both shapes if two don't fit, or the window if it is not positive; TypeError if mask is not
@@ -217,7 +217,7 @@ def blocked_attention(q: Tensor, k: Tensor, v: Tensor, mask=None, causal: bool =
         mask = np.broadcast_to(mask, (*mask.shape[:-2], queries, keys))
     parts = []
     for start in range(0, max(queries, 1), BLOCK):
-        stop = min(start + BLOCK, queries)
+        stop = start + BLOCK  # the last block may be shorter
         first, last = keys - queries + start, keys - queries + stop - 1  # the keys beside the first and the last query
         begin = 0 if window is None else max(0, first - window + 1)
         end = keys if window is None and not causal else max(0, last + 1)

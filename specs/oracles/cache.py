@@ -14,6 +14,10 @@ class ListCache:
         self.window = window
         self.lengths = np.zeros(batch, np.int64)
 
+    def __len__(self) -> int:
+        """The number of tokens in the longest row: an empty cache is falsy, and a cache all the same."""
+        return int(self.lengths.max(initial=0))
+
     def extend(self, layer: int, k, v, real: np.ndarray | None = None) -> tuple:
         """k, v (batch, heads, time, head_dim) of new tokens → all keys, all values, and where the new tokens may look.
 

@@ -162,7 +162,7 @@ WRONG = [
     Wrong(
         "the longest token first",
         {
-            "        heap = [(ranks[pair], place, pair)": "        ranks = {pair: ((-len(self.vocab[new]), rank), new) for pair, (rank, new) in self._ranks.items()}\n        heap = [(ranks[pair], place, pair)"
+            "heap = [ranks[pair][0] * end + place for": "order = sorted(ranks, key=lambda pair: (-len(self.vocab[ranks[pair][1]]), ranks[pair][0]))\n        ranks = {pair: (rank, ranks[pair][1]) for rank, pair in enumerate(order)}\n        heap = [ranks[pair][0] * end + place for"
         },
     ),
     Wrong(
@@ -174,16 +174,15 @@ WRONG = [
     Wrong(
         "from the left, whatever the rank",
         {
-            "heap = [(ranks[pair], place, pair)": "ranks = {pair: (0, new) for pair, (_, new) in ranks.items()}\n        heap = [((0, ranks[pair][1]), place, pair)",
-            "(_, new), place, pair = heapq.heappop(heap)": "(_, new), place, pair = heap.pop(min(range(len(heap)), key=lambda i: heap[i][1]))",
+            "heap = [ranks[pair][0] * end + place for": "ranks = {pair: (0, new) for pair, (_, new) in ranks.items()}\n        heap = [ranks[pair][0] * end + place for"
         },
     ),
     Wrong(
         "the last of equals first",
         {
-            "heap = [(ranks[pair], place, pair)": "heap = [(ranks[pair], -place, pair)",
-            "(_, new), place, pair = heapq.heappop(heap)": "(_, new), place, pair = heapq.heappop(heap)\n            place = -place",
-            "heapq.heappush(heap, (ranks[near], left, near))": "heapq.heappush(heap, (ranks[near], -left, near))",
+            "heap = [ranks[pair][0] * end + place for": "heap = [ranks[pair][0] * end + end - 1 - place for",
+            "rank, place = divmod(heapq.heappop(heap), end)": "rank, place = divmod(heapq.heappop(heap), end)\n            place = end - 1 - place",
+            "ranks[near][0] * end + left)": "ranks[near][0] * end + end - 1 - left)",
         },
     ),
     Wrong("a byte's id is its value", {"self._bytes = [ids[byte] for byte in _BYTES]": "self._bytes = [*range(256)]"}),
@@ -299,7 +298,7 @@ WRONG = [
     Wrong("the version is missing", {'"\\n".join(["#version: 0.2", *merges, ""])': '"\\n".join([*merges, ""])'}),
     Wrong("special tokens are written byte by byte", {"special.get(number) or _name(token)": "_name(token)"}),
     Wrong("files are written in place", {'    part = path.with_name(f"{path.name}.part")\n': "    part = path\n"}),
-    Wrong("a part is left behind", {"        part.unlink()\n        raise\n": "        raise\n"}),
+    Wrong("a part is left behind", {"        part.unlink(missing_ok=True)  #": "        pass  #"}),
     Wrong(
         "lines that begin with # are comments",
         {
@@ -352,7 +351,7 @@ WRONG = [
     Wrong(
         "the list is searched for each merge, which joins one place",
         {
-            "        heap = [(ranks[pair], place, pair)": "        while len(ids) > 1:\n            place = min(range(len(ids) - 1), key=lambda i: ranks.get((ids[i], ids[i + 1]), (1e9, 0)))\n            if (pair := (ids[place], ids[place + 1])) not in ranks:\n                break\n            ids[place : place + 2] = [ranks[pair][1]]\n        return ids\n        heap = [(ranks[pair], place, pair)"
+            "heap = [ranks[pair][0] * end + place for": "while len(ids) > 1:\n            place = min(range(len(ids) - 1), key=lambda i: ranks.get((ids[i], ids[i + 1]), (1e9, 0)))\n            if (pair := (ids[place], ids[place + 1])) not in ranks:\n                break\n            ids[place : place + 2] = [ranks[pair][1]]\n        return ids\n        heap = [ranks[pair][0] * end + place for"
         },
     ),
     Wrong(
@@ -431,12 +430,7 @@ WRONG = [
         },
     ),
     Wrong("warning forgets special tokens", {"size = len(tokens) + len(special)": "size = len(tokens)"}),
-    Wrong(
-        "special tokens stripped before compared",
-        {
-            'if "" in special_tokens or len(set(special_tokens)) < len(special_tokens):': "if not all(map(str.strip, special_tokens)) or len({*map(str.strip, special_tokens)}) < len(special_tokens):"
-        },
-    ),
+    Wrong("special tokens stripped before compared", {"_twice(special_tokens)": "_twice(map(str.strip, special_tokens))"}),
     Wrong(
         "only the 5000 most frequent pieces",
         {"for piece, count in counts.items()}, room)": "for piece, count in counts.most_common(5000)}, room)"},
@@ -444,7 +438,14 @@ WRONG = [
     Wrong(
         "metacharacters escaped only if pipe", {"map(re.escape, sorted(": 'map(lambda text: text.replace("|", r"\\|"), sorted('}
     ),
-    Wrong("special token steals an ordinary id", {" if number not in self.special_tokens.values()}": "}"}),
+    Wrong(
+        "special token steals an ordinary id",
+        {
+            "ordinary = self.vocab.keys() - self.special_tokens.values()": "ordinary = self.vocab.keys()",
+            "            if token not in made:\n": "            if False:\n",
+            "if len(ids) < len(ordinary):": "if False:",
+        },
+    ),
     Wrong(
         "cache of all tokenizers",
         {
@@ -591,18 +592,12 @@ WRONG = [
         "what nothing makes is taken into the vocabulary",
         {"            if token not in made:\n": "            if False:\n"},
     ),
-    Wrong("the line is always the first", {"if any(form in line for form in forms)), 1)": "if False), 1)"}),
-    Wrong("escaped names have no line", {"forms = [json.dumps(text), json": "forms = [json"}),
-    Wrong(
-        "names with characters have no line",
-        {"forms = [json.dumps(text), json.dumps(text, ensure_ascii=False)]": "forms = [json.dumps(text)]"},
-    ),
+    Wrong("the line is always the first", {'if re.search(rf"(?<!\\\\)({forms})", line)), 1)': "if False), 1)"}),
+    Wrong("escaped names have no line", {"for ascii in (True, False))\n    lines": "for ascii in (False,))\n    lines"}),
+    Wrong("names with characters have no line", {"for ascii in (True, False))\n    lines": "for ascii in (True,))\n    lines"}),
     Wrong("null is a special token", {"        if text is None:": "        if text is ...:"}),
     Wrong("a part of a merge may be no bytes", {" or not _is_bytes(name) for name": " for name"}),
-    Wrong(
-        "what can't be read is passed on",
-        {"except (ValueError, RecursionError) as error:  # a": "except ZeroDivisionError as error:  # a"},
-    ),
+    Wrong("what can't be read is passed on", {"except RecursionError:": "except ZeroDivisionError:"}),
     Wrong(
         "special tokens are remembered as pieces",
         {
@@ -623,4 +618,134 @@ WRONG = [
         {"if len(held) >= wanted:": "if held:"},
         naive="test_a_long_piece_is_not_searched_after_each_chunk",
     ),
+    # a second list of that kind
+    Wrong("char position in bytes of UTF-8", {'at position {position}")': 'at position {len(text[:position].encode())}")'}),
+    Wrong(
+        "char order of UTF-16", {"sorted(set(text))": 'sorted(set(text), key=lambda c: c.encode("utf-16-be", "surrogatepass"))'}
+    ),
+    Wrong(
+        "char decode only knows -1",
+        {
+            "_looked_up(ids, dict(enumerate(self._characters)))": "_looked_up(ids, {n: self._characters[n] for n in range(-len(self._characters), len(self._characters)) if n != -1})"
+        },
+    ),
+    Wrong("numbers only decimal", {"regex.compile(PATTERN)": 'regex.compile(PATTERN.replace(r"\\p{N}", r"\\d"))'}),
+    Wrong(
+        "marks count as letters", {"regex.compile(PATTERN)": 'regex.compile(PATTERN.replace(r"\\p{L}+", r"[\\p{L}\\p{M}]+"))'}
+    ),
+    Wrong(
+        "white space only ASCII",
+        {"regex.compile(PATTERN)": 'regex.compile(PATTERN.replace(r"[^\\s", r"[^ \\t-\\r").replace(r"\\s+", r"[ \\t-\\r]+"))'},
+    ),
+    Wrong(
+        "regex imported at once",
+        {"import re\n": "import re\n\nimport regex\n", "    import regex  # not before it is needed\n\n": ""},
+    ),
+    Wrong("ties: a prefix is greater", {' + "\\u0100" for part in pair': " for part in pair"}),
+    Wrong(
+        "overlaps of a new token count once",
+        {
+            "            for other in pairwise(after):\n                changes[other] += times[place]\n": "            for spot, other in enumerate(pairwise(after)):\n                if not (spot and other == (new, new) and after[spot - 1] == new):\n                    changes[other] += times[place]\n"
+        },
+    ),
+    Wrong("special tokens not copied", {"dict(special_tokens or {})": "special_tokens or {}"}),
+    Wrong(
+        "special tokens under any id",
+        {"if self.vocab.get(number) != text.encode():": "if text.encode() not in self.vocab.values():"},
+    ),
+    Wrong(
+        "train: first special token counts",
+        {"in _split(text, special_tokens)[::2]:": 'in re.split("|".join(map(re.escape, special_tokens)) or "(?!)", text):'},
+    ),
+    Wrong("train: warning forgets special tokens", {"size = len(tokens) + len(special)": "size = len(tokens)"}),
+    Wrong("stale heap entries join", {"if found is None or found[0] != rank:": "if found is None:"}),
+    Wrong(
+        "a repeated merge takes its last rank",
+        {
+            "self._ranks.setdefault((ids[left], ids[right]), (rank, ids[left + right]))": "self._ranks[ids[left], ids[right]] = (rank, ids[left + right])"
+        },
+    ),
+    Wrong(
+        "text before a special token goes on",
+        {
+            "        for number, part in enumerate(_split(text, self.special_tokens if special else ())):\n            for piece in [part] if number % 2 else pretokenize(part):\n": '        parts = _split(text, self.special_tokens if special else ())\n        for number, part in enumerate(parts):\n            sign = "\\0" if number + 1 < len(parts) else ""\n            for piece in [part] if number % 2 else (p.removesuffix(sign) for p in pretokenize(part + sign)):\n'
+        },
+    ),
+    Wrong(
+        "one cache for all tokenizers",
+        {
+            "CACHED = 1024 ": "_shared = {}\nCACHED = 1024 ",
+            "functools.lru_cache(CACHED)(self._merged)": "lambda piece: _shared.get(piece) or (len(_shared) < CACHED or _shared.clear()) and [] or _shared.setdefault(piece, self._merged(piece))",
+        },
+    ),
+    Wrong(
+        "cache keeps the first pieces",
+        {
+            "self._ids_of = functools.lru_cache(CACHED)(self._merged)": "kept = {}\n        self._ids_of = lambda piece: kept[piece] if piece in kept else kept.setdefault(piece, self._merged(piece)) if len(kept) < CACHED else self._merged(piece)"
+        },
+    ),
+    Wrong(
+        "encode returns the cache's list",
+        {
+            "        return list(self._encoded(text, special))\n": "        if not special and len([*pretokenize(text)]) == 1:\n            return self._ids_of(text.encode())\n        return list(self._encoded(text, special))\n"
+        },
+    ),
+    Wrong(
+        "encode_bytes forges special tokens",
+        {
+            "        ids = []\n        for piece in": "        ids = []\n        if data.isascii():\n            return self.encode(data.decode(), special=True)\n        for piece in"
+        },
+    ),
+    Wrong("decode drops a BOM", {'.decode(errors="replace")': '.decode("utf-8-sig", errors="replace")'}),
+    Wrong(
+        "stream waits for valid bytes",
+        {
+            "            if text := decoder.decode(token):\n                yield text\n": "            held = b''.join([decoder.getstate()[0], token])\n            try:\n                held.decode()\n            except ValueError:\n                decoder.setstate((held, 0))\n                continue\n            decoder.reset()\n            if text := decoder.decode(held):\n                yield text\n"
+        },
+    ),
+    Wrong(
+        "stream lists its ids", {"for token in _looked_up(ids, self.vocab):": "for token in list(_looked_up(ids, self.vocab)):"}
+    ),
+    Wrong(
+        "an empty chunk ends the stream",
+        {"            held += chunk\n": "            if not chunk:\n                break\n            held += chunk\n"},
+    ),
+    Wrong("special prefix one too short", {"len(text) - longest + 1)": "len(text) - longest + 2)"}),
+    Wrong(
+        "long pieces are cut",
+        {
+            "                wanted = 2 * len(held)\n": "                wanted = 2 * len(held)\n                if wanted > 8000:\n                    yield from self._encoded(held, special)\n                    held, wanted = '', 0\n"
+        },
+    ),
+    Wrong(
+        "with special tokens the whole text is held",
+        {"            if len(held) >= wanted:": "            if len(held) >= wanted and not special:"},
+    ),
+    Wrong("fsync before the text is flushed", {"            file.flush()\n": ""}),
+    Wrong(
+        "new files are not atomic",
+        {
+            '    part = path.with_name(f"{path.name}.part")\n': '    if not path.exists():\n        with path.open("w", encoding="utf-8") as file:\n            file.write(text)\n            file.flush()\n            os.fsync(file.fileno())\n        return\n    part = path.with_name(f"{path.name}.part")\n'
+        },
+    ),
+    Wrong("a special token Ġ is saved", {"_twice(names.values())": "_twice(self.vocab.values())"}),
+    Wrong("first merge with # is a version", {'.startswith("#version")': '.startswith("#")'}),
+    Wrong(
+        "lines counted behind the header",
+        {'raise _error(path, number, f"expected two': 'raise _error(path, 2 + numbered.index((number, line)), f"expected two'},
+    ),
+    Wrong(
+        "an empty special map is no map",
+        {
+            "_read_special(listed, ids) if listed.exists() else others": "(listed.exists() and _read_special(listed, ids)) or others"
+        },
+    ),
+    Wrong(
+        "a missing byte is named without the file",
+        {
+            '        if missing := next((name for name in made if name not in ids), None):\n            raise _error(names, 1, f"{missing!r} is missing")\n': ""
+        },
+    ),
+    Wrong("true is an id", {"if type(number) is not int or number < 0:": "if not isinstance(number, int) or number < 0:"}),
+    Wrong("the id 0 twice", {"if (number := _twice(ids.values())) is not None:": "if number := _twice(ids.values()):"}),
 ]

@@ -94,7 +94,7 @@ WRONG = [
         says="is not named",
     ),
     Wrong("the place of a wrong id is not said", {" at {place} is out": " is out"}, says="is not named"),
-    Wrong("the number of embeddings is not said", {'for {num} embeddings: 0 … {num - 1}")': '")'}, says="is not named"),
+    Wrong("the number of embeddings is not said", {': there are {num} embeddings")': '")'}, says="is not named"),
     Wrong("a wrong id is a ValueError", {'raise IndexError(f"id': 'raise ValueError(f"id'}, says="another error came first"),
     Wrong(
         "ids are cast before they are checked",
@@ -434,7 +434,7 @@ WRONG = [
         {"there is no position {last}: ": "there is no such position: "},
         says="is not named",
     ),
-    Wrong("the longest position is not said", {" has {longest}, 0 … {longest - 1}": " has no more"}, says="is not named"),
+    Wrong("the longest position is not said", {" has {longest}, counted from 0": " has no more"}, says="is not named"),
     Wrong(
         "a start at the end is refused even without tokens",
         {"    if last >= longest:\n": "    if starts.max(initial=0) >= longest or last >= longest:\n"},
@@ -733,6 +733,46 @@ WRONG = [
         says="let through",
     ),
     Wrong("the pairing is not said", {'"neighbors", not {pairing!r}\'': '"neighbors"\''}, says="is not named"),
+    Wrong(
+        "the table takes the dtype of the first x",
+        {
+            ADDS: "self._table = self._table.astype(x.dtype)\n        return x + Tensor(self._table[_positions(self, self._table, x, start)].astype(x.dtype))"
+        },
+    ),
+    Wrong(
+        "sines and cosines take the dtype of the first x",
+        {TABLES: "self._cos, self._sin = self._cos.astype(x.dtype), self._sin.astype(x.dtype)\n        " + TABLES},
+    ),
+    Wrong(
+        "rows that were added once are kept",
+        {
+            LEARNED: "key = x.shape[-2], str(start)\n        kept = self.__dict__.setdefault('rows', [])\n        kept += [] if key in [k for k, _ in kept] else [(key, self.weight.data.copy())]\n        weight = next(rows for k, rows in kept if k == key)\n        return x + embedding(_positions(self, weight, x, start), self.weight) * 0 + Tensor(weight[_positions(self, weight, x, start)])"
+        },
+    ),
+    Wrong(
+        "time is the second axis",
+        {
+            "    last = int(starts.max(initial=0)) + x.shape[-2] - 1\n": "    last = int(starts.max(initial=0)) + x.shape[min(1, x.ndim - 2)] - 1\n"
+        },
+    ),
+    Wrong(
+        "capitals are as good",
+        {
+            '        if pairing not in ("halves", "neighbors"):\n': '        pairing = pairing.lower() if isinstance(pairing, str) else pairing\n        if pairing not in ("halves", "neighbors"):\n'
+        },
+        says="let through",
+    ),
+    Wrong(
+        "the layer keeps the weight it was made with",
+        {
+            "return embedding(ids, self.weight, self.padding_idx)": "return embedding(ids, self._kept[0], self.padding_idx)",
+            "        self.padding_idx = _row(padding_idx, num_embeddings)\n": "        self._kept = (self.weight,)\n        self.padding_idx = _row(padding_idx, num_embeddings)\n",
+        },
+    ),
+    Wrong(
+        "a dim of 2 has no wavelength",
+        {"    if max_positions < 1 or dim < 2 or dim % 2:\n": "    if max_positions < 1 or dim <= 2 or dim % 2:\n"},
+    ),
     # naive
     Wrong(
         "one token after another is looked up",
@@ -776,6 +816,11 @@ WRONG = [
         "one-hot rows on the way back",
         {ADDED: "    result[...] = (ids.ravel()[order][:, None] == np.arange(len(weight))).T.astype(g.dtype) @ g\n"},
         naive="test_there_is_no_one_hot_matrix",
+    ),
+    Wrong(
+        "the whole weight is copied",
+        {"weight.data[ids], weight, ids": "weight.data.copy()[ids], weight, ids"},
+        naive="test_a_lookup_reads_its_rows_alone",
     ),
     Wrong(
         "a product on the way back",
@@ -841,3 +886,27 @@ WRONG = [
         naive="test_a_rotation_costs_a_few_passes",
     ),
 ]
+
+FORWARDS = ["embedding", "Embedding.forward", *[f"{kind}Positions.forward" for kind in ("Sinusoidal", "Learned", "Rotary")]]
+
+# Semantic mutants that keep all promises.
+EQUIVALENT = {
+    **{f"{name}: a result is a copy, not a view": "it is an array of its own anyway" for name in FORWARDS},
+    **{f"{name}: {habit}": "results are floats" for name in FORWARDS for habit in ("int32 for int64", "int64 for int32")},
+    "Embedding.forward: a result is a view of an equal argument": "ids are integers, and the result is of floats",
+    "Embedding.forward: infinities and NaN in arguments are made finite": "ids are integers",
+    **{
+        f"{kind}Positions.forward: attributes are those of the construction": "it has no public attributes"
+        for kind in ("Sinusoidal", "Rotary")
+    },
+    "SinusoidalPositions.forward: shapes that differ are broadcast": "start has fewer axes than x, and x fits the layer or not",
+    "LearnedPositions.__init__: a falsy argument is taken as absent": "a generator is never falsy",
+    **{
+        f"_positions: a check comes after the effect, {number}": "what came before the check is dropped with the error"
+        for number in (2, 3, 4, 5)
+    },
+    **{
+        f"RotaryPositions.__init__: a check comes after the effect{number}": "the layer is dropped with the error"
+        for number in ("", ", 2")
+    },
+}

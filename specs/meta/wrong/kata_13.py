@@ -22,9 +22,9 @@ PART = "part = None if mask is None else mask[..., start:stop, begin:end]"
 BLOCK_OF = "y = attention_weights(q[rows], k[sight], part, causal, window) @ v[sight]"
 ALL = {  # all keys, of which what causal and window hide is masked
     END: "end = keys",
-    BLOCK_OF: """whole = _seen((queries, keys), None, causal, window)
-        whole = np.ones((stop - start, keys), bool) if whole is None else whole[start:stop]
-        y = attention_weights(q[rows], k, whole if part is None else part & whole) @ v""",
+    "    parts = []\n": "    parts, whole = [], _seen((queries, keys), True, causal, window)\n",
+    BLOCK_OF: """hidden = whole[start:stop] if whole.ndim else whole
+        y = attention_weights(q[rows], k, hidden if part is None else part & hidden) @ v""",
 }
 
 WRONG = [
@@ -125,9 +125,7 @@ WRONG = [
     Wrong(
         "a mask of numbers is taken", {"    if mask.dtype != np.bool_:": "    if mask.dtype.kind == 'f':"}, says="let through"
     ),
-    Wrong(
-        "a mask of floats is taken", {"    if mask.dtype != np.bool_:": "    if mask.dtype.kind in 'iu':"}, says="let through"
-    ),
+    Wrong("a mask of floats is no error of its own", {"    if mask.dtype != np.bool_:": "    if mask.dtype.kind in 'iu':"}),
     Wrong(
         "numbers are masks, 0 hides",
         {"    if mask.dtype != np.bool_:": "    mask = mask.astype(bool)\n    if False:"},
@@ -177,6 +175,30 @@ WRONG = [
     Wrong("a window needs causal", {"    if causal or window is not None:": "    if causal:"}),
     Wrong("any window will do", {"    if window is not None and window < 1:": "    if False:"}, says="let through"),
     Wrong("a window of 0 is none", {"    if window is not None and window < 1:": "    if window and window < 1:"}),
+    Wrong(
+        "the triangle is remembered by its size, whatever the window",
+        {
+            BOTH: "_seen.memo = getattr(_seen, 'memo', {})\n        sight = _seen.memo.setdefault((queries, keys), sight)\n        seen = sight if seen is None else seen & sight"
+        },
+    ),
+    Wrong(
+        "what is hidden is remembered, whatever the dtype",
+        {
+            HIDDEN: "_seen.memo = getattr(_seen, 'memo', {})\n    hidden = _seen.memo.setdefault((seen.shape, seen.tobytes()), np.where(seen | ~anywhere, zero, minus_infinity))"
+        },
+    ),
+    Wrong(
+        "weights are remembered by the arrays",
+        {
+            "        return Softmax(-1)(scores)": "        _seen.memo = getattr(_seen, 'memo', {})\n        if q.requires_grad or k.requires_grad:\n            return Softmax(-1)(scores)\n        return _seen.memo.setdefault((q.data.tobytes(), k.data.tobytes(), q.shape, k.shape, q.dtype), Softmax(-1)(scores))"
+        },
+    ),
+    Wrong(
+        "a window without causal sees ahead in a module",
+        {
+            "real, self.causal, self.window)\n        else:": "real, self.causal, self.window if self.causal else None)\n        else:"
+        },
+    ),
     # attention
     Wrong(
         "the mean of all values", {VALUES: "return (attention_weights(q, k, mask, causal) * 0 + 1 / max(1, k.shape[-2])) @ v"}
@@ -345,12 +367,6 @@ WRONG = [
         },
     ),
     Wrong(
-        "parameters of the last call stay",
-        {
-            "            q, k, v = self._heads(x, 0)\n            weights": "            q, k, v = self._heads(x, getattr(self, 'seen', 0))\n            self.seen = 3 if mask is None else 4\n            weights"
-        },
-    ),
-    Wrong(
         "a mask of the last call stays",
         {
             "        real = self._check(x, mask)\n        if cache is None:": "        real = self._check(x, mask)\n        if real is None and getattr(self, 'real', None) is not None and self.real.shape[::3] == x.shape[:2]:\n            real = self.real\n        self.real = real\n        if cache is None:"
@@ -424,6 +440,42 @@ WRONG = [
             EXTEND: "cache.extend(self.layer, k, v, *(() if real is None else (real[:, 0, 0],))) if not self.causal or (real is not None and real.shape[0] and not real[:, 0, 0, 0].all()) else None\n            k, v, seen = cache.extend(self.layer, k, v, *self._padding(real))"
         },
     ),
+    Wrong(
+        "an empty cache is none",
+        {"        if cache is None:\n            q, k, v": "        if not cache:\n            q, k, v"},
+    ),
+    Wrong(
+        "positions belong to all modules", {"        self.positions = positions": "        type(self).positions = positions"}
+    ),
+    Wrong(
+        "c_attn is asked three times",
+        {
+            SPLIT: "shape = (batch, time, 3, self.n_head, self.d_model // self.n_head)",
+            QKV: "q, k, v = (self.c_attn(x).reshape(*shape).permute(2, 0, 3, 1, 4)[part] for part in range(3))",
+        },
+    ),
+    Wrong(
+        "float16 is summed in float16",
+        {
+            "        return Softmax(-1)(scores)": "        if scores.dtype != np.float16 or not scores.size:\n            return Softmax(-1)(scores)\n        e = np.exp(scores.data - scores.data.max(-1, keepdims=True))\n        sums = np.add.accumulate(e, -1, dtype=np.float16)[..., -1:]\n        return Softmax(-1)(scores) * Tensor(sums / sums) if scores.requires_grad else Tensor(e / sums)"
+        },
+    ),
+    Wrong("dropout has a generator of its own", {"Dropout(dropout, rng) if": "Dropout(dropout) if"}),
+    Wrong(
+        "an error does not say that causal is missing",
+        {"a cache needs causal=True: the tokens in it can't look at those that come later": "this is impossible"},
+        says="causal is not named",
+    ),
+    Wrong(
+        "an error does not say that padding is in the way",
+        {"with a cache, padding may only stand behind the real tokens of a row": "the mask is wrong"},
+        says="padding is not named",
+    ),
+    Wrong(
+        "an error does not say that blocks are for inference",
+        {"blocked_attention is for inference and keeps nothing for backward: call it under no_grad()": "no gradient"},
+        says="inference is not named",
+    ),
     # looking
     Wrong(
         "the map is the mean over the heads",
@@ -496,7 +548,7 @@ WRONG = [
         "all at once",
         {
             "range(0, max(queries, 1), BLOCK)": "range(0, max(queries, 1), max(queries, 1))",
-            "stop = min(start + BLOCK, queries)": "stop = queries",
+            "stop = start + BLOCK": "stop = queries",
         },
         naive="test_memory_never_holds_all_scores",
     ),
@@ -504,7 +556,7 @@ WRONG = [
         "blocks are an eighth of the tokens",
         {
             "range(0, max(queries, 1), BLOCK)": "range(0, max(queries, 1), max(BLOCK, queries // 8))",
-            "stop = min(start + BLOCK, queries)": "stop = min(start + max(BLOCK, queries // 8), queries)",
+            "stop = start + BLOCK": "stop = start + max(BLOCK, queries // 8)",
         },
     ),
     Wrong("a window looks at all keys", {BEGIN: "begin = 0", **ALL}, naive="test_a_window_takes_the_time_of_what_it_sees"),
@@ -513,7 +565,6 @@ WRONG = [
     Wrong(
         "the last block is dropped", {"range(0, max(queries, 1), BLOCK)": "range(0, max(queries - queries % BLOCK, 1), BLOCK)"}
     ),
-    Wrong("the last block is filled up", {"stop = min(start + BLOCK, queries)": "stop = start + BLOCK"}),
     Wrong("each block looks at its own keys only", {BEGIN: "begin = max(0, first)"}),
     Wrong("a block does not see its last key", {END: "end = keys if window is None and not causal else max(0, last)"}),
     Wrong(
@@ -572,3 +623,21 @@ WRONG = [
     ),
     Wrong("blocks are joined along the channels", {"    return concatenate(parts, -2)": "    return concatenate(parts, -1)"}),
 ]
+
+FUNCTIONS = [
+    *("attention_weights", "scaled_dot_product_attention", "blocked_attention"),
+    *("MultiHeadAttention.forward", "MultiHeadAttention.weights"),
+]
+EQUIVALENT = {
+    **{f"{name}: a result is a copy, not a view": "it is an array of its own anyway" for name in FUNCTIONS},
+    **{f"{name}: {habit}": "results are floats" for name in FUNCTIONS for habit in ("int32 for int64", "int64 for int32")},
+    **{f"{name}: NumPy's numbers are refused": "it takes no numbers" for name in FUNCTIONS if "." in name},
+    "MultiHeadAttention.weights: a result is a view of an equal argument": "a map has an axis more than x",
+    "MultiHeadAttention._heads: None is whatever is falsy": "a module is never falsy",
+    **{f"_seen: None is whatever is falsy, {number}": "a window that is not positive was refused before" for number in (2, 3)},
+    **{f"blocked_attention: None is whatever is falsy, {number}": "a window of 0 is refused" for number in (2, 4)},
+    **{
+        f"{name}: a check comes after the effect": "what came before the check is dropped with the error"
+        for name in ("_boolean", "MultiHeadAttention.__init__")
+    },
+}

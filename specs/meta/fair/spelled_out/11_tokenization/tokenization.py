@@ -226,6 +226,8 @@ class BPETokenizer:
         self.merges = list(map(tuple, merges))
         self.special_tokens = dict(special_tokens or {})
         for name, i in self.special_tokens.items():
+            if name == "":
+                raise ValueError(f"an empty special token: {name!r}")
             if self.vocab.get(i) != name.encode():
                 raise ValueError(f"special token {name!r} has id {i}, which is {self.vocab.get(i)!r} in the vocabulary")
         own = set(self.special_tokens.values())
@@ -241,7 +243,11 @@ class BPETokenizer:
                     raise ValueError(f"the vocabulary lacks {token!r} of the merge {(left, right)!r}")
             self._ranks.setdefault((left, right), rank)
         made = {*_BYTES, *map(b"".join, self._ranks)}
+        seen = set()
         for i, token in self.vocab.items():
+            if i not in own and token in seen:
+                raise ValueError(f"the vocabulary has {token!r} twice")
+            seen.add(token if i not in own else None)
             if i not in own and token not in made:
                 raise ValueError(f"the vocabulary has {token!r} as id {i}, which nothing makes")
         self._specials = _special_pattern(self.special_tokens)
@@ -419,7 +425,7 @@ class BPETokenizer:
             file = mapped or entries
             if name not in known:
                 raise file.damaged(file.line_of(name), f"vocab.json has no {name!r}")
-            if not name or re.search("[\ud800-\udfff]", name):
+            if not name or re.search("[\ud800-\udfff]", name) or name in ordinary:
                 raise file.damaged(file.line_of(name), f"{name!r} can be no special token")
         for key in byte_of:
             if key not in known:
