@@ -1,21 +1,27 @@
 """The work, by the reference."""
 
+import math
 import time
 import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
+from katas.autograd import no_grad
 from katas.losses import CrossEntropyLoss
+from katas.optimizers import AdamW, clip_grad_norm
 from katas.spatial import conv2d
 from katas.tensor import Tensor
 from katas.tokenization import BPETokenizer
+from katas.transformers import GPT, generate
 
 from specs.bench import work
 from specs.check import count_steps
 from specs.datasets.cifar10 import cifar10
 from specs.datasets.fetch import fetch
 from specs.datasets.gpt2 import GPT2
+from specs.datasets.text import Text
 from specs.milestones.recipes import cifar10 as recipe
+from specs.milestones.recipes import gpt
 
 VERSION = f"NumPy {np.__version__}"
 
@@ -52,10 +58,55 @@ def step() -> Callable[[], list[np.ndarray]]:
     return call
 
 
-def train(seed: int) -> tuple[float, float]:
+def train_cifar10(seed: int) -> dict[str, float]:
     """The milestone's recipe on CIFAR-10: the accuracy on the test images, and the seconds it took."""
     trainer = recipe.train(cifar10("real", recipe.read), seed)
-    return trainer.history[-1]["metric"], sum(epoch["seconds"] for epoch in trainer.history)
+    return {"accuracy": trainer.history[-1]["metric"], "seconds": sum(epoch["seconds"] for epoch in trainer.history)}
+
+
+def gpt_steps() -> Callable[[], list[np.ndarray]]:
+    """A call trains the milestone's GPT on a few batches: it gives the loss before each step, and the norm of its gradient."""
+    network = gpt.build(" " * gpt.ENOUGH, np.random.default_rng(0))  # a text of that length asks for the large network
+    parameters = network.parameters()
+    for parameter, value in zip(parameters, work.parameters(p.shape for p in parameters), strict=True):
+        parameter.data[...] = value
+    groups, criterion = network.parameter_groups(gpt.WEIGHT_DECAY), CrossEntropyLoss()
+    optimizer = AdamW(groups, lr=gpt.LEARNING_RATE, betas=(0.9, 0.99))
+    batches = work.tokens(gpt.LARGE.vocabulary)
+
+    def step(rows: np.ndarray) -> tuple[np.ndarray, float]:
+        optimizer.zero_grad()
+        loss = criterion(network(Tensor(rows[:, :-1])), Tensor(rows[:, 1:]))
+        loss.backward()
+        norm = clip_grad_norm(parameters, 1.0)
+        optimizer.step()
+        return loss.data, norm
+
+    return lambda: [np.array(column) for column in zip(*map(step, batches), strict=True)]
+
+
+def train_gpt(text: Text) -> dict[str, float]:
+    """The milestone's recipe on a text: bits per byte of the last tenth, and the steps, tokens and seconds of the training."""
+    texts = gpt.corpus(text)
+    trainer, targets = gpt.train(texts, 0), len(gpt.encoded(texts.train, texts.test)[1]) - 1
+    return {
+        "bits": trainer.history[-1]["metric"] * targets / math.log(2) / len(texts.test.encode()),
+        "steps": trainer.step,
+        "tokens": trainer.step * gpt.BATCH * gpt.CONTEXT,
+        "seconds": sum(epoch["seconds"] for epoch in trainer.history),
+    }
+
+
+def gpt2(shape: work.GPT2, path: str) -> Callable[[], list[np.ndarray]]:
+    """A call reads GPT-2's weights from a file: it gives the logits of some rows, and what they go on with if all is greedy."""
+
+    def call():
+        network = GPT.from_gpt2(path, shape.heads).eval()
+        with no_grad():
+            logits = network(shape.rows()).data
+        return [logits, np.array([[*generate(network, row, work.GREEDY, temperature=0)] for row in shape.rows()])]
+
+    return call
 
 
 def training(text: str) -> Callable[[], list[np.ndarray]]:

@@ -10,11 +10,11 @@ def markdown(figures: dict) -> str:
     """The tables of what `python -m specs.bench` measured."""
     machine = figures["machine"]
     lines = [
-        "# The reference beside PyTorch and tokenizers",
+        "# The reference beside PyTorch, tokenizers and transformers",
         "",
         f"{', '.join(figures['versions'])}; {machine['processor']}, {machine['cores']} cores; {figures['time'][:10]}.",
         "Milliseconds are the median of the turns (least–most). The ratio is the reference's speed over the other side's, with",
-        "PyTorch that of the faster layout, turn by turn: above 1, the reference is faster.",
+        "PyTorch that of the faster layout or attention, turn by turn: above 1, the reference is faster.",
     ]
     lines += ["", "## Convolution, forward and backward", "", *_table(figures["convolution"])]
     lines += ["", "## A training step on CIFAR-10", "", *_table(figures["step"])]
@@ -23,6 +23,12 @@ def markdown(figures: dict) -> str:
     said = f"Both on one core, with their caches of words as they come. Data: {figures['text']}."
     lines += ["", "## Tokenization", "", said, "", *_table(figures["tokenization"])]
     lines += ["", "The reference alone, with GPT-2's tokenizer:", "", *_growths(figures["growth"])]
+    lines += ["", "## A training step on a GPT", "", *_table(figures["gpt"]), "", _speeds(figures["gpt"][0])]
+    if figures["language"]:
+        said = f"Bits per byte of the last tenth, in rows of 64 tokens. Data: {figures['text']}."
+        lines += ["", "## Training on a text", "", said, "", *_languages(figures["language"])]
+    said = "The reference reads a file that transformers wrote, with random weights."
+    lines += ["", "## GPT-2's architecture", "", said, "", *_growths(figures["gpt2"], "value")]
     lines += [f"\nMissed: {bar}" for bar in missed(figures)]
     return "\n".join(lines) + "\n"
 
@@ -40,7 +46,7 @@ def ratios(seconds: dict[str, list[float]]) -> list[float]:
 
 def missed(figures: dict) -> list[str]:
     """The works whose median is beyond the bar in "wanted", each with both of them."""
-    rows = [*figures["tokenization"], *figures["growth"]]
+    rows = [row for part in ("tokenization", "growth", "gpt", "gpt2") for row in figures[part]]
     bars = [row for row in rows if "wanted" in row and not _met(row)]
     return [f"{row['work']}: {median(_values(row)):.2f}, wanted {row['wanted']}" for row in bars]
 
@@ -69,17 +75,34 @@ def _table(rows: list[dict]) -> list[str]:
     return lines
 
 
-def _growths(rows: list[dict]) -> list[str]:
-    return ["| | ratio |", "|---|---|", *(f"| {row['work']} | {_measured(row)} |" for row in rows)]
+def _speeds(row: dict) -> str:
+    speeds = [f"{name} {row['tokens'] / median(seconds):,.0f}" for name, seconds in row["seconds"].items()]
+    return f"Tokens a second: {'; '.join(speeds)}."
+
+
+def _languages(rows: list[dict]) -> list[str]:
+    lines = ["| recipe | bits per byte | seconds | steps | tokens a second | largest memory |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        cells = [row["recipe"], f"{row['bits']:.3f}", f"{row['seconds']:.1f}", f"{row['steps']:,}"]
+        cells += [f"{row['tokens'] / row['seconds']:,.0f}", _memory(row)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _growths(rows: list[dict], unit: str = "ratio") -> list[str]:
+    return [f"| | {unit} |", "|---|---|", *(f"| {row['work']} | {_measured(row)} |" for row in rows)]
 
 
 def _trainings(rows: list[dict]) -> list[str]:
     lines = ["| | seed | test images named rightly | seconds | largest memory |", "|---|---|---|---|---|"]
     for row in sorted(rows, key=lambda row: (row["side"], row["seed"])):
-        memory = f"{row['MB']:.0f} MB" if row["MB"] else "?"
-        cells = [row["side"], str(row["seed"]), f"{row['accuracy']:.2%}", f"{row['seconds']:.1f}", memory]
+        cells = [row["side"], str(row["seed"]), f"{row['accuracy']:.2%}", f"{row['seconds']:.1f}", _memory(row)]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def _memory(row: dict) -> str:
+    return f"{row['MB']:.0f} MB" if row["MB"] else "?"
 
 
 def _spread(values: list[float], form: str) -> str:

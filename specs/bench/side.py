@@ -14,7 +14,7 @@ from specs.plugin.limits import peak_memory
 
 
 class Side:
-    """`module` is specs.bench.ours or .theirs; `options` go to each of its functions, after the work's own arguments."""
+    """`module` is one of specs.bench; `options` go to each of its functions, after the work's own arguments."""
 
     def __init__(self, name: str, module: str, *options: str):
         self.name, self.module, self.options = name, module, options
@@ -28,9 +28,9 @@ class Side:
         """Does the work that was prepared again and again, for so many seconds at least: the mean of one."""
         return self._do(_seconds, at_least)
 
-    def train(self, seed: int) -> dict[str, float | None]:
-        """Accuracy, seconds, and the largest memory of the process in MB, where the platform tells."""
-        return self._do(_train, seed, *self.options)
+    def train(self, work: str, *arguments) -> dict[str, float | None]:
+        """The figures of a training, and the largest memory of the process in MB, where the platform tells."""
+        return self._do(_train, work, *arguments, *self.options)
 
     def version(self) -> str:
         """Of the library."""
@@ -64,9 +64,8 @@ def _seconds(at_least: float) -> float:
     return passed / calls
 
 
-def _train(*arguments) -> dict[str, float | None]:
-    accuracy, seconds = _module.train(*arguments)
-    return {"accuracy": accuracy, "seconds": seconds, "MB": peak_memory()}
+def _train(work: str, *arguments) -> dict[str, float | None]:
+    return {**getattr(_module, work)(*arguments), "MB": peak_memory()}
 
 
 def _version() -> str:

@@ -63,6 +63,33 @@ def photographs() -> tuple[np.ndarray, np.ndarray]:
     return rng.standard_normal((BATCH, 3, 32, 32), np.float32), rng.integers(0, 10, BATCH)
 
 
+STEPS, ROWS, CONTEXT = 4, 16, 64  # of a turn, of the milestone's batch, and its tokens in a row
+
+
+def tokens(vocabulary: int) -> np.ndarray:
+    """Random ids, (STEPS, ROWS, CONTEXT + 1), low ones more often, as in a text: so there is something to learn."""
+    return (vocabulary * np.random.default_rng(4).random((STEPS, ROWS, CONTEXT + 1)) ** 6).astype(np.int64)
+
+
+class GPT2(NamedTuple):
+    """GPT-2's architecture, small, and with weights that are random everywhere: a weight that is not read shows."""
+
+    layers: int
+    width: int
+    heads: int
+    vocabulary: int = 101
+    context: int = 48
+
+    def __str__(self) -> str:
+        return f"{self.layers} layers, {self.heads} heads, {self.width} wide"
+
+    def rows(self) -> np.ndarray:
+        """Ids to begin with, (4, 8)."""
+        return np.random.default_rng(5).integers(0, self.vocabulary, (4, 8))
+
+
+SHAPES = [GPT2(2, 64, 2), GPT2(4, 128, 4)]
+GREEDY = 20  # tokens of a continuation
 VOCABULARY = 256 + 1000  # the bytes, and as many merges
 WORD = 10  # letters with the blank
 TOGETHER = 5  # pieces of a turn, which alone would be too short to measure
