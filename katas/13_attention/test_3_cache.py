@@ -140,7 +140,7 @@ def test_no_loop_over_the_padding_of_a_cache(budget, draw):
             self.lengths = np.zeros(batch, np.int64)
 
         def extend(self, layer, k, v, real):
-            return k, v, real[:, None, None] & np.tri(k.shape[-2], dtype=bool)
+            return k, v, np.asarray(real)[:, None, None] & np.tri(k.shape[-2], dtype=bool)
 
     def step(batch: int, time: int):
         module, x, real = made("plain"), Tensor(draw.normal(batch, time, 12)), np.ones((batch, time), bool)

@@ -25,6 +25,8 @@ class ListCache:
         """
         from katas.tensor import Tensor
 
+        for name, given, kind in [("k", k, Tensor), ("v", v, Tensor), ("real", real, np.ndarray | None)]:
+            assert isinstance(given, kind), f"extend got {name} as {type(given).__name__}"
         batch, heads, time, _ = k.shape
         if real is None:
             real = np.ones((batch, time), bool)
