@@ -333,10 +333,10 @@ def test_nothing_is_kept_between_calls(draw):
     assert_close(model(ids), want)
 
 
-@pytest.mark.parametrize("name", ["wte", "wpe", "drop", "h", "h.1", "ln_f", "lm_head"])
+@pytest.mark.parametrize("name", ["wte", "wpe", "h", "h.1", "ln_f", "lm_head"])
 def test_a_layer_may_be_exchanged(draw, name):
     """What an attribute holds is what computes: an exchanged layer, or list of blocks, changes the logits."""
-    model, other, ids = made(draw), made(draw, seed=1, dropout=0.9 if name == "drop" else 0.0), draw.integers(11, 2, 5)
+    model, other, ids = made(draw), made(draw, seed=1), draw.integers(11, 2, 5)
     before = model(ids).data
     if name == "h.1":
         model.transformer.h[1] = other.transformer.h[1]
