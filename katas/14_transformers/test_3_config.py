@@ -36,9 +36,28 @@ def test_every_kind_of_positions_goes_with_every_norm(positions, norm):
         assert GPTConfig(**SIZES, positions=positions, norm=norm, window=window).window == window
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"n_head": 2, "d_model": 6, "positions": "sinusoidal"},
+        {"n_head": 3, "d_model": 9},
+        {"n_head": 3, "d_model": 6, "positions": "rotary"},
+        {"dropout": 0.99},
+        {"dropout": 0},
+    ],
+    ids=str,
+)
+def test_what_just_fits_is_accepted(options):
+    """Sinusoidal positions need an even width, whatever the heads; learned ones nothing; rotary ones a head of 2 at least."""
+    GPTConfig(**SIZES | options)
+
+
 def test_numpys_integers_are_integers():
-    """Sizes may be NumPy's integers, as vocab_size often is; all may be 1."""
-    assert GPTConfig(np.int64(11), 8, 2, 3, np.int32(12)) == GPTConfig(**SIZES)
+    """Sizes may be NumPy's integers, as vocab_size often is; all may be 1. The config holds Python's."""
+    config = GPTConfig(np.int64(11), 8, 2, 3, np.int32(12))
+    assert config == GPTConfig(**SIZES)
+    assert {type(getattr(config, name)) for name in SIZES} == {int}
+    assert type(GPTConfig(**SIZES, positions="rotary", window=np.uint8(3)).window) is int
     GPTConfig(1, 1, 1, 1, 1)
 
 

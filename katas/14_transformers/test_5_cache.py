@@ -170,6 +170,15 @@ def test_cached_and_new_tokens_together_must_fit_into_the_context(draw, position
         model(draw.integers(11, 2, 1), None, cache)
 
 
+@pytest.mark.parametrize("longest", [0, 1, 2])
+def test_the_longest_row_decides_whether_the_context_is_full(draw, longest):
+    """Rows of 2 tokens and one of 10, first, between or last: 3 more are 13, which the ValueError contains."""
+    model, cache = made(draw), ListCache(3, 2)
+    model(draw.integers(11, 3, 10), np.arange(10) < np.where(np.arange(3) == longest, 10, 2)[:, None], cache)
+    with rejects(ValueError, "13", "12"):
+        model(draw.integers(11, 3, 3), None, cache)
+
+
 def test_with_a_window_the_cache_goes_on_behind_the_context(draw):
     """Token by token, a text of three contexts has the logits of the whole."""
     model, ids = made(draw, positions="rotary", window=3), draw.integers(11, 1, 36)

@@ -236,6 +236,12 @@ def test_padding_changes_no_logit_of_a_real_token(draw, options, where):
         assert_close(got.data[row, mask[row]], model(ids[row : row + 1, mask[row]]).data[0], name=f"row {row}")
 
 
+def test_a_long_row_keeps_its_order(draw):
+    """Two hundred tokens with gaps: an argsort that is not stable mixes them, which it does not do with few."""
+    model, ids, mask = made(draw, context=200), draw.integers(11, 1, 200), draw.integers(3, 1, 200) > 0
+    assert_close(model(ids, mask).data[mask], model(ids[mask][None]).data[0])
+
+
 def test_padding_may_have_any_ids(draw):
     """Even ids that don't exist, such as -100; nothing is NaN, and the ids are not changed."""
     model, mask = made(draw), np.array(MASKS["gaps"], bool)
@@ -289,9 +295,12 @@ def test_dropout_is_for_training_alone(draw):
     assert_close(model.eval()(ids), plain(ids).data)
 
 
-def test_dropout_falls_on_the_embeddings_too(draw):
-    """With blocks that add nothing, dropout of the sum of token and position is left, and shows."""
-    model, ids = made(dropout=0.5), draw.integers(11, 2, 5)
+@pytest.mark.parametrize("positions", ["learned", "sinusoidal", "rotary"])
+def test_dropout_falls_on_the_embeddings_too(draw, positions):
+    """With blocks that add nothing, dropout of the sum of token and position is left, and shows: with rotary positions that of
+    the token alone.
+    """
+    model, ids = made(dropout=0.5, positions=positions), draw.integers(11, 2, 5)
     for name, parameter in model.named_parameters():
         if "c_proj" in name:
             parameter.data[...] = 0
@@ -322,6 +331,20 @@ def test_nothing_is_kept_between_calls(draw):
     model(draw.integers(11, 3, 8))
     model(draw.integers(11, 1, 1), np.array([[True]]))
     assert_close(model(ids), want)
+
+
+@pytest.mark.parametrize("name", ["wte", "wpe", "h", "h.1", "ln_f", "lm_head"])
+def test_a_layer_may_be_exchanged(draw, name):
+    """What an attribute holds is what computes: an exchanged layer, or list of blocks, changes the logits."""
+    model, other, ids = made(draw), made(draw, seed=1), draw.integers(11, 2, 5)
+    before = model(ids).data
+    if name == "h.1":
+        model.transformer.h[1] = other.transformer.h[1]
+    elif name == "lm_head":
+        model.lm_head = other.lm_head
+    else:
+        setattr(model.transformer, name, getattr(other.transformer, name))
+    assert np.abs(model(ids).data - before).max() > 1e-3
 
 
 def test_a_loaded_model_gives_the_same_and_is_tied_still(draw):
@@ -374,6 +397,13 @@ def test_a_text_longer_than_the_context_is_refused():
     for positions in ("learned", "sinusoidal", "rotary"):
         with rejects(ValueError, "9", "8"):
             made(positions=positions)(np.zeros((2, 9), np.int64))
+
+
+def test_padding_counts_towards_the_context():
+    """A row of 8 real tokens and one of padding is longer than a context of 8, wherever the padding is."""
+    for place in (0, 4, 8):
+        with rejects(ValueError, "9", "8"):
+            made()(np.zeros((1, 9), np.int64), np.arange(9)[None] != place)
 
 
 def test_ids_are_integers_that_exist():

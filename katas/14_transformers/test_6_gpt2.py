@@ -9,10 +9,10 @@ from specs.check import assert_close, assert_dtype, rejects
 VOCAB, CONTEXT, LAYERS, HEADS, WIDTH = 11, 7, 2, 2, 6
 
 
-def gpt2(draw) -> dict[str, np.ndarray]:
+def gpt2(draw, layers: int = LAYERS) -> dict[str, np.ndarray]:
     """A state as GPT-2's is published: linear weights (in, out), with random values, no matrix of which is symmetric."""
     shapes = {"wte.weight": (VOCAB, WIDTH), "wpe.weight": (CONTEXT, WIDTH)}
-    for layer in range(LAYERS):
+    for layer in range(layers):
         for name, rows, columns in [
             ("attn.c_attn", WIDTH, 3 * WIDTH),
             ("attn.c_proj", WIDTH, WIDTH),
@@ -54,6 +54,11 @@ def test_the_config_follows_from_the_shapes(draw):
     assert (config.positions, config.norm, config.bias, config.window) == ("learned", "layer", True, None)
 
 
+def test_there_may_be_more_than_ten_blocks(draw):
+    """Eleven: of their numbers as text, "9" is the largest."""
+    assert len(GPT.from_gpt2(gpt2(draw, 11), HEADS).transformer.h) == 11
+
+
 def test_the_number_of_heads_matters(draw):
     """With other heads the logits are others, as the oracle's are."""
     state, ids = gpt2(draw), draw.integers(VOCAB, 1, 7)
@@ -83,13 +88,20 @@ def test_lm_head_is_tied(draw):
     model = GPT.from_gpt2(state | {"lm_head.weight": state["wte.weight"].copy()}, HEADS)
     assert_close(model(ids), GPT.from_gpt2(state, HEADS)(ids).data)
     assert model.lm_head.weight is model.transformer.wte.weight
+    state["wte.weight"][3, 1] = np.nan
+    GPT.from_gpt2(state | {"lm_head.weight": state["wte.weight"].copy()}, HEADS)
 
 
 def test_a_head_of_its_own_is_named(draw):
-    """An lm_head.weight that differs from wte.weight can't be tied: it raises a ValueError that contains its name."""
+    """An lm_head.weight that differs from wte.weight, in shape or by a little in one value, can't be tied: it raises a
+    ValueError that contains its name.
+    """
     state = gpt2(draw)
-    with rejects(ValueError, "lm_head.weight"):
-        GPT.from_gpt2(state | {"lm_head.weight": state["wte.weight"] + 1}, HEADS)
+    near = state["wte.weight"].copy()
+    near[3, 1] += 1e-4
+    for head in (state["wte.weight"] + 1, near, state["wte.weight"][:-1]):
+        with rejects(ValueError, "lm_head.weight"):
+            GPT.from_gpt2(state | {"lm_head.weight": head}, HEADS)
 
 
 def test_weights_come_from_a_file_too(draw, tmp_path):
@@ -131,6 +143,23 @@ def test_a_missing_name_is_named(draw, name, prefix):
         GPT.from_gpt2(state, HEADS)
 
 
+def test_all_missing_names_are_in_one_error(draw):
+    """Those of the embeddings, from which the sizes follow, too; without a block those of block 0 are missing."""
+    state = gpt2(draw)
+    with rejects(ValueError, "wte.weight", "wpe.weight", "ln_f.bias", "h.1.ln_1.weight"):
+        GPT.from_gpt2({name: state[name] for name in state if name[0] == "h" and name != "h.1.ln_1.weight"}, HEADS)
+    with rejects(ValueError, "h.0.ln_1.weight", "h.0.attn.c_attn.weight", "h.0.mlp.c_proj.bias"):
+        GPT.from_gpt2({name: state[name] for name in state if name[0] != "h"}, HEADS)
+
+
+def test_a_name_that_is_given_twice_is_named(draw):
+    """With the prefix and without it: the ValueError contains the name, since one of both would be lost."""
+    state = gpt2(draw)
+    for name in ("wte.weight", "h.1.ln_1.bias"):
+        with rejects(ValueError, name):
+            GPT.from_gpt2(state | {f"transformer.{name}": state[name]}, HEADS)
+
+
 def test_a_missing_block_is_named(draw):
     """Of a state in which block 1 is missing and block 2 is there, every name of block 1 is missing."""
     state = {name.replace("h.1.", "h.2."): array for name, array in gpt2(draw).items()}
@@ -139,10 +168,23 @@ def test_a_missing_block_is_named(draw):
 
 
 @pytest.mark.parametrize(
-    "name", ["h.0.attn.c_attn.scale", "score.weight", "h.0.attn.rotary.bias", "h.x.ln_1.weight", "ln_f.scale"]
+    "name",
+    [
+        "h.0.attn.c_attn.scale",
+        "score.weight",
+        "h.0.attn.rotary.bias",
+        "h.x.ln_1.weight",
+        "ln_f.scale",
+        "junk.attn.bias",
+        "h.0.cross.attn.bias",
+        "h.2.attn.bias",
+        "h.2.attn.masked_bias",
+    ],
 )
 def test_an_unexpected_name_is_named(draw, name):
-    """A name too many raises a ValueError that contains it, rather than being left out without a word."""
+    """A name too many raises a ValueError that contains it, rather than being left out without a word: a mask that is not of
+    one of the blocks too.
+    """
     with rejects(ValueError, name):
         GPT.from_gpt2(gpt2(draw) | {name: np.ones(3, np.float32)}, HEADS)
 
@@ -152,18 +194,29 @@ def test_an_unexpected_name_is_named(draw, name):
     ["wpe.weight", "ln_f.weight", "h.0.attn.c_attn.weight", "h.1.mlp.c_proj.weight", "h.1.mlp.c_proj.bias"],
 )
 def test_a_wrong_shape_is_named(draw, name):
-    """A weight of a different shape, such as (out, in) for (in, out), raises a ValueError that contains its name."""
+    """A weight of a different shape, such as (out, in) for (in, out), raises a ValueError that contains its name, and the shape
+    as it was given.
+    """
     state = gpt2(draw)
     state[name] = state[name].T if "mlp.c_proj.weight" in name else state[name][..., :-1]
-    with rejects(ValueError, name):
+    with rejects(ValueError, name, str(state[name].shape)):
+        GPT.from_gpt2(state, HEADS)
+
+
+@pytest.mark.parametrize("name", ["ln_f.bias", "h.0.ln_1.weight", "h.1.mlp.c_fc.bias", "h.1.mlp.c_fc.weight"])
+def test_nothing_is_broadcast(draw, name):
+    """One value for a vector, or one column for a matrix, is a wrong shape."""
+    state = gpt2(draw)
+    state[name] = state[name][..., :1]
+    with rejects(ValueError, name, str(state[name].shape)):
         GPT.from_gpt2(state, HEADS)
 
 
 def test_embeddings_with_another_number_of_axes_are_named(draw):
-    """wte and wpe, from which the sizes follow, must have two axes: else a ValueError contains the name."""
+    """wte and wpe, from which the sizes follow, must have two axes: else a ValueError contains the name and the shape."""
     for name in ("wte.weight", "wpe.weight"):
         for axes in (1, 3):
-            with rejects(ValueError, name):
+            with rejects(ValueError, name, str((6,) * axes)):
                 GPT.from_gpt2(gpt2(draw) | {name: np.ones((6,) * axes, np.float32)}, HEADS)
 
 

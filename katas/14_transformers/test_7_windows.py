@@ -58,9 +58,16 @@ def test_ids_may_be_a_list_an_array_or_a_tensor():
     assert next_token_windows(ids, 2)[0][0].dtype == np.uint16
 
 
+def test_the_length_may_be_the_largest_of_its_type():
+    """np.uint8(255) is 255: one more, for the target, is no 0."""
+    x, y = next_token_windows(np.arange(256), np.uint8(255))[0]
+    assert_close(x, np.arange(255))
+    assert_close(y, np.arange(1, 256))
+
+
 def test_what_does_not_fit_is_named():
-    """Floats raise a TypeError that contains the dtype. A length below 1, or one that leaves no target, raises a ValueError
-    that contains it, and ids with other than one axis one that contains the shape.
+    """Floats raise a TypeError that contains the dtype. A length that is not a positive integer, or leaves no target, raises a
+    ValueError that contains it, and ids with other than one axis one that contains the shape.
     """
     with rejects(TypeError, "float64"):
         next_token_windows(np.arange(5.0), 2)
@@ -68,6 +75,9 @@ def test_what_does_not_fit_is_named():
         next_token_windows([True, False, True], 2)
     for length in (0, -1, 5, 6):
         with rejects(ValueError, str(length), "5"):
+            next_token_windows(np.arange(5), length)
+    for length in (2.5, 2.0, True):
+        with rejects(ValueError, str(length)):
             next_token_windows(np.arange(5), length)
     for shape in ((2, 5), ()):
         with rejects(ValueError, str(shape)):

@@ -108,9 +108,9 @@ def test_the_prompt_may_be_a_list_an_array_or_a_tensor():
     assert prompt == [0, 2]
 
 
-@pytest.mark.parametrize("stop", [[3], (3,), {3}, [9, 3, 1], np.array([3])], ids=str)
+@pytest.mark.parametrize("stop", [[3], (3,), {3}, [9, 3, 1], np.array([3]), Tensor([3, 1])], ids=str)
 def test_a_stop_id_ends_it_and_is_not_yielded(stop):
-    """With any collection of stop ids; the model is not asked again."""
+    """With any collection of stop ids, an array or a Tensor; the model is not asked again."""
     model = Table(np.eye(5)[[1, 2, 3, 4, 0]])
     assert list(generate(model, [1], 10, temperature=0, stop=stop)) == [2]
     assert len(model.calls) == 2
@@ -189,6 +189,12 @@ def test_top_p_keeps_the_smallest_set_that_reaches_p(top_p):
 def test_top_p_at_equal_probabilities_keeps_no_more_than_it_needs():
     """Of ten equal ids and p = .25 three stay."""
     assert set(drawn([0.0] * 10, top_p=0.25)) == {0, 1, 2}
+
+
+def test_top_p_that_is_reached_exactly_needs_no_more():
+    """Of two equal ids and p = .5 the first alone stays, of four the first two: one is .5 already."""
+    assert set(drawn([0.0] * 2, top_p=0.5)) == {0}
+    assert set(drawn([0.0] * 4, top_p=0.5)) == {0, 1}
 
 
 def test_temperature_comes_before_top_p():
@@ -314,6 +320,16 @@ def test_with_a_window_it_goes_on(draw, cached):
     assert len(text) == 40
 
 
+def test_layers_together_look_further_back_than_the_context(draw):
+    """Three layers with a window of 5 look 3 · (5 - 1) tokens back, in a context of 4 as well: so far a text must go."""
+    model, text = made(draw, context=4, n_layer=3, positions="rotary", window=5), draw.integers(11, 16).tolist()
+    logits = watched(model)
+    for number in generate(model, list(text), 4, temperature=0):
+        want = oracles.transformers.gpt(model.state_dict(), model.config, text)[-1]
+        assert_close(logits[-1][0, -1], want, name=f"after {len(text)} ids")
+        text.append(number)
+
+
 # With a cache
 
 
@@ -382,11 +398,16 @@ def test_with_a_cache_the_context_ends_at_the_same_id(draw):
     ("options", "named"),
     [
         ({"max_new_tokens": -1}, ["max_new_tokens", "-1"]),
+        ({"max_new_tokens": 2.5}, ["max_new_tokens", "2.5"]),
+        ({"max_new_tokens": float("inf")}, ["max_new_tokens", "inf"]),
+        ({"max_new_tokens": True}, ["max_new_tokens", "True"]),
         ({"temperature": -0.5}, ["temperature", "-0.5"]),
         ({"temperature": float("nan")}, ["temperature", "nan"]),
         ({"temperature": float("inf")}, ["temperature", "inf"]),
         ({"top_k": 0}, ["top_k", "0"]),
         ({"top_k": -3}, ["top_k", "-3"]),
+        ({"top_k": 1.5}, ["top_k", "1.5"]),
+        ({"top_k": True}, ["top_k", "True"]),
         ({"top_p": 0}, ["top_p", "0"]),
         ({"top_p": 0.0, "temperature": 0}, ["top_p", "0.0"]),
         ({"top_p": -0.5}, ["top_p", "-0.5"]),
@@ -416,6 +437,13 @@ def test_a_prompt_is_one_row_of_integers(draw):
             generate(made(draw), np.zeros(shape, np.int64), 3)
     with rejects(TypeError, "float64"):
         generate(made(draw), np.array([1.0, 2.0]), 3)
+
+
+@pytest.mark.parametrize("stop", [[3.0], ["3"], 3, np.array([3.0]), np.array([[3, 4]]), Tensor([3.0])], ids=str)
+def test_stop_ids_are_integers(stop):
+    """Anything but a collection of them raises a TypeError: a 3.5 among them would never stop anything."""
+    with rejects(TypeError):
+        generate(same(LOGITS), [0], 3, stop=stop)
 
 
 # What it costs

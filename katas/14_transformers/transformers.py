@@ -1,6 +1,7 @@
 """Transformers: normalization and residual connections make deep stacks train; a GPT, and what it says next."""
 
 import math
+import operator
 import os
 import re
 import warnings
@@ -82,7 +83,7 @@ class GPTConfig:
     window: int | None = None
 
     def __post_init__(self):
-        """Raises: ValueError that contains the name and the value of what does not fit."""
+        """Sizes become Python integers. Raises: ValueError that contains the name and the value of what does not fit."""
         raise NotImplementedError("14.3 GPTConfig.__post_init__: README.md, 14.3")
 
 
@@ -137,9 +138,10 @@ class GPT(Module):
     def from_gpt2(cls, state: dict | str | os.PathLike, n_head: int) -> "GPT":
         """A GPT with the weights of GPT-2: a dict from names to arrays, or the path of a safetensors file.
 
-        Names may begin with "transformer."; the linear layers' weights are stored as (in, out). attn.bias and attn.masked_bias,
-        which are masks, are ignored; lm_head.weight, if it is there, must be that of wte.
-        Raises: ValueError that contains each name that is missing, unexpected, or of a wrong shape.
+        Names may begin with "transformer."; the linear layers' weights are stored as (in, out). A block's attn.bias and
+        attn.masked_bias, which are masks, are ignored; lm_head.weight, if it is there, must be that of wte.
+        Raises: ValueError that contains each name that is missing, unexpected or given twice; else each one of a wrong shape,
+        with the shape that was given.
         """
         raise NotImplementedError("14.6 GPT.from_gpt2: README.md, 14.6")
 
@@ -151,7 +153,7 @@ def next_token_windows(ids, length: int) -> Dataset:
     """All windows of a row of ids: sample i is (ids[i : i + length], ids[i + 1 : i + 1 + length]). Nothing is copied.
 
     ids: integers in a list, an array or a Tensor. Raises: TypeError if they are not integers; ValueError unless they have one
-    axis, length is positive, and there are more ids than length.
+    axis, length is a positive integer, and there are more ids than length.
     """
     raise NotImplementedError("14.7 next_token_windows: README.md, 14.7")
 
@@ -166,18 +168,20 @@ def generate(
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
-    stop: Collection[int] = (),
+    stop: Collection[int] | Tensor = (),
     rng: np.random.Generator | None = None,
     cache=None,
 ) -> Iterator[int]:
-    """Yields up to max_new_tokens ids that continue `ids`, a row of integers, one by one: ends before an id that is in stop.
+    """Yields up to max_new_tokens ids that continue `ids`, a row of integers, one by one: ends before an id that is in `stop`,
+    a collection, array or Tensor of integers.
 
     Logits are divided by the temperature (0: takes the most probable id, the first of several). Then all but the top_k most
     probable ids are dropped (of equal ones the first stay), then all but the smallest set of the most probable whose
     probabilities reach top_p. Draws from rng, None for a fresh generator. In eval mode, without recording.
     cache: an empty one, or one that holds the tokens before ids; each token is then computed once.
-    Raises, when it is called: ValueError for a prompt that is empty or does not fit into the context, and for a max_new_tokens
-    or temperature below 0, a top_k below 1, or a top_p outside (0, 1]; TypeError unless ids are integers.
+    Raises, when it is called: ValueError for a prompt that is empty or does not fit into the context, a max_new_tokens that is
+    not an integer of at least 0, a top_k that is not a positive one, a temperature below 0 or not finite, or a top_p outside
+    (0, 1]; TypeError unless ids and stop ids are integers. At the first id: IndexError for an id that does not exist.
     Warns: UserWarning if it ends because the context of a model without window is full.
     """
     raise NotImplementedError("14.8 generate: README.md, 14.8")

@@ -1,6 +1,7 @@
 """Transformers: normalization and residual connections make deep stacks train; a GPT, and what it says next."""
 
 import math
+import operator
 import os
 import re
 import warnings
@@ -105,11 +106,13 @@ class GPTConfig:
     window: int | None = None
 
     def __post_init__(self):
-        """Raises: ValueError that contains the name and the value of what does not fit."""
+        """Sizes become Python integers. Raises: ValueError that contains the name and the value of what does not fit."""
         for name in ("vocab_size", "context", "n_layer", "n_head", "d_model", "window"):
             value = getattr(self, name)
-            if (name, value) != ("window", None) and not _is_positive_integer(value):
+            if (name, value) != ("window", None) and not _is_integer(value, 1):
                 raise ValueError(f"{name} must be a positive integer, not {value!r}")
+            if value is not None:
+                object.__setattr__(self, name, int(value))  # products of NumPy's uint8 would overflow
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), not {self.dropout!r}")
         if self.positions not in ("learned", "sinusoidal", "rotary"):
@@ -126,8 +129,9 @@ class GPTConfig:
             raise ValueError(f"window {self.window} needs rotary positions, not {self.positions!r}")
 
 
-def _is_positive_integer(value) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value > 0
+def _is_integer(value, least: int) -> bool:
+    """Whether it is an integer, Python's or NumPy's but no boolean, and not smaller than `least`."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= least
 
 
 # 14.4 Block
@@ -249,30 +253,56 @@ class GPT(Module):
     def from_gpt2(cls, state: dict | str | os.PathLike, n_head: int) -> "GPT":
         """A GPT with the weights of GPT-2: a dict from names to arrays, or the path of a safetensors file.
 
-        Names may begin with "transformer."; the linear layers' weights are stored as (in, out). attn.bias and attn.masked_bias,
-        which are masks, are ignored; lm_head.weight, if it is there, must be that of wte.
-        Raises: ValueError that contains each name that is missing, unexpected, or of a wrong shape.
+        Names may begin with "transformer."; the linear layers' weights are stored as (in, out). A block's attn.bias and
+        attn.masked_bias, which are masks, are ignored; lm_head.weight, if it is there, must be that of wte.
+        Raises: ValueError that contains each name that is missing, unexpected or given twice; else each one of a wrong shape,
+        with the shape that was given.
         """
         if isinstance(state, str | os.PathLike):
             from safetensors.numpy import load_file
 
             state = load_file(state)
+        problems = [f"{name} is given twice" for name in state if f"transformer.{name}" in state]
         arrays = {name.removeprefix("transformer."): Tensor(value).data for name, value in state.items()}
-        arrays = {name: array for name, array in arrays.items() if not name.endswith((".attn.bias", ".attn.masked_bias"))}
-        for name in ("wte.weight", "wpe.weight"):
-            if name not in arrays or arrays[name].ndim != 2:
-                raise ValueError(f"{name} is missing, or has not two axes")
-        head = arrays.pop("lm_head.weight", arrays["wte.weight"])
-        if not np.array_equal(head, arrays["wte.weight"]):
+        blocks = {match[1] for match in map(re.compile(r"h\.(\d+)\.(?!attn\.(masked_)?bias$)").match, arrays) if match}
+        masks = {f"h.{block}.attn.{kind}" for block in blocks for kind in ("bias", "masked_bias")}
+        arrays = {name: array for name, array in arrays.items() if name not in masks}
+        head = arrays.pop("lm_head.weight", None)
+        n_layer = max(1, len(blocks))
+        names = _gpt2_shapes(cls(GPTConfig(1, 1, n_layer, 1, 1)))
+        problems += [f"{name} is missing" for name in names if name not in arrays]
+        problems += [f"{name} is unexpected" for name in arrays if name not in names]
+        problems += [
+            f"{name} must have two axes, not the shape {arrays[name].shape}"
+            for name in ("wte.weight", "wpe.weight")
+            if name in arrays and arrays[name].ndim != 2
+        ]
+        if problems:
+            raise ValueError(f"the state is not that of a GPT-2: {'; '.join(problems)}")
+        if head is not None and not np.array_equal(head, arrays["wte.weight"], equal_nan=True):
             raise ValueError("lm_head.weight is not tied: it differs from wte.weight")
-        layers = {match[1] for match in map(re.compile(r"h\.(\d+)\.").match, arrays) if match}
         (vocab_size, d_model), context = arrays["wte.weight"].shape, len(arrays["wpe.weight"])
-        model = cls(GPTConfig(vocab_size, context, len(layers), n_head, d_model))
-        linear = re.compile(r"h\.\d+\.(attn|mlp)\.c_\w+\.weight")
+        model = cls(GPTConfig(vocab_size, context, n_layer, n_head, d_model))
+        problems = [
+            f"{name} has shape {arrays[name].shape}, not {shape}"
+            for name, shape in _gpt2_shapes(model).items()
+            if arrays[name].shape != shape
+        ]
+        if problems:
+            raise ValueError(f"the state is not that of a GPT-2: {'; '.join(problems)}")
         model.load_state_dict(
-            {f"transformer.{name}": array.T if linear.fullmatch(name) else array for name, array in arrays.items()}
+            {f"transformer.{name}": array.T if _IN_OUT.fullmatch(name) else array for name, array in arrays.items()}
         )
         return model
+
+
+_IN_OUT = re.compile(r"h\.\d+\.(attn|mlp)\.c_\w+\.weight")  # what GPT-2's files hold as (in, out)
+
+
+def _gpt2_shapes(model: GPT) -> dict[str, tuple[int, ...]]:
+    """The model's parameters as GPT-2's files hold them: their names, and their shapes."""
+    named = [(name.removeprefix("transformer."), parameter.shape) for name, parameter in model.named_parameters()]
+    return {name: shape[::-1] if _IN_OUT.fullmatch(name) else shape for name, shape in named}
 
 
 def _rotary(config: GPTConfig, max_positions: int) -> RotaryPositions:
@@ -286,14 +316,14 @@ def next_token_windows(ids, length: int) -> Dataset:
     """All windows of a row of ids: sample i is (ids[i : i + length], ids[i + 1 : i + 1 + length]). Nothing is copied.
 
     ids: integers in a list, an array or a Tensor. Raises: TypeError if they are not integers; ValueError unless they have one
-    axis, length is positive, and there are more ids than length.
+    axis, length is a positive integer, and there are more ids than length.
     """
     ids = Tensor(ids).data
-    if ids.ndim != 1 or not 0 < length < len(ids):
-        raise ValueError(f"windows of length {length} need one axis of more than {length} ids, not the shape {ids.shape}")
+    if ids.ndim != 1 or not _is_integer(length, 1) or length >= len(ids):
+        raise ValueError(f"windows of length {length!r} need one axis of more ids, not the shape {ids.shape}")
     if ids.dtype.kind not in "iu":
         raise TypeError(f"ids must be integers, not {ids.dtype}")
-    windows = np.lib.stride_tricks.sliding_window_view(ids, length + 1)  # (samples, length + 1)
+    windows = np.lib.stride_tricks.sliding_window_view(ids, int(length) + 1)  # (samples, length + 1)
     return ArrayDataset(windows[:, :-1], windows[:, 1:])
 
 
@@ -307,18 +337,20 @@ def generate(
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
-    stop: Collection[int] = (),
+    stop: Collection[int] | Tensor = (),
     rng: np.random.Generator | None = None,
     cache=None,
 ) -> Iterator[int]:
-    """Yields up to max_new_tokens ids that continue `ids`, a row of integers, one by one: ends before an id that is in stop.
+    """Yields up to max_new_tokens ids that continue `ids`, a row of integers, one by one: ends before an id that is in `stop`,
+    a collection, array or Tensor of integers.
 
     Logits are divided by the temperature (0: takes the most probable id, the first of several). Then all but the top_k most
     probable ids are dropped (of equal ones the first stay), then all but the smallest set of the most probable whose
     probabilities reach top_p. Draws from rng, None for a fresh generator. In eval mode, without recording.
     cache: an empty one, or one that holds the tokens before ids; each token is then computed once.
-    Raises, when it is called: ValueError for a prompt that is empty or does not fit into the context, and for a max_new_tokens
-    or temperature below 0, a top_k below 1, or a top_p outside (0, 1]; TypeError unless ids are integers.
+    Raises, when it is called: ValueError for a prompt that is empty or does not fit into the context, a max_new_tokens that is
+    not an integer of at least 0, a top_k that is not a positive one, a temperature below 0 or not finite, or a top_p outside
+    (0, 1]; TypeError unless ids and stop ids are integers. At the first id: IndexError for an id that does not exist.
     Warns: UserWarning if it ends because the context of a model without window is full.
     """
     ids = Tensor(ids).data
@@ -332,14 +364,15 @@ def generate(
     if length > room:
         raise ValueError(f"a prompt of {length} tokens, cached ones included, does not fit into the context of {room}")
     for name, value, fits in [
-        ("max_new_tokens", max_new_tokens, max_new_tokens >= 0),
+        ("max_new_tokens", max_new_tokens, _is_integer(max_new_tokens, 0)),
         ("temperature", temperature, 0 <= temperature < math.inf),
-        ("top_k", top_k, top_k is None or top_k >= 1),
+        ("top_k", top_k, top_k is None or _is_integer(top_k, 1)),
         ("top_p", top_p, top_p is None or 0 < top_p <= 1),
     ]:
         if not fits:
             raise ValueError(f"{name} can't be {value!r}")
-    text, rng, stop = ids.tolist(), np.random.default_rng(rng), frozenset(stop)
+    text, rng = ids.tolist(), np.random.default_rng(rng)
+    stop = frozenset(map(operator.index, stop.data if isinstance(stop, Tensor) else stop))
 
     def generated() -> Iterator[int]:
         new = len(text)

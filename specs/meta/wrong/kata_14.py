@@ -18,13 +18,20 @@ START = "        start = 0 if cache is None else np.array(cache.lengths)"
 BLOCKS = "            x = block(x, None if cache is None else mask, cache)"
 HEAD = "        return self.lm_head(body.ln_f(x))"
 MATRICES = "        matrices = [parameter for parameter in self.parameters() if parameter.ndim > 1]"
-LINEAR = r'        linear = re.compile(r"h\.\d+\.(attn|mlp)\.c_\w+\.weight")'
-MASKS = '        arrays = {name: array for name, array in arrays.items() if not name.endswith((".attn.bias", ".attn.masked_bias"))}\n'
+LINEAR = r'_IN_OUT = re.compile(r"h\.\d+\.(attn|mlp)\.c_\w+\.weight")'
+MISSING = '        problems += [f"{name} is missing" for name in names if name not in arrays]\n'
+UNEXPECTED = '        problems += [f"{name} is unexpected" for name in arrays if name not in names]\n'
+SHAPES = "            if arrays[name].shape != shape\n"
+LOADED = (
+    '            {f"transformer.{name}": array.T if _IN_OUT.fullmatch(name) else array for name, array in arrays.items()}\n'
+)
+MASKS = "        arrays = {name: array for name, array in arrays.items() if name not in masks}\n"
 UNTIED = "        if not np.array_equal(head, arrays["
-WINDOWS = "    windows = np.lib.stride_tricks.sliding_window_view(ids, length + 1)  # (samples, length + 1)"
+WINDOWS = "    windows = np.lib.stride_tricks.sliding_window_view(ids, int(length) + 1)  # (samples, length + 1)"
 DATASET = "    return ArrayDataset(windows[:, :-1], windows[:, 1:])"
 FULL = "            if length + number > room:"
 LOGITS = "            logits = _last_logits(model, text[-new:] if cache is not None else text[-_reach(model.config) :], cache)"
+STOPS = "    stop = frozenset(map(operator.index, stop.data if isinstance(stop, Tensor) else stop))\n"
 STOP = "            if token in stop:\n                return\n            yield token\n"
 EVAL = "    for module in training:\n        module.training = False\n"
 RESTORE = "        for module in training:\n            module.training = True\n"
@@ -159,13 +166,16 @@ WRONG = [
     Wrong("a config is not frozen", {"@dataclass(frozen=True)": "@dataclass(unsafe_hash=True)"}),
     Wrong(
         "sizes are not checked",
-        {'            if (name, value) != ("window", None) and not _is_positive_integer(value):': "            if False:"},
+        {
+            '            if (name, value) != ("window", None) and not _is_integer(value, 1):': "            if False:",
+            "(self, name, int(value))": "(self, name, value)",
+        },
         says="let through",
     ),
-    Wrong("True is a size", {" and not isinstance(value, bool) and value > 0": " and value > 0"}, says="let through"),
+    Wrong("True is a size", {" and not isinstance(value, bool) and value >= least": " and value >= least"}, says="let through"),
     Wrong(
         "0 is a size",
-        {" and not isinstance(value, bool) and value > 0": " and not isinstance(value, bool) and value >= 0"},
+        {"and not _is_integer(value, 1):": "and not _is_integer(value, 0):"},
         says="let through",
     ),
     Wrong(
@@ -509,17 +519,17 @@ WRONG = [
         },
     ),
     # GPT-2
-    Wrong("nothing is transposed", {"array.T if linear.fullmatch(name) else array": "array"}),
+    Wrong("nothing is transposed", {"array.T if _IN_OUT.fullmatch(name) else array": "array"}),
     Wrong(
         "what is not square is transposed",
         {
-            "array.T if linear.fullmatch(name) else array": "array.T if linear.fullmatch(name) and len(array) != d_model * array.shape[-1] // d_model else array"
+            "array.T if _IN_OUT.fullmatch(name) else array": "array.T if _IN_OUT.fullmatch(name) and len(array) != d_model * array.shape[-1] // d_model else array"
         },
         says="attn.c_proj is not transposed",
     ),
     Wrong("only c_proj stays as it is", {LINEAR: LINEAR.replace(r"c_\w+", "c_(attn|fc)")}),
     Wrong("the FeedForward's projection only", {LINEAR: LINEAR.replace("(attn|mlp)", "(mlp)")}),
-    Wrong("the first ten blocks", {'.removeprefix("transformer.")': '.replace("transformer.h.1", "h.1")'}),
+    Wrong("the first ten blocks", {'.removeprefix("transformer."): Tensor': '.replace("transformer.h.1", "h.1"): Tensor'}),
     Wrong(
         "names must begin with transformer",
         {
@@ -530,12 +540,12 @@ WRONG = [
     Wrong("masks are unexpected", {MASKS: ""}),
     Wrong(
         "biases of the attention are taken for masks",
-        {'(".attn.bias", ".attn.masked_bias")': '(".attn.bias", ".attn.masked_bias", ".attn.c_attn.bias")'},
+        {'for kind in ("bias", "masked_bias")': 'for kind in ("bias", "masked_bias", "c_attn.bias")'},
     ),
     Wrong(
         "all that ends in bias below attn is a mask",
         {
-            'if not name.endswith((".attn.bias", ".attn.masked_bias"))}': 'if name.count(".") != 4 or "attn" not in name or not name.endswith("bias") or "c_" in name}'
+            "if name not in masks}": 'if name.count(".") != 4 or "attn" not in name or not name.endswith("bias") or "c_" in name}',
         },
     ),
     Wrong(
@@ -545,36 +555,36 @@ WRONG = [
     ),
     Wrong(
         "the head is unexpected",
-        {'arrays.pop("lm_head.weight", arrays["wte.weight"])': 'arrays.get("lm_head.weight", arrays["wte.weight"])'},
+        {'arrays.pop("lm_head.weight", None)': 'arrays.get("lm_head.weight", None)'},
     ),
     Wrong(
         "unexpected names are left out",
-        {
-            "for name, array in arrays.items()}\n        )": 'for name, array in arrays.items() if f"transformer.{name}" in model._state()}\n        )'
-        },
+        {UNEXPECTED: "", LOADED: LOADED.replace("arrays.items()}", "arrays.items() if name in names}")},
         says="let through",
     ),
     Wrong(
         "missing names keep their random values",
         {
-            "        model.load_state_dict(\n            {": "        model.load_state_dict(\n            model.state_dict()\n            | {"
+            MISSING: MISSING.replace("in names if", 'in ("wte.weight", "wpe.weight") if'),
+            SHAPES: "            if name in arrays and arrays[name].shape != shape\n",
+            LOADED: "            model.state_dict() |\n" + LOADED,
         },
         says="let through",
     ),
-    Wrong("twelve heads", {"len(layers), n_head, d_model))": "len(layers), 2, d_model))"}),
+    Wrong("twelve heads", {"n_layer, n_head, d_model))": "n_layer, 2, d_model))"}),
     Wrong(
         "the context is GPT-2's", {'arrays["wte.weight"].shape, len(arrays["wpe.weight"])': 'arrays["wte.weight"].shape, 1024'}
     ),
-    Wrong("the axes of the embeddings are not looked at", {" or arrays[name].ndim != 2:": ":"}),
+    Wrong(
+        "the axes of the embeddings are not looked at",
+        {"            if name in arrays and arrays[name].ndim != 2\n": "            if False\n"},
+    ),
     Wrong("only dicts", {"        if isinstance(state, str | os.PathLike):": "        if False:"}),
     Wrong("only text is a path", {"        if isinstance(state, str | os.PathLike):": "        if isinstance(state, str):"}),
-    Wrong("only one layer", {"context, len(layers), n_head": "context, 1, n_head"}),
+    Wrong("only one layer", {"n_layer = max(1, len(blocks))": "n_layer = 1"}),
     Wrong(
         "a missing block is passed over",
-        {
-            "layers = {match[1] for match in map(re.compile": "layers = {'0': 0} and {match[1] for match in map(re.compile",
-            '{f"transformer.{name}": array.T': "{f\"transformer.{name.replace('h.2.', 'h.1.')}\": array.T",
-        },
+        {'removeprefix("transformer."): Tensor': 'removeprefix("transformer.").replace("h.2.", "h.1."): Tensor'},
     ),
     # windows
     Wrong(
@@ -583,7 +593,7 @@ WRONG = [
     Wrong(
         "targets are shifted twice",
         {
-            WINDOWS: WINDOWS.replace("length + 1)  #", "length + 2)  #"),
+            WINDOWS: WINDOWS.replace("+ 1)  #", "+ 2)  #"),
             DATASET: "    return ArrayDataset(windows[:, :-2], windows[:, 2:])",
         },
         says="shifted twice",
@@ -592,7 +602,7 @@ WRONG = [
     Wrong("windows don't overlap", {DATASET: "    return ArrayDataset(windows[::length, :-1], windows[::length, 1:])"}),
     Wrong("the last window is forgotten", {DATASET: "    return ArrayDataset(windows[:-1, :-1], windows[:-1, 1:])"}),
     Wrong("a window is one id too long", {DATASET: "    return ArrayDataset(windows, windows)"}),
-    Wrong("ids become int64", {WINDOWS: WINDOWS.replace("(ids, length", "(ids.astype(np.int64), length")}),
+    Wrong("ids become int64", {WINDOWS: WINDOWS.replace("(ids, int", "(ids.astype(np.int64), int")}),
     Wrong(
         "floats are ids",
         {
@@ -600,12 +610,12 @@ WRONG = [
         },
         says="let through",
     ),
-    Wrong("as many ids as the length will do", {"not 0 < length < len(ids):": "not 0 < length <= len(ids):"}),
-    Wrong("a length of 0 will do", {"not 0 < length < len(ids):": "not 0 <= length < len(ids):"}),
+    Wrong("as many ids as the length will do", {" or length >= len(ids):": " or length > len(ids):"}),
+    Wrong("a length of 0 will do", {"_is_integer(length, 1)": "_is_integer(length, 0)"}),
     Wrong(
         "rows are joined",
         {
-            "    if ids.ndim != 1 or not 0 < length < len(ids):": "    ids = ids.ravel()\n    if ids.ndim != 1 or not 0 < length < len(ids):"
+            "    if ids.ndim != 1 or not _is_integer(length, 1)": "    ids = ids.ravel()\n    if ids.ndim != 1 or not _is_integer(length, 1)"
         },
     ),
     Wrong(
@@ -648,7 +658,7 @@ WRONG = [
             "        for number in range(max_new_tokens):\n": "        for number in range(0 if stop & set(text) else max_new_tokens):\n"
         },
     ),
-    Wrong("only the first stop id", {"frozenset(stop)": "frozenset(list(stop)[:1])"}),
+    Wrong("only the first stop id", {STOPS: STOPS + "    stop = frozenset(list(stop)[:1])\n"}),
     Wrong("temperature multiplies", {"np.exp(shifted / temperature)": "np.exp(shifted * temperature)"}),
     Wrong("temperature is not used", {"np.exp(shifted / temperature)": "np.exp(shifted)"}),
     Wrong(
@@ -705,13 +715,13 @@ WRONG = [
     Wrong(
         "the generator is not used",
         {
-            "    text, rng, stop = ids.tolist(), np.random.default_rng(rng),": "    text, rng, stop = ids.tolist(), np.random.default_rng(),"
+            "    text, rng = ids.tolist(), np.random.default_rng(rng)\n": "    text, rng = ids.tolist(), np.random.default_rng()\n"
         },
     ),
     Wrong(
         "no generator means seed 0",
         {
-            "    text, rng, stop = ids.tolist(), np.random.default_rng(rng),": "    text, rng, stop = ids.tolist(), np.random.default_rng(0 if rng is None else rng),"
+            "    text, rng = ids.tolist(), np.random.default_rng(rng)\n": "    text, rng = ids.tolist(), np.random.default_rng(0 if rng is None else rng)\n"
         },
     ),
     Wrong("NumPy's global generator", {CHOICE: CHOICE.replace("rng.choice", "np.random.choice")}),
@@ -757,7 +767,7 @@ WRONG = [
     Wrong(
         "it warns before it is asked",
         {
-            "    text, rng, stop = ids.tolist(), np.random.default_rng(rng),": '    if length + max_new_tokens > room + 1:\n        warnings.warn(f"the context of {room} tokens is full", stacklevel=2)\n    text, rng, stop = ids.tolist(), np.random.default_rng(rng),'
+            "    text, rng = ids.tolist(), np.random.default_rng(rng)\n": '    if length + max_new_tokens > room + 1:\n        warnings.warn(f"the context of {room} tokens is full", stacklevel=2)\n    text, rng = ids.tolist(), np.random.default_rng(rng)\n'
         },
     ),
     Wrong(
@@ -800,7 +810,7 @@ WRONG = [
         "the prompt is read with the first id",
         {"        new = len(text)\n": "        text[:] = ids.tolist()\n        new = len(text)\n"},
     ),
-    Wrong("stop ids are read with each id", {"frozenset(stop)": "stop"}),
+    Wrong("stop ids are read with each id", {STOPS: STOPS.replace("stop = ", "frozen = ")}),
     Wrong(
         "an error comes with the first id",
         {
@@ -813,10 +823,14 @@ WRONG = [
     Wrong(
         "a top_p of 0 means none", {"top_p is None or 0 < top_p <= 1": "top_p is None or 0 <= top_p <= 1"}, says="let through"
     ),
-    Wrong("a top_k of 0 means none", {"top_k is None or top_k >= 1": "not top_k or top_k >= 1"}, says="let through"),
+    Wrong("a top_k of 0 means none", {"top_k is None or _is_integer": "not top_k or _is_integer"}, says="let through"),
     Wrong("a temperature of infinity", {"0 <= temperature < math.inf": "0 <= temperature"}, says="let through"),
     Wrong("a negative temperature is 0", {"0 <= temperature < math.inf": "-1 <= temperature < math.inf"}, says="let through"),
-    Wrong("a negative number of ids is none", {"max_new_tokens >= 0)": "max_new_tokens is not None)"}, says="let through"),
+    Wrong(
+        "a negative number of ids is none",
+        {"_is_integer(max_new_tokens, 0))": "_is_integer(max_new_tokens, -math.inf))"},
+        says="let through",
+    ),
     Wrong("the value is missing from the error", {"{name} can't be {value!r}": "{name} can't be this"}, says="is not named"),
     Wrong("an empty prompt will do", {"    if ids.ndim != 1 or not ids.size:": "    if ids.ndim != 1:"}),
     Wrong(
@@ -850,6 +864,221 @@ WRONG = [
     Wrong(
         "all blocks' activations are held",
         {BLOCKS: "            held = [*(held if block is not body.h[0] else []), x]\n" + BLOCKS},
+    ),
+    # more of every section
+    Wrong(
+        "eps of RMSNorm is fixed",
+        {
+            "return x * (1 / (mean_square + self.eps).sqrt()) * self.weight": "return x * (1 / (mean_square + 1e-5).sqrt()) * self.weight"
+        },
+    ),
+    Wrong(
+        "RMSNorm is called LayerNorm in the error",
+        {'f"{type(layer).__name__}({len(layer.weight)}) got': 'f"LayerNorm({len(layer.weight)}) got'},
+    ),
+    Wrong(
+        "the sizes are missing from the error of an odd head",
+        {
+            'f"rotary positions need an even head, not d_model {self.d_model} / n_head {self.n_head}"': 'f"rotary positions need an even head, not {self.d_model // self.n_head}"'
+        },
+    ),
+    Wrong(
+        "an odd head may have no sines",
+        {
+            'if self.positions == "sinusoidal" and self.d_model % 2:': 'if self.positions == "sinusoidal" and self.d_model // self.n_head % 2:'
+        },
+    ),
+    Wrong(
+        "a window goes with sines",
+        {
+            'if self.window is not None and self.positions != "rotary":': 'if self.window is not None and self.positions == "learned":'
+        },
+    ),
+    Wrong(
+        "the last norm is always LayerNorm", {"body.ln_f = _norm(config)": "body.ln_f = LayerNorm(config.d_model, config.bias)"}
+    ),
+    Wrong(
+        "masks for the embeddings are drawn without dropout too",
+        {"body.drop = _dropout(config.dropout, rng)": "body.drop = Dropout(config.dropout, rng)"},
+    ),
+    Wrong(
+        "embedding dropout has its own rng",
+        {"body.drop = _dropout(config.dropout, rng)": "body.drop = _dropout(config.dropout, None)"},
+    ),
+    Wrong(
+        "without position vectors embeddings are not dropped",
+        {"            x = body.wpe(x, start)\n        x = body.drop(x)\n": "            x = body.drop(body.wpe(x, start))\n"},
+    ),
+    Wrong(
+        "attn c proj not scaled",
+        {'if name.endswith("c_proj.weight") else 0.02': 'if name.endswith("mlp.c_proj.weight") else 0.02'},
+    ),
+    Wrong(
+        "an argsort that is not stable",
+        {'order = np.argsort(~mask, axis=1, kind="stable")': "order = np.argsort(~mask, axis=1)"},
+    ),
+    Wrong(
+        "one row of a mask holds for all",
+        {
+            "            if mask.shape != ids.shape:\n": "            if mask.shape == (1, ids.shape[1]):\n                mask = np.broadcast_to(mask, ids.shape)\n            if mask.shape != ids.shape:\n"
+        },
+    ),
+    Wrong(
+        "the first row's length is counted",
+        {"self._make_room(int(np.max(start)) + ids.shape[1])": "self._make_room(int(np.ravel(start)[0]) + ids.shape[1])"},
+    ),
+    Wrong(
+        "blocks are held a second time",
+        {
+            "body.ln_f = _norm(config)": "self._blocks = tuple(body.h)\n        body.ln_f = _norm(config)",
+            "        for block in body.h:\n": "        for block in self._blocks:\n",
+        },
+    ),
+    Wrong("a batch of no rows will do", {"if ids.ndim != 2 or not ids.size:": "if ids.ndim != 2 or not ids.shape[1]:"}),
+    Wrong(
+        "with a mask floats are ids",
+        {"np.where(mask, ids, ids.dtype.type(0)), order, 1)": "np.where(mask, ids, 0).astype(np.intp), order, 1)"},
+    ),
+    Wrong("the cache gets the mask before it was sorted", {"            mask = np.take_along_axis(mask, order, 1)\n": ""}),
+    Wrong(
+        "positions don't decay",
+        {
+            "[parameter for parameter in self.parameters() if parameter.ndim > 1]": '[p for name, p in self.named_parameters() if p.ndim > 1 and "wpe" not in name]',
+            "[parameter for parameter in self.parameters() if parameter.ndim <= 1]": '[p for name, p in self.named_parameters() if p.ndim <= 1 or "wpe" in name]',
+        },
+    ),
+    Wrong(
+        "a head that is nearly tied is thrown away",
+        {
+            'not np.array_equal(head, arrays["wte.weight"], equal_nan=True):': 'not (head.shape == arrays["wte.weight"].shape and np.allclose(head, arrays["wte.weight"], atol=1e-3, equal_nan=True)):'
+        },
+    ),
+    Wrong(
+        "blocks are counted by the largest of their numbers as text",
+        {"n_layer = max(1, len(blocks))": 'n_layer = int(max(blocks, default="0")) + 1'},
+    ),
+    Wrong(
+        "the model holds the given arrays",
+        {
+            "        return model\n\n\n_IN_OUT": '        own = dict(model.named_parameters())\n        for name, array in arrays.items():\n            own[f"transformer.{name}"].data = array.T if _IN_OUT.fullmatch(name) else array\n        return model\n\n\n_IN_OUT'
+        },
+    ),
+    Wrong(
+        "a missing wpe is a KeyError",
+        {"for name in names if name not in arrays]": 'for name in names if name not in arrays and name != "wpe.weight"]'},
+    ),
+    Wrong(
+        "names outside the model are left out",
+        {"if name not in masks}": 'if name not in masks and name.startswith(("wte.", "wpe.", "h.", "ln_f.", "lm_head."))}'},
+    ),
+    Wrong(
+        "one value is broadcast to a vector",
+        {
+            "            if arrays[name].shape != shape\n": "            if arrays[name].shape not in (shape, (1,))\n",
+            "array.T if _IN_OUT.fullmatch(name) else array for": "array.T if _IN_OUT.fullmatch(name) else np.broadcast_to(array, (d_model,)) if array.shape == (1,) else array for",
+        },
+    ),
+    Wrong("one window is none", {" or length >= len(ids):": " or length >= len(ids) - 1:"}),
+    Wrong(
+        "a set that reaches p exactly is not enough",
+        {"np.searchsorted(np.cumsum(p), top_p)": 'np.searchsorted(np.cumsum(p), top_p, side="right")'},
+    ),
+    Wrong(
+        "top_p is of all, not of what top_k left",
+        {
+            'order = np.argsort(-logits, kind="stable")[:top_k]': 'order = np.argsort(-logits, kind="stable")',
+            "        p /= p.sum()\n    return int(rng.choice(order[: len(p)], p=p))": "    p = p[:top_k]\n    p /= p.sum()\n    return int(rng.choice(order[: len(p)], p=p))",
+        },
+    ),
+    Wrong(
+        "top p before temperature",
+        {
+            "        p = p[: np.searchsorted(np.cumsum(p), top_p) + 1]\n": "        cold = np.exp(shifted)\n        p = p[: np.searchsorted(np.cumsum(cold / cold.sum()), top_p) + 1]\n"
+        },
+    ),
+    Wrong(
+        "cached tokens are not counted when it is called",
+        {
+            "        length += int(cache.lengths[0])\n    if length > room:": "        length += int(cache.lengths[0])\n    if len(ids) > room:"
+        },
+    ),
+    Wrong(
+        "modules that were in eval mode train afterwards",
+        {
+            "        for module in training:\n            module.training = True\n": "        if training:\n            model.train()\n"
+        },
+    ),
+    Wrong(
+        "a text with a window is cut to the context",
+        {"text[-_reach(model.config) :], cache)": "text[-model.config.context :], cache)"},
+    ),
+    Wrong(
+        "it warns although all ids were there",
+        {
+            "for number in range(max_new_tokens):": "for number in range(max_new_tokens + 1):",
+            "                return\n            logits =": "                return\n            if number == max_new_tokens:\n                return\n            logits =",
+        },
+    ),
+    Wrong(
+        "vocabulary sorted in python",
+        {
+            'order = np.argsort(-logits, kind="stable")[:top_k]': "order = np.array(sorted(range(len(logits)), key=lambda i: -logits[i])[:top_k])"
+        },
+    ),
+    Wrong(
+        "the last hidden values are an attribute",
+        {"        return self.lm_head(body.ln_f(x))": "        self._hidden = x\n        return self.lm_head(body.ln_f(x))"},
+    ),
+    Wrong("sizes stay NumPy's", {"object.__setattr__(self, name, int(value))": "pass"}),
+    Wrong("a fraction of ids", {"_is_integer(max_new_tokens, 0))": "max_new_tokens >= 0)"}, says="let through"),
+    Wrong("a top_k of 1.5", {"top_k is None or _is_integer(top_k, 1))": "top_k is None or top_k >= 1)"}, says="let through"),
+    Wrong(
+        "True is a top_k",
+        {"top_k is None or _is_integer(top_k, 1))": "top_k is None or top_k is True or _is_integer(top_k, 1))"},
+        says="let through",
+    ),
+    Wrong("stop ids may be floats", {"frozenset(map(operator.index, ": "frozenset(map(int, "}, says="let through"),
+    Wrong(
+        "a Tensor of stop ids holds Tensors", {"map(operator.index, stop.data if isinstance(stop, Tensor) else stop)": "stop"}
+    ),
+    Wrong("the length of windows overflows", {"(ids, int(length) + 1)": "(ids, length + 1)"}),
+    Wrong(
+        "any number is a length of windows",
+        {
+            " or not _is_integer(length, 1) or length": " or length < 1 or length",
+            "(ids, int(length) + 1)": "(ids, int(length + 1))",
+        },
+        says="let through",
+    ),
+    Wrong(
+        "a name that is given twice replaces the first",
+        {'problems = [f"{name} is given twice" for name in state if f"transformer.{name}" in state]': "problems = []"},
+        says="let through",
+    ),
+    Wrong(
+        "masks of anything are ignored",
+        {"if name not in masks}": 'if not name.endswith((".attn.bias", ".attn.masked_bias"))}'},
+        says="let through",
+    ),
+    Wrong("a mask makes a block", {"\\.(?!attn\\.(masked_)?bias$)": "\\."}),
+    Wrong("NaN is never tied", {", equal_nan=True)": ")"}),
+    Wrong(
+        "the shape in the error is the transposed one",
+        {"has shape {arrays[name].shape}, not {shape}": "has shape {arrays[name].shape[::-1]}, not {shape[::-1]}"},
+        says="is not named",
+    ),
+    Wrong(
+        "the first missing name alone is named",
+        {"for name in names if name not in arrays]": "for name in names if name not in arrays][:1]"},
+        says="is not named",
+    ),
+    Wrong(
+        "no block at all is no block too few", {"n_layer = max(1, len(blocks))": "n_layer = len(blocks)"}, says="is not named"
+    ),
+    Wrong(
+        "the shape of the embeddings is missing from the error",
+        {"must have two axes, not the shape {arrays[name].shape}": "must have two axes"},
+        says="is not named",
     ),
 ]
 

@@ -57,6 +57,10 @@ class FeedForward(Module):
         return y
 
 
+def whole(value):
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
 @dataclasses.dataclass(frozen=True)
 class GPTConfig:
     vocab_size: int
@@ -79,7 +83,8 @@ class GPTConfig:
 
         for name in ["vocab_size", "context", "n_layer", "n_head", "d_model"] + ["window"] * (self.window is not None):
             value = values[name]
-            need(isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= 1, name)
+            need(whole(value) and value >= 1, name)
+            object.__setattr__(self, name, int(value))
         need(0 <= self.dropout < 1, "dropout")
         need(self.positions in ["learned", "sinusoidal", "rotary"], "positions")
         need(self.norm in ["layer", "rms"], "norm")
@@ -213,27 +218,41 @@ class GPT(Module):
         found = {}
         for name, value in state.items():
             short = name[len("transformer.") :] if name.startswith("transformer.") else name
-            if not short.endswith(".attn.bias") and not short.endswith(".attn.masked_bias"):
-                found[short] = np.array(Tensor(value).data)
-        for name in ("wte.weight", "wpe.weight"):
-            if np.ndim(found.get(name)) != 2:
-                raise ValueError(f"there is no {name} with two axes")
-        if "lm_head.weight" in found and not np.array_equal(found.pop("lm_head.weight"), found["wte.weight"]):
+            if short in found:
+                raise ValueError(f"{short} is there twice")
+            found[short] = np.array(Tensor(value).data)
+        head = found.pop("lm_head.weight", None)
+        numbers_ = {name.split(".")[1] for name in found if name.startswith("h.") and ".attn." not in name}
+        numbers_ = {number for number in numbers_ if number.isdigit()} or {"0"}
+        for number in numbers_:
+            found.pop(f"h.{number}.attn.bias", None)
+            found.pop(f"h.{number}.attn.masked_bias", None)
+        wte, wpe = found.get("wte.weight"), found.get("wpe.weight")
+        d = wte.shape[-1] if np.ndim(wte) == 2 else 0
+        want = {
+            "wte.weight": (len(wte), d) if d else "two axes",
+            "wpe.weight": (len(wpe), d) if np.ndim(wpe) == 2 else "two axes",
+        }
+        for layer in range(len(numbers_)):
+            for part, rows, columns in [("attn.c_attn", 1, 3), ("attn.c_proj", 1, 1), ("mlp.c_fc", 1, 4), ("mlp.c_proj", 4, 1)]:
+                want[f"h.{layer}.{part}.weight"] = (rows * d, columns * d)
+                want[f"h.{layer}.{part}.bias"] = (columns * d,)
+            for part in ("ln_1", "ln_2"):
+                want[f"h.{layer}.{part}.weight"] = want[f"h.{layer}.{part}.bias"] = (d,)
+        want["ln_f.weight"] = want["ln_f.bias"] = (d,)
+        wrong = [f"no {name}" for name in want if name not in found] + [
+            f"{name}, unknown" for name in found if name not in want
+        ]
+        wrong += [
+            f"{name}: {found[name].shape} for {want[name]}"
+            for name in want
+            if name in found and found[name].shape != want[name]
+        ]
+        if wrong:
+            raise ValueError(", ".join(wrong))
+        if head is not None and not (head.shape == wte.shape and ((head == wte) | (np.isnan(head) & np.isnan(wte))).all()):
             raise ValueError("lm_head.weight is not wte.weight")
-        layers = 0
-        while any(name.startswith(f"h.{layers}.") for name in found):
-            layers += 1
-        if any(name.startswith("h.") and not name.split(".")[1].isdigit() for name in found):
-            raise ValueError(f"unexpected: {[name for name in found if name.startswith('h.')]}")
-        numbers_ = [int(name.split(".")[1]) for name in found if name.startswith("h.")]
-        config = GPTConfig(
-            len(found["wte.weight"]),
-            len(found["wpe.weight"]),
-            max([layers - 1, *numbers_]) + 1,
-            n_head,
-            found["wte.weight"].shape[1],
-        )
-        model = cls(config)
+        model = cls(GPTConfig(len(wte), len(wpe), len(numbers_), n_head, d))
         for name in list(found):
             if name.split(".")[-2] in ("c_attn", "c_proj", "c_fc") and name.endswith("weight"):
                 found[name] = np.ascontiguousarray(found[name].T)
@@ -262,11 +281,11 @@ def next_token_windows(ids, length):
     ids = Tensor(ids).data
     if ids.ndim != 1:
         raise ValueError(f"ids have the shape {ids.shape}")
-    if length < 1 or length >= len(ids):
+    if not whole(length) or length < 1 or length >= len(ids):
         raise ValueError(f"there are {len(ids)} ids, too few for a length of {length}")
     if not np.issubdtype(ids.dtype, np.integer):
         raise TypeError(f"ids are {ids.dtype}, not integers")
-    return Windows(ids, length)
+    return Windows(ids, int(length))
 
 
 def generate(model, ids, max_new_tokens, temperature=1.0, top_k=None, top_p=None, stop=(), rng=None, cache=None):
@@ -275,15 +294,18 @@ def generate(model, ids, max_new_tokens, temperature=1.0, top_k=None, top_p=None
         raise ValueError(f"a prompt has one axis and is not empty: {ids.shape}")
     if not np.issubdtype(ids.dtype, np.integer):
         raise TypeError(f"a prompt has integers, not {ids.dtype}")
-    if max_new_tokens < 0:
+    if not whole(max_new_tokens) or max_new_tokens < 0:
         raise ValueError(f"max_new_tokens {max_new_tokens}")
     if not (temperature >= 0 and math.isfinite(temperature)):
         raise ValueError(f"temperature {temperature}")
-    if top_k is not None and top_k < 1:
+    if top_k is not None and not (whole(top_k) and top_k >= 1):
         raise ValueError(f"top_k {top_k}")
     if top_p is not None and not 0 < top_p <= 1:
         raise ValueError(f"top_p {top_p}")
-    return Continuation(model, ids, max_new_tokens, (temperature, top_k, top_p), set(stop), rng, cache)
+    stop = set(stop.data) if isinstance(stop, Tensor) else set(stop)
+    if not all(isinstance(number, numbers.Integral) for number in stop):
+        raise TypeError(f"stop ids are integers: {stop}")
+    return Continuation(model, ids, max_new_tokens, (temperature, top_k, top_p), stop, rng, cache)
 
 
 class Continuation:
