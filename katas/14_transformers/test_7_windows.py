@@ -74,7 +74,7 @@ def test_what_does_not_fit_is_named():
     with rejects(TypeError, "bool"):
         next_token_windows([True, False, True], 2)
     for length in (0, -1, 5, 6):
-        with rejects(ValueError, str(length), "5"):
+        with rejects(ValueError, str(length)):
             next_token_windows(np.arange(5), length)
     for length in (2.5, 2.0, True):
         with rejects(ValueError, str(length)):
