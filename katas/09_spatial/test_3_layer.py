@@ -30,6 +30,13 @@ def test_the_parameters_have_pytorchs_names_and_shapes():
     assert [name for name, _ in bare.named_parameters()] == ["weight"]
 
 
+def test_the_sizes_are_attributes():
+    """stride and padding are pairs (height, width), from one number too."""
+    assert (Conv2d(3, 4, 3).stride, Conv2d(3, 4, 3).padding) == ((1, 1), (0, 0))
+    layer = Conv2d(3, 4, 3, 2, (1, 0))
+    assert (layer.stride, layer.padding) == ((2, 2), (1, 0))
+
+
 def test_the_weight_is_drawn_as_pytorch_draws_it():
     """Uniform in ±1/√fan_in, where fan_in is in · kernel_h · kernel_w; the bias as well."""
     layer = Conv2d(16, 2000, (3, 5), rng=np.random.default_rng(0))

@@ -44,6 +44,14 @@ def test_the_gradient_goes_to_what_was_taken(pool, size, kernel_size, stride, dr
 
 
 @pools
+def test_the_sizes_are_attributes(pool):
+    """kernel_size and stride are pairs (height, width), from one number too; a stride that is not given is the kernel_size."""
+    layer, _ = POOLS[pool]
+    assert (layer(2).kernel_size, layer(2).stride) == ((2, 2), (2, 2))
+    assert (layer((3, 2), 1).kernel_size, layer((3, 2), 1).stride) == ((3, 2), (1, 1))
+
+
+@pools
 def test_windows_lie_side_by_side_unless_a_stride_is_given(pool, draw):
     """MaxPool2d(2) halves each side; one number is for both."""
     layer, function = POOLS[pool]

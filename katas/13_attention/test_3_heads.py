@@ -428,3 +428,16 @@ def test_no_loop_over_heads_tokens_or_rows(budget, draw):
         return lambda: module(x, real).backward(g)
 
     budget.steps(step(2, 2, 5), step(60, 20, 20), limit=2)
+
+
+def test_options_are_attributes_that_may_change(draw):
+    """d_model, n_head, causal, positions, window and layer are attributes, and forward uses what they hold."""
+    places, x = rotary(), Tensor(draw.normal(2, 5, 12))
+    module = made(causal=False, positions=places, window=2, layer=1)
+    options = module.d_model, module.n_head, module.causal, module.positions, module.window, module.layer
+    assert options == (12, 3, False, places, 2, 1)
+    plain, other = made(), rotary("neighbors")
+    for name, value in [("causal", False), ("positions", other), ("window", 3)]:
+        setattr(plain, name, value)
+        want = made(**{key: getattr(plain, key) for key in ("causal", "positions", "window")})
+        assert_close(plain(x), want(x))

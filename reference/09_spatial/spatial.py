@@ -120,7 +120,7 @@ class Conv2d(Module):
         rng: np.random.Generator | None = None,
     ):
         rng = np.random.default_rng() if rng is None else rng
-        self.stride, self.padding = stride, padding
+        self.stride, self.padding = _pair(stride), _pair(padding)
         self.weight = Parameter(kaiming_uniform((out_channels, in_channels, *_pair(kernel_size)), rng, math.sqrt(5)))
         bound = 1 / math.sqrt(self.weight.data[0].size)
         self.bias = Parameter(rng.uniform(-bound, bound, out_channels).astype(np.float32)) if bias else None

@@ -206,7 +206,9 @@ WRONG = [
     ),
     Wrong(
         "stride and padding are exchanged",
-        {"self.stride, self.padding = stride, padding\n": "self.stride, self.padding = padding or 1, stride\n"},
+        {
+            "self.stride, self.padding = _pair(stride), _pair(padding)\n": "self.stride, self.padding = _pair(padding or 1), _pair(stride)\n"
+        },
     ),
     Wrong("the layer has no bias", {".astype(np.float32)) if bias else None": ".astype(np.float32)) if False else None"}),
     Wrong("bias=False is ignored", {".astype(np.float32)) if bias else None": ".astype(np.float32))"}),
@@ -243,6 +245,13 @@ WRONG = [
         "nothing is smaller than 0",
         {
             'windows(x.data, self.kernel_size, self.stride)[..., 0, 0].copy("K")': "np.maximum(windows(x.data, self.kernel_size, self.stride)[..., 0, 0], 0)"
+        },
+    ),
+    Wrong("a layer's sizes are as they were given", {"= _pair(stride), _pair(padding)\n": "= stride, padding\n"}),
+    Wrong(
+        "a pool's sizes are as they were given",
+        {
+            'self.kernel_size, self.stride = _pair(kernel_size), _pair(kernel_size if stride is None else stride)\n\n    def forward(self, x: Tensor) -> Tensor:\n        """(batch, channels, h, w) → (batch, channels, out_h, out_w). The': 'self.kernel_size, self.stride = kernel_size, _pair(kernel_size if stride is None else stride)\n\n    def forward(self, x: Tensor) -> Tensor:\n        """(batch, channels, h, w) → (batch, channels, out_h, out_w). The'
         },
     ),
     Wrong("the result is written into the images", {'[..., 0, 0].copy("K")': "[..., 0, 0]"}),

@@ -639,6 +639,13 @@ WRONG = [
     Wrong("a huge window overflows", {WINDOW: "sight &= ~np.tri(queries, keys, keys - queries - window, bool)"}),
     Wrong("a huge window overflows in blocks", {BEGIN: "begin = 0 if window is None else max(0, first - window + 1)"}),
     Wrong("lists without elements are floats", {"mask.dtype != np.bool_ and mask.size:": "mask.dtype != np.bool_:"}),
+    Wrong(
+        "the window of the construction is used for ever",
+        {
+            "self.causal, self.window)": "self.causal, self._window)",
+            "        self.positions = positions\n": "        self.positions, self._window = positions, window\n",
+        },
+    ),
     # what a fresh reader would try
     Wrong(
         "hidden by the smallest number",

@@ -80,18 +80,18 @@ class Conv2d(Module):
         bound = np.prod(shape[1:]) ** -0.5
         self.weight = Parameter(rng.uniform(-bound, bound, shape).astype(np.float32))
         self.bias = Parameter(rng.uniform(-bound, bound, out_channels).astype(np.float32)) if bias else None
-        self.options = stride, padding
+        self.stride, self.padding = _pair(stride), _pair(padding)
 
     def forward(self, x):
-        return conv2d(x, self.weight, self.bias, *self.options)
+        return conv2d(x, self.weight, self.bias, self.stride, self.padding)
 
 
 class Pool(Module):
     """Windows as lines of a tensor, gathered by their numbers, and reduced along the line."""
 
     def __init__(self, kernel_size, stride=None):
-        self.kernel_size = kernel_size
-        self.stride = stride or kernel_size
+        self.kernel_size = _pair(kernel_size)
+        self.stride = _pair(stride or kernel_size)
 
     def forward(self, x):
         numbers = windows(np.arange(x.shape[2] * x.shape[3]).reshape(1, 1, *x.shape[2:]), self.kernel_size, self.stride)[0, 0]

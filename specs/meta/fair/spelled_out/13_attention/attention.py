@@ -82,6 +82,7 @@ class MultiHeadAttention(Module):
             raise ValueError(f"window {window}")
         if rng is None:
             rng = np.random.default_rng()
+        self.d_model = d_model
         self.n_head, self.head_dim, self.causal, self.window, self.layer = n_head, d_model // n_head, causal, window, layer
         self.c_attn, self.c_proj = Linear(d_model, 3 * d_model, bias, rng), Linear(d_model, d_model, bias, rng)
         self.attn_dropout, self.resid_dropout = Dropout(dropout, rng), Dropout(dropout, rng)
