@@ -642,7 +642,7 @@ WRONG = [
     Wrong(
         "the window of the construction is used for ever",
         {
-            "self.causal, self.window)": "self.causal, self._window)",
+            "weights = attention_weights(q, k, real, self.causal, self.window)": "weights = attention_weights(q, k, real, self.causal, self._window)",
             "        self.positions = positions\n": "        self.positions, self._window = positions, window\n",
         },
     ),
