@@ -1103,14 +1103,11 @@ EQUIVALENT = {
     "_drawn: None is whatever is falsy": "a top_p of 0 was refused before",
     "GPT._make_room: a check comes after the effect": "more room changes no result",
     **{
-        f"{name}: a check comes after the effect": "what came before the check is dropped with the error"
-        for name in ("GPT.from_gpt2", "next_token_windows")
-    },
-    **{
         f"{name}: a check comes after the effect, {number}": "what came before the check is dropped with the error"
-        for name, number in (("next_token_windows", 2), ("generate", 2), ("generate", 3))
+        for name, number in (("GPT.from_gpt2", 2), ("next_token_windows", 2), ("generate", 2), ("generate", 3))
     },
     "GPTConfig.__post_init__: None is whatever is falsy": "a window of 0 was refused before",
+    "GPTConfig.__post_init__: None is whatever is falsy, 2": "a window of 0 was refused before",
     "generate: arguments are changed": "nothing is computed when it returns",
     "generate: shapes that differ are broadcast": "only the prompt has a shape",
     **{
