@@ -1,5 +1,7 @@
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 from katas.tokenization import BPETokenizer, CharTokenizer, bytes_to_unicode, learn_merges, pretokenize
@@ -115,6 +117,21 @@ def test_a_save_that_fails_leaves_the_old_files_whole(folder, monkeypatch, funct
     with pytest.raises(error, match="no space left"):
         other.save(folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_save_that_was_killed_hinders_no_other(folder):
+    """If the process dies at os.fsync, the old files can still be loaded, and the next save replaces them."""
+    before = BPETokenizer.load(folder).vocab
+    code = (
+        "import os; os.fsync = lambda _: os._exit(7); from katas.tokenization import BPETokenizer; "
+        f"BPETokenizer.train('other words', 258).save({str(folder)!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 7, done.stderr
+    assert BPETokenizer.load(folder).vocab == before
+    other = BPETokenizer.train("new words", 258)
+    other.save(folder)
+    assert BPETokenizer.load(folder).vocab == other.vocab
 
 
 def test_a_file_is_whole_before_it_takes_its_place(tokenizer, tmp_path, monkeypatch):

@@ -618,6 +618,7 @@ WRONG = [
         {"if len(held) >= wanted:": "if held:"},
         naive="test_a_long_piece_is_not_searched_after_each_chunk",
     ),
+    Wrong("what a killed save left hinders the next", {'with part.open("w", encoding': 'with part.open("x", encoding'}),
     # a second list of that kind
     Wrong("char position in bytes of UTF-8", {'at position {position}")': 'at position {len(text[:position].encode())}")'}),
     Wrong(
