@@ -321,7 +321,7 @@ def half_state(state: dict) -> dict[str, np.ndarray]:
         with np.errstate(over="ignore"):
             half = array.astype(np.float16) if array.dtype.kind == "f" else array.copy()
         for lost in array[np.isinf(half) & np.isfinite(array)][:1]:
-            problems.append(f"{name} holds {lost}")
+            problems.append(f"{name} holds {lost!s}")
         halves[name] = half
     if problems:
         raise ValueError(f"float16 ends at 65504: {'; '.join(problems)}")
@@ -389,13 +389,14 @@ def quantize_groups(x) -> Quantized4:
     if x.ndim < 2:
         raise ValueError(f"four bits need rows, (rows, …), not the shape {x.shape}")
     n = math.prod(x.shape[1:])
-    groups = np.zeros((len(x), -(-n // GROUP), GROUP), np.float32)
-    groups.reshape(len(x), -1)[:, :n] = x.reshape(len(x), n)
-    largest = np.maximum(groups.max(-1), -groups.min(-1))
+    padded = np.zeros((len(x), -(-n // GROUP) * GROUP), np.float32)
+    padded[:, :n] = x.reshape(len(x), n)
+    groups = padded.reshape(len(x), -(-n // GROUP), GROUP)
+    largest = np.abs(groups).max(-1)
     if (beyond := largest > 7 * float(np.finfo(np.float16).max)).any():
-        raise ValueError(f"the step of {largest[beyond][0]} is larger than float16 can hold")
+        raise ValueError(f"float16 can't hold a seventh of {largest[beyond][0]!s}")
     scale = (largest / 7).astype(np.float16)
     scale = np.where(scale < largest / 7, np.nextafter(scale, np.float16(np.inf)), scale)  # else the largest would not fit
-    groups /= np.where(scale == 0, 1, scale)[..., None]  # 0: all of the group is
-    values = np.rint(groups, out=groups).reshape(len(x), -1)[:, :n].astype(np.int8)
+    groups /= np.where(scale == 0, 1, scale)[..., None]  # a scale of 0: the group is zeros
+    values = np.rint(padded[:, :n]).astype(np.int8)
     return Quantized4(pack(values), scale, x.shape)

@@ -1,0 +1,165 @@
+import numpy as np
+import pytest
+from katas.precision import Observer
+from katas.tensor import Tensor
+
+from specs import oracles
+from specs.check import assert_close, layouts, rejects, undisturbed
+
+
+def observed(batches, percentile: float = 100.0) -> tuple[float, float]:
+    observer = Observer(percentile)
+    for batch in batches:
+        observer.observe(batch)
+    return observer.limits()
+
+
+def near(got: tuple[float, float], want: tuple[float, float]) -> bool:
+    return all(abs(a - b) <= 0.01 * abs(b) for a, b in zip(got, want, strict=True))
+
+
+def test_the_limits_are_the_least_and_the_largest_of_all_batches(draw):
+    """Exactly, as two Python floats, wherever they were: first, last, or between."""
+    batches = [draw.normal(4, 5, dtype=np.float32) for _ in range(3)]
+    want = (float(min(batch.min() for batch in batches)), float(max(batch.max() for batch in batches)))
+    for order in ([0, 1, 2], [2, 0, 1], [1, 2, 0]):
+        got = observed([batches[i] for i in order])
+        assert got == want
+        assert [type(limit) for limit in got] == [float, float]
+    assert Observer().percentile == 100
+
+
+@pytest.mark.parametrize(
+    ("values", "want"),
+    [([3.0, 5.0], (3, 5)), ([-5.0, -3.0], (-5, -3)), ([0.0], (0, 0)), ([1e-40], None), ([3e38, -3e38], None)],
+)
+def test_the_limits_need_not_contain_0(values, want):
+    """They are what was seen: positive values have a positive low. quantize_array widens the range."""
+    values = np.array(values, np.float32)
+    assert observed([values]) == (want or (float(values.min()), float(values.max())))
+
+
+@pytest.mark.parametrize("percentile", [60, 90, 99, 99.9])
+def test_a_percentile_leaves_out_the_outermost_values(percentile, draw):
+    """percentile % of all values are at most high, as many at least low, to 1% of each."""
+    values = draw.normal(3333, dtype=np.float32) * np.float32(2)
+    want = oracles.precision.limits(values, percentile)
+    got = observed([values], percentile)
+    assert near(got, want), f"got {got}, want {want}"
+
+
+def test_all_batches_count_alike(draw):
+    """The percentile is that of all values together, not of the last batch, nor a mean over batches, small ones and large."""
+    batches = [draw.normal(100), 100 + draw.normal(3000), draw.normal(401) - 5]
+    want = oracles.precision.limits(np.concatenate(batches), 99)
+    for order in ([0, 1, 2], [1, 2, 0], [2, 1, 0]):
+        got = observed([batches[i] for i in order], 99)
+        assert near(got, want), f"got {got}, want {want}"
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-3, 1.0, 1e30])
+def test_an_outlier_does_not_make_the_others_coarse(scale, draw):
+    """The limits are right to 1%, whatever the size of the values, and even if one is a million times as large as the rest."""
+    values = np.array(draw.normal(3333)) * scale
+    values[7] = 1e6 * scale
+    got, want = observed([values[:5], values[5:]], 99.9), oracles.precision.limits(values, 99.9)
+    assert near(got, want), f"got {got}, want {want}"
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_values_of_one_sign(sign, draw):
+    """Only positive, or only negative ones."""
+    values = sign * (np.abs(draw.normal(3333)) + 1)
+    assert near(observed([values], 99), oracles.precision.limits(values, 99))
+
+
+def test_repeated_values_count_as_often_as_they_come():
+    """Of 9,000 ones, 900 twos and 100 threes, 99.5 % are at most 3, 98 % at most 2 and 80 % at most 1."""
+    values = np.repeat([1.0, 2.0, 3.0], [9000, 900, 100])
+    for percentile, high in ((99.5, 3), (98, 2), (80, 1)):
+        assert near(observed(np.split(values, 10), percentile), (1, high))
+
+
+def test_batches_of_any_shape_and_kind(draw):
+    """An array of any shape and order, a Tensor, lists, integers; an empty batch changes nothing."""
+    x = draw.normal(4, 5, 6)
+    for percentile in (100.0, 90.0):
+        want = observed([x], percentile)
+        for given in (Tensor(x), Tensor(x, requires_grad=True), x.tolist(), x.ravel(), *layouts(x).values()):
+            assert observed([given, np.zeros((0, 3)), []], percentile) == want
+        assert observed(list(x.ravel()), percentile) == want
+    assert observed([np.array([3, -7])]) == (-7, 3)
+
+
+def test_a_batch_is_not_kept(draw):
+    """It may be changed after the call."""
+    x = np.array(draw.normal(50))
+    for percentile in (100.0, 90.0):
+        observer, want = Observer(percentile), observed([x.copy()], percentile)
+        observer.observe(values := x.copy())
+        values[...] = 1e6
+        assert observer.limits() == want
+
+
+def test_limits_can_be_asked_for_again(draw):
+    """limits() changes nothing: the next batch counts beside the earlier ones. Observers share nothing."""
+    first, second = draw.normal(500), 3 * draw.normal(500)
+    for percentile in (100.0, 90.0):
+        observer, other = Observer(percentile), Observer(percentile)
+        observer.observe(first)
+        assert observer.limits() == observer.limits() == observed([first], percentile)
+        observer.observe(second)
+        assert observer.limits() == observed([first, second], percentile)
+        with rejects(RuntimeError, "observe"):
+            other.limits()
+
+
+def test_limits_need_a_value():
+    """Before any value limits() raises a RuntimeError that contains "observe"; an empty batch is no value."""
+    for percentile in (100.0, 99.0):
+        observer = Observer(percentile)
+        with rejects(RuntimeError, "observe"):
+            observer.limits()
+        observer.observe([])
+        with rejects(RuntimeError, "observe"):
+            observer.limits()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_batch_that_is_not_finite_does_not_count(value, draw):
+    """A ValueError contains the value and its index, and limits are as if the batch had not come."""
+    x = np.array(draw.normal(4, 5))
+    for percentile in (100.0, 90.0):
+        observer, bad = Observer(percentile), 100 * x
+        observer.observe(x)
+        bad[2, 3] = value
+        with rejects(ValueError, str(value), "(2, 3)"):
+            observer.observe(bad)
+        assert observer.limits() == observed([x], percentile)
+
+
+@pytest.mark.parametrize("percentile", [50, 0, -1, 100.1, 0.999, np.nan])
+def test_a_percentile_that_is_none_is_refused(percentile):
+    """It must be above 50 and at most 100, else a ValueError contains it: 0.999 is a fraction."""
+    with rejects(ValueError, str(percentile)):
+        Observer(percentile)
+
+
+def test_nothing_else_is_touched(draw):
+    """Neither NumPy's global generator nor its error handling."""
+    x = draw.normal(50)
+    with undisturbed():
+        assert_close(np.array(observed([x], 90)).shape, (2,))
+
+
+@pytest.mark.parametrize("percentile", [100.0, 99.9])
+def test_memory_does_not_grow(percentile, budget, draw):
+    """A batch of 400 kB leaves less than 50 kB behind."""
+    observer, x = Observer(percentile), draw.normal(100_000, dtype=np.float32)
+    budget.bytes(lambda: observer.observe(x), retained=50_000)
+
+
+def test_observing_is_done_in_numpy(budget, draw):
+    """The number of Python instructions does not grow with the number of values."""
+    small, large = draw.normal(100), draw.normal(10_000)
+    budget.steps(lambda: observed([small], 90), lambda: observed([large], 90), limit=2)

@@ -1,0 +1,349 @@
+import gc
+import tracemalloc
+
+import numpy as np
+import pytest
+from katas.activations import GELU, ReLU
+from katas.embeddings import Embedding
+from katas.layers import Dropout, Linear, Module, Parameter, Sequential
+from katas.precision import Quantized, QuantizedConv2d, QuantizedEmbedding, QuantizedLinear, quantize, quantize_array
+from katas.spatial import CNN, BatchNorm2d, Conv2d, GlobalAvgPool, MaxPool2d
+from katas.tensor import Tensor
+from katas.transformers import GPT, GPTConfig, generate
+
+from specs import oracles
+from specs.check import FLOAT32, assert_close, rejects, undisturbed
+
+SIZES = {"vocab_size": 32, "context": 8, "n_layer": 2, "n_head": 2, "d_model": 16}
+bits = pytest.mark.parametrize("bits", [8, 4])
+
+
+def gpt(**options) -> GPT:
+    return GPT(GPTConfig(**SIZES | options), np.random.default_rng(0))
+
+
+def cnn() -> CNN:
+    rng = np.random.default_rng(0)
+    layers = [Conv2d(3, 8, 3, 2, 1, rng=rng), BatchNorm2d(8), ReLU(), MaxPool2d(2), Conv2d(8, 6, 2, bias=False, rng=rng)]
+    return CNN([*layers, Linear(6 * 3 * 3, 10, rng=rng)])
+
+
+def nbytes(model: Module) -> int:
+    return sum(array.nbytes for array in model.state_dict().values())
+
+
+def arrays(model: Module) -> list[np.ndarray]:
+    return [*(parameter.data for parameter in model.parameters()), *(array for _, array in model.named_buffers())]
+
+
+def held(make) -> int:
+    """The bytes of what a call returns, with everything that hangs on it."""
+    make()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        result = make()
+        gc.collect()
+        size, _ = tracemalloc.get_traced_memory()
+        del result
+    finally:
+        tracemalloc.stop()
+    return size
+
+
+def quantized_layers(model: Module) -> list:
+    return [module for module in model.modules() if type(module) in (QuantizedLinear, QuantizedConv2d, QuantizedEmbedding)]
+
+
+def float_layers(model: Module) -> list:
+    return [module for module in model.modules() if type(module) in (Linear, Conv2d, Embedding)]
+
+
+class Odd(Module):
+    """Layers in every place where kata 04 finds them, and others that are like them."""
+
+    class Scaled(Linear):
+        def forward(self, x):
+            return super().forward(x) * 3
+
+    def __init__(self):
+        rng = np.random.default_rng(0)
+        self.first = Linear(4, 4, rng=rng)
+        self.listed = [Linear(4, 4, rng=rng), [Linear(4, 4, rng=rng)]]
+        self.pair = (Linear(4, 4, rng=rng), ReLU())
+        self.again = self.first
+        self.scaled = Odd.Scaled(4, 4, rng=rng)
+        self.child = Module()
+        self.child.parent, self.child.layer = self, Linear(4, 4, bias=False, rng=rng)
+        self.gain = Parameter(np.array([1.0, 2.0, 3.0, 4.0], np.float32))
+
+    def forward(self, x):
+        layers = [self.first, self.listed[0], self.listed[1][0], *self.pair, self.again, self.scaled, self.child.layer]
+        for layer in layers:
+            x = layer.forward(x)
+        return x * self.gain
+
+
+@bits
+def test_every_layer_is_exchanged_wherever_it_stands(bits):
+    """Linear, Conv2d and Embedding, by exact type: in attributes, lists, tuples, Sequentials, and modules below. A subclass
+    computes something else, and stays; so does all else.
+    """
+    copy = quantize(Odd(), bits)
+    assert type(copy) is Odd
+    exchanged = [copy.first, copy.listed[0], copy.listed[1][0], copy.pair[0], copy.child.layer]
+    assert [type(layer) for layer in exchanged] == [QuantizedLinear] * 5
+    assert copy.again is copy.first
+    assert type(copy.scaled) is Odd.Scaled
+    assert type(copy.pair) is tuple
+    assert type(copy.pair[1]) is ReLU
+    assert copy.child.parent is copy
+    assert copy.child.layer.bias is None
+    kinds = [type(layer) for layer in quantize(cnn(), bits)]
+    assert kinds == [QuantizedConv2d, BatchNorm2d, ReLU, MaxPool2d, QuantizedConv2d, QuantizedLinear]
+    small = quantize(gpt(), bits)
+    assert type(small.transformer.wte) is QuantizedEmbedding
+    assert type(small.lm_head) is QuantizedLinear
+    assert {type(block.attn.c_attn) for block in small.transformer.h} == {QuantizedLinear}
+    left = [module for module in small.modules() if type(module) in (Linear, Conv2d, Embedding)]
+    assert not left
+
+
+def test_a_model_that_is_one_layer():
+    """quantize of a Linear is a QuantizedLinear, of an Embedding a QuantizedEmbedding, of a Conv2d a QuantizedConv2d."""
+    assert type(quantize(Linear(4, 3))) is QuantizedLinear
+    assert type(quantize(Embedding(4, 3))) is QuantizedEmbedding
+    layer = quantize(Conv2d(2, 3, (2, 3), (2, 1), (0, 1)))
+    assert type(layer) is QuantizedConv2d
+    assert (layer.stride, layer.padding) == ((2, 1), (0, 1))
+
+
+@bits
+def test_a_copy_computes_what_its_rounded_weights_give(bits, draw):
+    """As the model with weights that were rounded: biases, norms and everything else are as before."""
+    for make, given in (
+        (Odd, Tensor(draw.normal(3, 4))),
+        (cnn, Tensor(draw.normal(2, 3, 16, 16))),
+        (gpt, draw.integers(32, 3, 7)),
+    ):
+        model, rounded = make(), make()
+        copy = quantize(model, bits)
+        for layer, other in zip(quantized_layers(copy), float_layers(rounded), strict=True):
+            other.weight.data[...] = oracles.precision.meant(layer.weight)
+        assert_close(copy(given), rounded.eval()(given).data, FLOAT32)
+
+
+def test_each_row_of_a_weight_has_a_scale():
+    """8 bits are symmetric, with axis 0: one large row does not make the others coarse."""
+    layer = Linear(6, 4)
+    layer.weight.data[2] *= 1000
+    small = quantize(layer)
+    assert isinstance(small.weight, Quantized)
+    assert small.weight.zero_point is None
+    assert small.weight.scale.shape == (4, 1)
+    assert_close(small.weight.values, quantize_array(layer.weight.data, 0).values)
+    assert quantize(Conv2d(3, 4, 2)).weight.scale.shape == (4, 1, 1, 1)
+    assert quantize(Embedding(7, 3)).weight.scale.shape == (7, 1)
+
+
+@bits
+def test_logits_hardly_change(bits, draw):
+    """Those of a GPT with 8 bits are off by at most 0.1 of their standard deviation, with 4 bits by at most 1."""
+    model, ids = gpt(), draw.integers(32, 4, 8)
+    logits = model.eval()(ids).data
+    assert np.abs(quantize(model, bits)(ids).data - logits).max() < {8: 0.1, 4: 1}[bits] * logits.std()
+
+
+@bits
+def test_tied_weights_stay_one(bits):
+    """lm_head and wte share one Quantized, listed and saved once, under its first name."""
+    small = quantize(gpt(), bits)
+    assert small.lm_head.weight is small.transformer.wte.weight
+    names = [name for name in small.state_dict() if "wte" in name or "lm_head" in name]
+    assert sorted(names) == ["lm_head.limits", "transformer.wte.weight.scale", "transformer.wte.weight.values"]
+    shared = Linear(4, 4, rng=np.random.default_rng(0))
+    pair = Sequential(shared, Linear(4, 4))
+    pair[1].weight = shared.weight
+    small = quantize(pair, bits)
+    assert small[0].weight is small[1].weight
+    assert small[0] is not small[1]
+
+
+def test_equal_weights_are_not_tied():
+    """Two Parameters of equal values stay two, and so do two layers with one weight and different biases."""
+    pair = Sequential(Linear(4, 4), Linear(4, 4))
+    pair[1].weight.data[...] = pair[0].weight.data
+    small = quantize(pair)
+    assert small[0].weight is not small[1].weight
+    pair[1].weight = pair[0].weight
+    assert_close(quantize(pair)[0].bias, pair[0].bias.data)
+    assert_close(quantize(pair)[1].bias, pair[1].bias.data)
+
+
+@bits
+def test_the_model_stays_as_it_was(bits, draw):
+    """Its layers, values, gradients and mode; and it shares nothing with the copy."""
+    model, x = cnn(), Tensor(draw.normal(2, 3, 16, 16, dtype=np.float32))
+    model(x).sum().backward()
+    layers, state = list(model.layers), model.state_dict()
+    grads = [parameter.grad.copy() for parameter in model.parameters()]
+    copy = quantize(model, bits)
+    assert model.layers == layers
+    assert all(module.training for module in model.modules())
+    for name, array in model.state_dict().items():
+        assert_close(array, state[name])
+    for parameter, grad in zip(model.parameters(), grads, strict=True):
+        assert parameter.requires_grad
+        assert_close(parameter.grad, grad)
+    for array in arrays(model):
+        assert not any(np.shares_memory(array, other) for other in arrays(copy))
+    model[1].running_mean += 1
+    model[1].weight.data += 1
+    assert_close(copy[1].running_mean, state["1.running_mean"])
+    assert_close(copy[1].weight, state["1.weight"])
+
+
+@bits
+def test_the_copy_is_for_inference(bits, draw):
+    """It is in eval mode: dropout does nothing, BatchNorm uses its running statistics. No Parameter in it requires a gradient
+    or has one, and nothing that it computes does.
+    """
+    model = Sequential(Linear(4, 4), Dropout(0.5), Linear(4, 4))
+    model(Tensor(draw.normal(3, 4, dtype=np.float32))).sum().backward()
+    x = Tensor(draw.normal(3, 4, dtype=np.float32))
+    small = quantize(model, bits)
+    assert not any(module.training for module in small.modules())
+    assert_close(small(x), small(x).data)
+    for copy, given in ((small, x), (quantize(gpt(dropout=0.5), bits), draw.integers(32, 2, 5)), (quantize(cnn(), bits), None)):
+        assert copy.parameters()
+        for parameter in copy.parameters():
+            assert not parameter.requires_grad
+            assert parameter.grad is None
+        given = Tensor(draw.normal(2, 3, 16, 16)) if given is None else given
+        assert not copy(given).requires_grad
+
+
+def test_one_image_does_not_change_another(draw):
+    """BatchNorm in the copy does not use the batch's statistics, and keeps its own."""
+    copy, x = quantize(cnn()), draw.normal(4, 3, 16, 16, dtype=np.float32)
+    before = copy[1].running_mean.copy()
+    assert_close(copy(Tensor(x)).data[:1], copy(Tensor(x[:1])).data, FLOAT32)
+    assert_close(copy[1].running_mean, before)
+
+
+@bits
+def test_a_text_can_be_written(bits):
+    """generate works, and gives ids."""
+    ids = list(generate(quantize(gpt(), bits), [3, 1], 5, rng=np.random.default_rng(0)))
+    assert len(ids) == 5
+    assert all(0 <= id < 32 for id in ids)
+
+
+@pytest.mark.parametrize(("bits", "most"), [(8, 0.27), (4, 0.155)])
+def test_a_part_of_the_bytes_is_left(bits, most, tell):
+    """Of all that is kept, scales and float32 vectors included: 0.27 with 8 bits, 0.155 with 4, of a GPT of 128 channels."""
+    config = GPTConfig(512, 64, 2, 4, 128, bias=False, positions="rotary", norm="rms", window=64)
+    model = GPT(config, np.random.default_rng(0))
+    small = quantize(model, bits)
+    share = nbytes(small) / nbytes(model)
+    tell(f"{bits} bits: {share:.3f} of the bytes")
+    assert share <= most
+
+
+@pytest.mark.parametrize(("bits", "most"), [(8, 0.27), (4, 0.155)])
+def test_no_floats_are_kept_beside(bits, most):
+    """What the copy holds in memory, wherever, is no more than that: 2 MB of float32 leave 0.27 or 0.155 of it."""
+    model = Sequential(*(Linear(256, 256, rng=np.random.default_rng(i)) for i in range(8)))
+    size = held(lambda: quantize(model, bits))
+    limit = most * nbytes(model) + 30_000
+    assert size <= limit, f"{size:,} bytes are held, of {nbytes(model):,} of float32"
+
+
+@bits
+def test_the_large_weights_are_not_copied_first(bits, budget):
+    """16 MB of float32 in 16 layers become int8 with less than 9 MB: one layer after another."""
+    model = Sequential(*(Linear(512, 512, rng=np.random.default_rng(i)) for i in range(16)))
+    budget.bytes(lambda: quantize(model, bits), peak=9_000_000)
+
+
+@bits
+def test_forward_keeps_nothing(bits):
+    """After a call, the copy holds no more than before: no floats are remembered."""
+    small, x = quantize(Linear(512, 512), bits), Tensor(np.ones((2, 512), np.float32))
+    small(x)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for _ in range(3):
+            small(x)
+        gc.collect()
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size < 20_000, f"{size:,} bytes are left after three calls"
+
+
+@bits
+def test_a_state_is_saved_and_loaded_as_integers(bits, draw):
+    """state_dict holds the integers themselves; a new model, quantized, loads them and computes the same."""
+    small, other, ids = quantize(gpt(), bits), quantize(GPT(GPTConfig(**SIZES)), bits), draw.integers(32, 2, 5)
+    state = small.state_dict()
+    kinds = {array.dtype for name, array in state.items() if name.endswith("values")}
+    assert kinds == {np.dtype(np.int8 if bits == 8 else np.uint8)}
+    assert np.abs(other(ids).data - small(ids).data).max() > 1e-3
+    other.load_state_dict(state)
+    assert_close(other(ids), small(ids).data)
+    assert other.lm_head.weight is other.transformer.wte.weight
+
+
+@bits
+def test_floats_are_refused_in_the_place_of_integers(bits):
+    """A float32 model's state does not fit, nor one whose integers were made floats; then nothing changes."""
+    model, small = Sequential(Linear(4, 3)), quantize(Sequential(Linear(4, 3)), bits)
+    state = small.state_dict()
+    with rejects(ValueError, "0.weight"):
+        small.load_state_dict(model.state_dict())
+    with rejects(ValueError, "0.weight.values"):
+        small.load_state_dict(state | {"0.weight.values": state["0.weight.values"].astype(np.float32)})
+    for name, array in small.state_dict().items():
+        assert_close(array, state[name])
+
+
+def test_a_model_quantized_twice_is_copied(draw):
+    """There is nothing left to exchange: the copy of the copy computes the same, and shares nothing with it."""
+    once, ids = quantize(gpt()), draw.integers(32, 2, 5)
+    twice = quantize(once)
+    assert_close(twice(ids), once(ids).data)
+    assert twice.lm_head.weight is twice.transformer.wte.weight
+    assert not np.shares_memory(twice.lm_head.weight.values, once.lm_head.weight.values)
+
+
+def test_layers_without_weights_are_left():
+    """A model with nothing to exchange is copied, and frozen."""
+    copy = quantize(Sequential(GELU(), GlobalAvgPool(), BatchNorm2d(3)))
+    assert [type(layer) for layer in copy] == [GELU, GlobalAvgPool, BatchNorm2d]
+
+
+@bits
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_weight_that_is_not_finite_is_named(value, bits):
+    """A ValueError contains the parameter's name and the value, and the model stays."""
+    model = gpt()
+    model.transformer.h[1].mlp.c_fc.weight.data[3, 2] = value
+    with rejects(ValueError, "transformer.h.1.mlp.c_fc.weight", str(value), "(3, 2)"):
+        quantize(model, bits)
+    assert type(model.transformer.wte) is Embedding
+
+
+@pytest.mark.parametrize("number", [16, 2, 0, None, "8", 3])
+def test_other_bits_are_refused(number):
+    """A ValueError contains them."""
+    with rejects(ValueError, str(number)):
+        quantize(Linear(4, 3), number)
+
+
+def test_nothing_else_is_touched(draw):
+    """Neither NumPy's global generator nor its error handling."""
+    model, ids = gpt(dropout=0.5), draw.integers(32, 2, 5)
+    with undisturbed():
+        quantize(model)(ids)
