@@ -73,6 +73,14 @@ def test_values_of_one_sign(sign, draw):
     assert near(observed([values], 99), oracles.precision.limits(values, 99))
 
 
+def test_many_zeros(draw):
+    """What comes out of a ReLU: the least value is 0, exactly."""
+    values = np.maximum(draw.normal(3333), 0)
+    got, want = observed([values], 99), oracles.precision.limits(values, 99)
+    assert got[0] == want[0] == 0
+    assert near(got, want)
+
+
 def test_repeated_values_count_as_often_as_they_come():
     """Of 9,000 ones, 900 twos and 100 threes, 99.5 % are at most 3, 98 % at most 2 and 80 % at most 1."""
     values = np.repeat([1.0, 2.0, 3.0], [9000, 900, 100])

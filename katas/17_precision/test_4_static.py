@@ -107,7 +107,7 @@ def test_it_is_for_inference(draw):
         made(draw, (-1, 1))(Tensor(draw.normal(3, 6), requires_grad=True))
 
 
-def test_there_are_never_all_weights_as_floats(budget):
+def test_integers_are_multiplied_in_blocks(budget):
     """4 million weights, 16 MB as float32, are multiplied with less than 4 MB beside them."""
     layer = QuantizedLinear(quantize_array(np.random.default_rng(0).standard_normal((2048, 2048), np.float32), 0))
     layer.limits[...] = (-2, 3)

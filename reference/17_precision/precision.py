@@ -123,11 +123,11 @@ class Observer:
         if self.percentile == 100:
             return self._low, self._high
         upwards = np.r_[0xFFFF:0x7FFF:-1, 0:0x8000]  # the first bit is the sign, and negative floats count downwards
-        middles = ((upwards.astype(np.uint32) << 16) | 0x8000).view(np.float32)
+        floats = (upwards.astype(np.uint32) << 16).view(np.float32)
         counts = self._counts[upwards]
         needed = self.percentile * counts.sum() / 100
-        high = middles[np.searchsorted(np.cumsum(counts), needed)]
-        low = middles[::-1][np.searchsorted(np.cumsum(counts[::-1]), needed)]
+        high = floats[np.searchsorted(np.cumsum(counts), needed)]
+        low = floats[::-1][np.searchsorted(np.cumsum(counts[::-1]), needed)]
         return float(low), float(high)
 
 
