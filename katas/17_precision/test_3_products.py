@@ -72,12 +72,12 @@ def test_shapes_that_do_not_fit_are_refused(a, b):
 
 
 def test_products_are_left_to_blas(budget, draw, tell):
-    """An integer product takes at most 5 times the time of one of float32. A product of int32, which has no BLAS, takes 20."""
+    """An integer product takes at most 3 times the time of one of float32. A product of int32, which has no BLAS, takes 25."""
     a, b = integers(draw, 64, 512), integers(draw, 256, 512)
     x, y = a.astype(np.float32), b.astype(np.float32)
     slow = cpu_ratio(lambda: a.astype(np.int32) @ b.astype(np.int32).T, lambda: x @ y.T)
     tell(f"a product of int32, 64 rows by 512 by 256: {slow:.0f} times the time of float32")
-    budget.time(lambda: integer_product(a, b), lambda: x @ y.T, limit=5)
+    budget.time(lambda: integer_product(a, b), lambda: x @ y.T, limit=3)
 
 
 def test_products_take_no_loop_over_rows(budget, draw):

@@ -116,8 +116,8 @@ def test_integers_are_multiplied_in_blocks(budget):
 
 
 def test_products_of_integers_are_left_to_blas(budget, draw):
-    """128 rows take at most 8 times the time of their product with float32 weights, of which int32 takes 20 times."""
+    """128 rows take at most 4 times the time of their product with float32 weights, where int32 takes 25 times."""
     w, x = np.array(draw.normal(512, 512, dtype=np.float32)), np.array(draw.normal(128, 512, dtype=np.float32))
     layer = QuantizedLinear(quantize_array(w, 0))
     layer.limits[...] = (-4, 3)
-    budget.time(lambda: layer(Tensor(x)), lambda: x @ w.T, limit=8)
+    budget.time(lambda: layer(Tensor(x)), lambda: x @ w.T, limit=4)

@@ -65,7 +65,13 @@ def test_arrays_in_any_order_and_of_any_integers(draw):
 def test_values_that_do_not_fit_are_refused(value):
     """A ValueError contains the first of them: it would spill into its neighbor."""
     with rejects(ValueError, str(value)):
-        pack(np.array([1, value, 99], np.int16))
+        pack(np.array([1, value], np.int16))
+
+
+def test_the_first_value_that_does_not_fit_is_named():
+    """Row by row."""
+    with rejects(ValueError, "-77"):
+        pack(np.array([[1, -77], [99, 0]]))
 
 
 def test_packing_is_done_in_numpy(budget, draw):

@@ -791,14 +791,15 @@ WRONG = [
     # naive
     Wrong(
         "one value after another is rounded",
-        {
-            ROUNDED: "    values[...] = np.vectorize(round, otypes=[np.float32])(values) if values.size else values\n    if symmetric:"
-        },
+        {ROUNDED: "    for i in np.ndindex(values.shape):\n        values[i] = round(float(values[i]))\n    if symmetric:"},
         naive="test_quantizing_is_done_in_numpy",
     ),
     Wrong(
-        "quantized in float64",
-        {DIVIDED: "        values = np.divide(x.astype(np.float64), scale.astype(np.float64))"},
+        "quantized in float64, one array for each operation",
+        {
+            DIVIDED: "        wide = x.astype(np.float64)\n        values = np.divide(wide, scale)",
+            ROUNDED: "    values = np.rint(values)\n    if symmetric:",
+        },
         naive="test_quantizing_takes_little_memory",
     ),
     Wrong(
