@@ -288,6 +288,23 @@ def test_limits_beside_an_axis_are_refused(draw):
             quantize_array(draw.normal(4, 3), axis, limits=(-1.5, 2.5))
 
 
+def test_a_quantized_is_made_of_its_parts():
+    """Quantized(values, scale, zero_point=None) copies the arrays. They may be loaded or changed later."""
+    values, scale, zero_point = (
+        np.array([[1, -2], [3, 4]], np.int8),
+        np.array([[0.5], [2.0]], np.float32),
+        np.array([[1], [-1]], np.int8),
+    )
+    quantized = Quantized(values, scale, zero_point)
+    assert_close(quantized.dequantize(), np.array([[0.0, -1.5], [8.0, 10.0]]))
+    assert_close(Quantized(values, scale).dequantize(), np.array([[0.5, -1.0], [6.0, 8.0]]))
+    for array in (values, scale, zero_point):
+        array[...] = 9
+    assert_close(quantized.dequantize(), np.array([[0.0, -1.5], [8.0, 10.0]]))
+    quantized.scale[...] = 1
+    assert_close(quantized.dequantize(), np.array([[0.0, -3.0], [4.0, 5.0]]))
+
+
 @kinds
 def test_the_buffers_are_the_state(options, draw):
     """state_dict holds values, scale and, unless symmetric, zero_point, as they are in memory; nbytes is their sum."""

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from katas.autograd import no_grad
 from katas.layers import Linear, Module, Parameter
-from katas.precision import BLOCK, QuantizedLinear, quantize_array, quantize_groups
+from katas.precision import BLOCK, QuantizedConv2d, QuantizedEmbedding, QuantizedLinear, quantize_array, quantize_groups
 from katas.tensor import Tensor
 
 from specs import oracles
@@ -48,6 +48,23 @@ def test_every_row_is_multiplied_wherever_the_blocks_end(out, size, draw):
     layer = made(draw, out, size)
     x = draw.normal(2, size, dtype=np.float32)
     assert_close(layer(Tensor(x)), want(layer, x), FLOAT32)
+
+
+def test_other_weights_will_do(draw):
+    """Of a weight only shape and dequantize(rows) are needed."""
+
+    class Doubled(Module):
+        shape = (4, 6)
+
+        def dequantize(self, rows=...):
+            return 2 * values[rows]
+
+    values, x = draw.normal(4, 6, dtype=np.float32), draw.normal(3, 6)
+    assert_close(QuantizedLinear(Doubled())(Tensor(x)), 2 * x @ values.T, FLOAT32)
+    assert_close(QuantizedEmbedding(Doubled())([3, 0]), 2 * values[[3, 0]], FLOAT32)
+    Doubled.shape, values = (4, 3, 2, 1), values.reshape(4, 3, 2, 1)
+    images = x.reshape(3, 3, 2, 1)
+    assert_close(QuantizedConv2d(Doubled())(Tensor(images)), 2 * (x @ values.reshape(4, 6).T)[..., None, None], FLOAT32)
 
 
 def test_it_is_a_linear():

@@ -189,6 +189,7 @@ def test_the_model_stays_as_it_was(bits, draw):
     grads = [parameter.grad.copy() for parameter in model.parameters()]
     copy = quantize(model, bits)
     assert model.layers == layers
+    assert model.layers is not copy.layers
     assert all(module.training for module in model.modules())
     for name, array in model.state_dict().items():
         assert_close(array, state[name])

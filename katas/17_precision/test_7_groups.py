@@ -117,6 +117,15 @@ def test_dequantize_is_each_integer_times_its_groups_scale(draw):
     assert_close(quantized.dequantize(), want, FLOAT32)
 
 
+def test_a_quantized4_is_made_of_its_parts():
+    """Quantized4(values, scale, shape) copies the arrays; values are packed, with a scale for each 32."""
+    values, scale = pack(np.tile([1, -2, 3], (2, 13))[:, :34]), np.array([[0.5, 2.0], [1.0, 4.0]], np.float16)
+    quantized = Quantized4(values, scale, (2, 17, 2))
+    values[...], scale[...] = 0, 0
+    want = np.tile([1.0, -2.0, 3.0], (2, 13))[:, :34] * np.repeat([[0.5, 2.0], [1.0, 4.0]], [32, 2], axis=1)
+    assert_close(quantized.dequantize(), want.reshape(2, 17, 2))
+
+
 @pytest.mark.parametrize("rows", [slice(1, 4), slice(4, 99), slice(2, 2), np.array([3, 3, 0]), [5], 2], ids=str)
 @pytest.mark.parametrize("shape", [(6, 35), (6, 3, 2, 4)], ids=str)
 def test_dequantize_can_make_some_rows(shape, rows, draw):
