@@ -176,7 +176,7 @@ def test_dequantize_is_the_integer_less_the_zero_point_times_the_scale(options, 
 
 
 @kinds
-@pytest.mark.parametrize("rows", [slice(1, 4), slice(4, 99), slice(2, 2), np.array([3, 3, 0]), [5], 2], ids=str)
+@pytest.mark.parametrize("rows", [slice(1, 4), slice(4, 99), slice(2, 2), np.array([3, 3, 0]), [5], 2, 0], ids=str)
 def test_dequantize_can_make_some_rows(options, rows, draw):
     """dequantize(rows): what an index of the first axis, a slice or integers, chooses."""
     quantized = quantize_array(draw.normal(6, 5) + 2, **options)

@@ -133,6 +133,17 @@ def test_a_copy_computes_what_its_rounded_weights_give(bits, draw):
         assert_close(copy(given), rounded.eval()(given).data, FLOAT32)
 
 
+def test_a_parameter_that_other_modules_use_stays_for_them():
+    """A subclass that shares its weight with a Linear keeps its own floats, in a Parameter."""
+    model = Odd()
+    model.scaled.weight = model.first.weight
+    copy = quantize(model)
+    assert type(copy.first) is QuantizedLinear
+    assert isinstance(copy.scaled.weight, Parameter)
+    assert copy.scaled.weight is not model.first.weight
+    assert_close(copy.scaled.weight, model.first.weight.data)
+
+
 def test_each_row_of_a_weight_has_a_scale():
     """8 bits are symmetric, with axis 0: one large row does not make the others coarse."""
     layer = Linear(6, 4)

@@ -126,7 +126,7 @@ def test_a_quantized4_is_made_of_its_parts():
     assert_close(quantized.dequantize(), want.reshape(2, 17, 2))
 
 
-@pytest.mark.parametrize("rows", [slice(1, 4), slice(4, 99), slice(2, 2), np.array([3, 3, 0]), [5], 2], ids=str)
+@pytest.mark.parametrize("rows", [slice(1, 4), slice(4, 99), slice(2, 2), np.array([3, 3, 0]), [5], 2, 0], ids=str)
 @pytest.mark.parametrize("shape", [(6, 35), (6, 3, 2, 4)], ids=str)
 def test_dequantize_can_make_some_rows(shape, rows, draw):
     """dequantize(rows): what an index of the first axis, a slice or integers, chooses."""
