@@ -271,6 +271,8 @@ def test_an_axis_that_does_not_exist_is_refused(axis, draw):
     """A ValueError contains the axis and the shape."""
     with rejects(ValueError, str(axis), "(4, 3)"):
         quantize_array(draw.normal(4, 3), axis)
+    with rejects(ValueError, "0", "()"):
+        quantize_array(1.5, 0)
 
 
 @pytest.mark.parametrize("limits", [(1.0, -1.0), (np.nan, 1.0), (0.0, np.nan), (-np.inf, 1.0), (0.0, np.inf)], ids=str)

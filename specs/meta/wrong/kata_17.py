@@ -902,3 +902,158 @@ WRONG = [
         naive="test_groups_are_quantized_in_numpy",
     ),
 ]
+
+# Semantic mutants that keep every promise
+EQUIVALENT = {
+    **{
+        f"{name}: a falsy argument is taken as absent": "an argument that is falsy is no array of several values, and else its default means the same"
+        for name in ("Quantized.__init__", "QuantizedLinear.__init__", "QuantizedConv2d.__init__", "calibrate")
+    },
+    **{
+        f"{name}: infinities and NaN in arguments are made finite": "its arguments are integers, or floats that are checked or come from such"
+        for name in (
+            "Quantized.__init__",
+            "Quantized.dequantize",
+            "integer_product",
+            "QuantizedLinear.__init__",
+            "QuantizedConv2d.__init__",
+            "QuantizedEmbedding.__init__",
+            "QuantizedEmbedding.forward",
+            "pack",
+            "unpack",
+            "Quantized4.__init__",
+            "Quantized4.dequantize",
+        )
+    },
+    **{
+        f"{name}: arguments are read in the order of memory": "what is made of parts keeps their order; an observer counts values wherever they are"
+        for name in (
+            "Quantized.__init__",
+            "Quantized.dequantize",
+            "Observer.observe",
+            "QuantizedLinear.__init__",
+            "QuantizedConv2d.__init__",
+            "QuantizedEmbedding.__init__",
+            "Quantized4.__init__",
+            "Quantized4.dequantize",
+        )
+    },
+    **{
+        f"{name}: attributes are those of the construction": "buffers are changed in place"
+        for name in (
+            "Quantized.shape",
+            "Quantized.nbytes",
+            "Quantized.dequantize",
+            "Quantized4.nbytes",
+            "Quantized4.dequantize",
+        )
+    },
+    **{
+        f"{name}: a result is a view of an equal argument": "the result has a different dtype or meaning, so it never equals an argument"
+        for name in (
+            "Quantized.dequantize",
+            "integer_product",
+            "QuantizedLinear.forward",
+            "QuantizedConv2d.forward",
+            "QuantizedEmbedding.forward",
+            "pack",
+            "unpack",
+            "Quantized4.dequantize",
+        )
+    },
+    **{
+        f"{name}: a result is a copy, not a view": "it is an array of its own anyway"
+        for name in (
+            "Quantized.dequantize",
+            "integer_product",
+            "QuantizedLinear.forward",
+            "QuantizedConv2d.forward",
+            "QuantizedEmbedding.forward",
+            "pack",
+            "unpack",
+            "Quantized4.dequantize",
+        )
+    },
+    **{
+        f"{name}: float32 for float64": "results are not float64"
+        for name in (
+            "Quantized.dequantize",
+            "integer_product",
+            "QuantizedEmbedding.forward",
+            "half_state",
+            "pack",
+            "unpack",
+            "Quantized4.dequantize",
+        )
+    },
+    **{
+        f"{name}: int32 for int64": "results are not int64"
+        for name in (
+            "Quantized.dequantize",
+            "QuantizedLinear.forward",
+            "QuantizedConv2d.forward",
+            "QuantizedEmbedding.forward",
+            "half_state",
+            "pack",
+            "unpack",
+            "Quantized4.dequantize",
+        )
+    },
+    **{
+        f"{name}: int64 for int32": "results are not int32"
+        for name in (
+            "Quantized.dequantize",
+            "integer_product",
+            "QuantizedLinear.forward",
+            "QuantizedConv2d.forward",
+            "QuantizedEmbedding.forward",
+            "half_state",
+            "pack",
+            "unpack",
+            "Quantized4.dequantize",
+        )
+    },
+    **{
+        f"{name}: infinities and NaN in results are made finite": "results are integers, or finite"
+        for name in (
+            "Quantized.dequantize",
+            "integer_product",
+            "QuantizedEmbedding.forward",
+            "half_state",
+            "pack",
+            "unpack",
+            "Quantized4.dequantize",
+        )
+    },
+    **{
+        f"{name}: float64 for float32": "results are not float32"
+        for name in ("integer_product", "half_state", "pack", "unpack")
+    },
+    **{
+        f"{name}: axes of length 0 are refused": "a layer without weights can't be made, and a state is a dict"
+        for name in ("QuantizedLinear.__init__", "QuantizedConv2d.__init__", "QuantizedEmbedding.__init__", "half_state")
+    },
+    **{
+        f"{name}: NumPy's numbers are refused": "it takes no numbers"
+        for name in (
+            "QuantizedLinear.__init__",
+            "QuantizedConv2d.__init__",
+            "QuantizedEmbedding.__init__",
+            "Quantized4.__init__",
+            "quantize_groups",
+        )
+    },
+    "QuantizedEmbedding.__init__: arguments are changed": "a module is no array",
+    "half_state: a result is read-only": "a state is a dict",
+    "half_state: axes of length 1 are dropped": "a state is a dict",
+    **{
+        f"{name}: a check comes after the effect": "nothing outside is changed before the check"
+        for name in ("Observer.__init__", "integer_product", "quantize", "pack")
+    },
+    **{
+        f"{name}: None is whatever is falsy": "an observer is never falsy; a bias or a zero point of one 0 adds nothing"
+        for name in ("_product", "QuantizedLinear.forward", "calibrate")
+    },
+    "QuantizedLinear.forward: None is whatever is falsy, 2": "an observer is never falsy; a bias or a zero point of one 0 adds nothing",
+    "quantize_groups: a check comes after the effect, 2": "nothing outside is changed before the check",
+}
