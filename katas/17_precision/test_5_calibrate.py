@@ -10,8 +10,8 @@ from specs import oracles
 from specs.check import FLOAT32, assert_close, assert_dtype, rejects, undisturbed
 
 
-def made() -> Sequential:
-    rng = np.random.default_rng(0)
+def made(seed: int = 0) -> Sequential:
+    rng = np.random.default_rng(seed)
     return quantize(Sequential(Linear(6, 8, rng=rng), ReLU(), Linear(8, 3, rng=rng)))
 
 
@@ -80,9 +80,11 @@ def test_batches_may_be_any_iterable_of_what_the_model_takes(draw):
 
 
 def test_limits_are_saved_and_loaded(draw):
-    """They are part of the state: a new model needs no calibration."""
-    model, other, data = made(), made(), batches(draw)
+    """They are part of the state: a new model needs no calibration. One that was calibrated before forgets its own."""
+    model, other, data = made(), made(1), batches(draw)
     calibrate(model, data)
+    calibrate(other, [Tensor(5 * data[1].data)])
+    other(data[0])
     other.load_state_dict(model.state_dict())
     assert_close(other(data[0]), model(data[0]).data)
     assert_close(other[2].limits, model[2].limits)

@@ -481,6 +481,23 @@ WRONG = [
             LOOKED_UP: "        weight = self.weight\n        return Tensor((weight.values[ids] * weight.scale[0]).astype(np.float32) if isinstance(weight, Quantized) else weight.dequantize(ids.astype(np.intp)))"
         },
     ),
+    Wrong(
+        "a convolution keeps its columns",
+        {
+            "        y = _product(columns, self.weight, self.bias).reshape(": "        self._columns = columns\n        y = _product(columns, self.weight, self.bias).reshape("
+        },
+    ),
+    Wrong(
+        "an embedding keeps what it made",
+        {
+            LOOKED_UP: LOOKED_UP.replace("return Tensor(", "self._made = Tensor(")
+            + "\n        return Tensor(self._made.data.copy())"
+        },
+    ),
+    Wrong(
+        "floats are kept beside what is used",
+        {FLOATS: FLOATS + "            vars(weight).setdefault('_floats', []).append(floats)\n"},
+    ),
     # int8 inputs
     Wrong("limits are not used by a layer", {INPUTS: "    q = None"}, says="inputs stay floats"),
     Wrong("the zero point of the inputs is forgotten", {SUMS: "            sums = integer_product(q.values, values)\n"}),
