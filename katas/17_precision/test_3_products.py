@@ -64,7 +64,9 @@ def test_other_dtypes_are_refused(dtype):
             integer_product(a, b)
 
 
-@pytest.mark.parametrize(("a", "b"), [((2, 3), (3, 4)), ((3,), (2, 3)), ((2, 3), (3,)), ((1, 2, 3), (2, 3)), ((2, 1), (2, 3))])
+@pytest.mark.parametrize(
+    ("a", "b"), [((2, 3), (3, 4)), ((3,), (2, 3)), ((2, 3), (3,)), ((1, 2, 3), (2, 3)), ((2, 3), (4, 3, 3)), ((2, 1), (2, 3))]
+)
 def test_shapes_that_do_not_fit_are_refused(a, b):
     """A ValueError contains both shapes; a length of 1 is not broadcast."""
     with rejects(ValueError, str(a), str(b)):

@@ -149,6 +149,7 @@ def test_a_weight_takes_four_and_a_half_bits(draw):
     state = quantized.state_dict()
     assert sorted(state) == ["scale", "values"]
     assert quantized.nbytes == sum(array.nbytes for array in state.values()) == 8 * 128 * 4.5 / 8
+    assert quantize_groups(draw.normal(5, 70)).nbytes == 5 * (35 + 3 * 2)
 
 
 def test_floats_of_any_size_integers_lists_and_tensors(draw):
