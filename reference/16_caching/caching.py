@@ -84,8 +84,8 @@ class KVCache:
         new = np.arange(1, time + 1) if real is None else np.cumsum(real, 1)  # tokens of a row up to here
         positions = self.lengths[:, None] + new - 1  # (batch, time); padding has that of the token before it
         ends = self.lengths + time if real is None else self.lengths + real.sum(1)
-        self._check_room(ends)
         longest = int(ends.max())
+        self._check_room(longest)
         if layer == 0:
             self._rolled = []
         if time == 1 or longest <= self._slots:  # no new token lies where another one still looks
@@ -117,9 +117,9 @@ class KVCache:
             if real.shape != (self.batch, k.shape[2]):
                 raise ValueError(f"real has shape {real.shape}, but k and v have {k.shape}")
 
-    def _check_room(self, ends: np.ndarray) -> None:
-        if self.max_length is not None and ends.max() > self.max_length:
-            raise ValueError(f"the cache is full: a row would have {ends.max()} tokens, and max_length is {self.max_length}")
+    def _check_room(self, longest: int) -> None:
+        if self.max_length is not None and longest > self.max_length:
+            raise ValueError(f"the cache is full: a row would have {longest} tokens, and max_length is {self.max_length}")
 
     def _write(self, layer: int, k: np.ndarray, v: np.ndarray, positions: np.ndarray, ends: np.ndarray, real) -> None:
         """Puts the tokens that stay into their slots."""
@@ -242,7 +242,7 @@ def prefill(model: GPT, ids, cache: KVCache, mask=None, block: int = 64) -> np.n
         raise ValueError(f"the mask has shape {real.shape}, but the ids have {ids.shape}")
     if ids.shape[0] != cache.batch:
         raise ValueError(f"ids of shape {ids.shape} for a cache of {cache.batch} rows")
-    cache._check_room(cache.lengths + real.sum(1))
+    cache._check_room(int((cache.lengths + real.sum(1)).max()))
     _check_context(model.config, int(cache.lengths.max()) + ids.shape[1])
     last = ids.shape[1] - 1 - real[:, ::-1].argmax(1)  # (batch,): where each row's last token stands
     logits = np.zeros((cache.batch, model.config.vocab_size), cache.dtype)
@@ -317,32 +317,35 @@ class Decoder(Module):
         IndexError for an id that does not exist.
         """
         ids, real = self._check(ids, cache, real)
-        starts, slots = cache.lengths, cache._slots
+        if real is not None and not real.any():
+            return np.zeros((cache.batch, self.config.vocab_size), cache.dtype)
+        starts, slots, everyone = cache.lengths, cache._slots, slice(None)
         ends = starts + 1 if real is None else starts + real
         longest = int(ends.max())
-        cache._check_room(ends)
+        cache._check_room(longest)
         _check_context(self.config, longest)
+        if real is None and (cache.batch == 1 or (starts == longest - 1).all()):  # a slice for all rows, nothing to hide
+            rows, where, hidden = everyone, (longest - 1) % slots, None
+        else:
+            rows = np.arange(cache.batch) if real is None else np.flatnonzero(real)
+            where, hidden = starts[rows] % slots, cache._hidden[..., : min(longest, slots)]
+        cache._hidden[rows, ..., where] = 0
         if self._desk is None or len(self._desk.x) != cache.batch:
-            self._desk = _Desk(cache.batch, self.config, self._layers[0][2].shape[1], self._tokens.dtype)
-        x, keys = self._tokens[ids], min(longest, slots)
+            self._desk = _Desk(self, cache.batch)
+        turns, places = None, 0
         if self.config.positions == "rotary":
             turns = self._turns(starts)
         else:
-            x += self._places[np.minimum(starts, self.config.context - 1)]  # a row that waits may be full
-            turns = None
-        rows = np.arange(cache.batch) if real is None else np.flatnonzero(real)
-        where, hidden = starts[rows] % slots, cache._hidden[..., :keys]
-        cache._hidden[rows, 0, 0, where] = 0
-        if len(rows) == cache.batch and (starts == starts[0]).all():  # a slice for all rows, and nothing to hide
-            rows, where, hidden = slice(None), int(where[0]), None
+            places = self._places[np.minimum(starts, self.config.context - 1)]  # a row that waits may be full
+        tokens = self._tokens[ids] + places
         with np.errstate(over="ignore", invalid="ignore"):
-            for careful in (False, True):
-                y, sums = self._through(x, cache, keys, rows, where, hidden, turns, careful)
-                if careful or (sums.min() > 1e-20 and sums.max() < 1e20):
-                    break
-        cache.lengths[:] = ends
-        np.maximum(cache._first, ends - slots, out=cache._first)
-        return y.reshape(cache.batch, -1)
+            logits, sums = self._through(tokens, cache, min(longest, slots), rows, where, hidden, turns)
+            if not (sums.min() > 1e-20 and sums.max() < 1e20):  # exponentials left the range: they need their maxima subtracted
+                logits, _ = self._through(tokens, cache, min(longest, slots), rows, where, hidden, turns, careful=True)
+        starts[:] = ends
+        if longest > slots:
+            np.maximum(cache._first, ends - slots, out=cache._first)
+        return logits.reshape(cache.batch, -1)
 
     def _check(self, ids, cache: KVCache, real) -> tuple[np.ndarray, np.ndarray | None]:
         ids, config = Tensor(ids).data, self.config
@@ -363,6 +366,8 @@ class Decoder(Module):
                 raise TypeError(f"real must be boolean, False for rows that wait, not {real.dtype}")
             if real.shape != (cache.batch,):
                 raise ValueError(f"real has shape {real.shape}, but the cache has {cache.batch} rows")
+            if real.all():
+                real = None
         return ids, real
 
     def _turns(self, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -374,20 +379,22 @@ class Decoder(Module):
         cos, sin = cos.astype(self._tokens.dtype), sin.astype(self._tokens.dtype)
         return (cos[0], sin[0]) if len(starts) == 1 else (cos, sin)
 
-    def _through(self, x, cache: KVCache, keys: int, rows, where, hidden, turns, careful: bool) -> tuple[np.ndarray, np.ndarray]:
-        """x (batch, d_model) → the logits and the sums of all softmaxes. With one row, no array has an axis for it.
+    def _through(self, tokens, cache: KVCache, keys: int, rows, where, hidden, turns, careful: bool = False) -> tuple:
+        """tokens (batch, d_model) → the logits and the sums of all softmaxes. With one row, no array has an axis for it.
 
         careful: subtracts each maximum before the exponentials, which is hardly ever needed.
         """
         desk, held = self._desk, cache._kv[..., :keys]
         scores = cache._scores[:, : cache.n_head * keys].reshape(cache.batch, cache.n_head, 1, keys)
         ones, slots = cache._ones[:keys], cache._kv.swapaxes(1, 2)  # (n_layer, batch, 2, n_head, head_dim, slots)
-        desk.x[...] = x
+        if hidden is None:
+            slots = slots[..., where]
+        desk.x[...] = tokens
         x = desk.x
         if cache.batch == 1:
             x, held, scores = x[0], held[:, :, 0], scores[0]
-        columns, sums = scores.swapaxes(-1, -2), []
-        for layer, weights, (eps_1, eps_2), (k, v) in zip(slots, self._layers, self._eps, held, strict=True):
+        columns = scores.swapaxes(-1, -2)
+        for layer, weights, (eps_1, eps_2), (k, v), sums in zip(slots, self._layers, self._eps, held, desk.sums, strict=True):
             attend, join, widen, narrow = weights
             desk.normalize(x, eps_1)
             desk.normal.dot(attend, desk.qkv)
@@ -395,47 +402,57 @@ class Decoder(Module):
                 np.multiply(desk.partner, turns[1], desk.turned)
                 np.multiply(desk.qk, turns[0], desk.qk)
                 np.add(desk.qk, desk.turned, desk.qk)
-            layer[rows, ..., where] = desk.new[rows]
+            if hidden is None:
+                np.copyto(layer, desk.new)
+            else:
+                layer[rows, ..., where] = desk.new[rows]
             np.matmul(desk.q, k, scores)
             if hidden is not None:
                 np.add(scores, hidden, scores)
             if careful:
                 np.subtract(scores, scores.max(-1, keepdims=True), scores)
             np.exp(scores, scores)
-            sums.append(scores.dot(ones))  # (…, n_head, 1)
+            np.dot(scores, ones, sums)
             np.matmul(v, columns, desk.attended)
-            np.divide(desk.attended, sums[-1][..., None], desk.attended)
+            np.divide(desk.attended, sums[..., None], desk.attended)
             np.add(x, desk.joined.dot(join), x)
             desk.normalize(x, eps_2)
             desk.normal.dot(widen, desk.wide)
             desk.gelu()
             np.add(x, desk.active.dot(narrow), x)
         desk.normalize(x, self._eps_f)
-        return desk.normal.dot(self._head), np.array(sums)
+        return desk.normal.dot(self._head), desk.sums
 
 
 class _Desk:
-    """The arrays in which a step of so many rows computes. Where a bias follows, a row ends in a 1, which it is multiplied by."""
+    """The arrays in which a step of `batch` rows computes. Where a bias follows, a row ends in a 1, which it is multiplied by."""
 
-    def __init__(self, batch: int, config, hidden: int, dtype):
+    def __init__(self, decoder: Decoder, batch: int):
+        config, dtype, hidden = decoder.config, decoder._head.dtype, decoder._layers[0][2].shape[1]
         d_model, n_head = config.d_model, config.n_head
         size, rows = d_model // n_head, () if batch == 1 else (batch,)
-        self.x = np.empty((batch, d_model), dtype)
+        self.x, self.root = np.empty((batch, d_model), dtype), np.empty((*rows, *(1,) * len(rows)), dtype)
         self.normal, self.joined, self.active = (np.ones((*rows, n + 1), dtype) for n in (d_model, d_model, hidden))
+        self.normalized, self.activated = self.normal[..., :-1], self.active[..., :-1]
         self.qkv = np.empty((*rows, 3 * d_model), dtype)
         self.q = self.qkv[..., :d_model].reshape(*rows, n_head, 1, size)
         self.new = self.qkv[..., d_model:].reshape(batch, 2, n_head, size)
         self.attended = self.joined[..., :-1].reshape(*rows, n_head, size, 1)
+        self.sums = np.empty((config.n_layer, *rows, n_head, 1), dtype)
         self.wide, self.work = np.empty((2, *rows, hidden), dtype)
         if size % 2 == 0:  # for rotary positions
             self.qk = self.qkv[..., : 2 * d_model].reshape(*rows, 2 * n_head, 2, size // 2)
             self.partner, self.turned = self.qk[..., ::-1, :], np.empty_like(self.qk)
-        self.one, self.middle = np.array(1, dtype), np.array(_MIDDLE, dtype)
+        self.one, self.middle = np.array(1, dtype), np.array(_MIDDLE, dtype)  # faster than Python's numbers
 
     def normalize(self, x: np.ndarray, eps: float) -> None:
         """x / √(mean of x² + eps)."""
-        square = x.dot(x) if x.ndim == 1 else np.vecdot(x, x)[:, None]
-        np.multiply(x, (square / x.shape[-1] + eps) ** -0.5, self.normal[..., :-1])
+        if x.ndim == 1:
+            self.root[()] = (float(x.dot(x)) / x.size + eps) ** -0.5
+        else:
+            np.vecdot(x, x, self.root[:, 0])
+            self.root[...] = (self.root / x.shape[1] + eps) ** -0.5
+        np.multiply(x, self.root, self.normalized)
 
     def gelu(self) -> None:
         """z (1 + tanh(z³ + MIDDLE z)) of z = SCALE u, which is 2 SCALE gelu(u)."""
@@ -445,7 +462,7 @@ class _Desk:
         np.multiply(work, z, work)
         np.tanh(work, work)
         np.add(work, self.one, work)
-        np.multiply(work, z, self.active[..., :-1])
+        np.multiply(work, z, self.activated)
 
 
 _SCALE = (math.sqrt(2 / math.pi) * 0.044715) ** (1 / 3)
