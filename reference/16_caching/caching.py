@@ -49,7 +49,7 @@ class KVCache:
         # For Decoder: what is added to the scores, -∞ for an empty slot. A row sees slot 0 always, or it would see nothing.
         self._hidden = np.full((batch, 1, 1, slots), -np.inf, dtype)
         self._hidden[..., 0] = 0
-        self._scores, self._ones = np.empty((batch, n_head * slots), dtype), np.ones(slots, dtype)
+        self._scores, self._ones = np.empty(batch * n_head * slots, dtype), np.ones(slots, dtype)
 
     @classmethod
     def of(cls, model: GPT, batch: int, max_length: int | None = None) -> "KVCache":
@@ -123,7 +123,7 @@ class KVCache:
 
     def _write(self, layer: int, k: np.ndarray, v: np.ndarray, positions: np.ndarray, ends: np.ndarray, real) -> None:
         """Puts the tokens that stay into their slots."""
-        begin, time = int(positions[0, 0]) % self._slots, positions.shape[1]
+        begin, time = int(self.lengths[0]) % self._slots, positions.shape[1]
         if real is None and begin + time <= self._slots and (self.lengths == self.lengths[0]).all():  # a slice for all rows
             self._kv[layer, 0, ..., begin : begin + time] = k.swapaxes(-1, -2)
             self._kv[layer, 1, ..., begin : begin + time] = v.swapaxes(-1, -2)
@@ -148,7 +148,7 @@ class KVCache:
 
     def _grow(self, ends: np.ndarray) -> None:
         self.lengths[:] = ends
-        self._hidden[np.arange(self._slots) < ends[:, None, None, None]] = 0
+        np.copyto(self._hidden, 0, where=np.arange(self._slots) < ends[:, None, None, None])
 
     # 16.2 Rows
 
@@ -203,7 +203,7 @@ class KVCache:
         one.batch, one._rolled = 1, []
         one._kv = self._kv[:, :, rows]
         one.lengths, one._first, one._hidden = self.lengths[rows], self._first[rows], self._hidden[rows]
-        one._scores = self._scores[rows]
+        one._scores = self._scores[: self.n_head * self._slots]
         return one
 
     def _check_row(self, row: int) -> None:
@@ -268,6 +268,7 @@ def _check_context(config, length: int) -> None:
 
 
 # 16.4 Decoder
+
 
 class Decoder(Module):
     """A GPT's next token in as few and as short operations as it takes, without recording: `step`.
@@ -359,7 +360,9 @@ class Decoder(Module):
         sizes = config.n_layer, config.n_head, config.d_model // config.n_head, config.window, self._tokens.dtype
         others = cache.n_layer, cache.n_head, cache.head_dim, cache.window, cache.dtype
         if sizes != others:
-            raise ValueError(f"the cache is not one of this model: n_layer, n_head, head_dim, window, dtype {others}, not {sizes}")
+            raise ValueError(
+                f"the cache is not one of this model: n_layer, n_head, head_dim, window, dtype {others}, not {sizes}"
+            )
         if real is not None:
             real = Tensor(real).data
             if real.dtype != np.bool_:
@@ -385,7 +388,7 @@ class Decoder(Module):
         careful: subtracts each maximum before the exponentials, which is hardly ever needed.
         """
         desk, held = self._desk, cache._kv[..., :keys]
-        scores = cache._scores[:, : cache.n_head * keys].reshape(cache.batch, cache.n_head, 1, keys)
+        scores = cache._scores[: cache.batch * cache.n_head * keys].reshape(cache.batch, cache.n_head, 1, keys)
         ones, slots = cache._ones[:keys], cache._kv.swapaxes(1, 2)  # (n_layer, batch, 2, n_head, head_dim, slots)
         if hidden is None:
             slots = slots[..., where]

@@ -69,7 +69,14 @@ def _theirs(case: Decoding, attention: str, threads: str) -> Callable[[], list[n
     torch.set_num_threads(int(threads))
     size = WIDTH // HEADS
     norm, linear = [(WIDTH,), (WIDTH,)], lambda into, out: [(out, into), (out,)]
-    block = [*norm, *linear(WIDTH, 3 * WIDTH), *linear(WIDTH, WIDTH), *norm, *linear(WIDTH, 4 * WIDTH), *linear(4 * WIDTH, WIDTH)]
+    block = [
+        *norm,
+        *linear(WIDTH, 3 * WIDTH),
+        *linear(WIDTH, WIDTH),
+        *norm,
+        *linear(WIDTH, 4 * WIDTH),
+        *linear(4 * WIDTH, WIDTH),
+    ]
     values = map(torch.from_numpy, parameters([(VOCABULARY, WIDTH), (CONTEXT, WIDTH), *block * LAYERS, *norm]))
     wte, wpe, *weights = values
     blocks, ln_f = [weights[len(block) * n :][: len(block)] for n in range(LAYERS)], weights[-2:]
