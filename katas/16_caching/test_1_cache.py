@@ -75,7 +75,9 @@ def test_a_long_text_token_by_token(draw, window):
 
 @windows
 def test_rows_of_different_lengths(draw, window):
-    """Parts in which rows have 0 to 4 real tokens, then tokens for all rows, then for some: each row goes on from its own length."""
+    """Parts in which rows have 0 to 4 real tokens, then tokens for all rows, then for some: each row goes on from its own
+    length.
+    """
     cache, plain = made(window), ListCache(BATCH, LAYERS, window)
     for counts in ([4, 1, 2], [0, 3, 4], [1, 1, 1], None, [1, 0, 1], None, [4, 4, 0], [0, 0, 0], None, [0, 0, 1], [2, 4, 3]):
         real = None if counts is None else np.arange(max(*counts, 1)) < np.array(counts)[:, None]
@@ -153,7 +155,9 @@ def test_what_is_kept_is_a_copy(draw):
 
 
 def test_the_result_is_tensors_and_booleans(draw):
-    """Keys and values are Tensors (batch, n_head, keys, head_dim), of the cache's dtype, the mask an array (batch, 1, time, keys)."""
+    """Keys and values are Tensors (batch, n_head, keys, head_dim), of the cache's dtype, the mask an array (batch, 1, time,
+    keys).
+    """
     for dtype in (np.float32, np.float64):
         cache = made(dtype=dtype)
         for time, end in ((3, 3), (1, 4)):
@@ -226,8 +230,8 @@ def test_memory_is_what_nbytes_says(window, max_length):
 
 @pytest.mark.parametrize("window", [None, 3000])
 def test_a_new_token_copies_no_old_ones(budget, window):
-    """One more token behind 3,500, of four rows with 2 heads of 16 channels, takes less than 100 kB: keys and values are views. A
-    copy of the keys would take 1.8 MB.
+    """One more token behind 3,500, of four rows with 2 heads of 16 channels, takes less than 100 kB: keys and values are
+    views. A copy of the keys would take 1.8 MB.
     """
     cache = KVCache(1, 4, 2, 16, 4000, window)
     cache.extend(0, *(Tensor(np.ones((4, 2, 3500, 16), np.float32)) for _ in "kv"))
@@ -301,7 +305,9 @@ def test_a_gpts_logits_are_those_of_the_whole_text(draw, name, parts, dtype):
 
 @options
 def test_prompts_of_different_lengths_in_one_batch(draw, name):
-    """Prompts of 2, 7 and 4 tokens, padded left, then six tokens for each, one by one: all logits are those of a row by itself."""
+    """Prompts of 2, 7 and 4 tokens, padded left, then six tokens for each, one by one: all logits are those of a row by
+    itself.
+    """
     model, lengths = gpt(draw, name), [2, 7, 4]
     rows = [draw.integers(11, length + 6) for length in lengths]
     mask, ids = np.arange(7) >= 7 - np.array(lengths)[:, None], np.full((3, 7), 3)
@@ -309,11 +315,10 @@ def test_prompts_of_different_lengths_in_one_batch(draw, name):
         ids[row, mask[row]] = rows[row][:length]
     cache = KVCache.of(model, 3)
     got = [model(ids, mask, cache).data]
-    got += [
-        model(np.array([[row[length + i]] for row, length in zip(rows, lengths, strict=True)]), None, cache).data
-        for i in range(6)
-    ]
-    for row, length in enumerate(lengths):
+    for step in range(6):
+        new = [row[length + step] for row, length in zip(rows, lengths, strict=True)]
+        got.append(model(np.array(new)[:, None], None, cache).data)
+    for row in range(3):
         want = model(rows[row][None]).data[0]
         found = np.concatenate([got[0][row, mask[row]], *(step[row] for step in got[1:])])
         assert_close(found, want, name=f"row {row}")
@@ -360,7 +365,9 @@ def test_sizes_that_make_no_sense_are_named():
 
 @pytest.mark.parametrize("axis", range(4))
 def test_other_shapes_are_not_broadcast(draw, axis):
-    """k and v of another batch, number of heads or head_dim, or of different times, raise a ValueError that contains the shape."""
+    """k and v of another batch, number of heads or head_dim, or of different times, raise a ValueError that contains the
+    shape.
+    """
     cache, shape = made(), [BATCH, HEADS, 3, SIZE]
     shape[axis] = 1
     k, other = Tensor(draw.normal(BATCH, HEADS, 3, SIZE)), Tensor(draw.normal(*shape))
@@ -373,8 +380,8 @@ def test_other_shapes_are_not_broadcast(draw, axis):
 
 
 def test_what_else_does_not_fit_is_refused(draw):
-    """A layer that doesn't exist raises a ValueError that contains it, another dtype a TypeError that contains it, and so does a
-    real that is not boolean; one of another shape raises a ValueError that contains it.
+    """A layer that doesn't exist raises a ValueError that contains it, another dtype a TypeError that contains it, and so
+    does a real that is not boolean; one of another shape raises a ValueError that contains it.
     """
     cache, (k, v) = made(), drawn(draw, 2)
     for layer in (-1, 2):

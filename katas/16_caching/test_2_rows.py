@@ -71,8 +71,9 @@ def test_truncate_to_the_present_lengths_changes_nothing(draw, kind):
 
 
 def test_a_rolled_row_can_be_cut_by_one_token_or_emptied(draw):
-    """A window of 4 holds tokens 6 to 9 of ten. The one that follows 9 tokens sees 6, 7 and 8; the one that follows 8 would see
-    5, which is gone: a ValueError is raised that contains the window, also after a cut by one, and for all rows nothing changes.
+    """A window of 4 holds tokens 6 to 9 of ten. The one that follows 9 tokens sees 6, 7 and 8; the one that follows 8 would
+    see 5, which is gone: a ValueError is raised that contains the window, also after a cut by one, and for all rows nothing
+    changes.
     """
     model, rows = gpt(draw, "window"), [draw.integers(11, 10), draw.integers(11, 4)]
     cache = filled(model, rows)
@@ -96,8 +97,8 @@ def test_a_rolled_row_can_be_cut_by_one_token_or_emptied(draw):
 
 @kinds
 def test_lengths_that_can_not_be_are_refused(draw, kind):
-    """A negative length, or one larger than the row's, raises a ValueError that contains it; another shape one that contains the
-    shape; floats raise a TypeError that contains the dtype. The cache is as before.
+    """A negative length, or one larger than the row's, raises a ValueError that contains it; another shape one that contains
+    the shape; floats raise a TypeError that contains the dtype. The cache is as before.
     """
     model, rows = gpt(draw, kind), [draw.integers(11, 4), draw.integers(11, 3)]
     cache = filled(model, rows)

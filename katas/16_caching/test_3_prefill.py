@@ -186,7 +186,9 @@ def test_shapes_and_types_are_checked(draw):
 
 
 def test_memory_grows_with_the_block_and_not_with_the_square_of_the_prompt(budget):
-    """A prompt of 512 tokens needs less than 1.5 MB, with 2 heads of 4 channels. All scores at once are 2.1 MB, several times."""
+    """A prompt of 512 tokens needs less than 1.5 MB, with 2 heads of 4 channels. All scores at once are 2.1 MB, several
+    times.
+    """
     model = GPT(GPTConfig(11, 512, 1, 2, 8), np.random.default_rng(0))
     cache, ids = KVCache.of(model, 1), np.zeros((1, 512), np.int64)
 

@@ -284,7 +284,9 @@ def test_the_model_is_left_as_it_is(draw, kind):
 
 
 def test_layers_that_were_exchanged(draw):
-    """Later katas put other layers in the place of Linear: any that computes x W + b has a matrix, which the unit vectors show."""
+    """Later katas put other layers in the place of Linear: any that computes x W + b has a matrix, which the unit vectors
+    show.
+    """
 
     class Halves(Module):
         """A linear layer in two factors, without attributes of its own name."""
@@ -355,8 +357,8 @@ def test_a_full_row_is_refused(draw):
 
 @batches
 def test_what_does_not_fit_is_refused(draw, batch):
-    """ids or real of another shape, and a cache of another model, raise a ValueError; ids that are not integers and a real that is
-    not boolean a TypeError that contains the dtype; an id that doesn't exist an IndexError that contains it.
+    """ids or real of another shape, and a cache of another model, raise a ValueError; ids that are not integers and a real
+    that is not boolean a TypeError that contains the dtype; an id that doesn't exist an IndexError that contains it.
     """
     model = gpt(draw)
     decoder, cache = Decoder(model), KVCache.of(model, batch)

@@ -31,7 +31,9 @@ class KVCache:
         window: int | None = None,
         dtype=np.float32,
     ):
-        """Raises: ValueError that contains the name and value of a size that is no positive integer, or if both limits are None."""
+        """Raises: ValueError that contains the name and value of a size that is no positive integer, or if both limits are
+        None.
+        """
         sizes = {"n_layer": n_layer, "batch": batch, "n_head": n_head, "head_dim": head_dim}
         limits = {name: value for name, value in (("max_length", max_length), ("window", window)) if value is not None}
         for name, value in (sizes | limits).items():
@@ -74,10 +76,12 @@ class KVCache:
     def extend(self, layer: int, k: Tensor, v: Tensor, real: np.ndarray | None = None) -> tuple[Tensor, Tensor, np.ndarray]:
         """Keeps k, v (batch, n_head, time, head_dim) of new tokens → all keys, all values, and where the new tokens may look.
 
-        These are (batch, n_head, keys, head_dim), twice, and booleans (batch, 1, time, keys): the whole mask. real (batch, time):
-        True for tokens, False for padding, which is not kept. Nothing is copied, unless several tokens reach beyond a window.
-        Raises, and is then as before: ValueError that contains max_length if a row becomes longer; ValueError if layer or a shape
-        does not fit, which contains it; TypeError that contains the dtype if that is not the cache's, or real is not boolean.
+        These are (batch, n_head, keys, head_dim), twice, and booleans (batch, 1, time, keys): the whole mask. real (batch,
+        time): True for tokens, False for padding, which is not kept. Nothing is copied, unless several tokens reach beyond a
+        window.
+        Raises, and is then as before: ValueError that contains max_length if a row becomes longer; ValueError if layer or a
+        shape does not fit, which contains it; TypeError that contains the dtype if that is not the cache's, or real is not
+        boolean.
         """
         self._check(layer, k, v, real)
         time = k.shape[2]
@@ -136,7 +140,9 @@ class KVCache:
         np.maximum(self._first, ends - self._slots, out=self._first)
 
     def _beside(self, layer: int, k: np.ndarray, v: np.ndarray, positions: np.ndarray, real) -> tuple[np.ndarray, ...]:
-        """The tokens that are there and the new ones beside them, where the new ones would push out what their first must see."""
+        """The tokens that are there and the new ones beside them, where the new ones would push out what their first must
+        see.
+        """
         slots = np.arange(min(int(self.lengths.max()), self._slots))
         newest = self.lengths[:, None] - 1
         held = newest - (newest - slots) % self._slots  # (batch, slots): which position lies in each slot; negative: none
@@ -155,9 +161,9 @@ class KVCache:
     def truncate(self, lengths) -> None:
         """Forgets each row's tokens from position lengths on: an integer, or one for each row, (batch,).
 
-        Raises, and is then as before: ValueError that contains both if a length is negative or larger than the row's; ValueError
-        that contains the window if tokens are gone that the next one would see; ValueError for another shape, which it
-        contains; TypeError unless the lengths are integers.
+        Raises, and is then as before: ValueError that contains both if a length is negative or larger than the row's;
+        ValueError that contains the window if tokens are gone that the next one would see; ValueError for another shape,
+        which it contains; TypeError unless the lengths are integers.
         """
         lengths = np.asarray(lengths)
         if lengths.dtype.kind not in "iu":
@@ -228,7 +234,8 @@ def prefill(model: GPT, ids, cache: KVCache, mask=None, block: int = 64) -> np.n
 
     ids (batch, time) are integers, mask (batch, time) booleans, True for real tokens; a row without any gets zeros. In eval
     mode, without recording. Memory grows with block · keys, not with time · keys.
-    Raises, before anything is changed: ValueError that contains the limit if a row becomes longer than cache or context; as GPT.
+    Raises, before anything is changed: ValueError that contains the limit if a row becomes longer than cache or context; as
+    GPT.
     """
     ids = Tensor(ids).data
     if ids.ndim != 2 or not ids.size:
@@ -374,7 +381,9 @@ class Decoder(Module):
         return ids, real
 
     def _turns(self, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Cosines and signed sines of rotary positions: a channel turns with the one half a head further (kata 12's "halves")."""
+        """Cosines and signed sines of rotary positions: a channel turns with the one half a head further (kata 12's
+        "halves").
+        """
         half = self.config.d_model // self.config.n_head // 2
         angles = starts[:, None, None, None] * 10000.0 ** (-np.arange(half) / half)  # (batch, 1, 1, half)
         sines = np.sin(angles)
@@ -428,7 +437,9 @@ class Decoder(Module):
 
 
 class _Desk:
-    """The arrays in which a step of `batch` rows computes. Where a bias follows, a row ends in a 1, which it is multiplied by."""
+    """The arrays in which a step of `batch` rows computes. Where a bias follows, a row ends in a 1, which it is multiplied
+    by.
+    """
 
     def __init__(self, decoder: Decoder, batch: int):
         config, dtype, hidden = decoder.config, decoder._head.dtype, decoder._layers[0][2].shape[1]
