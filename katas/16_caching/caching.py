@@ -31,9 +31,7 @@ class KVCache:
         window: int | None = None,
         dtype=np.float32,
     ):
-        """Raises: ValueError that contains the name and value of a size that is no positive integer, or if both limits are
-        None.
-        """
+        """Raises: ValueError if both limits are None, or that contains name and value of a size that is no positive integer."""
         raise NotImplementedError("16.1 KVCache.__init__: README.md, 16.1")
 
     @classmethod

@@ -31,9 +31,7 @@ class KVCache:
         window: int | None = None,
         dtype=np.float32,
     ):
-        """Raises: ValueError that contains the name and value of a size that is no positive integer, or if both limits are
-        None.
-        """
+        """Raises: ValueError if both limits are None, or that contains name and value of a size that is no positive integer."""
         sizes = {"n_layer": n_layer, "batch": batch, "n_head": n_head, "head_dim": head_dim}
         limits = {name: value for name, value in (("max_length", max_length), ("window", window)) if value is not None}
         for name, value in (sizes | limits).items():
@@ -140,9 +138,7 @@ class KVCache:
         np.maximum(self._first, ends - self._slots, out=self._first)
 
     def _beside(self, layer: int, k: np.ndarray, v: np.ndarray, positions: np.ndarray, real) -> tuple[np.ndarray, ...]:
-        """The tokens that are there and the new ones beside them, where the new ones would push out what their first must
-        see.
-        """
+        """Old tokens and new ones side by side: in the ring, the last of the new would push out what the first must see."""
         slots = np.arange(min(int(self.lengths.max()), self._slots))
         newest = self.lengths[:, None] - 1
         held = newest - (newest - slots) % self._slots  # (batch, slots): which position lies in each slot; negative: none
@@ -260,7 +256,7 @@ def prefill(model: GPT, ids, cache: KVCache, mask=None, block: int = 64) -> np.n
         with no_grad():
             for start in range(0, ids.shape[1], block):
                 part = np.s_[:, start : start + block]
-                y = model(ids[part], real[part], cache).data
+                y = model(ids[part], None if real[part].all() else real[part], cache).data
                 ends = np.flatnonzero((last // block == start // block) & real.any(1))
                 logits[ends] = y[ends, last[ends] - start]
     finally:
@@ -381,9 +377,7 @@ class Decoder(Module):
         return ids, real
 
     def _turns(self, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Cosines and signed sines of rotary positions: a channel turns with the one half a head further (kata 12's
-        "halves").
-        """
+        """Cosines and signed sines of rotary positions: channel i of a head turns with channel i + half."""
         half = self.config.d_model // self.config.n_head // 2
         angles = starts[:, None, None, None] * 10000.0 ** (-np.arange(half) / half)  # (batch, 1, 1, half)
         sines = np.sin(angles)
@@ -437,9 +431,7 @@ class Decoder(Module):
 
 
 class _Desk:
-    """The arrays in which a step of `batch` rows computes. Where a bias follows, a row ends in a 1, which it is multiplied
-    by.
-    """
+    """The arrays in which a step of `batch` rows computes. A row that a bias follows ends in a 1, which meets the bias."""
 
     def __init__(self, decoder: Decoder, batch: int):
         config, dtype, hidden = decoder.config, decoder._head.dtype, decoder._layers[0][2].shape[1]
@@ -454,7 +446,7 @@ class _Desk:
         self.attended = self.joined[..., :-1].reshape(*rows, n_head, size, 1)
         self.sums = np.empty((config.n_layer, *rows, n_head, 1), dtype)
         self.wide, self.work = np.empty((2, *rows, hidden), dtype)
-        if size % 2 == 0:  # for rotary positions
+        if config.positions == "rotary":
             self.qk = self.qkv[..., : 2 * d_model].reshape(*rows, 2 * n_head, 2, size // 2)
             self.partner, self.turned = self.qk[..., ::-1, :], np.empty_like(self.qk)
         self.one, self.middle = np.array(1, dtype), np.array(_MIDDLE, dtype)  # faster than Python's numbers
