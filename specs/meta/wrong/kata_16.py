@@ -466,7 +466,7 @@ WRONG = [
             WATCHED: WATCHED
             + "        if cache.batch > 1:\n            steps = [self.step(ids[row : row + 1], cache.row(row), None if real is None else real[row : row + 1]) for row in range(cache.batch)]\n            return np.concatenate(steps)\n"
         },
-        naive="test_no_loop_over_rows",
+        naive="test_no_loop_over_the_rows_of_a_step",
     ),
     Wrong(
         "scores are allocated",
@@ -624,7 +624,7 @@ WRONG = [
             RESULT: "        self._logits = getattr(self, '_logits', {})\n        kept = self._logits.setdefault(cache.batch, np.empty((cache.batch, self.config.vocab_size), cache.dtype))\n        kept[...] = logits.reshape(kept.shape)\n        return kept\n"
         },
     ),
-    Wrong("logits in float64", {LOGITS: LOGITS.replace("self._head)", "self._head).astype(np.float64)")}),
+    Wrong("a step's logits in float64", {LOGITS: LOGITS.replace("self._head)", "self._head).astype(np.float64)")}),
     Wrong("logits have an axis of time", {RESULT: "        return logits.reshape(cache.batch, 1, -1)\n"}),
     Wrong(
         "arrays are those of the first batch",
