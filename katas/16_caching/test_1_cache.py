@@ -242,8 +242,12 @@ def test_a_new_token_copies_no_old_ones(budget, window):
 def test_nothing_is_left_behind_by_a_token():
     """A cache that rolls retains less than 5 kB of a call with 46 kB of new keys and values."""
     cache = KVCache(1, 2, 2, 16, None, 64)
-    k = Tensor(np.ones((2, 2, 90, 16), np.float32))
-    _, retained = measure_bytes(lambda: cache.extend(0, k, k))
+
+    def call():
+        k = Tensor(np.ones((2, 2, 90, 16), np.float32))
+        cache.extend(0, k, k)
+
+    _, retained = measure_bytes(call)
     assert retained < 5000, f"{retained} bytes are kept after the call"
 
 

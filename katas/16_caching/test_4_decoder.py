@@ -78,9 +78,10 @@ def test_behind_a_prompt(draw, kind, batch):
 
 
 @kinds
-def test_rows_of_different_lengths(draw, kind):
-    """Prompts of 2, 7 and 4 tokens, then steps for all rows: each goes on from its own length."""
-    model, lengths, ids = gpt(draw, kind), np.array([2, 7, 4]), draw.integers(11, 3, 16)
+@pytest.mark.parametrize("lengths", [(2, 7, 4), (7, 7, 3), (3, 7, 7), (1, 1, 7)], ids=str)
+def test_rows_of_different_lengths(draw, kind, lengths):
+    """Prompts of up to 7 tokens, then steps for all rows: each goes on from its own length."""
+    model, lengths, ids = gpt(draw, kind), np.array(lengths), draw.integers(11, 3, 16)
     decoder, cache, want = Decoder(model), KVCache.of(model, 3), whole(model, ids)
     prefill(model, ids[:, :7], cache, np.arange(7) < lengths[:, None])
     for step in range(9):
@@ -126,6 +127,21 @@ def test_rows_come_and_go(draw):
                 assert_close(got[row], want, name=f"{kind}, step {step}, row {row}")
 
 
+def test_rows_that_were_reordered_or_cut(draw):
+    """Rows of 2, 7 and 4 tokens change places, are cut, and go on."""
+    model, lengths, ids = gpt(draw, "rotary"), np.array([2, 7, 4]), draw.integers(11, 3, 12)
+    decoder, cache, want = Decoder(model), KVCache.of(model, 3), whole(model, ids)
+    prefill(model, ids[:, :7], cache, np.arange(7) < lengths[:, None])
+    for order, cut in (([1, 2, 0], 0), ([0, 2, 1], 1), ([2, 1, 0], 2)):
+        cache.reorder(order)
+        ids, want = ids[order], want[order]
+        cache.truncate(cache.lengths - cut)
+        for step in range(2):
+            places = cache.lengths.copy()
+            got = decoder.step(ids[np.arange(3), places], cache)
+            assert_close(got, want[np.arange(3), places], name=f"{order}, step {step}")
+
+
 @batches
 def test_a_row_that_waits_may_be_full(draw, batch):
     """Full are those that would become longer: a row that waits does not."""
@@ -137,6 +153,9 @@ def test_a_row_that_waits_may_be_full(draw, batch):
     assert cache.lengths.tolist() == [24, 4, 6][:batch]
     if batch > 1:
         assert_close(got[2], whole(model, ids[2:, :6])[0, -1])
+    cache.truncate([23, 4, 6][:batch])
+    got = decoder.step(ids[:, 23], cache, ~real)
+    assert_close(got[0], whole(model, ids[:1])[0, -1], name="its first token, after it waited")
 
 
 def test_with_a_window_behind_the_context(draw):
@@ -145,6 +164,23 @@ def test_with_a_window_behind_the_context(draw):
     decoder, cache, want = Decoder(model), KVCache.of(model, 2), whole(model, ids)
     for time in range(72):
         assert_close(decoder.step(ids[:, time], cache), want[:, time], name=f"token {time}")
+
+
+def test_what_a_step_pushes_out_is_gone(draw):
+    """Behind ten tokens a window of 4 holds the last four: the text can be cut by one token, which then may be another one. A
+    cut by two raises a ValueError that contains the window.
+    """
+    model, ids = gpt(draw, "window"), draw.integers(11, 2, 11)
+    decoder, cache = Decoder(model), KVCache.of(model, 2)
+    for time in range(10):
+        decoder.step(ids[:, time], cache)
+    with rejects(ValueError, "4"):
+        cache.truncate(8)
+    cache.truncate(9)
+    with rejects(ValueError, "4"):
+        cache.truncate(8)
+    other = np.concatenate([ids[:, :9], ids[:, 10:]], 1)
+    assert_close(decoder.step(ids[:, 10], cache), whole(model, other)[:, -1])
 
 
 def test_a_decoder_serves_several_caches_and_a_cache_several_decoders(draw):
@@ -188,12 +224,14 @@ def test_large_scores_stay_finite(draw, kind):
             assert_close(got, want[np.arange(batch), cache.lengths - 1])
 
 
-def test_scores_that_underflow_alone(draw):
-    """All scores of a row far below -100: every exponential is 0, and the weights are not."""
+@pytest.mark.parametrize("sign", [-1, 1], ids=["zeros", "infinities"])
+@pytest.mark.parametrize("layer", [0, 1])
+def test_scores_whose_exponentials_are_all_alike(draw, layer, sign):
+    """All scores of a row are ±980, in one layer only: every exponential is 0, or ∞, and the weights are neither."""
     model, ids = gpt(draw, dtype=np.float32), draw.integers(11, 2, 6)
-    attn = model.transformer.h[0].attn
+    attn = model.transformer.h[layer].attn
     attn.c_attn.weight.data[:24] = 0
-    attn.c_attn.bias.data[:12], attn.c_attn.bias.data[12:24] = -20, 20  # scores of -6 · 400 / √6
+    attn.c_attn.bias.data[:12], attn.c_attn.bias.data[12:24] = sign * 20, 20  # scores of ±6 · 400 / √6
     decoder, want = Decoder(model), whole(model, ids)
     for batch in (1, 2):
         cache = KVCache.of(model, batch)
@@ -357,8 +395,9 @@ def test_a_full_row_is_refused(draw):
 
 @batches
 def test_what_does_not_fit_is_refused(draw, batch):
-    """ids or real of another shape, and a cache of another model, raise a ValueError; ids that are not integers and a real
-    that is not boolean a TypeError that contains the dtype; an id that doesn't exist an IndexError that contains it.
+    """ids or real of another shape, and a cache of another model, raise a ValueError that contains what differs; ids that are
+    not integers and a real that is not boolean a TypeError that contains the dtype; an id that doesn't exist an IndexError
+    that contains it.
     """
     model = gpt(draw)
     decoder, cache = Decoder(model), KVCache.of(model, batch)
@@ -379,10 +418,13 @@ def test_what_does_not_fit_is_refused(draw, batch):
         with rejects(ValueError, str(shape)):
             decoder.step(right, cache, np.ones(shape, bool))
     assert cache.lengths.tolist() == [0] * batch
-    others = [(3, 2, 6, None, np.float64), (2, 3, 6, None, np.float64), (2, 2, 4, None, np.float64), (2, 2, 6, 5, np.float64)]
-    for n_layer, n_head, head_dim, window, dtype in [*others, (2, 2, 6, None, np.float32)]:
-        with rejects(ValueError):
-            decoder.step(right, KVCache(n_layer, batch, n_head, head_dim, 20, window, dtype))
+    right_sizes = {"n_layer": 2, "n_head": 2, "head_dim": 6, "window": None, "dtype": np.float64}
+    for name, value in {"n_layer": 3, "n_head": 4, "head_dim": 5, "window": 7}.items():
+        other = KVCache(batch=batch, max_length=20, **right_sizes | {name: value})
+        with rejects(ValueError, str(value)):
+            decoder.step(right, other)
+    with rejects(ValueError, "float32"):
+        decoder.step(right, KVCache(batch=batch, max_length=20, **right_sizes | {"dtype": np.float32}))
 
 
 @pytest.mark.parametrize("equal", [True, False], ids=["equal lengths", "different lengths"])

@@ -243,8 +243,9 @@ class Decoder(Module):
         if real.shape != (cache.batch,):
             raise ValueError(f"real {real.shape}")
         sizes = [config.n_layer, config.n_head, config.d_model // config.n_head, config.window]
-        if sizes != [cache.n_layer, cache.n_head, cache.head_dim, cache.window]:
-            raise ValueError(f"another model's cache, not {sizes}")
+        for size, other in zip(sizes, [cache.n_layer, cache.n_head, cache.head_dim, cache.window], strict=True):
+            if size != other:
+                raise ValueError(f"another model's cache: {other} instead of {size}")
         if cache.dtype != frozen.transformer.wte.weight.dtype:
             raise ValueError(f"a cache of {cache.dtype}")
         cache.check(cache.lengths + real)
