@@ -214,9 +214,13 @@ class KVCache:
 
     def _clear(self, row: int, length: int) -> None:
         """Zeros where tokens were: even a NaN of a former text must not meet a weight of 0."""
-        slots = np.arange(max(length, self.lengths[row] - self._slots), self.lengths[row]) % self._slots
-        self._kv[:, :, row, :, :, slots] = 0
-        self._hidden[row, ..., slots[slots > 0]] = -np.inf
+        end = int(self.lengths[row])
+        slots = slice(length, end)
+        if end > self._slots:
+            slots = np.arange(max(length, end - self._slots), end) % self._slots
+        self._kv[:, :, row, ..., slots] = 0
+        self._hidden[row, ..., slots] = -np.inf
+        self._hidden[row, ..., 0] = 0
         self.lengths[row] = length
         if length == 0:
             self._first[row] = 0
@@ -399,33 +403,33 @@ class Decoder(Module):
         x = desk.x
         if cache.batch == 1:
             x, held, scores = x[0], held[:, :, 0], scores[0]
-        columns = scores.swapaxes(-1, -2)
+        columns, add, multiply = scores.swapaxes(-1, -2), np.add, np.multiply
         for layer, weights, (eps_1, eps_2), (k, v), sums in zip(slots, self._layers, self._eps, held, desk.sums, strict=True):
             attend, join, widen, narrow = weights
             desk.normalize(x, eps_1)
             desk.normal.dot(attend, desk.qkv)
             if turns is not None:
-                np.multiply(desk.partner, turns[1], desk.turned)
-                np.multiply(desk.qk, turns[0], desk.qk)
-                np.add(desk.qk, desk.turned, desk.qk)
+                multiply(desk.partner, turns[1], desk.turned)
+                multiply(desk.qk, turns[0], desk.qk)
+                add(desk.qk, desk.turned, desk.qk)
             if hidden is None:
                 np.copyto(layer, desk.new)
             else:
                 layer[rows, ..., where] = desk.new[rows]
             np.matmul(desk.q, k, scores)
             if hidden is not None:
-                np.add(scores, hidden, scores)
+                add(scores, hidden, scores)
             if careful:
                 np.subtract(scores, scores.max(-1, keepdims=True), scores)
             np.exp(scores, scores)
             np.dot(scores, ones, sums)
             np.matmul(v, columns, desk.attended)
             np.divide(desk.attended, sums[..., None], desk.attended)
-            np.add(x, desk.joined.dot(join), x)
+            add(x, desk.joined.dot(join), x)
             desk.normalize(x, eps_2)
             desk.normal.dot(widen, desk.wide)
             desk.gelu()
-            np.add(x, desk.active.dot(narrow), x)
+            add(x, desk.active.dot(narrow), x)
         desk.normalize(x, self._eps_f)
         return desk.normal.dot(self._head), desk.sums
 

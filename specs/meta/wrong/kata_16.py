@@ -23,8 +23,8 @@ GROW = "        self.lengths[:] = ends\n        np.copyto(self._hidden"
 CUT = "            if not 0 <= length <= present:"
 GONE = "            if 0 < length < present and self._first[row] > max(0, length - self._slots + 1):"
 LAYERS = "        for layer in self._kv:  # layer by layer, which needs less memory beside\n            layer[...] = layer[:, rows]\n"
-ZEROS = "        self._kv[:, :, row, :, :, slots] = 0\n"
-HIDE = "        self._hidden[row, ..., slots[slots > 0]] = -np.inf\n"
+ZEROS = "        self._kv[:, :, row, ..., slots] = 0\n"
+HIDE = "        self._hidden[row, ..., slots] = -np.inf\n"
 RANGE = "        if isinstance(row, bool) or not 0 <= row < self.batch:"
 FULL = "    cache._check_room(int((cache.lengths + real.sum(1)).max()))\n"
 CONTEXT = "    _check_context(model.config, int(cache.lengths.max()) + ids.shape[1])\n"
@@ -41,7 +41,7 @@ CAREFUL = "            if not (sums.min() > 1e-20 and sums.max() < 1e20):"
 KEPT = "        starts[:] = ends\n"
 PUSHED = "        if longest > slots:\n            np.maximum(cache._first, ends - slots, out=cache._first)\n"
 MAXIMUM = "                np.subtract(scores, scores.max(-1, keepdims=True), scores)"
-TURN = "                np.multiply(desk.qk, turns[0], desk.qk)\n"
+TURN = "                multiply(desk.qk, turns[0], desk.qk)\n"
 ROOT = "            self.root[()] = (float(x.dot(x)) / x.size + eps) ** -0.5"
 SCALE = "    scale[:width] = 1 / math.sqrt(width // config.n_head)\n"
 CENTERED = "    return rows - rows.mean(-1, keepdims=True)"
@@ -334,13 +334,11 @@ WRONG = [
     Wrong("the former text stays in memory", {ZEROS: ""}),
     Wrong(
         "zeros one token too few",
-        {
-            "        slots = np.arange(max(length, self.lengths[row] - self._slots), self.lengths[row]) % self._slots\n": "        slots = np.arange(max(length, self.lengths[row] - self._slots), self.lengths[row] - 1) % self._slots\n"
-        },
+        {ZEROS: "        self._kv[:, :, row, ..., slice(length, end - 1) if end <= self._slots else slots[:-1]] = 0\n"},
     ),
     Wrong("all rows are cleared", {ZEROS: "        self._kv[..., slots] = 0\n"}),
-    Wrong("the first layer alone is cleared", {ZEROS: "        self._kv[:1, :, row, :, :, slots] = 0\n"}),
-    Wrong("the keys alone are cleared", {ZEROS: "        self._kv[:, :1, row, :, :, slots] = 0\n"}),
+    Wrong("the first layer alone is cleared", {ZEROS: "        self._kv[:1, :, row, ..., slots] = 0\n"}),
+    Wrong("the keys alone are cleared", {ZEROS: "        self._kv[:, :1, row, ..., slots] = 0\n"}),
     Wrong("cleared slots are not hidden", {HIDE: ""}),
     Wrong(
         "release shifts the other rows",
@@ -573,11 +571,11 @@ WRONG = [
     Wrong(
         "keys are kept before they turn",
         {
-            "                np.multiply(desk.partner, turns[1], desk.turned)\n": "                layer[rows if hidden is not None else ..., ...] = layer[rows if hidden is not None else ..., ...]\n                unturned = desk.new.copy()\n                np.multiply(desk.partner, turns[1], desk.turned)\n",
+            "                multiply(desk.partner, turns[1], desk.turned)\n": "                layer[rows if hidden is not None else ..., ...] = layer[rows if hidden is not None else ..., ...]\n                unturned = desk.new.copy()\n                multiply(desk.partner, turns[1], desk.turned)\n",
             "            if hidden is None:\n                np.copyto(layer, desk.new)\n": "            if hidden is None:\n                np.copyto(layer, desk.new if turns is None else unturned)\n",
         },
     ),
-    Wrong("rows of different lengths hide nothing", {"                np.add(scores, hidden, scores)": "                pass"}),
+    Wrong("rows of different lengths hide nothing", {"                add(scores, hidden, scores)": "                pass"}),
     Wrong("the maximum is never subtracted", {CAREFUL: "            if False:"}),
     Wrong("overflow is noticed, underflow is not", {CAREFUL: "            if not sums.max() < 1e20:"}),
     Wrong("underflow is noticed, overflow is not", {CAREFUL: "            if not sums.min() > 1e-20:"}),
