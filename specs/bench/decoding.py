@@ -1,6 +1,10 @@
-"""Decoding with a cache: what the reference's Decoder does, and the same by PyTorch, eager, with a cache of the same kind."""
+"""Decoding with a cache: what the reference's Decoder does, and the same by PyTorch, eager, with a cache of the same kind.
 
-import platform
+Each side imports its own library when it is asked. A side is "NumPy 1", or PyTorch's attention: "fused 2", "explicit 1"; the
+number is that of its threads.
+"""
+
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -8,6 +12,10 @@ import numpy as np
 
 LAYERS, HEADS, WIDTH, VOCABULARY, CONTEXT = 4, 4, 128, 1024, 1040
 TOKENS = 8  # of a turn, behind the text
+WRITTEN = 512  # tokens of a text that is written with a cache and without
+SIDES = ["NumPy 1", "NumPy 2", *(f"{attention} {threads}" for attention in ("fused", "explicit") for threads in (1, 2))]
+BARS = {1: ("≥ 1.5", "≥ 2.0"), 16: ("≥ 1.0", "≥ 1.3")}  # by batch: what the ratio must reach, and what would be better still
+WRITING = "≥ 10"  # how many times faster a text is written with a cache
 
 
 class Decoding(NamedTuple):
@@ -36,18 +44,39 @@ def parameters(shapes) -> list[np.ndarray]:
 
 
 def decode(case: Decoding, side: str) -> Callable[[], list[np.ndarray]]:
-    """A call decodes: the logits after the last token. side: "ours", or PyTorch's attention and its number of threads."""
-    return _ours(case) if side == "ours" else _theirs(case, *side.split(" "))
+    """A call decodes: the logits after the last token."""
+    kernel, threads = side.split(" ")
+    return _ours(case, int(threads)) if kernel == "NumPy" else _theirs(case, kernel, int(threads))
 
 
-def _ours(case: Decoding) -> Callable[[], list[np.ndarray]]:
+def written(side: str) -> dict[str, float]:
+    """The seconds of a text by the reference: "cached", or "uncached". Works with Side.train."""
     from katas.caching import Decoder, KVCache
-    from katas.tensor import Tensor
+    from katas.transformers import generate
+
+    model, cached = _model(), side == "cached"
+    writer, cache = (Decoder(model), KVCache.of(model, 1)) if cached else (model, None)
+    start = time.perf_counter()
+    count = len(list(generate(writer, [0], WRITTEN, rng=np.random.default_rng(0), cache=cache)))
+    return {"seconds": time.perf_counter() - start, "tokens": count}
+
+
+def _model():
     from katas.transformers import GPT, GPTConfig
 
     model = GPT(GPTConfig(VOCABULARY, CONTEXT, LAYERS, HEADS, WIDTH))
     for parameter, value in zip(model.parameters(), parameters(p.shape for p in model.parameters()), strict=True):
         parameter.data[...] = value
+    return model
+
+
+def _ours(case: Decoding, threads: int) -> Callable[[], list[np.ndarray]]:
+    from katas.caching import Decoder, KVCache
+    from katas.tensor import Tensor
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(threads)
+    model = _model()
     held, ids = case.inputs()
     decoder, cache = Decoder(model), KVCache.of(model, case.batch)
     for layer, (k, v) in enumerate(held):
@@ -62,11 +91,11 @@ def _ours(case: Decoding) -> Callable[[], list[np.ndarray]]:
     return call
 
 
-def _theirs(case: Decoding, attention: str, threads: str) -> Callable[[], list[np.ndarray]]:
+def _theirs(case: Decoding, kernel: str, threads: int) -> Callable[[], list[np.ndarray]]:
     import torch
     from torch.nn import functional as F
 
-    torch.set_num_threads(int(threads))
+    torch.set_num_threads(threads)
     size = WIDTH // HEADS
     norm, linear = [(WIDTH,), (WIDTH,)], lambda into, out: [(out, into), (out,)]
     block = [
@@ -92,7 +121,7 @@ def _theirs(case: Decoding, attention: str, threads: str) -> Callable[[], list[n
             qkv = F.linear(F.layer_norm(x, (WIDTH,), g_1, b_1), attn, attn_b).view(case.batch, 3, HEADS, 1, size)
             kv[:, :, :, place] = qkv[:, 1:, :, 0].transpose(0, 1)
             q, (k, v) = qkv[:, 0], kv[:, :, :, : place + 1]
-            if attention == "fused":
+            if kernel == "fused":
                 y = F.scaled_dot_product_attention(q, k, v)
             else:
                 y = (q * size**-0.5 @ k.transpose(-2, -1)).softmax(-1) @ v
@@ -107,6 +136,3 @@ def _theirs(case: Decoding, attention: str, threads: str) -> Callable[[], list[n
         return [logits.numpy()]
 
     return call
-
-
-VERSION = f"Python {platform.python_version()}"
