@@ -621,6 +621,12 @@ WRONG = [
             RESULT: "        self._logits = getattr(self, '_logits', {})\n        kept = self._logits.setdefault(cache.batch, np.empty((cache.batch, self.config.vocab_size), cache.dtype))\n        kept[...] = logits.reshape(kept.shape)\n        return kept\n"
         },
     ),
+    Wrong(
+        "all logits are kept",
+        {
+            RESULT: "        self.__dict__.setdefault('_all', []).append(np.array(logits))\n" + RESULT,
+        },
+    ),
     Wrong("a step's logits in float64", {LOGITS: LOGITS.replace("self._head)", "self._head).astype(np.float64)")}),
     Wrong("logits have an axis of time", {RESULT: "        return logits.reshape(cache.batch, 1, -1)\n"}),
     Wrong(
