@@ -20,6 +20,7 @@ from katas.training import Progress, Trainer
 
 from specs.datasets.cifar10 import CLASSES, FILES
 from specs.datasets.images import Images
+from specs.milestones.recipes.accelerated import accelerated
 from specs.milestones.recipes.mnist_cnn import block
 
 EPOCHS, BATCH, LEARNING_RATE, WEIGHT_DECAY = 3, 128, 0.25, 5e-4  # on the last 5,000 of the training images: 78%
@@ -80,6 +81,7 @@ def train(photos: Images, seed: int, progress: Progress | None = None, checkpoin
     network, data = build(rng), shuffled(photos.train_images, photos.train_labels, rng)
     criterion, schedule = CrossEntropyLoss(label_smoothing=0.05), triangle(EPOCHS * len(data))
     optimizer = sgd(network, batch(photos.train_images))
-    trainer = Trainer(network, criterion, optimizer, schedule=schedule, progress=progress, checkpoint=checkpoint)
+    learning = accelerated(network, criterion, optimizer)
+    trainer = Trainer(**learning, schedule=schedule, progress=progress, checkpoint=checkpoint)
     trainer.fit(data, EPOCHS, in_order(photos.test_images, photos.test_labels))
     return trainer

@@ -15,6 +15,7 @@ from katas.training import Progress, Trainer, cosine_schedule
 from katas.transformers import GPT, GPTConfig, next_token_windows
 
 from specs.datasets.text import Text
+from specs.milestones.recipes.accelerated import accelerated
 
 CONTEXT, BATCH = 64, 16  # tokens in a row, rows in a batch
 EPOCHS, STEPS = 10, 150  # steps in an epoch, at most: a short text has fewer
@@ -109,9 +110,7 @@ def train(texts: Corpus, seed: int, progress: Progress | None = None, checkpoint
     if progress is not None:
         progress.network = network  # the milestone's shows what the network writes
     trainer = Trainer(
-        network,
-        criterion,
-        optimizer,
+        **accelerated(network, criterion, optimizer),
         metric=criterion,
         schedule=schedule,
         clip_norm=1.0,
