@@ -101,10 +101,8 @@ class _Clock:
 
         def observed_record(op, result, parents, attrs):
             if self.observes():
-                arrays = [parent.data for parent in parents]
-                self.add(
-                    op, time.perf_counter() - self.last, _flops(op, result.data, arrays, result.data), result.data, *arrays
-                )
+                seconds, y, operands = time.perf_counter() - self.last, result.data, [parent.data for parent in parents]
+                self.add(op, seconds, _flops(op, y, operands, y), y, *operands)
             record(op, result, parents, attrs)
             self.restart()
 
@@ -327,16 +325,17 @@ class _Shared:
 
 
 def data_parallel(model: Module, threads: int = 2) -> Module:
-    """A Module for model, (x, y) → loss of shape (), that runs each of `threads` parts of a batch on a thread of its own.
+    """A Module that gives model(x, y), a loss of shape (), and runs each of `threads` shards of the batch on its own thread.
 
-    The loss is the mean over all that counts: model.counted(x, y) targets if it has such a method, else len(x) samples. A part
-    in which nothing counts is left out. Forward and backward run on Python threads, with one BLAS thread each and in a copy of
-    the caller's context. Each part has a replica of the model, made at each forward: its Parameters share `data` and have a
-    `grad` of their own, and each np.random.Generator is exchanged for the part's own, spawned once. Modules, lists, tuples and
-    dicts are copied, all else is shared. So BatchNorm2d normalizes by its part; buffers become the mean of the parts'.
-    Gradients are added in the order of the parts: equal seeds give equal numbers. Parameters and buffers keep their names.
-    An error in a part is raised when all have ended; then no gradient and no buffer has changed.
-    Raises: ValueError unless threads is 1 or more.
+    The loss is the mean over all that counts: model.counted(x, y) targets if there is such a method, else len(x) samples. A
+    shard in which nothing counts is left out. Forward and backward run on Python threads, with one BLAS thread each and in a
+    copy of the caller's context. Each shard has a replica of the model, made at each forward: its Parameters share `data` and
+    have their own `grad`, and for each np.random.Generator it has its own, spawned once. Modules, activations, lists, tuples
+    and dicts are copied, all else is shared. BatchNorm2d normalizes by its shard, and each buffer becomes the mean of the
+    shards'. Any other attribute that forward assigns is lost. Gradients are added in the order of the shards, so that equal
+    seeds give equal numbers. Parameters and buffers have the names that they have in the model.
+    Raises: ValueError unless threads is 1 or more; the first error of a shard, when all shards have ended. Then no gradient and
+    no buffer has changed.
     """
     if threads < 1:
         raise ValueError(f"threads must be 1 or more, not {threads!r}")
@@ -346,9 +345,9 @@ def data_parallel(model: Module, threads: int = 2) -> Module:
 class _DataParallel(Module):
     def __init__(self, model: Module, threads: int):
         self.model, self.threads = model, threads
-        self.generators = []  # [the model's, [each part's]], where checkpoints find them
+        self.generators = []  # [the model's, [each shard's]], where checkpoints find them
         self._executor = ThreadPoolExecutor(threads)  # its threads end with it, or with the process
-        _Part(self, 0, [], (), 1.0)  # which spawns the generators
+        _Shard(self, 0, [], (), 1.0)  # which spawns the generators
 
     def named_parameters(self) -> list:
         return self.model.named_parameters()
@@ -366,29 +365,28 @@ class _DataParallel(Module):
         return self.model.counted(x, y) if hasattr(self.model, "counted") else len(x)
 
     def forward(self, x, y) -> Tensor:
-        cuts = [len(x) * number // self.threads for number in range(self.threads + 1)]
-        batches = [(x[start:stop], y[start:stop]) for start, stop in pairwise(cuts) if start < stop]
-        counts = [self.counted(*batch) for batch in batches]
-        if not any(counts):
-            batches, counts = [(x, y)], [1]  # the model knows what to say of a batch in which nothing counts
         buffers = self.model.named_buffers()
-        parts = [
-            _Part(self, number, buffers, batch, count / sum(counts))
-            for number, (batch, count) in enumerate(zip(batches, counts, strict=True))
-            if count
-        ]
-        self.side_by_side([part.forward for part in parts])
+        shards = [_Shard(self, i, buffers, *shard) for i, shard in enumerate(self.cut(x, y))]
+        self.side_by_side([shard.forward for shard in shards])
         if buffers:
-            _average(buffers, [part.model.named_buffers() for part in parts])
+            _average(buffers, [shard.model.named_buffers() for shard in shards])
 
         def gradients(g: np.ndarray) -> list[np.ndarray]:
-            self.side_by_side([functools.partial(part.backward, g) for part in parts])
-            return [leaf.grad for part in parts for leaf in part.leaves]
+            self.side_by_side([functools.partial(shard.backward, g) for shard in shards])
+            return [leaf.grad for shard in shards for leaf in shard.leaves]
 
-        mean = sum([part.loss.data * part.share for part in parts])
-        # A Parameter is a parent once for each part that used it: kata 07 adds the gradients, in this order
-        parents = [part.owners[leaf] for part in parts for leaf in part.leaves]
-        return Tensor._result("data_parallel", mean, *parents, shared=_Shared(gradients))
+        loss = sum([shard.loss.data * shard.share for shard in shards])
+        # A Parameter is a parent once for each shard that used it: kata 07 adds the gradients, in this order
+        parents = [shard.owners[leaf] for shard in shards for leaf in shard.leaves]
+        return Tensor._result("data_parallel", loss, *parents, shared=_Shared(gradients))
+
+    def cut(self, x, y) -> list[tuple[tuple, float]]:
+        """Each shard's (x, y) and its share of all that counts. If nothing counts, the model gets the whole batch, and raises."""
+        cuts = [len(x) * i // self.threads for i in range(self.threads + 1)]
+        batches = [(x[start:stop], y[start:stop]) for start, stop in pairwise(cuts) if start < stop]
+        counted = [(batch, count) for batch in batches if (count := self.counted(*batch))] or [((x, y), 1)]
+        total = sum([count for _, count in counted])
+        return [(batch, count / total) for batch, count in counted]
 
     def side_by_side(self, calls: list[Callable]) -> None:
         """Runs each call on a thread, in a copy of this context. Raises the first one's error when all have ended."""
@@ -399,7 +397,7 @@ class _DataParallel(Module):
             future.result()
 
     def spawned(self, generator: np.random.Generator) -> list[np.random.Generator]:
-        """A generator for each part, always the same."""
+        """The shards' generators in place of this one: always the same."""
         for own, spawned in self.generators:
             if own is generator:
                 return spawned
@@ -410,24 +408,23 @@ class _DataParallel(Module):
 defvjp_argnum("data_parallel", lambda argnum, g, y, *parents, shared: shared(argnum, g))
 
 
-class _Part:
-    """A part of a batch, with a replica of the model. owners: for each leaf of its graph, the Tensor that gets the gradient."""
+class _Shard:
+    """A part of a batch and a replica of the model. owners: for a leaf of its graph the Tensor that receives the gradient."""
 
     def __init__(self, parallel: _DataParallel, number: int, buffers: list, batch: tuple, share: float):
-        self.parallel, self.number, self.share = parallel, number, share
-        self.owners = {}
-        self.copies = {id(array): array.copy() for _, array in buffers}  # by id of what was copied
+        self.parallel, self.number, self.share, self.owners = parallel, number, share, {}
+        self.copies = {id(array): array.copy() for _, array in buffers}  # by the id of the original
         self.model = self.copy(parallel.model)
         self.batch = [self.leaf(value) for value in batch]
 
     def copy(self, value):
-        """A new structure of Modules, activations, Parameters, lists, tuples and dicts around the same arrays."""
+        """The same structure again, around the same arrays."""
         if id(value) in self.copies:
             return self.copies[id(value)]
-        if isinstance(value, tuple):
-            return tuple.__new__(type(value), [self.copy(member) for member in value])
         if isinstance(value, np.random.Generator):
             return self.parallel.spawned(value)[self.number]
+        if isinstance(value, tuple):
+            return tuple.__new__(type(value), [self.copy(member) for member in value])
         if not isinstance(value, Differentiable | Parameter | list | dict):
             return value
         if isinstance(value, list | dict):
@@ -435,7 +432,7 @@ class _Part:
             for key, member in enumerate(value) if isinstance(value, list) else value.items():
                 new[key] = self.copy(member)
             return new
-        new = self.copies[id(value)] = object.__new__(type(value))  # a fifth of what copy.copy takes
+        new = self.copies[id(value)] = object.__new__(type(value))  # copy.copy takes five times as long
         if isinstance(value, Parameter):
             vars(new).update(vars(value), grad=None)
             self.owners[new] = value
@@ -444,6 +441,7 @@ class _Part:
         return new
 
     def leaf(self, value):
+        """x or y; if it requires a gradient, a leaf in its place: two backwards must not meet in one graph."""
         if not (isinstance(value, Tensor) and value.requires_grad):
             return value
         new = Tensor(value.data, requires_grad=True)
@@ -451,8 +449,9 @@ class _Part:
         return new
 
     def forward(self) -> None:
+        """Leaves are those that the loss depends on: a Parameter that is not used keeps its grad, None perhaps."""
         self.loss = self.model(*self.batch)
-        self.leaves, seen, waiting = [], {self.loss}, [self.loss]  # what the loss depends on: all else keeps its grad
+        self.leaves, seen, waiting = [], {self.loss}, [self.loss]
         while waiting:
             tensor = waiting.pop()
             if tensor in self.owners:
@@ -468,7 +467,7 @@ class _Part:
 
 
 def _average(buffers: list, others: list[list]) -> None:
-    """Moves each buffer to the mean of the parts'; one that no part has moved stays, to the last bit."""
+    """Sets each buffer to the mean of the shards'. One that no shard has changed stays, to the last bit."""
     for (_, own), *named in zip(buffers, *others, strict=True):
         arrays = [array for _, array in named]
         if any([(array != own).any() for array in arrays]):
@@ -477,7 +476,7 @@ def _average(buffers: list, others: list[list]) -> None:
 
 @functools.cache
 def _blas():
-    """What limits the threads of a matrix product. It takes milliseconds to find the libraries."""
+    """Limits the threads of a matrix product. To find the libraries takes a millisecond, so it is done once."""
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
@@ -489,10 +488,10 @@ def _blas():
 def accelerate(model: Module) -> Module:
     """Exchanges the layers that it knows for faster ones, in place, and returns the model.
 
-    A layer whose type is exactly Conv2d, LayerNorm, RMSNorm, GELU, CrossEntropyLoss or MultiHeadAttention becomes one of a
-    subclass with another forward; a Sequential or CNN one that takes each BatchNorm2d together with a ReLU directly behind it.
-    The layer stays the same object, with its Parameters, buffers, options, names and places. Subclasses and all other layers
-    are left alone. Twice is as once.
+    Each Conv2d, LayerNorm, RMSNorm, GELU, CrossEntropyLoss and MultiHeadAttention gets a subclass of its type, with a different
+    forward. A Sequential and a CNN get one that computes each BatchNorm2d together with a ReLU directly behind it. The layers
+    stay the same objects, with their Parameters, buffers, options and names. An object of any other type, a subclass included,
+    is left alone, so that a second call changes nothing.
     """
     seen, waiting = set(), [model]
     while waiting:
