@@ -381,7 +381,7 @@ class _DataParallel(Module):
         return Tensor._result("data_parallel", loss, *parents, shared=_Shared(gradients))
 
     def cut(self, x, y) -> list[tuple[tuple, float]]:
-        """Each shard's (x, y) and its share of all that counts. If nothing counts, the model gets the whole batch, and raises."""
+        """Each shard's (x, y) and its share of all that counts. If nothing counts, the model gets the whole batch."""
         cuts = [len(x) * i // self.threads for i in range(self.threads + 1)]
         batches = [(x[start:stop], y[start:stop]) for start, stop in pairwise(cuts) if start < stop]
         counted = [(batch, count) for batch in batches if (count := self.counted(*batch))] or [((x, y), 1)]
