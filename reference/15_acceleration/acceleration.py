@@ -103,7 +103,8 @@ class _Clock:
             if self.observes():
                 seconds, y, operands = time.perf_counter() - self.last, result.data, [parent.data for parent in parents]
                 self.add(op, seconds, _flops(op, y, operands, y), y, *operands)
-            record(op, result, parents, attrs)
+            if record is not None:
+                record(op, result, parents, attrs)
             self.restart()
 
         def observed_call(layer, *inputs, **options):
