@@ -180,6 +180,20 @@ def _bound(machine: Machine, calls: int, seconds: float, nbytes: int, flops: int
 # 15.2 to 15.5 STAND-INS: others write these
 
 
+class _Shared:
+    """Gradients that one recorded operation computes together, for that gradient of its result with which it was asked.
+
+    The rule that is asked first has all of them computed; each of the others takes its own. Nothing is given out twice.
+    """
+
+    g: np.ndarray | None = None
+
+    def take(self, argnum: int, g: np.ndarray, gradients: Callable) -> np.ndarray:
+        if g is not self.g or argnum not in self.parts:
+            self.g, self.parts = g, dict(enumerate(gradients()))
+        return self.parts.pop(argnum)
+
+
 class _Again:
     """The gradients of all parents of an operation, found by computing it again."""
 
@@ -313,18 +327,6 @@ def flat(optimizer: Optimizer) -> Optimizer:
 # 15.6 Two shards
 
 
-class _Shared:
-    """The gradients of all parents of an operation, which gradients(g) computes together: each rule takes its own."""
-
-    def __init__(self, gradients: Callable):
-        self.gradients, self.g, self.kept = gradients, None, None
-
-    def __call__(self, argnum: int, g: np.ndarray) -> np.ndarray:
-        if self.g is not g:
-            self.kept, self.g = self.gradients(g), g
-        return self.kept[argnum]
-
-
 def data_parallel(model: Module, threads: int = 2) -> Module:
     """A Module that gives model(x, y), a loss of shape (), and runs each of `threads` shards of the batch on its own thread.
 
@@ -379,7 +381,7 @@ class _DataParallel(Module):
         loss = sum([shard.loss.data * shard.share for shard in shards])
         # A Parameter is a parent once for each shard that used it: kata 07 adds the gradients, in this order
         parents = [shard.owners[leaf] for shard in shards for leaf in shard.leaves]
-        return Tensor._result("data_parallel", loss, *parents, shared=_Shared(gradients))
+        return Tensor._result("data_parallel", loss, *parents, shared=_Shared(), gradients=gradients)
 
     def cut(self, x, y) -> list[tuple[tuple, float]]:
         """Each shard's (x, y) and its share of all that counts. If nothing counts, the model gets the whole batch."""
@@ -406,7 +408,10 @@ class _DataParallel(Module):
         return self.generators[-1][1]
 
 
-defvjp_argnum("data_parallel", lambda argnum, g, y, *parents, shared: shared(argnum, g))
+defvjp_argnum(
+    "data_parallel",
+    lambda argnum, g, y, *parents, shared, gradients: shared.take(argnum, g, lambda: gradients(g)),
+)
 
 
 class _Shard:
