@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import operator
+import os
 from pathlib import Path
 from types import ModuleType
 
@@ -63,8 +64,9 @@ class Milestone:
     def trained(self, recipe: ModuleType, data, progress=None):
         """The Trainer at the end of the training recipe.train, of data (with a `source`), from SEED.
 
-        Its checkpoint is in `trained`, one for each state of the recipe, the katas that it imports, the data and NumPy. So
-        whoever asks first trains, what was interrupted goes on, and nothing is trained again until something changes.
+        Its checkpoint is in `trained`, one for each state of the recipe, the katas that it imports, the data, NumPy and
+        KATA_ACCELERATE. So whoever asks first trains, what was interrupted goes on, and nothing is trained again until
+        something changes.
         """
         from katas.training import load_checkpoint
 
@@ -80,7 +82,8 @@ class Milestone:
 
     def _checkpoint(self, recipe: Path, data: str) -> Path:
         """Where a recipe's training is kept. Older ones are deleted."""
-        key = hashlib.sha256(f"{data}, seed {SEED}, NumPy {np.__version__}".encode())
+        accelerated = f"KATA_ACCELERATE={os.environ.get('KATA_ACCELERATE')}"
+        key = hashlib.sha256(f"{data}, seed {SEED}, NumPy {np.__version__}, {accelerated}".encode())
         for file in sorted(_needs(recipe)):
             key.update(file.read_bytes())
         path = self.folder / "trained" / f"{recipe.stem}-{key.hexdigest()[:12]}.safetensors"

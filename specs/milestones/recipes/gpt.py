@@ -15,6 +15,7 @@ from katas.training import Progress, Trainer, cosine_schedule
 from katas.transformers import GPT, GPTConfig, next_token_windows
 
 from specs.datasets.text import Text
+from specs.milestones.recipes.acceleration import prepared
 
 CONTEXT, BATCH = 64, 16  # tokens in a row, rows in a batch
 EPOCHS, STEPS = 10, 150  # steps in an epoch, at most: a short text has fewer
@@ -75,6 +76,11 @@ def build(train: str, rng: np.random.Generator) -> GPT:
     return GPT(shape, rng)
 
 
+def adamw(network: GPT, lr: float) -> AdamW:
+    """Only matrices decay."""
+    return AdamW(network.parameter_groups(WEIGHT_DECAY), lr=lr, betas=(0.9, 0.99))
+
+
 class Drawn:
     """Batches to train on. Each epoch draws windows at random; it trains on at most as many tokens as the text has."""
 
@@ -103,15 +109,16 @@ def train(texts: Corpus, seed: int, progress: Progress | None = None, checkpoint
     rng = np.random.default_rng(seed)
     ids, others = encoded(texts.train, texts.test)
     network, data, criterion = build(texts.train, rng), Drawn(ids, rng), CrossEntropyLoss()
-    optimizer = AdamW(network.parameter_groups(WEIGHT_DECAY), lr=LEARNING_RATE, betas=(0.9, 0.99))
+    model, optimizer = prepared(network, criterion, adamw(network, LEARNING_RATE))
     total = EPOCHS * len(data)
     schedule = cosine_schedule(total, warmup_steps=total // 20, final=0.05)
     if progress is not None:
         progress.network = network  # the milestone's shows what the network writes
     trainer = Trainer(
         network,
-        criterion,
+        None,
         optimizer,
+        objective=model,
         metric=criterion,
         schedule=schedule,
         clip_norm=1.0,
