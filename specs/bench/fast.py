@@ -1,0 +1,67 @@
+"""The same work as ours, by kata 15: its operations, and two shards of each batch on two threads."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from katas.acceleration import accelerate, fast_conv2d, loop_conv2d
+from katas.autograd import no_grad
+from katas.tensor import Tensor
+from threadpoolctl import ThreadpoolController
+
+from specs.bench import ours, work
+from specs.bench.ours import gpt_steps, step, train_cifar10
+from specs.datasets.text import Text
+from specs.milestones.recipes import gpt_minutes
+from specs.milestones.recipes.acceleration import VARIABLE
+from specs.milestones.recipes.gpt import corpus
+
+__all__ = ["convolution", "forward", "gpt_forward", "gpt_steps", "step", "train_cifar10", "train_gpt"]
+SHARDS = 2
+os.environ[VARIABLE] = "1"  # in this process: so the recipes accelerate
+
+
+def convolution(case: work.Convolution) -> Callable[[], list]:
+    """A call computes the result and its gradients; what has a part for each image is in halves, side by side."""
+    x, weight, g = case.inputs()
+    halves = [
+        (Tensor(images, requires_grad=not case.pictures), Tensor(weight, requires_grad=True), grad)
+        for images, grad in zip(np.split(x, SHARDS), np.split(g, SHARDS), strict=True)
+    ]
+    pool, libraries = ThreadPoolExecutor(SHARDS), ThreadpoolController()
+
+    def half(x: Tensor, weight: Tensor, g: np.ndarray) -> tuple[np.ndarray, ...]:
+        x.grad = weight.grad = None
+        y = fast_conv2d(x, weight, None, case.stride, case.padding)
+        y.backward(g)
+        return y.data, weight.grad, x.grad
+
+    def call():
+        with libraries.limit(limits=1, user_api="blas"):
+            y, to_weight, to_x = zip(*pool.map(half, *zip(*halves, strict=True)), strict=True)
+        return [y, sum(to_weight)] + ([] if case.pictures else [to_x])
+
+    return call
+
+
+def forward(case: work.Convolution, function: str) -> Callable[[], list[np.ndarray]]:
+    """A call computes the result alone, in loops or not."""
+    (x, weight, _), convolve = case.inputs(), {"loops": loop_conv2d, "fast": fast_conv2d}[function]
+    x, weight = Tensor(x), Tensor(weight)
+
+    def call():
+        with no_grad():
+            return [Tensor(convolve(x, weight, padding=case.padding)).data]
+
+    return call
+
+
+def gpt_forward(shape: work.Shape) -> Callable[[], list[np.ndarray]]:
+    """As ours, of an accelerated network."""
+    return ours.gpt_forward(shape, accelerate(ours.build(shape)))
+
+
+def train_gpt(text: Text, minutes: float) -> dict[str, float]:
+    """A recipe for so many minutes: bits per byte of the last tenth, and the steps, tokens and seconds of the training."""
+    return gpt_minutes.train(corpus(text), gpt_minutes.plan(minutes), 60 * minutes)
