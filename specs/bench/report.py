@@ -14,8 +14,8 @@ def markdown(figures: dict) -> str:
         "",
         f"{', '.join(figures['versions'])}; {machine['processor']}, {machine['cores']} cores; {figures['time'][:10]}.",
         "Clear is the NumPy of katas 02 to 14, fast is what kata 15 makes of it. Milliseconds are the median of the turns",
-        "(least–most). A ratio is one side's speed over another's, turn by turn: above 1, the first is faster. PyTorch's speed is",
-        "that of its faster layout or attention.",
+        "(least–most). A ratio is one side's speed over another's, turn by turn: above 1, the first is faster. PyTorch has its",
+        "faster layout or attention there.",
     ]
     if "convolution" in figures:
         lines += ["", "## Convolution, forward and backward", "", *_table(figures["convolution"])]

@@ -81,8 +81,8 @@ class Shape(NamedTuple):
     vocabulary: int = 1024
 
     def __str__(self) -> str:
-        rows = f"{self.rows} rows of {self.context:,} tokens" if self.rows > 1 else f"{self.context:,} tokens"
-        return f"{self.layers} × {self.width} wide, {rows}"
+        size, steps = f"{self.layers} × {self.width} wide", f"{self.steps} × " if self.steps > 1 else ""
+        return f"{size}, {steps}{self.rows} × {self.context:,} tokens"
 
     def ids(self) -> np.ndarray:
         """Random, (steps, rows, context + 1), low ones more often, as in a text: so there is something to learn."""
