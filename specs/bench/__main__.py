@@ -26,7 +26,7 @@ from specs.datasets.gpt2 import GPT2, samples
 from specs.datasets.text import SHAKESPEARE, Text, shakespeare
 from specs.door import ROOT, VARIABLE
 
-ROUNDS, SECONDS = 9, 0.5  # of each side's turns, and how long one takes at least
+ROUNDS, SECONDS = 9, 0.4  # of each side's turns, and how long one takes at least
 SEEDS = 5
 MEGABYTES = 1, 10  # of the streams whose memory is compared
 TUNED, SLOWER = 1.23, 3.5  # the ratio to PyTorch of a hand-tuned GPT in NumPy; how much longer the clear code may take
@@ -255,7 +255,7 @@ PARTS = ("convolution", "step", "gpt", "gpt2", "tokenization", "training", "lang
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m specs.bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="leave out whole trainings, 35 minutes")
+    parser.add_argument("--quick", action="store_true", help="leave out whole trainings, half an hour")
     parser.add_argument("--long", action="store_true", help="train a GPT for fifteen minutes too")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="measure parts of it, and write no files")
     parser.add_argument("--fuzz", action="store_true", help="compare values instead of speed, in random programs")

@@ -66,6 +66,15 @@ def test_a_recipe_is_trained_once_for_all_that_ask(box):
         assert trainings(box) == 1, name
 
 
+def test_an_accelerated_training_is_another(box, monkeypatch):
+    """What the clear code trained says nothing about kata 15."""
+    assert trainings(box) == 1
+    monkeypatch.setenv("KATA_ACCELERATE", "1")
+    assert trainings(box) == 1
+    monkeypatch.undo()
+    assert trainings(box) == 0
+
+
 def test_only_the_last_trainings_of_a_recipe_are_kept(box):
     """Each change of a kata would leave a file for ever."""
     for number in range(6):
