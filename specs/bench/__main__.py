@@ -71,8 +71,8 @@ BARS = {
     "gain": Bar("≥ 2"),
     # after so many minutes, bits per byte. nanoGPT's 10.6 million parameters need 1.4697 nats a character, which are 2.12 bits,
     # after three minutes on an A100 (its README).
-    5: Bar("≤ 2.25", "≤ 2.18"),
-    15: Bar("≤ 2.17", "≤ 2.12"),
+    "5 minutes": Bar("≤ 2.25", "≤ 2.18"),
+    "15 minutes": Bar("≤ 2.17", "≤ 2.12"),
 }
 CLEAR = 1e-3  # between the best two logits: the better one is then no matter of rounding
 FOLDER = ROOT / ".kata" / "bench"
@@ -195,8 +195,9 @@ def languages(text: Text, long: bool) -> dict:
             runs.append({"recipe": f"nanoGPT's, PyTorch, {title}", **theirs.train("train_gpt", text, seconds)})
         values = []
         for minutes in (5, 15) if long else (5,):
-            runs.append({"recipe": f"fast, {minutes} minutes", **fast.train("train_gpt", text, minutes)})
-            values.append(valued(f"fast: bits per byte after {minutes} minutes", [runs[-1]["bits"]], BARS[minutes]))
+            name = f"{minutes} minutes"
+            runs.append({"recipe": f"fast, {name}", **fast.train("train_gpt", text, minutes)})
+            values.append(valued(f"fast: bits per byte after {name}", [runs[-1]["bits"]], BARS[name]))
     return {"language": runs, "minutes": values}
 
 

@@ -384,7 +384,7 @@ def test_nanogpts_recipe_has_the_seconds_of_the_milestone(trained, long, minutes
         *(("fast", number) for number in minutes),
     ]
     assert [(row["values"], row["wanted"]) for row in found["minutes"]] == [
-        ([2.2], bench.BARS[number].wanted) for number in minutes
+        ([2.2], bench.BARS[f"{number} minutes"].wanted) for number in minutes
     ]
 
 
