@@ -13,12 +13,11 @@ from specs.bench import ours, work
 from specs.bench.ours import gpt_steps, step, train_cifar10
 from specs.datasets.text import Text
 from specs.milestones.recipes import gpt_minutes
-from specs.milestones.recipes.acceleration import VARIABLE
 from specs.milestones.recipes.gpt import corpus
 
 __all__ = ["convolution", "forward", "gpt_forward", "gpt_steps", "step", "train_cifar10", "train_gpt"]
 SHARDS = 2
-os.environ[VARIABLE] = "1"  # in this process: so the recipes accelerate
+os.environ["KATA_ACCELERATE"] = "1"  # in this process: so the recipes accelerate
 
 
 def convolution(case: work.Convolution) -> Callable[[], list]:

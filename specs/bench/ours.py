@@ -12,6 +12,7 @@ from katas.optimizers import clip_grad_norm
 from katas.spatial import conv2d
 from katas.tensor import Tensor
 from katas.tokenization import BPETokenizer
+from katas.training import Trainer
 from katas.transformers import GPT, GPTConfig, generate
 
 from specs.bench import work
@@ -22,7 +23,7 @@ from specs.datasets.gpt2 import GPT2
 from specs.datasets.text import Text
 from specs.milestones.recipes import cifar10 as recipe
 from specs.milestones.recipes import gpt
-from specs.milestones.recipes.acceleration import prepared
+from specs.milestones.recipes.accelerated import accelerated
 
 
 def convolution(case: work.Convolution) -> Callable[[], list[np.ndarray]]:
@@ -46,7 +47,8 @@ def step() -> Callable[[], list[np.ndarray]]:
     for parameter, value in zip(parameters, work.parameters(p.shape for p in parameters), strict=True):
         parameter.data[...] = value
     (x, y), criterion = work.photographs(), CrossEntropyLoss(label_smoothing=0.05)
-    model, optimizer = prepared(network, criterion, recipe.sgd(network))
+    trainer = Trainer(**accelerated(network, criterion, recipe.sgd(network)))
+    model, optimizer = trainer.model, trainer.optimizer
 
     def call():
         optimizer.zero_grad()
@@ -78,7 +80,8 @@ def gpt_steps(shape: work.Shape) -> Callable[[], list[np.ndarray]]:
     """A call trains a GPT on a few batches: it gives the loss before each step, and the norm of its gradient."""
     network = build(shape)
     parameters = network.parameters()
-    model, optimizer = prepared(network, CrossEntropyLoss(), gpt.adamw(network, gpt.LEARNING_RATE))
+    trainer = Trainer(**accelerated(network, CrossEntropyLoss(), gpt.adamw(network, gpt.LEARNING_RATE)))
+    model, optimizer = trainer.model, trainer.optimizer
 
     def step(rows: np.ndarray) -> tuple[np.ndarray, float]:
         optimizer.zero_grad()

@@ -276,25 +276,6 @@ def test_kata_15_computes_the_same():
         bench.prepare(sides, "loops", "forward", work.Convolution(2, 3, 4, 6))
 
 
-@pytest.mark.parametrize(("accelerate", "kind"), [("0", "Objective SGD"), ("1", "")])
-def test_the_recipes_are_accelerated_if_the_environment_says_so(accelerate, kind):
-    """Else they train an Objective with the optimizer that they made, whatever else is installed."""
-    program = """
-from katas.layers import Linear
-from katas.losses import MSELoss
-from katas.optimizers import SGD
-from katas.training import Objective
-from specs.milestones.recipes.acceleration import prepared
-network = Linear(2, 2)
-optimizer = SGD(network.parameters(), lr=1)
-model, same = prepared(network, MSELoss(), optimizer)
-print(*["Objective"] * (type(model) is Objective), *["SGD"] * (same is optimizer))
-"""
-    world = os.environ | {VARIABLE: "reference", "KATA_ACCELERATE": accelerate}
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=world, capture_output=True, text=True)
-    assert done.stdout.strip() == kind, done.stderr
-
-
 @pytest.mark.timeout(60)
 def test_our_side_trains_a_gpt():
     """The losses fall, and the gradients are so large that they are clipped."""

@@ -20,7 +20,7 @@ from katas.training import Progress, Trainer
 
 from specs.datasets.cifar10 import CLASSES, FILES
 from specs.datasets.images import Images
-from specs.milestones.recipes.acceleration import prepared
+from specs.milestones.recipes.accelerated import accelerated
 from specs.milestones.recipes.mnist_cnn import block
 
 EPOCHS, BATCH, LEARNING_RATE, WEIGHT_DECAY = 3, 128, 0.25, 5e-4  # on held_out: 78%
@@ -84,8 +84,8 @@ def train(photos: Images, seed: int, progress: Progress | None = None, checkpoin
     rng = np.random.default_rng(seed)
     network, data = build(rng), shuffled(photos.train_images, photos.train_labels, rng)
     criterion, schedule = CrossEntropyLoss(label_smoothing=0.05), triangle(EPOCHS * len(data))
-    model, optimizer = prepared(network, criterion, sgd(network, batch(photos.train_images)))
-    options = {"schedule": schedule, "progress": progress, "checkpoint": checkpoint}
-    trainer = Trainer(network, None, optimizer, objective=model, **options)
+    optimizer = sgd(network, batch(photos.train_images))
+    learning = accelerated(network, criterion, optimizer)
+    trainer = Trainer(**learning, schedule=schedule, progress=progress, checkpoint=checkpoint)
     trainer.fit(data, EPOCHS, in_order(photos.test_images, photos.test_labels))
     return trainer

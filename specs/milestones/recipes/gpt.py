@@ -15,7 +15,7 @@ from katas.training import Progress, Trainer, cosine_schedule
 from katas.transformers import GPT, GPTConfig, next_token_windows
 
 from specs.datasets.text import Text
-from specs.milestones.recipes.acceleration import prepared
+from specs.milestones.recipes.accelerated import accelerated
 
 CONTEXT, BATCH = 64, 16  # tokens in a row, rows in a batch
 EPOCHS, STEPS = 10, 150  # steps in an epoch, at most: a short text has fewer
@@ -114,16 +114,13 @@ def train(texts: Corpus, seed: int, progress: Progress | None = None, checkpoint
     rng = np.random.default_rng(seed)
     ids, others = encoded(texts.train, texts.test)
     network, data, criterion = build(texts.train, rng), Drawn(ids, rng), CrossEntropyLoss()
-    model, optimizer = prepared(network, criterion, adamw(network, LEARNING_RATE))
+    optimizer = adamw(network, LEARNING_RATE)
     total = EPOCHS * len(data)
     schedule = cosine_schedule(total, warmup_steps=total // 20, final=0.05)
     if progress is not None:
         progress.network = network  # the milestone's shows what the network writes
     trainer = Trainer(
-        network,
-        None,
-        optimizer,
-        objective=model,
+        **accelerated(network, criterion, optimizer),
         metric=criterion,
         schedule=schedule,
         clip_norm=1.0,

@@ -9,10 +9,10 @@ import numpy as np
 from katas.losses import CrossEntropyLoss
 from katas.tensor import Tensor
 from katas.tokenization import BPETokenizer
-from katas.training import cosine_schedule, train_epoch, validate
+from katas.training import Trainer, cosine_schedule, validate
 from katas.transformers import GPT, GPTConfig, next_token_windows
 
-from specs.milestones.recipes.acceleration import prepared
+from specs.milestones.recipes.accelerated import accelerated
 from specs.milestones.recipes.gpt import Corpus, adamw, in_order
 
 WARMUP, FINAL = 20, 0.05  # thousandths of the time; the last learning rate, as a share of the first one
@@ -53,20 +53,23 @@ def train(texts: Corpus, plan: Plan, seconds: float, seed: int = 0) -> dict[str,
     shape = plan.context, plan.layers, plan.heads, plan.width, plan.dropout
     config = GPTConfig(tokenizer.vocab_size, *shape, bias=False, positions="rotary", norm="rms", window=plan.context)
     network, criterion, windows = GPT(config, rng), CrossEntropyLoss(), next_token_windows(ids, plan.context)
-    model, optimizer = prepared(network, criterion, adamw(network, plan.learning_rate))
-    start, factor, steps = time.perf_counter(), cosine_schedule(1000, WARMUP, FINAL), 0
+    learning = accelerated(network, criterion, adamw(network, plan.learning_rate))
+    start, factor = time.perf_counter(), cosine_schedule(1000, WARMUP, FINAL)
 
     def share() -> float:
         return (time.perf_counter() - start) / seconds
 
     def batches() -> Iterator[tuple[Tensor, ...]]:
-        nonlocal steps
         while share() < 1:
             yield tuple(map(Tensor, windows.batch(rng.integers(len(windows), size=plan.batch))))
-            steps += 1
 
-    train_epoch(model, optimizer, batches(), schedule=lambda _: factor(int(1000 * share())), clip_norm=1.0)
-    passed = time.perf_counter() - start
+    trainer = Trainer(**learning, schedule=lambda _: factor(int(1000 * share())), clip_norm=1.0)
+    (epoch,) = trainer.fit(batches(), 1)
     nats = validate(network, in_order(others, ROW), criterion) * (len(others) - 1)
     bits = nats / math.log(2) / len(texts.test.encode())
-    return {"bits": bits, "steps": steps, "tokens": steps * plan.batch * plan.context, "seconds": passed}
+    return {
+        "bits": bits,
+        "steps": trainer.step,
+        "tokens": trainer.step * plan.batch * plan.context,
+        "seconds": epoch["seconds"],
+    }

@@ -11,7 +11,7 @@ from katas.spatial import CNN, BatchNorm2d, Conv2d, MaxPool2d
 from katas.training import Batches, Progress, Trainer, one_cycle_schedule
 
 from specs.datasets.images import Images
-from specs.milestones.recipes.acceleration import prepared
+from specs.milestones.recipes.accelerated import accelerated
 
 EPOCHS, BATCH, LEARNING_RATE = 2, 128, 0.1  # chosen on 5,000 of the training images: 99.2%
 MEAN, DEVIATION = 0.13, 0.31  # of MNIST's pixels between 0 and 1
@@ -44,9 +44,9 @@ def train(digits: Images, seed: int, progress: Progress | None = None, checkpoin
     rng = np.random.default_rng(seed)
     network = build(rng)
     data = Batches(scaled(digits.train_images), digits.train_labels.astype(np.int64), BATCH, rng)
-    sgd = SGD(network.parameters(), lr=LEARNING_RATE, momentum=0.9, nesterov=True, weight_decay=5e-4)
-    model, optimizer = prepared(network, CrossEntropyLoss(), sgd)
-    options = {"schedule": one_cycle_schedule(EPOCHS * len(data)), "progress": progress, "checkpoint": checkpoint}
-    trainer = Trainer(network, None, optimizer, objective=model, **options)
+    optimizer = SGD(network.parameters(), lr=LEARNING_RATE, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    schedule = one_cycle_schedule(EPOCHS * len(data))
+    learning = accelerated(network, CrossEntropyLoss(), optimizer)
+    trainer = Trainer(**learning, schedule=schedule, progress=progress, checkpoint=checkpoint)
     trainer.fit(data, EPOCHS, in_order(digits.test_images, digits.test_labels))
     return trainer
