@@ -66,10 +66,5 @@ def train(texts: Corpus, plan: Plan, seconds: float, seed: int = 0) -> dict[str,
     trainer = Trainer(**learning, schedule=lambda _: factor(int(1000 * share())), clip_norm=1.0)
     (epoch,) = trainer.fit(batches(), 1)
     nats = validate(network, in_order(others, ROW), criterion) * (len(others) - 1)
-    bits = nats / math.log(2) / len(texts.test.encode())
-    return {
-        "bits": bits,
-        "steps": trainer.step,
-        "tokens": trainer.step * plan.batch * plan.context,
-        "seconds": epoch["seconds"],
-    }
+    bits, tokens = nats / math.log(2) / len(texts.test.encode()), trainer.step * plan.batch * plan.context
+    return {"bits": bits, "steps": trainer.step, "tokens": tokens, "seconds": epoch["seconds"]}
