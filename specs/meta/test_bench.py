@@ -276,6 +276,23 @@ def test_kata_15_computes_the_same():
         bench.prepare(sides, "loops", "forward", work.Convolution(2, 3, 4, 6))
 
 
+def test_a_recipe_is_chosen_without_what_tests_it():
+    """What is held out comes from the training images, and from the first nine tenths of the text."""
+    program = """
+import numpy as np
+from specs.datasets.images import Images
+from specs.datasets.text import Text
+from specs.milestones.recipes import cifar10, gpt
+numbers = np.arange(6000)
+held = cifar10.held_out(Images(numbers, numbers, -numbers, -numbers, "numbers", ()))
+print(*[len(held.train_images), held.test_labels.min(), held.test_images.max()])
+print(gpt.held_out(gpt.corpus(Text("a" * 81 + "b" * 9 + "c" * 10, "letters")))[:2])
+"""
+    world = os.environ | {VARIABLE: "reference"}
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=world, capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["1000 1000 5999", str(("a" * 81, "b" * 9))], done.stderr
+
+
 def test_only_the_fast_side_is_accelerated(monkeypatch):
     """Whatever the environment of the bench says."""
     monkeypatch.setenv("KATA_ACCELERATE", "1")
