@@ -23,7 +23,8 @@ from specs.datasets.images import Images
 from specs.milestones.recipes.accelerated import accelerated
 from specs.milestones.recipes.mnist_cnn import block
 
-EPOCHS, BATCH, LEARNING_RATE, WEIGHT_DECAY = 3, 128, 0.25, 5e-4  # on the last 5,000 of the training images: 78%
+EPOCHS, BATCH, LEARNING_RATE, WEIGHT_DECAY = 3, 128, 0.25, 5e-4  # on held_out: 78%
+CHANNELS = 24, 48, 64, 96
 STEPS = 78  # in an epoch, at least: a small set comes in smaller batches, at a rate in proportion
 MEAN, DEVIATION = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)  # of the training images' red, green and blue
 
@@ -34,15 +35,18 @@ def read(folder: Path) -> Images:
     return Images(*read_cifar10(train), *read_cifar10(test), "CIFAR-10 (50,000 + 10,000)", CLASSES)
 
 
+def held_out(photos: Images) -> Images:
+    """The training images alone, with the last 5,000 of them in place of the test images: what the recipe was chosen on."""
+    images, labels = photos.train_images, photos.train_labels
+    parts = images[:-5000], labels[:-5000], images[-5000:], labels[-5000:]
+    return Images(*parts, f"{photos.source}, the training images alone", photos.classes)
+
+
 def build(rng: np.random.Generator) -> CNN:
     """3 × 32 × 32 → 24 × 16 × 16 → 48 × 8 × 8 → 64 × 4 × 4 → 96 → 10 classes: 11 million products forward an image."""
-    stem, first, second, last = (
-        block(rng, 3, 24, 4, stride=2),
-        block(rng, 24, 48, 3),
-        block(rng, 48, 64, 3),
-        block(rng, 64, 96, 3),
-    )
-    return CNN([*stem, *first, MaxPool2d(2), *second, MaxPool2d(2), *last, MaxPool2d(4), Linear(96, 10, rng=rng)])
+    a, b, c, d = CHANNELS
+    stem, first, second, last = block(rng, 3, a, 4, stride=2), block(rng, a, b, 3), block(rng, b, c, 3), block(rng, c, d, 3)
+    return CNN([*stem, *first, MaxPool2d(2), *second, MaxPool2d(2), *last, MaxPool2d(4), Linear(d, 10, rng=rng)])
 
 
 def batch(images: np.ndarray) -> int:
