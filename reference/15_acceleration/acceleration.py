@@ -82,7 +82,8 @@ def profile(call: Callable[[], object], machine: Machine) -> Profile:
         now = time.perf_counter()
         arrays = [parent.data for parent in parents]
         count(op, now - last, sum(a.nbytes for a in (result.data, *arrays)), _flops(op, result.data, arrays, result.data))
-        recorder(op, result, parents, attrs)
+        if recorder is not None:
+            recorder(op, result, parents, attrs)
         last = time.perf_counter()
 
     def timed(op, find):
