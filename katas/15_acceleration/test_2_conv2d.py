@@ -141,7 +141,9 @@ def test_in_float32_the_error_is_a_few_millionths_of_the_largest_value(case, dra
     wants = oracles.spatial.direct(x, weight, padding=(1, 1)), *oracles.spatial.direct_gradients(g, x, weight, padding=(1, 1))
     gots = both_ways(x, weight, None, 1, 1, g)
     errors = [np.abs(got - want).max() / np.abs(want).max() for got, want in zip(gots, wants, strict=True)]
-    tell(f"fast_conv2d, {n} images, {channels} to {out} channels, {size}×{size}: largest errors {', '.join(f'{e:.0e}' for e in errors)}")
+    tell(
+        f"fast_conv2d, {n} images, {channels} to {out} channels, {size}×{size}: largest errors {', '.join(f'{e:.0e}' for e in errors)}"
+    )
     assert max(errors) < 4e-6, f"y, x and weight are off by {errors} of their largest values"
 
 
@@ -247,7 +249,9 @@ def test_backward_comes_after_other_forwards(draw):
     """Two convolutions of the same shape, then both backward passes: what the first saved is still its own."""
     x, weights = draw.normal(2, 3, 4, 6), [draw.normal(3, 3, 3, 3) for _ in range(2)]
     g = draw.normal(2, 3, 4, 6)
-    tensors = [[Tensor(x * (1 + i), requires_grad=True), Tensor(weight, requires_grad=True)] for i, weight in enumerate(weights)]
+    tensors = [
+        [Tensor(x * (1 + i), requires_grad=True), Tensor(weight, requires_grad=True)] for i, weight in enumerate(weights)
+    ]
     results = [fast_conv2d(*pair, None, 1, 1) for pair in tensors]
     for y in results:
         y.backward(g)
@@ -465,7 +469,9 @@ def test_the_graph_holds_no_windows():
         kept[0] = fast_conv2d(x, weight, None, 1, 1)
 
     _, retained = measure_bytes(forward)
-    assert retained < 6 * x.data.nbytes, f"{retained / 1e6:.1f} MB are kept for backward, of {x.data.nbytes / 1e6:.1f} MB of images"
+    assert retained < 6 * x.data.nbytes, (
+        f"{retained / 1e6:.1f} MB are kept for backward, of {x.data.nbytes / 1e6:.1f} MB of images"
+    )
 
 
 def test_nothing_is_kept_after_backward(budget):

@@ -167,7 +167,10 @@ def test_each_rule_can_be_asked_alone_and_again(name, draw):
             other = factor * g
             for argnum in numbers:
                 got = vjp(node.op, argnum)(other, *node.arrays, **node.attrs)
-                mistakes = {"the gradient for another g, which was kept": -3.0 * wants[argnum], "kept from before": wants[argnum]}
+                mistakes = {
+                    "the gradient for another g, which was kept": -3.0 * wants[argnum],
+                    "kept from before": wants[argnum],
+                }
                 assert_close(got, factor * wants[argnum], mistakes=mistakes, name=f"parent {argnum}")
 
 
@@ -627,7 +630,9 @@ OPTIONS = pytest.mark.parametrize(("smoothing", "ignored"), [(0.0, -100), (0.1, 
 def test_cross_entropy(shape, smoothing, ignored, draw):
     """The mean over the targets that count of -log p[target], with label smoothing, and its gradient."""
     logits, target = classes(draw, *shape)
-    target[...] = np.where(np.arange(target.size).reshape(target.shape) == 1, min(ignored, 2), target) if ignored == 2 else target
+    target[...] = (
+        np.where(np.arange(target.size).reshape(target.shape) == 1, min(ignored, 2), target) if ignored == 2 else target
+    )
     if shape[-1] <= 2:
         target %= shape[-1]
     target.ravel()[0] = 0
@@ -635,7 +640,10 @@ def test_cross_entropy(shape, smoothing, ignored, draw):
     loss = softmax_cross_entropy(leaf, target, smoothing, ignored)
     want = oracles.losses.cross_entropy(logits, target, smoothing, ignored)
     n = target.size / max(1, np.count_nonzero(target != ignored))
-    mistakes = {"the sum, not the mean": np.asarray(want * target.size / n), "ignored targets are in the mean": np.asarray(want / n)}
+    mistakes = {
+        "the sum, not the mean": np.asarray(want * target.size / n),
+        "ignored targets are in the mean": np.asarray(want / n),
+    }
     assert_close(loss, np.asarray(want), mistakes=mistakes if n != 1 or target.size > 1 else None)
     loss.backward(np.asarray(-1.5))
     assert_gradient(
@@ -822,7 +830,9 @@ def test_the_graph_holds_at_most_one_array_more(name):
     call, x = large(name)
     y = call()
     _, retained = _kept_alive(call)
-    assert retained < 2.25 * x.data.nbytes, f"{retained / 1e6:.1f} MB are kept for backward, of {x.data.nbytes / 1e6:.1f} MB of values"
+    assert retained < 2.25 * x.data.nbytes, (
+        f"{retained / 1e6:.1f} MB are kept for backward, of {x.data.nbytes / 1e6:.1f} MB of values"
+    )
     assert y.requires_grad
 
 
@@ -886,7 +896,10 @@ FUSED = {
 def test_fused_takes_less_time_than_composed(name, draw, tell):
     """Forward and backward take less CPU time than the layer that is composed of Tensor operations: 0.8 to 0.9 times at most."""
     function, layer, shape, limit = FUSED[name]
-    x, g = Tensor(draw.normal(*shape, dtype=np.float32).copy(), requires_grad=True), draw.normal(*shape, dtype=np.float32).copy()
+    x, g = (
+        Tensor(draw.normal(*shape, dtype=np.float32).copy(), requires_grad=True),
+        draw.normal(*shape, dtype=np.float32).copy(),
+    )
     target = draw.integers(shape[-1], *shape[:-1])
     if name == "softmax_cross_entropy":
         plain, fused, g = (lambda: CrossEntropyLoss()(x, target)), (lambda: softmax_cross_entropy(x, target)), np.asarray(1.0)
