@@ -64,7 +64,9 @@ def test_the_loss_and_gradients_are_those_of_the_whole_batch(n, threads, draw):
     want, to_weight, to_bias = regression(model.layer, x, y)
     loss = data_parallel(model, threads)(x, y)
     cut = (n + 1) // 2
-    halves = [regression(model.layer, Tensor(x.data[part]), Tensor(y.data[part])) for part in (np.s_[:cut], np.s_[cut:]) if n > 1]
+    halves = [
+        regression(model.layer, Tensor(x.data[part]), Tensor(y.data[part])) for part in (np.s_[:cut], np.s_[cut:]) if n > 1
+    ]
     mistakes = {}
     if n in (3, 7) and threads == 2:
         mistakes = {"each shard weighs the same, whatever its size": np.asarray((halves[0][0] + halves[1][0]) / 2)}
@@ -89,7 +91,9 @@ def test_shards_are_neighboring_rows_of_nearly_the_same_size(n, sizes, draw):
     """Each sample is in one shard, beside its own target; sizes differ by one at most."""
     seen = []
     x, y = batch(draw, n)
-    data_parallel(Model(lambda layer, x, y: seen.append((np.array(x.data), np.array(y.data))) or mean_square(layer, x, y)))(x, y)
+    data_parallel(Model(lambda layer, x, y: seen.append((np.array(x.data), np.array(y.data))) or mean_square(layer, x, y)))(
+        x, y
+    )
     assert sorted(len(part) for part, _ in seen) == sizes
     seen.sort(key=lambda shard: int(np.flatnonzero((x.data == shard[0][0]).all(1))[0]))
     assert_close(np.concatenate([part for part, _ in seen]), x.data)
@@ -512,7 +516,10 @@ def test_equal_seeds_give_equal_runs(draw):
 def test_shards_drop_different_units():
     """Each replica has a generator of its own: the masks of two shards differ, and those of two steps."""
     masks = []
-    model = Model(lambda layer, x, y: masks.append(layer(x).data.tobytes()) or Tensor(np.float32(0)), Dropout(0.5, np.random.default_rng(0)))
+    model = Model(
+        lambda layer, x, y: masks.append(layer(x).data.tobytes()) or Tensor(np.float32(0)),
+        Dropout(0.5, np.random.default_rng(0)),
+    )
     parallel = data_parallel(model)
     for _ in range(2):
         parallel(Tensor(np.ones((64, 16), np.float32)), Tensor(np.ones((64, 16))))
@@ -754,7 +761,11 @@ def test_a_trainer_learns_with_two_shards():
     labels = (x.sum(1) > 0).astype(np.int64)
     history = trainer.fit(Batches(x, labels, 25, rng), epochs=15, validation=Batches(x, labels, 50))
     assert history[-1]["metric"] > 0.9
-    assert [*trainer.whole.state_dict()] == [f"network.{name}" for name in network.state_dict()] if hasattr(trainer, "whole") else True
+    assert (
+        [*trainer.whole.state_dict()] == [f"network.{name}" for name in network.state_dict()]
+        if hasattr(trainer, "whole")
+        else True
+    )
 
 
 def test_nothing_is_kept_after_a_step(draw):
