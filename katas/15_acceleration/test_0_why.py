@@ -15,8 +15,8 @@ CONFIG = GPTConfig(vocab_size=512, context=64, n_layer=2, n_head=4, d_model=64)
 
 @pytest.mark.time
 def test_loops_take_a_hundred_times_as_long_and_a_fused_step_less_than_the_plain_one(draw, tell):
-    """fast_conv2d is a hundred times as fast as seven loops. A training step of an accelerated GPT, with a flat optimizer, takes
-    at most 0.8 times the CPU time of the plain one, and the profile names all of it.
+    """fast_conv2d is a hundred times as fast as seven loops. A training step of an accelerated GPT, with a flat optimizer,
+    takes at most 0.8 times the CPU time of the plain one, and the rows of its profile add up.
     """
     x, weight = draw.normal(1, 3, 16, 16, dtype=np.float32), draw.normal(8, 3, 3, 3, dtype=np.float32)
     with stopwatch() as loops:

@@ -60,7 +60,7 @@ def test_the_call_runs_once():
 
 
 def test_nothing_is_all_other():
-    """A call without operations has one row, "other", whose bound is "python"; a call that records nothing counts no operations."""
+    """A call without operations has one row, "other", without bytes and flops, whose bound is "python"."""
     found = profile(lambda: time.sleep(0.02), MACHINE)
     assert [(row.op, row.bound) for row in found.rows] == [("other", "python")]
     assert found.seconds >= 0.02
@@ -193,7 +193,7 @@ def test_figures_add_up_over_calls(draw):
     ],
 )
 def test_what_an_operation_is_bound_by(bound, machine, draw):
-    """The largest of flops over the peak, bytes over the bandwidth, and calls times the overhead of one, by the machine given."""
+    """The largest of flops over the peak, bytes over the bandwidth, and calls times the overhead of one."""
     a, b = pair(draw, (30, 40), (40, 50))
     found = rows(lambda: (a @ b).sum().backward(), machine)
     assert {name: row.bound for name, row in found.items() if name != "other"} == dict.fromkeys(

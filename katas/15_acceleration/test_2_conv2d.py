@@ -77,7 +77,7 @@ def both_ways(x, weight, bias, stride, padding, g=None) -> tuple[np.ndarray, ...
 
 @cases
 def test_it_is_the_convolution(case, draw):
-    """Every size gives y[n, o, i, j] = bias[o] + Σ x[n, c, i·stride + k - padding, j·stride + l - padding] · weight[o, c, k, l]."""
+    """y[n, o, i, j] = bias[o] + Σ x[n, c, i·stride + k - padding, j·stride + l - padding] · weight[o, c, k, l]: every size."""
     x, weight, bias, stride, padding = inputs(case, draw)
     want = oracles.spatial.direct(x, weight, stride, padding) + bias[:, None, None]
     turned = oracles.spatial.direct(x, weight[:, :, ::-1, ::-1], stride, padding) + bias[:, None, None]
@@ -142,7 +142,7 @@ def test_in_float32_the_error_is_a_few_millionths_of_the_largest_value(case, dra
     gots = both_ways(x, weight, None, 1, 1, g)
     errors = [np.abs(got - want).max() / np.abs(want).max() for got, want in zip(gots, wants, strict=True)]
     tell(
-        f"fast_conv2d, {n} images, {channels} to {out} channels, {size}×{size}: largest errors {', '.join(f'{e:.0e}' for e in errors)}"
+        f"fast_conv2d, {n} images, {channels} to {out} channels, {size}×{size}: errors of {', '.join(f'{e:.0e}' for e in errors)}"
     )
     assert max(errors) < 4e-6, f"y, x and weight are off by {errors} of their largest values"
 
@@ -234,7 +234,7 @@ def test_an_empty_batch(padding, draw):
 
 @pytest.mark.parametrize("case", ["Winograd: 4×4", "odd", "stride 2", "1×1", "a stem of 4×4"])
 def test_a_result_is_not_touched_by_later_calls(case, draw):
-    """Scratch memory may be reused, results not: after other calls of the same shape a result and its gradients are as before."""
+    """Scratch memory may be reused, results not: a later call of the same shape leaves a result and its gradients alone."""
     x, weight, bias, stride, padding = inputs(case, draw, np.float32)
     g = draw.normal(*oracles.spatial.direct(x, weight, stride, padding).shape, dtype=np.float32)
     first = both_ways(x, weight, bias, stride, padding, g)

@@ -133,7 +133,7 @@ def test_the_dtype_stays(name, dtype, draw):
 @calls
 @pytest.mark.parametrize("dtype", [np.float16, np.float64])
 def test_the_result_has_the_dtype_of_the_product(name, dtype, draw):
-    """With a weight of float32, as layers have, float16 gives float32 and float64 float64. A gradient has its parent's dtype."""
+    """With a weight of float32, float16 gives float32 and float64 gives float64. A gradient has its parent's dtype."""
     function, _, _ = CALLS[name]
     x, *others = parents(name, draw, np.float32)
     leaves = tensors([x.astype(dtype), *others])
@@ -508,7 +508,7 @@ def test_a_last_axis_of_a_different_length_is_named(norm, shape):
 
 
 def test_running_statistics_move_in_place(draw):
-    """running ← running + momentum · (batch - running), the variance being the unbiased one; the same arrays, each step once."""
+    """running ← running + momentum · (batch - running), once a step, in the same arrays; the variance is the unbiased one."""
     x, weight, bias = parents("batch_norm_relu", draw)
     mean, var = statistics(dtype=np.float64)
     want_mean, want_var = np.zeros(3), np.ones(3)
@@ -566,7 +566,7 @@ def test_statistics_may_change_between_forward_and_backward(draw):
 
 
 def test_the_gradient_at_zero_is_zero():
-    """ReLU'(0) = 0, as in kata 03: a channel that is constant, with a bias of 0, passes nothing on. -0 is not above 0 either."""
+    """ReLU'(0) = 0, as in kata 03: a constant channel with a bias of 0 passes nothing on. -0 is not above 0 either."""
     x = Tensor(np.full((2, 3, 2, 2), 7.0), requires_grad=True)
     weight, bias = tensors([np.ones(3), np.array([0.0, -0.0, 1.0])])
     y = batch_normed(x, weight, bias)
@@ -715,7 +715,7 @@ def test_an_excluded_class_has_an_infinite_logit(draw):
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_the_loss_has_the_dtype_of_the_logits(dtype, draw):
-    """The loss and the gradient have the logits' dtype. float16 is computed in float32: 3,000 exponentials overflow its digits."""
+    """The loss and the gradient have the logits' dtype. float16 is computed in float32: it can't add 3,000 exponentials."""
     logits, target = classes(draw, 3, 3000)
     leaf = Tensor(logits.astype(dtype), requires_grad=True)
     loss = softmax_cross_entropy(leaf, target, 0.1)
@@ -880,7 +880,7 @@ FUSED = {
 @pytest.mark.time
 @pytest.mark.parametrize("name", FUSED)
 def test_fused_takes_less_time_than_composed(name, draw, tell):
-    """Forward and backward take less CPU time than the layer that is composed of Tensor operations: 0.8 to 0.9 times at most."""
+    """Forward and backward take at most 0.8 to 0.9 times the CPU time of the layer composed of Tensor operations."""
     function, layer, shape, limit = FUSED[name]
     x, g = (
         Tensor(draw.normal(*shape, dtype=np.float32).copy(), requires_grad=True),

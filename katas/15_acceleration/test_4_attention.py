@@ -301,23 +301,26 @@ def test_a_nan_beyond_what_a_block_may_see_does_not_show(draw):
 @options
 def test_results_share_no_memory(name, draw):
     """The result and the gradients are the caller's own, and no later call writes to them. The parents are not changed."""
-    arrays, g, found = [array.copy() for array in inputs(draw, 70, 70, 2)], draw.normal(2, 70, 3), []
-    kept = [array.copy() for array in arrays]
-    for scale in (1, 2):
+    arrays, g = [array.copy() for array in inputs(draw, 70, 70, 2)], draw.normal(2, 70, 3)
+
+    def results(scale):
         leaves = [Tensor(scale * array, requires_grad=True) for array in arrays]
         y = fused_attention(*leaves, **OPTIONS[name])
         y.backward(g)
-        found.append([y.data, *[leaf.grad for leaf in leaves]])
-        before = [array.copy() for array in found[0]] if scale == 1 else before
-    for now, was in zip(found[0], before, strict=True):
-        assert_close(now, was, mistakes={"overwritten by the next call": found[1][0]})
-    assert not any(np.may_share_memory(a, b) for a in found[0] for b in (*found[1], *arrays))
+        return [y.data, *[leaf.grad for leaf in leaves]]
+
+    kept, first = [array.copy() for array in arrays], results(1)
+    before = [array.copy() for array in first]
+    second = results(2)
+    for now, was, other in zip(first, before, second, strict=True):
+        assert_close(now, was, mistakes={"overwritten by the next call": other})
+        assert not any(np.may_share_memory(now, array) for array in (*second, *arrays))
     for array, same in zip(arrays, kept, strict=True):
         assert_close(array, same)
 
 
 def test_memory_may_have_any_order(draw):
-    """q, k, v and g are read by index: by columns, backwards, in steps, and as permuted views, such as the heads of one product."""
+    """q, k, v and g are read by index: by columns, backwards, in steps; as permuted views, such as heads, too."""
     (q, k, v), g = inputs(draw, 70, 80, 2), draw.normal(2, 70, 3)
     want, wants = oracles.attention.dense(q, k, v), dense_gradients(g, q, k, v)
     for order in layouts(q):

@@ -288,7 +288,7 @@ def test_each_shard_has_one_blas_thread_and_the_limit_is_restored(limit, draw, m
 
 @pytest.mark.parametrize("recorded", [True, False])
 def test_no_grad_of_the_caller_holds_in_the_shards(recorded, draw):
-    """Under the caller's no_grad nothing is recorded in a shard, and the loss requires no gradient: evaluation takes no graph."""
+    """Under the caller's no_grad nothing is recorded in a shard, and the loss requires no gradient."""
     inside = []
 
     def looking(layer, x, y):
@@ -425,7 +425,7 @@ def test_later_changes_of_the_model_are_seen(draw):
 
 
 def test_data_is_shared(draw):
-    """Replicas hold no copies of the parameters: an optimizer's step in place is seen, and two shards take no memory for them."""
+    """Replicas hold no copies of the parameters: two shards take no memory for them."""
     held = []
     model = Model(lambda layer, x, y: held.append(layer.weight.data) or mean_square(layer, x, y))
     data_parallel(model)(*batch(draw, 4))
