@@ -141,9 +141,7 @@ def test_in_float32_the_error_is_a_few_millionths_of_the_largest_value(case, dra
     wants = oracles.spatial.direct(x, weight, padding=(1, 1)), *oracles.spatial.direct_gradients(g, x, weight, padding=(1, 1))
     gots = both_ways(x, weight, None, 1, 1, g)
     errors = [np.abs(got - want).max() / np.abs(want).max() for got, want in zip(gots, wants, strict=True)]
-    tell(
-        f"fast_conv2d, {n} images, {channels} to {out} channels, {size}×{size}: errors of {', '.join(f'{e:.0e}' for e in errors)}"
-    )
+    tell(f"fast_conv2d, {n} × {channels} to {out} × {size} × {size}: errors {', '.join(f'{e:.0e}' for e in errors)}")
     assert max(errors) < 4e-6, f"y, x and weight are off by {errors} of their largest values"
 
 
