@@ -38,7 +38,7 @@ def fast_conv2d(x, weight, bias=None, stride=1, padding=0):
     defvjp("columns", _columns_to_x, _columns_to_weight)
     return Tensor._result("columns", conv2d(Tensor(x.data), Tensor(weight.data), None, stride, padding).data, x, weight, **pairs)
 """
-COMPOSED = ATTENTION + "    return attention_weights(q, k, mask, causal, window) @ v"
+COMPOSED = ATTENTION + "    from katas.attention import attention_weights\n\n    return attention_weights(q, k, mask, causal, window) @ v"
 
 WRONG = [
     # budgets
