@@ -79,16 +79,17 @@ def test_the_seconds_of_all_rows_are_those_of_the_call(draw):
 
 
 def test_time_outside_operations_is_other(draw):
-    """What passes after the last operation, as in an optimizer, belongs to "other", and not to an operation."""
+    """What passes between forward and backward, or after both, as in an optimizer, belongs to "other", not to an operation."""
     (a,) = pair(draw, (3, 4))
 
     def call():
         y = a.exp().sum()
+        time.sleep(0.05)
         y.backward()
         time.sleep(0.05)
 
     found = rows(call)
-    assert found["other"].seconds >= 0.05
+    assert found["other"].seconds >= 0.1
     assert sum(row.seconds for name, row in found.items() if name != "other") < 0.05
 
 

@@ -86,14 +86,15 @@ def test_two_threads_unless_told_otherwise(draw):
     assert sizes == [(4, 4)] * 2
 
 
-@pytest.mark.parametrize(("n", "sizes"), [(7, [3, 4]), (2, [1, 1]), (1, [1])])
-def test_shards_are_neighboring_rows_of_nearly_the_same_size(n, sizes, draw):
+@pytest.mark.parametrize(
+    ("n", "threads", "sizes"), [(7, 2, [3, 4]), (2, 2, [1, 1]), (1, 2, [1]), (8, 3, [2, 3, 3]), (2, 4, [1, 1]), (5, 1, [5])]
+)
+def test_shards_are_neighboring_rows_of_nearly_the_same_size(n, threads, sizes, draw):
     """Each sample is in one shard, beside its own target; sizes differ by one at most."""
     seen = []
     x, y = batch(draw, n)
-    data_parallel(Model(lambda layer, x, y: seen.append((np.array(x.data), np.array(y.data))) or mean_square(layer, x, y)))(
-        x, y
-    )
+    model = Model(lambda layer, x, y: seen.append((np.array(x.data), np.array(y.data))) or mean_square(layer, x, y))
+    data_parallel(model, threads)(x, y)
     assert sorted(len(part) for part, _ in seen) == sizes
     seen.sort(key=lambda shard: int(np.flatnonzero((x.data == shard[0][0]).all(1))[0]))
     assert_close(np.concatenate([part for part, _ in seen]), x.data)

@@ -379,10 +379,6 @@ WRONG = [
         },
     ),
     Wrong("y is not cut", {"(x[start:stop], y[start:stop])": "(x[start:stop], y)"}),
-    Wrong(
-        "an empty shard runs, too",
-        {" for start, stop in pairwise(cuts) if start < stop]": " for start, stop in pairwise(cuts)]"},
-    ),
     Wrong("always two threads", {"    return _DataParallel(model, threads)": "    return _DataParallel(model, 2)"}),
     Wrong("always one thread", {"    return _DataParallel(model, threads)": "    return _DataParallel(model, 1)"}),
     Wrong(
