@@ -25,6 +25,13 @@ def rows(call, machine=MACHINE) -> dict:
     return {row.op: row for row in found.rows}
 
 
+def shares(call, name: str) -> tuple[float, float]:
+    """The seconds of a row, and those of all others: the least in three profiles, since other programs take the core, too."""
+    found = [rows(call) for _ in range(3)]
+    others = [sum(row.seconds for op, row in profiled.items() if op != name) for profiled in found]
+    return min(profiled[name].seconds for profiled in found), min(others)
+
+
 def pair(draw, *shapes, dtype=np.float32) -> list[Tensor]:
     return [Tensor(draw.normal(*shape, dtype=dtype), requires_grad=True) for shape in shapes]
 
@@ -84,13 +91,13 @@ def test_time_outside_operations_is_other(draw):
 
     def call():
         y = a.exp().sum()
-        time.sleep(0.05)
+        time.sleep(0.03)
         y.backward()
-        time.sleep(0.05)
+        time.sleep(0.03)
 
-    found = rows(call)
-    assert found["other"].seconds >= 0.1
-    assert sum(row.seconds for name, row in found.items() if name != "other") < 0.05
+    seconds, others = shares(call, "other")
+    assert seconds >= 0.06
+    assert others < 0.03
 
 
 def test_time_inside_a_rule_is_the_rules(draw, monkeypatch):
@@ -98,14 +105,14 @@ def test_time_inside_a_rule_is_the_rules(draw, monkeypatch):
     monkeypatch.setitem(autograd._RULES, "slowly", None)  # and so forgotten afterwards
 
     def slow(g, y, a):
-        time.sleep(0.05)
+        time.sleep(0.03)
         return g
 
     defvjp("slowly", slow)
     (a,) = pair(draw, (3, 4))
-    found = rows(lambda: Tensor._result("slowly", a.data + 0, a).sum().backward())
-    assert found["slowly backward"].seconds >= 0.05
-    assert sum(row.seconds for name, row in found.items() if name != "slowly backward") < 0.05
+    seconds, others = shares(lambda: Tensor._result("slowly", a.data + 0, a).sum().backward(), "slowly backward")
+    assert seconds >= 0.03
+    assert others < 0.03
 
 
 def test_time_inside_an_operation_is_the_operations(draw):
@@ -114,12 +121,12 @@ def test_time_inside_an_operation_is_the_operations(draw):
 
     def slowly():
         y = a.exp()
-        time.sleep(0.05)
+        time.sleep(0.03)
         return Tensor._result("slowly", y.data + 0, y)
 
-    found = rows(lambda: slowly().exp())
-    assert found["slowly"].seconds >= 0.05
-    assert found["exp"].seconds < 0.05
+    seconds, others = shares(lambda: slowly().exp(), "slowly")
+    assert seconds >= 0.03
+    assert others < 0.03
 
 
 def test_the_largest_comes_first(draw):
