@@ -38,6 +38,32 @@ def fast_conv2d(x, weight, bias=None, stride=1, padding=0):
     defvjp("columns", _columns_to_x, _columns_to_weight)
     return Tensor._result("columns", conv2d(Tensor(x.data), Tensor(weight.data), None, stride, padding).data, x, weight, **pairs)
 """
+GELU_X = "def gelu(x):\n"
+LAYER_NORM = "def layer_norm(x, weight, bias=None, eps=1e-5):\n"
+RMS_NORM = "def rms_norm(x, weight, eps=1e-5):\n"
+BATCH_NORM = (
+    "def batch_norm_relu(x, weight, bias, running_mean, running_var, training, momentum=0.1, eps=1e-5):\n"
+    "    state = running_mean, running_var\n"
+)
+CROSS_ENTROPY = "def softmax_cross_entropy(logits, target, label_smoothing=0.0, ignore_index=-100):\n"
+
+
+def fused(name: str, signature: str, code: str) -> dict[str, str]:
+    """An operation in the place of one of the reference's, which is called `right` in the code."""
+    body = "".join([f"    {line}\n" if line else "\n" for line in code.split("\n")])
+    return instead(name, f"{signature}    right = _right_{name}\n{body}")
+
+
+def conv(code: str, setup: str = "") -> dict[str, str]:
+    """The same for fast_conv2d."""
+    return fused("fast_conv2d", setup + CONV, code)
+
+
+def attention(code: str) -> dict[str, str]:
+    """The same for fused_attention."""
+    return fused("fused_attention", ATTENTION, code)
+
+
 COMPOSED = (
     ATTENTION
     + "    from katas.attention import attention_weights\n\n    return attention_weights(q, k, mask, causal, window) @ v"
@@ -80,6 +106,522 @@ WRONG = [
         "the optimizer as it is",
         instead("flat", "def flat(optimizer):\n    return optimizer"),
         naive="test_a_step_holds_a_piece_not_the_whole",
+    ),
+    # convolution, seen from outside
+    Wrong("kata 09's convolution", conv("from katas.spatial import conv2d\n\nreturn conv2d(x, weight, bias, stride, padding)")),
+    Wrong(
+        "the kernel is flipped",
+        conv("return right(x, weight[:, :, ::-1, ::-1], bias, stride, padding)"),
+        says="the kernel is flipped",
+    ),
+    Wrong(
+        "the kernel's axes are exchanged",
+        conv("return right(x, weight.permute(0, 1, 3, 2), bias, stride, padding)"),
+        says="height and width are exchanged",
+    ),
+    Wrong("the bias is missing", conv("return right(x, weight, None, stride, padding)"), says="the bias is missing"),
+    Wrong("the bias is added twice", conv("return right(x, weight, None if bias is None else bias + bias, stride, padding)")),
+    Wrong("the stride is 1", conv("return right(x, weight, bias, 1, padding)")),
+    Wrong(
+        "one stride for both axes",
+        conv("return right(x, weight, bias, stride if isinstance(stride, int) else stride[0], padding)"),
+    ),
+    Wrong(
+        "the stride's axes are exchanged",
+        conv("return right(x, weight, bias, stride if isinstance(stride, int) else stride[::-1], padding)"),
+    ),
+    Wrong(
+        "one padding for both axes",
+        conv("return right(x, weight, bias, stride, padding if isinstance(padding, int) else padding[1])"),
+    ),
+    Wrong(
+        "the padding's axes are exchanged",
+        conv("return right(x, weight, bias, stride, padding if isinstance(padding, int) else padding[::-1])"),
+    ),
+    Wrong("a stride must be a pair", conv("return right(x, weight, bias, (stride[0], stride[1]), padding)")),
+    Wrong("3×3 is always padded", conv("return right(x, weight, bias, stride, 1 if weight.shape[2:] == (3, 3) else padding)")),
+    Wrong(
+        "the padding is 1 unless told otherwise",
+        instead(
+            "fast_conv2d",
+            CONV.replace("padding=0", "padding=1") + "    return _right_fast_conv2d(x, weight, bias, stride, padding)",
+        ),
+    ),
+    Wrong(
+        "even and odd rows are exchanged",
+        conv(
+            "y = right(x, weight, bias, stride, padding)\nreturn y[:, :, np.arange(y.shape[2]) ^ 1] if y.shape[2] % 2 == 0 else y"
+        ),
+        says="even and odd rows are exchanged",
+    ),
+    Wrong(
+        "even and odd columns are exchanged",
+        conv(
+            "y = right(x, weight, bias, stride, padding)\nreturn y[:, :, :, np.arange(y.shape[3]) ^ 1] if y.shape[3] % 2 == 0 else y"
+        ),
+    ),
+    Wrong(
+        "the last images of a block are forgotten",
+        conv("y = right(x, weight, bias, stride, padding)\nif len(x) > 32:\n    y.data[len(x) // 4 * 4 :] = 0\nreturn y"),
+    ),
+    Wrong(
+        "the lowest row is forgotten",
+        conv("y = right(x, weight, bias, stride, padding)\ny.data[:, :, -1] *= y.shape[2] < 4\nreturn y"),
+    ),
+    Wrong(
+        "odd sizes lose a row",
+        conv(
+            "return right(x[:, :, : x.shape[2] // 2 * 2] if x.ndim == 4 and x.shape[2] > 1 else x, weight, bias, stride, padding)"
+        ),
+    ),
+    Wrong(
+        "results lie in scratch memory",
+        conv(
+            "y = right(x, weight, bias, stride, padding)\nscratch = _scratch.setdefault((y.shape, y.dtype), np.empty_like(y.data))\nscratch[...] = y.data\ny.data = scratch\nreturn y",
+            "_scratch = {}\n\n\n",
+        ),
+        says="a view of scratch memory",
+    ),
+    Wrong("the images are written to", conv("x.data[...] = x.data\nreturn right(x, weight, bias, stride, padding)")),
+    Wrong("the weight is written to", conv("weight.data[...] = weight.data\nreturn right(x, weight, bias, stride, padding)")),
+    Wrong(
+        "always float32",
+        conv(
+            'return right(Tensor._result("reshape", x.data.astype(np.float32), x, shape=x.shape), weight, bias, stride, padding)'
+        ),
+    ),
+    Wrong("always float64", conv("y = right(x, weight, bias, stride, padding)\ny.data = y.data.astype(np.float64)\nreturn y")),
+    Wrong(
+        "integers stay integers",
+        conv(
+            'y = right(x, weight, bias, stride, padding)\nreturn Tensor(y.data.astype(x.dtype)) if x.dtype.kind != "f" else y'
+        ),
+    ),
+    Wrong("five digits", conv("y = right(x, weight, bias, stride, padding)\ny.data[..., 0] *= 1 + 1e-5\nreturn y")),
+    Wrong(
+        "float16 inside",
+        conv(
+            'return right(Tensor._result("reshape", x.data.astype(np.float16).astype(x.dtype), x, shape=x.shape), weight, bias, stride, padding)'
+        ),
+    ),
+    Wrong("an empty batch fails", conv("assert x.size\nreturn right(x, weight, bias, stride, padding)")),
+    Wrong(
+        "a bias of one number is broadcast",
+        conv(
+            "y = right(x, weight, None, stride, padding)\nreturn y if bias is None else y + (bias.reshape(-1, 1, 1) if bias.ndim else bias)"
+        ),
+        says="let through",
+    ),
+    Wrong(
+        "images of one channel are broadcast",
+        conv(
+            "if x.shape[1:2] == (1,) and x.ndim == weight.ndim == 4:\n    x = x * np.ones((1, weight.shape[1], 1, 1), x.dtype)\nreturn right(x, weight, bias, stride, padding)"
+        ),
+        says="let through",
+    ),
+    Wrong(
+        "a negative padding is cut off",
+        conv("return right(x, weight, bias, stride, max(padding, 0) if isinstance(padding, int) else padding)"),
+        says="let through",
+    ),
+    Wrong(
+        "nothing is recorded",
+        conv(
+            "return Tensor(right(Tensor(x.data), Tensor(weight.data), None if bias is None else Tensor(bias.data), stride, padding).data)"
+        ),
+    ),
+    Wrong("no gradient of the images", conv("return right(Tensor(x.data), weight, bias, stride, padding)")),
+    Wrong("no gradient of the weight", conv("return right(x, Tensor(weight.data), bias, stride, padding)")),
+    Wrong(
+        "no gradient of the bias", conv("return right(x, weight, None if bias is None else Tensor(bias.data), stride, padding)")
+    ),
+    Wrong(
+        "an image sees its neighbor",
+        conv("y = right(x, weight, bias, stride, padding)\nif len(x) > 1:\n    y.data[1:] += 1e-6 * y.data[:-1]\nreturn y"),
+    ),
+    Wrong("zeros", conv("y = right(x, weight, bias, stride, padding)\ny.data[...] = 0\nreturn y")),
+    # fused operations, seen from outside
+    Wrong("kata 03's GELU", fused("gelu", GELU_X, "from katas.activations import GELU\n\nreturn GELU()(x)")),
+    Wrong(
+        "gelu with the logistic function",
+        fused(
+            "gelu",
+            GELU_X,
+            "y = right(x)\ny.data = np.asarray(x.data / (1 + np.exp(-1.702 * x.data.astype(np.float64))), y.dtype)\nreturn y",
+        ),
+    ),
+    Wrong(
+        "gelu with a constant of 0.0447",
+        fused(
+            "gelu",
+            GELU_X,
+            "y = right(x)\nu = np.sqrt(2 / np.pi) * (x.data + 0.0447 * x.data.astype(np.float64) ** 3)\ny.data = np.asarray(x.data / (1 + np.exp(-2 * u)), y.dtype)\nreturn y",
+        ),
+    ),
+    Wrong("gelu overflows", fused("gelu", GELU_X, "np.exp(-x.data)\nreturn right(x)")),
+    Wrong("gelu of infinity is NaN", fused("gelu", GELU_X, "y = right(x)\ny.data = y.data + 0 * x.data\nreturn y")),
+    Wrong(
+        "gelu of integers is an integer",
+        fused("gelu", GELU_X, 'y = right(x)\nreturn y if x.dtype.kind == "f" else Tensor(y.data.astype(x.dtype))'),
+    ),
+    Wrong("gelu of a scalar has an axis", fused("gelu", GELU_X, "y = right(x)\nreturn y.reshape(1) if y.ndim == 0 else y")),
+    Wrong(
+        "gelu in place",
+        fused(
+            "gelu",
+            GELU_X,
+            "y = right(x)\nif x.data.flags.writeable and x.dtype == y.dtype:\n    x.data[...] = y.data\nreturn y",
+        ),
+    ),
+    Wrong(
+        "kata 14's LayerNorm",
+        fused(
+            "layer_norm",
+            LAYER_NORM,
+            "layer = LayerNorm(1, eps=eps)\nlayer.__dict__.update(weight=weight, bias=bias)\nreturn LayerNorm.forward(layer, x)",
+        ),
+    ),
+    Wrong(
+        "layer_norm without eps", fused("layer_norm", LAYER_NORM, "return right(x, weight, bias, 1e-30)"), says="without eps"
+    ),
+    Wrong("layer_norm's eps is 1e-5", fused("layer_norm", LAYER_NORM, "return right(x, weight, bias)")),
+    Wrong(
+        "layer_norm's eps is 1e-6",
+        fused("layer_norm", LAYER_NORM.replace("1e-5", "1e-6"), "return right(x, weight, bias, eps)"),
+    ),
+    Wrong("layer_norm without its weight", fused("layer_norm", LAYER_NORM, "return right(x, weight * 0 + 1, bias, eps)")),
+    Wrong("layer_norm without its bias", fused("layer_norm", LAYER_NORM, "return right(x, weight, None, eps)")),
+    Wrong(
+        "layer_norm's variance divides by n - 1",
+        fused(
+            "layer_norm",
+            LAYER_NORM,
+            "n = x.shape[-1]\ny = right(x, weight, bias, eps)\ny.data = y.data * np.sqrt(max(n - 1, 1) / n, dtype=y.dtype)\nreturn y",
+        ),
+    ),
+    Wrong(
+        "layer_norm broadcasts",
+        fused(
+            "layer_norm",
+            LAYER_NORM,
+            "if x.shape[-1:] == (1,):\n    x = x * np.ones(len(weight), x.dtype)\nreturn right(x, weight, bias, eps)",
+        ),
+        says="let through",
+    ),
+    Wrong(
+        "layer_norm's result is float32",
+        fused("layer_norm", LAYER_NORM, "y = right(x, weight, bias, eps)\ny.data = y.data.astype(np.float32)\nreturn y"),
+    ),
+    Wrong(
+        "layer_norm of float16 is float16",
+        fused("layer_norm", LAYER_NORM, "y = right(x, weight, bias, eps)\ny.data = y.data.astype(x.dtype)\nreturn y"),
+    ),
+    Wrong(
+        "layer_norm's result lies in scratch memory",
+        fused(
+            "layer_norm",
+            LAYER_NORM,
+            "y = right(x, weight, bias, eps)\nscratch = layer_norm.__dict__.setdefault((y.shape, y.dtype), np.empty_like(y.data))\nscratch[...] = y.data\ny.data = scratch\nreturn y",
+        ),
+    ),
+    Wrong(
+        "layer_norm normalizes the whole batch",
+        fused(
+            "layer_norm",
+            LAYER_NORM,
+            "ones = Tensor(np.ones(x.size, x.dtype))\ny = right(x.reshape(1, x.size), ones, None, eps).reshape(*x.shape) * weight\nreturn y if bias is None else y + bias",
+        ),
+    ),
+    Wrong("rms_norm subtracts the mean", fused("rms_norm", RMS_NORM, "return layer_norm(x, weight, None, eps)")),
+    Wrong("rms_norm's eps is 1e-5", fused("rms_norm", RMS_NORM, "return right(x, weight)")),
+    Wrong("rms_norm without eps", fused("rms_norm", RMS_NORM, "return right(x, weight, 1e-30)"), says="without eps"),
+    Wrong(
+        "rms_norm is a norm of length 1",
+        fused(
+            "rms_norm", RMS_NORM, "y = right(x, weight, eps)\ny.data = y.data / np.sqrt(x.shape[-1], dtype=y.dtype)\nreturn y"
+        ),
+    ),
+    Wrong("rms_norm without its weight", fused("rms_norm", RMS_NORM, "return right(x, weight * 0 + 1, eps)")),
+    Wrong(
+        "rms_norm broadcasts",
+        fused(
+            "rms_norm",
+            RMS_NORM,
+            "if x.shape[-1:] == (1,):\n    x = x * np.ones(len(weight), x.dtype)\nreturn right(x, weight, eps)",
+        ),
+        says="let through",
+    ),
+    Wrong(
+        "batch_norm_relu without ReLU",
+        fused(
+            "batch_norm_relu",
+            BATCH_NORM,
+            "layer = BatchNorm2d(len(weight), eps, momentum)\nlayer.training = training\nlayer.__dict__.update(weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)\nreturn layer(x)",
+        ),
+        says="ReLU is missing",
+    ),
+    Wrong(
+        "always training", fused("batch_norm_relu", BATCH_NORM, "return right(x, weight, bias, *state, True, momentum, eps)")
+    ),
+    Wrong(
+        "never training", fused("batch_norm_relu", BATCH_NORM, "return right(x, weight, bias, *state, False, momentum, eps)")
+    ),
+    Wrong(
+        "running statistics stay",
+        fused(
+            "batch_norm_relu",
+            BATCH_NORM,
+            "return right(x, weight, bias, *[array.copy() for array in state], training, momentum, eps)",
+        ),
+    ),
+    Wrong(
+        "running statistics move twice",
+        fused(
+            "batch_norm_relu",
+            BATCH_NORM,
+            "with no_grad():\n    right(x, weight, bias, *state, training, momentum, eps)\nreturn right(x, weight, bias, *state, training, momentum, eps)",
+        ),
+    ),
+    Wrong(
+        "running statistics move in evaluation",
+        fused(
+            "batch_norm_relu",
+            BATCH_NORM,
+            "y = right(x, weight, bias, *state, training, momentum, eps)\nif not training:\n    running_mean += momentum * (x.data.mean((0, 2, 3)) - running_mean)\nreturn y",
+        ),
+    ),
+    Wrong(
+        "momentum and 1 - momentum are exchanged",
+        fused("batch_norm_relu", BATCH_NORM, "return right(x, weight, bias, *state, training, 1 - momentum, eps)"),
+    ),
+    Wrong(
+        "the momentum is 0.1", fused("batch_norm_relu", BATCH_NORM, "return right(x, weight, bias, *state, training, 0.1, eps)")
+    ),
+    Wrong(
+        "the momentum is 0.9 unless given",
+        fused(
+            "batch_norm_relu",
+            BATCH_NORM.replace("momentum=0.1", "momentum=0.9"),
+            "return right(x, weight, bias, *state, training, momentum, eps)",
+        ),
+    ),
+    Wrong(
+        "batch_norm_relu's eps is 1e-5",
+        fused("batch_norm_relu", BATCH_NORM, "return right(x, weight, bias, *state, training, momentum)"),
+    ),
+    Wrong(
+        "the running variance is biased",
+        fused(
+            "batch_norm_relu",
+            BATCH_NORM,
+            "before = running_var.copy()\ny = right(x, weight, bias, *state, training, momentum, eps)\nif training:\n    n = x.size // x.shape[1]\n    kept = before * (1 - momentum)\n    running_var[...] = kept + (running_var - kept) * ((n - 1) / n)\nreturn y",
+        ),
+        says="the biased variance",
+    ),
+    Wrong(
+        "batch_norm_relu divides by the unbiased variance",
+        fused(
+            "batch_norm_relu",
+            BATCH_NORM,
+            "n = x.size // x.shape[1]\nreturn right(x, weight * float(np.sqrt((n - 1) / n)) if training else weight, bias, *state, training, momentum, eps)",
+        ),
+    ),
+    Wrong(
+        "one value a channel is let through",
+        fused(
+            "batch_norm_relu",
+            BATCH_NORM,
+            "if x.ndim == 4 and x.size == x.shape[1]:\n    training = False\nreturn right(x, weight, bias, *state, training, momentum, eps)",
+        ),
+        says="let through",
+    ),
+    Wrong(
+        "one channel is let through",
+        fused(
+            "batch_norm_relu",
+            BATCH_NORM,
+            "if x.ndim == 4 and x.shape[1] == 1:\n    x = x * np.ones((1, len(weight), 1, 1), x.dtype)\nreturn right(x, weight, bias, *state, training, momentum, eps)",
+        ),
+        says="let through",
+    ),
+    Wrong(
+        "running statistics move before the error",
+        fused(
+            "batch_norm_relu",
+            BATCH_NORM,
+            "if x.size == x.shape[1]:\n    running_mean += momentum\nreturn right(x, weight, bias, *state, training, momentum, eps)",
+        ),
+    ),
+    Wrong(
+        "kata 05's cross-entropy",
+        fused(
+            "softmax_cross_entropy",
+            CROSS_ENTROPY,
+            "from katas.losses import CrossEntropyLoss\n\nreturn CrossEntropyLoss(label_smoothing, ignore_index)(logits, target)",
+        ),
+    ),
+    Wrong(
+        "the sum of the losses of all targets",
+        fused(
+            "softmax_cross_entropy",
+            CROSS_ENTROPY,
+            "y = right(logits, target, label_smoothing, ignore_index)\ny.data = y.data * np.asarray(np.count_nonzero(Tensor(target).data != ignore_index), y.dtype)\nreturn y",
+        ),
+        says="the sum, not the mean",
+    ),
+    Wrong(
+        "the mean over ignored targets, too",
+        fused(
+            "softmax_cross_entropy",
+            CROSS_ENTROPY,
+            "y = right(logits, target, label_smoothing, ignore_index)\ny.data = y.data * np.asarray(np.mean(Tensor(target).data != ignore_index), y.dtype)\nreturn y",
+        ),
+        says="ignored targets are in the mean",
+    ),
+    Wrong(
+        "no label smoothing", fused("softmax_cross_entropy", CROSS_ENTROPY, "return right(logits, target, 0.0, ignore_index)")
+    ),
+    Wrong(
+        "label smoothing is not checked",
+        fused(
+            "softmax_cross_entropy",
+            CROSS_ENTROPY,
+            "return right(logits, target, min(max(label_smoothing, 0.0), 0.99), ignore_index)",
+        ),
+        says="let through",
+    ),
+    Wrong(
+        "only -100 is ignored", fused("softmax_cross_entropy", CROSS_ENTROPY, "return right(logits, target, label_smoothing)")
+    ),
+    Wrong(
+        "-1 is the last class",
+        fused(
+            "softmax_cross_entropy",
+            CROSS_ENTROPY,
+            'target = np.array(Tensor(target).data)\nif target.dtype.kind == "i" and logits.ndim:\n    target = np.where(target == -1, logits.shape[-1] - 1, target)\nreturn right(logits, target, label_smoothing, ignore_index)',
+        ),
+        says="let through",
+    ),
+    Wrong(
+        "a target of floats",
+        fused(
+            "softmax_cross_entropy",
+            CROSS_ENTROPY,
+            "return right(logits, np.array(Tensor(target).data).astype(np.int64), label_smoothing, ignore_index)",
+        ),
+        says="let through",
+    ),
+    Wrong(
+        "the loss is float32",
+        fused(
+            "softmax_cross_entropy",
+            CROSS_ENTROPY,
+            "y = right(logits, target, label_smoothing, ignore_index)\ny.data = y.data.astype(np.float32)\nreturn y",
+        ),
+    ),
+    Wrong(
+        "no target that counts is NaN",
+        fused(
+            "softmax_cross_entropy",
+            CROSS_ENTROPY,
+            "labels = Tensor(target).data\nif labels.size and (labels == ignore_index).all():\n    return Tensor(np.asarray(np.nan))\nreturn right(logits, target, label_smoothing, ignore_index)",
+        ),
+        says="let through",
+    ),
+    # attention, seen from outside
+    Wrong(
+        "kata 13's attention",
+        attention("from katas.attention import attention_weights\n\nreturn attention_weights(q, k, mask, causal, window) @ v"),
+    ),
+    Wrong(
+        "scores are not divided",
+        attention("return right(q * q.shape[-1] ** 0.5, k, v, mask, causal, window)"),
+        says="not divided by √head_dim",
+    ),
+    Wrong("scores are divided by head_dim", attention("return right(q * q.shape[-1] ** -0.5, k, v, mask, causal, window)")),
+    Wrong("the mask is ignored", attention("return right(q, k, v, None, causal, window)")),
+    Wrong(
+        "True hides", attention("return right(q, k, v, None if mask is None else ~np.array(Tensor(mask).data), causal, window)")
+    ),
+    Wrong("causal is ignored", attention("return right(q, k, v, mask, False, window)")),
+    Wrong("always causal", attention("return right(q, k, v, mask, True, window)")),
+    Wrong("the window is ignored", attention("return right(q, k, v, mask, causal, None)")),
+    Wrong(
+        "the window is one larger",
+        attention("return right(q, k, v, mask, causal, None if window is None else int(window) + 1)"),
+    ),
+    Wrong(
+        "the window is one smaller",
+        attention("return right(q, k, v, mask, causal, window if window is None or window < 2 else int(window) - 1)"),
+    ),
+    Wrong("a window needs causal", attention("return right(q, k, v, mask, causal, window if causal else None)")),
+    Wrong("a window of 0 is none", attention("return right(q, k, v, mask, causal, window or None)"), says="let through"),
+    Wrong(
+        "the first query stands beside the first key",
+        attention(
+            "if causal and k.shape[-2] > q.shape[-2]:\n    mask, causal = np.tri(q.shape[-2], k.shape[-2], dtype=bool) & (True if mask is None else np.array(Tensor(mask).data)), False\nreturn right(q, k, v, mask, causal, window)"
+        ),
+    ),
+    Wrong(
+        "rows that may look nowhere look everywhere",
+        attention(
+            "if mask is not None:\n    mask = np.array(Tensor(mask).data)\n    if mask.dtype == bool and mask.ndim:\n        mask = mask | ~mask.any(-1, keepdims=True)\nreturn right(q, k, v, mask, causal, window)"
+        ),
+    ),
+    Wrong(
+        "rows that may look nowhere are NaN",
+        attention(
+            "y = right(q, k, v, mask, causal, window)\nif np.ndim(mask) == 2 and len(mask) == q.shape[-2]:\n    y.data[..., ~np.asarray(mask).any(-1), :] = np.nan\nreturn y"
+        ),
+    ),
+    Wrong(
+        "values have the width of keys",
+        attention("assert v.shape[-1] in (k.shape[-1], 3)\nreturn right(q, k, v, mask, causal, window)"),
+    ),
+    Wrong(
+        "attention is float32",
+        attention("y = right(q, k, v, mask, causal, window)\ny.data = y.data.astype(np.float32)\nreturn y"),
+    ),
+    Wrong(
+        "the result is v itself",
+        attention(
+            "y = right(q, k, v, mask, causal, window)\nif window == 1 and q.shape[:-1] == v.shape[:-1] and mask is None:\n    y.data = v.data\nreturn y"
+        ),
+    ),
+    Wrong("no gradient of the queries", attention("return right(Tensor(q.data), k, v, mask, causal, window)")),
+    Wrong("no gradient of the keys", attention("return right(q, Tensor(k.data), v, mask, causal, window)")),
+    Wrong("no gradient of the values", attention("return right(q, k, Tensor(v.data), mask, causal, window)")),
+    Wrong(
+        "a mask of numbers",
+        attention("return right(q, k, v, None if mask is None else Tensor(mask).data.astype(bool), causal, window)"),
+        says="let through",
+    ),
+    Wrong(
+        "keys of one channel are broadcast",
+        attention(
+            "if k.ndim > 1 and k.shape[-1] == 1:\n    k = k * np.ones(q.shape[-1], k.dtype)\nreturn right(q, k, v, mask, causal, window)"
+        ),
+        says="let through",
+    ),
+    Wrong(
+        "one value for all keys",
+        attention(
+            "if v.ndim > 1 and v.shape[-2] == 1:\n    v = v * np.ones((k.shape[-2], 1), v.dtype)\nreturn right(q, k, v, mask, causal, window)"
+        ),
+        says="let through",
+    ),
+    Wrong(
+        "NaN in hidden keys shows",
+        attention("y = right(q, k, v, mask, causal, window)\ny.data += 0 * (k.data.sum() + v.data.sum())\nreturn y"),
+    ),
+    # flat, seen from outside
+    Wrong("the optimizer as it was given", instead("flat", "def flat(optimizer):\n    return optimizer")),
+    Wrong(
+        "param_groups of its own",
+        instead(
+            "flat",
+            "def flat(optimizer):\n    other = _right_flat(optimizer)\n    other.param_groups = [dict(group) for group in other.param_groups]\n    return other",
+        ),
     ),
     # profile
     Wrong(
