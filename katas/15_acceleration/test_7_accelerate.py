@@ -349,10 +349,17 @@ PAIRS = {
     "a subclass of ReLU": lambda: [BatchNorm2d(3), Louder()],
     "two ReLUs": lambda: [BatchNorm2d(3), ReLU(), ReLU()],
     "two BatchNorms": lambda: [BatchNorm2d(3), BatchNorm2d(3), ReLU()],
-    "a ReLU that is shared": lambda: [BatchNorm2d(3), SHARED, Conv2d(3, 3, 1, rng=rng()), SHARED, BatchNorm2d(3), SHARED],
+    "a ReLU that is shared": lambda: [
+        BatchNorm2d(3),
+        SHARED,
+        Conv2d(3, 3, 1, bias=False, rng=rng()),
+        SHARED,
+        BatchNorm2d(3),
+        SHARED,
+    ],
     "in a Sequential of their own": lambda: [Sequential(BatchNorm2d(3), ReLU()), BatchNorm2d(3)],
-    "split between two": lambda: [Sequential(Conv2d(3, 3, 1, rng=rng()), BatchNorm2d(3)), ReLU()],
-    "a convolution before": lambda: [Conv2d(3, 3, 3, padding=1, rng=rng()), BatchNorm2d(3), ReLU(), Flatten()],
+    "split between two": lambda: [Sequential(Conv2d(3, 3, 1, bias=False, rng=rng()), BatchNorm2d(3)), ReLU()],
+    "a convolution before": lambda: [Conv2d(3, 3, 3, padding=1, bias=False, rng=rng()), BatchNorm2d(3), ReLU(), Flatten()],
 }
 
 

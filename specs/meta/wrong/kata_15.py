@@ -1063,7 +1063,7 @@ WRONG = [
     Wrong(
         "a graph of the shards is kept",
         {
-            '        return Tensor._result("data_parallel", loss, *parents, shared=_Shared(gradients))': '        self.last = {"shards": gradients}\n        return Tensor._result("data_parallel", loss, *parents, shared=_Shared(gradients))'
+            '        return Tensor._result("data_parallel"': '        self.last = {"shards": gradients}\n        return Tensor._result("data_parallel"'
         },
     ),
     Wrong(
