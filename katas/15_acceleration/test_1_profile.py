@@ -3,7 +3,7 @@ import time
 
 import numpy as np
 import pytest
-from katas.acceleration import fast_conv2d, loop_conv2d, profile
+from katas.acceleration import fast_conv2d, profile
 from katas.autograd import defvjp, no_grad
 from katas.environment import Machine
 from katas.layers import Linear
@@ -12,8 +12,7 @@ from katas.spatial import conv2d
 from katas.tensor import Tensor
 
 from katas import autograd
-from specs import oracles
-from specs.check import assert_close, assert_gradient, undisturbed
+from specs.check import assert_gradient, undisturbed
 
 MACHINE = Machine(cores=2, peak_gflops=100.0, bandwidth_gbs=10.0, overhead_us=1.0)
 
@@ -34,12 +33,6 @@ def shares(call, name: str) -> tuple[float, float]:
 
 def pair(draw, *shapes, dtype=np.float32) -> list[Tensor]:
     return [Tensor(draw.normal(*shape, dtype=dtype), requires_grad=True) for shape in shapes]
-
-
-def test_loops_compute_a_convolution(draw):
-    """loop_conv2d, which is given, gives what the definition says."""
-    x, weight = draw.normal(2, 3, 5, 4), draw.normal(2, 3, 3, 2)
-    assert_close(loop_conv2d(x, weight, 1), oracles.spatial.conv2d(x, weight, None, (1, 1), (1, 1)))
 
 
 def test_each_operation_has_a_row_and_its_rules_another(draw):

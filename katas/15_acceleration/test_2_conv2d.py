@@ -445,18 +445,18 @@ def large(kernel: int = 3):
 
 @pytest.mark.parametrize("kernel", [3, 5])
 def test_a_forward_never_holds_all_windows(budget, kernel):
-    """A forward of 8 MB of images holds at most 28 MB: its result and what a few images take."""
+    """A forward of 8 MB of images holds at most 36 MB: its result and what a few images take."""
     x, weight = large(kernel)
     with no_grad():
-        budget.bytes(lambda: fast_conv2d(x, weight, None, 1, kernel // 2), peak=28_000_000)
+        budget.bytes(lambda: fast_conv2d(x, weight, None, 1, kernel // 2), peak=36_000_000)
 
 
 @pytest.mark.parametrize("argnum", [0, 1], ids=["images", "weight"])
 def test_a_gradient_never_holds_all_windows(budget, argnum):
-    """Each rule holds at most 28 MB, for 8 MB of images."""
+    """Each rule holds at most 36 MB, for 8 MB of images."""
     node = fast_conv2d(*large(), None, 1, 1).node
     g = np.ones(node.arrays[0].shape, np.float32)
-    budget.bytes(lambda: vjp(node.op, argnum)(g, *node.arrays, **node.attrs), peak=28_000_000)
+    budget.bytes(lambda: vjp(node.op, argnum)(g, *node.arrays, **node.attrs), peak=36_000_000)
 
 
 def test_the_graph_holds_no_windows():
