@@ -4,7 +4,7 @@ import threading
 import numpy as np
 import pytest
 from katas.acceleration import accelerate, data_parallel, flat
-from katas.activations import GELU, LeakyReLU, ReLU, Tanh
+from katas.activations import GELU, LeakyReLU, ReLU, Sigmoid, Tanh
 from katas.attention import MultiHeadAttention
 from katas.autograd import no_grad
 from katas.embeddings import RotaryPositions
@@ -117,12 +117,16 @@ def results(model, x, g=None) -> dict:
 
 
 def assert_alike(got: dict, want: dict) -> None:
+    """The outputs, and the gradients relative to the largest of all: where others cancel out, only roundings are left."""
     assert got.keys() == want.keys()
+    sizes = {name: np.abs(array).max(initial=0) for name, array in want.items() if array is not None}
+    largest = max([size for name, size in sizes.items() if name != "output"], default=0.0)
     for name, array in want.items():
         if array is None:
             assert got[name] is None, f"{name} has a gradient"
         else:
-            assert_close(got[name], array, CLOSE, name=name)
+            share = 1.0 if name == "output" else max(1.0, largest / (sizes[name] or 1.0))
+            assert_close(got[name], array, CLOSE._replace(relative=CLOSE.relative * share), name=name)
 
 
 @layers
@@ -372,8 +376,10 @@ def test_only_a_relu_directly_behind_is_taken_along(name, kind, draw):
     g = draw.normal(*plain(Tensor(x)).shape, dtype=np.float32)
     fast(Tensor(x))
     assert_alike(results(fast, x, g), results(plain, x, g))
-    for (_, a), (_, b) in zip(plain.named_buffers(), fast.named_buffers(), strict=True):
-        assert_close(b, a, CLOSE)
+    got, want = ([array for _, array in model.named_buffers()] for model in (fast, plain))
+    assert_close(
+        np.array(got), np.array(want), CLOSE
+    )  # together: the mean of what is normalized already is 0, but for roundings
 
 
 def test_a_normalization_with_and_without_a_relu(draw):
@@ -673,7 +679,7 @@ def test_two_threads_may_call_an_accelerated_model(draw):
 
 def test_a_dropout_is_a_dropout(draw):
     """Layers that are not known stay the same objects of the same types."""
-    layers = [Linear(4, 4, rng=rng()), Tanh(), Dropout(0.5, rng()), Flatten()]
+    layers = [Sigmoid(), Tanh(), Dropout(0.5, rng()), Flatten()]
     network = accelerate(Sequential(*layers))
     assert all(a is b for a, b in zip(network, layers, strict=True))
-    assert [type(layer) for layer in network] == [Linear, Tanh, Dropout, Flatten]
+    assert [type(layer) for layer in network] == [Sigmoid, Tanh, Dropout, Flatten]
