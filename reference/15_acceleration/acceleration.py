@@ -467,17 +467,39 @@ def _narrow(y: np.ndarray, x: Tensor) -> np.ndarray:
     return y.astype(np.float16) if x.dtype == np.float16 else y
 
 
+_ALONE = 2**24  # multiplications, a third of a millisecond: less is not worth a second thread
+
+
+def _shared_out(work: Callable[[slice], None], size: int, multiplications: int, recorded: bool) -> None:
+    """work(part) for all parts of range(size). In inference, where nobody else uses the second core, two threads share them.
+
+    Each has one BLAS thread: BLAS's own second thread, once woken, would go on waiting on the core that Python's needs.
+    """
+    if recorded or multiplications < _ALONE:
+        work(slice(size))
+        return
+    with _blas().limit(limits=1), ThreadPoolExecutor(1) as second:
+        half = second.submit(work, slice(size // 2, size))
+        work(slice(size // 2))
+        half.result()
+
+
 # Linear: one node of the record instead of five
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x Wᵀ + b: x (…, in), weight (out, in), bias (out,) → (…, out)."""
-    rows = x.data.reshape(-1, x.shape[-1])  # (tokens, in)
-    y = rows @ weight.data.T  # (tokens, out)
-    if bias is not None:
-        y += bias.data
-    y = y.reshape(*x.shape[:-1], len(weight.data))
-    return Tensor._result("linear", y, *((x, weight) if bias is None else (x, weight, bias)))
+    rows, out = _rows(x.data), len(weight.data)  # (tokens, in)
+    dtype = np.result_type(x.dtype, weight.dtype)
+    y = np.empty((len(rows), out), dtype)
+
+    def work(part: slice) -> None:
+        np.matmul(rows[part], weight.data.T, out=y[part])
+        if bias is not None:
+            y[part] += bias.data
+
+    _shared_out(work, len(rows), weight.size * len(rows), x.requires_grad)
+    return Tensor._result("linear", y.reshape(*x.shape[:-1], out), x, weight, *([] if bias is None else [bias]))
 
 
 def _rows(array: np.ndarray) -> np.ndarray:
@@ -552,28 +574,34 @@ _CHUNK = 2**16  # values at a time: the five arrays that a chain of operations p
 def gelu(x: Tensor) -> Tensor:
     """x/2 · (1 + tanh u) = x · σ(2u), u = √(2/π) (x + 0.044715 x³): what GELU gives (Hendrycks & Gimpel 2016, sec. 2)."""
     y = np.array(_wide(x.data), order="C")
-    slope = _gelu_in_place(y, x.requires_grad)
+    slope = np.empty_like(y) if x.requires_grad else None
+    _gelu_in_place(y, slope)
     return Tensor._result("gelu", _narrow(y, x), x, slope=slope)
 
 
 def _linear_gelu(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """gelu(x Wᵀ + b), in one array: the linear layer's result, which nobody else needs, becomes that of the GELU."""
-    y = _wide(_rows(x.data) @ weight.data.T)  # (tokens, out)
-    if bias is not None:
-        y += bias.data
-    slope = _gelu_in_place(y, x.requires_grad)
-    y = _narrow(y.reshape(*x.shape[:-1], -1), x)
+    rows, shape = _rows(x.data), (*x.shape[:-1], len(weight.data))
+    y = np.empty((len(rows), shape[-1]), np.result_type(x.dtype, weight.dtype, np.float32))
+    slope = np.empty_like(y) if x.requires_grad else None
+
+    def work(part: slice) -> None:
+        np.matmul(rows[part], weight.data.T, out=y[part])
+        if bias is not None:
+            y[part] += bias.data
+        _gelu_in_place(y[part], None if slope is None else slope[part])
+
+    _shared_out(work, len(rows), weight.size * len(rows), x.requires_grad)
+    y = _narrow(y.reshape(shape), x)
     return Tensor._result("linear_gelu", y, x, weight, *([] if bias is None else [bias]), shared=_Shared(), slope=slope)
 
 
-def _gelu_in_place(x: np.ndarray, wanted: bool) -> np.ndarray | None:
-    """Gives the derivative, if it is wanted."""
-    slope = np.empty_like(x) if wanted else None
-    flat, flat_slope = x.reshape(-1), slope.reshape(-1) if wanted else None
+def _gelu_in_place(x: np.ndarray, slope: np.ndarray | None) -> None:
+    """Makes gelu(x) of x, which is contiguous, and writes the derivative to slope."""
+    x, slope = x.reshape(-1), None if slope is None else slope.reshape(-1)
     for start in range(0, x.size, _CHUNK):
         chunk = slice(start, start + _CHUNK)
-        _gelu(flat[chunk], flat[chunk], flat_slope[chunk] if wanted else None)
-    return slope
+        _gelu(x[chunk], x[chunk], None if slope is None else slope[chunk])
 
 
 def _gelu(x: np.ndarray, y: np.ndarray, slope: np.ndarray | None) -> None:
@@ -600,7 +628,7 @@ def _gelu(x: np.ndarray, y: np.ndarray, slope: np.ndarray | None) -> None:
 
 
 def _linear_gelu_gradients(g, y, x, weight, *bias, slope):
-    g = _rows(g * slope.reshape(g.shape))
+    g = _rows(g) * slope
     return (g @ weight).reshape(x.shape), g.T @ _rows(x), *(unbroadcast(g, b.shape) for b in bias)
 
 
@@ -656,7 +684,6 @@ def _norm_gradients(centered: bool) -> Callable:
 
 defvjp_together("layer_norm", _norm_gradients(centered=True))
 defvjp_together("rms_norm", _norm_gradients(centered=False))
-
 
 # Batch normalization, with ReLU
 
@@ -817,7 +844,6 @@ defvjp("fast_max_pool2d", _max_pool2d_to_x)
 
 _QUERIES, _SCORES = 64, 2**17  # at a time: half a megabyte of scores stays in a core's L2 cache
 _TAME = 40.0  # e^±40, and the sum of many, are far from where float32 ends
-_WORTH_A_THREAD = 8  # blocks
 
 
 class _Plan:
@@ -833,6 +859,7 @@ class _Plan:
             step = max(1, _SCORES // max(1, math.prod(heads[1:]) * (stop - start) * (end - begin)))
             parts = [(slice(i, i + step),) for i in range(0, heads[0], step)] if heads else [()]
             self.blocks += [(part, slice(start, stop), slice(begin, end)) for part in parts]
+        self.blocks = self.blocks[::2] + self.blocks[1::2]  # so that both halves are as long: later queries see more keys
 
     def scores(self, q: np.ndarray, k: np.ndarray, block: tuple) -> tuple[np.ndarray, bool]:
         """q kᵀ of a block, with -∞ where a query may not look, and whether all were tame before that."""
@@ -865,14 +892,11 @@ def _hidden(queries: int, keys: int, beside: int, window: int | None, dtype) -> 
 
 
 def _attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, y: np.ndarray, plan: _Plan, recorded: bool) -> np.ndarray:
-    """Writes softmax(q kᵀ) v to y. Gives the logarithm of the sum of each query's e^score, (…, queries, 1).
-
-    What is not recorded is inference, where the second core has nothing to do: two threads share the blocks.
-    """
+    """Writes softmax(q kᵀ) v to y. Gives the logarithm of the sum of each query's e^score, (…, queries, 1)."""
     logs = np.empty((*q.shape[:-1], 1), q.dtype)
 
-    def attend(blocks: list[tuple]) -> None:
-        for block in blocks:
+    def attend(some: slice) -> None:
+        for block in plan.blocks[some]:
             part, rows, sight = block
             weights, tame = plan.scores(q, k, block)
             largest = 0
@@ -887,13 +911,7 @@ def _attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, y: np.ndarray, plan: _P
             result /= sums
             logs[*part, ..., rows, :] = np.log(sums) + largest
 
-    if recorded or len(plan.blocks) < _WORTH_A_THREAD:
-        attend(plan.blocks)
-    else:
-        with _blas().limit(limits=1), ThreadPoolExecutor(1) as second:
-            half = second.submit(attend, plan.blocks[1::2])
-            attend(plan.blocks[::2])
-            half.result()
+    _shared_out(attend, len(plan.blocks), logs.size * k.shape[-2] * (k.shape[-1] + v.shape[-1]), recorded)
     return logs
 
 
@@ -1054,7 +1072,6 @@ def _self_attention_to_qkv(g, y, qkv, qk, logs, plan, turn):
 
 
 defvjp("self_attention", _self_attention_to_qkv)
-
 
 # 15.5 Optimizer over one flat array
 
