@@ -210,9 +210,9 @@ def _bound(machine: Machine, calls: int, seconds: float, nbytes: int, flops: int
 
 # 15.2 Convolution
 
-# Bytes of what is computed at once. Half of it would stay in the L2 cache (1 MB a core) in full; but each call has its cost,
-# and a thread between two calls holds the interpreter. Twice as much is as fast on one thread, and faster on two.
-_TILE = 3 << 19
+# Bytes of what is computed at once. A third of it would stay in the L2 cache (1 MB a core). But a thread between two calls holds
+# the interpreter, and the other one sleeps until it gets it: on two threads, fewer and longer calls win.
+_TILE = 3 << 20
 
 _FEW = 8  # channels: for fewer, the transforms of Winograd's way take longer than the products that it saves
 
@@ -306,7 +306,8 @@ def _transforms(points: tuple[float, ...], dtype: np.dtype) -> list[np.ndarray]:
 def _spread(x: np.ndarray, b: np.ndarray) -> np.ndarray:
     """V = Bᵀ d B of images (n, h, w, channels): (size, size, h / step, w / step, n·channels)."""
     (n, h, w, channels), size, step = x.shape, len(b), len(b) - 2
-    padded = np.zeros((h + 2, w + 2, n, channels), b.dtype)
+    padded = np.empty((h + 2, w + 2, n, channels), b.dtype)
+    padded[0] = padded[-1] = padded[:, 0] = padded[:, -1] = 0  # not np.zeros, during which no other thread may run Python
     _pixels(padded)[1:-1, 1:-1] = _pixels(x).transpose(1, 2, 0)
     half = b @ _overlapping(padded.reshape(h + 2, -1), size, step)  # (h / step, size, (w + 2)·n·channels)
     v = np.empty((size, size, h // step, w // step, n * channels), b.dtype)
@@ -319,7 +320,8 @@ def _collect(v: np.ndarray, b: np.ndarray, dx: np.ndarray) -> None:
     """The way back, from the gradient of V to that of the images, (n, h, w, channels): what overlaps is added."""
     size, _, h, w, run = v.shape
     step, v = size - 2, v.transpose(2, 0, 3, 1, 4)  # (h / step, size, w / step, size, n·channels)
-    rows = np.zeros((h * size + 2, w * step * run), b.dtype)  # one before, and one after
+    rows = np.empty((h * size + 2, w * step * run), b.dtype)
+    rows[0] = rows[-1] = 0  # one before, and one after
     half = rows[1:-1].reshape(h, size, w, step, run)
     np.matmul(np.ascontiguousarray(b[:, 1:-1].T), v, out=half)
     half[:, :, 1:, 0] += v[:, :, :-1, -1]  # from the window before, which ends there
@@ -687,8 +689,8 @@ defvjp_together("rms_norm", _norm_gradients(centered=False))
 
 # Batch normalization, with ReLU
 
-# Bytes of an array that several operations run over, one after another: with two more, it stays in the L2 cache
-_BLOCK = 1 << 18
+# Bytes of an array that several operations run over, one after another: they stay in the L3 cache. As of tiles, fewer win.
+_BLOCK = 1 << 21
 
 
 def batch_norm_relu(

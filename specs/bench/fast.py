@@ -21,8 +21,12 @@ os.environ["KATA_ACCELERATE"] = "1"  # in this process: so the recipes accelerat
 
 
 def convolution(case: work.Convolution) -> Callable[[], list]:
-    """A call computes the result and its gradients; what has a part for each image is in halves, side by side."""
+    """A call computes the result and its gradients; what has a part for each image is in halves, side by side.
+
+    Beneath the shape of all but pictures the channels lie side by side, as in a network, and as PyTorch's channels_last.
+    """
     x, weight, g = case.inputs()
+    x, g = [a if case.pictures else np.ascontiguousarray(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) for a in (x, g)]
     halves = [
         (Tensor(images, requires_grad=not case.pictures), Tensor(weight, requires_grad=True), grad)
         for images, grad in zip(np.split(x, SHARDS), np.split(g, SHARDS), strict=True)
