@@ -179,7 +179,6 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float = 1e-5) -> Tensor:
 defvjp_together("layer_norm", ...)
 defvjp_together("rms_norm", ...)
 
-
 # Batch normalization, with ReLU
 
 
@@ -229,7 +228,6 @@ defvjp_together("fused_attention", ...)
 
 
 defvjp("self_attention", ...)
-
 
 # 15.5 Optimizer over one flat array
 

@@ -517,9 +517,9 @@ def test_a_forward_never_holds_all_scores(budget):
 
 @pytest.mark.parametrize("way", ["forward", "forward and backward"])
 def test_memory_is_linear_in_the_number_of_tokens(way):
-    """Twice as many tokens take at most 2.2 times the memory."""
+    """Twice as many tokens take at most 2.2 times the memory, and 2 MB for the blocks that two threads have at a time."""
     peaks = []
-    for time in (1024, 2048):
+    for time in (2048, 4096):
         call = long(time)
         if way == "forward":
             with no_grad():
@@ -527,7 +527,7 @@ def test_memory_is_linear_in_the_number_of_tokens(way):
                 peaks.append(measure_bytes(lambda tensors=tensors: fused_attention(*tensors, causal=True))[0])
         else:
             peaks.append(measure_bytes(call)[0])
-    assert peaks[1] <= 2.2 * peaks[0], f"{peaks[0]:,} bytes for 1,024 tokens, {peaks[1]:,} for 2,048"
+    assert peaks[1] <= 2.2 * peaks[0] + 2e6, f"{peaks[0]:,} bytes for 2,048 tokens, {peaks[1]:,} for 4,096"
 
 
 def test_the_graph_holds_no_scores():

@@ -55,6 +55,16 @@ def regression(layer, x, y) -> tuple[float, np.ndarray, np.ndarray]:
 # What it computes
 
 
+def test_a_batch_that_requires_a_gradient_receives_it(draw):
+    """As the model by itself: x.grad has a part from each shard; y, which requires none, has none."""
+    (x, y), model = batch(draw, 5), Model(mean_square)
+    x.requires_grad = True
+    data_parallel(Model(lambda layer, x, y: ((layer(x) - y) * (layer(x) - y)).mean()))(x, y).backward()
+    error = (x.data @ model.layer.weight.data.T + model.layer.bias.data - y.data).astype(np.float64)
+    assert_close(x.grad, 2 * error @ model.layer.weight.data / error.size, FLOAT32)
+    assert y.grad is None
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3, 4])
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 8])
 def test_the_loss_and_gradients_are_those_of_the_whole_batch(n, threads, draw):

@@ -522,6 +522,56 @@ def test_errors_name_the_shapes():
         accelerate(CrossEntropyLoss())(Tensor(np.ones((1, 5))), [7])
 
 
+def test_errors_of_linear_layers():
+    """As katas 04's and 14's: the shape of what does not fit. A width of 1 does not fit either."""
+    for shape in ((2, 7), (2, 1), ()):
+        for layer in (Linear(8, 3), FeedForward(8)):
+            with rejects(ValueError, str(shape)):
+                accelerate(layer)(Tensor(np.zeros(shape, np.float32)))
+
+
+class TwiceGELU(GELU):
+    """A learner's own: twice a GELU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * 2
+
+
+class LinearAndOne(Linear):
+    """A learner's own: a Linear and 1."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + 1
+
+
+@pytest.mark.parametrize(
+    "change", [{"gelu": TwiceGELU()}, {"c_fc": LinearAndOne(8, 32, rng=rng())}, {"c_proj": LinearAndOne(32, 8, rng=rng())}]
+)
+def test_a_feed_forward_of_other_parts_is_computed_by_them(change, draw):
+    """Where a part is a subclass, it is asked for what it gives."""
+    x, plain, fast = draw.normal(3, 8, dtype=np.float32), FeedForward(8, rng=rng()), FeedForward(8, rng=rng())
+    for layer in (plain, fast):
+        vars(layer).update(change)
+    accelerate(fast)
+    g = draw.normal(3, 8, dtype=np.float32)
+    assert_alike(results(fast, x, g), results(plain, x, g))
+
+
+@pytest.mark.parametrize("sizes", [(2,), (3,), ((2, 3),), (2, 1), (3, 2), (2, (2, 1))])
+def test_pools_of_all_kinds(sizes, draw):
+    """Windows side by side or not, and sizes that they divide or not: values and gradients, exactly one for each window."""
+    x = draw.normal(2, 3, 6, 7, dtype=np.float32)
+    plain, fast = MaxPool2d(*sizes), accelerate(MaxPool2d(*sizes))
+    g = draw.normal(*plain(Tensor(x)).shape, dtype=np.float32)
+    assert_alike(results(fast, x, g), results(plain, x, g))
+    same = np.zeros_like(x)  # ties: all of a window's gradient goes to its first
+    assert_alike(results(fast, same, g), results(plain, same, g))
+    with rejects(ValueError, "3"):
+        accelerate(MaxPool2d(3))(Tensor(x[:, :, :2]))
+    with rejects(ValueError, "(3, 6, 7)"):
+        accelerate(MaxPool2d(3))(Tensor(x[0]))
+
+
 def test_errors_of_attention():
     """As kata 13's: the shape of x; the shapes of mask and x; a mask of numbers; a window that is not positive."""
     attention = accelerate(MultiHeadAttention(8, 2, rng=rng()))

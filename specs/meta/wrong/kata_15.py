@@ -1237,10 +1237,15 @@ WRONG = [
     ),
     Wrong(
         "dropout of attention is forgotten",
-        {"    if drops or cache is not None or not fits:": "    if cache is not None or not fits:"},
+        {"    if drops or cache is not None or not (fits and seeing):": "    if cache is not None or not fits:"},
     ),
-    Wrong("the cache is forgotten", {"    if drops or cache is not None or not fits:": "    if drops or not fits:"}),
-    Wrong("a cache must be truthy", {"    if drops or cache is not None or not fits:": "    if drops or cache or not fits:"}),
+    Wrong(
+        "the cache is forgotten", {"    if drops or cache is not None or not (fits and seeing):": "    if drops or not fits:"}
+    ),
+    Wrong(
+        "a cache must be truthy",
+        {"    if drops or cache is not None or not (fits and seeing):": "    if drops or cache or not fits:"},
+    ),
     Wrong("the mask is forgotten", {"None if real is None else real[:, None, None], self.causal": "None, self.causal"}),
     Wrong("the mask hides queries", {"real[:, None, None], self.causal": "real[:, None, :, None], self.causal"}),
     Wrong(
@@ -1261,7 +1266,7 @@ WRONG = [
     Wrong(
         "heads are cut out of rows",
         {
-            "    heads = self.c_attn(x).reshape(*x.shape[:2], 3, self.n_head, self.d_model // self.n_head)\n    q, k, v = heads.permute(2, 0, 3, 1, 4)": "    heads = self.c_attn(x).reshape(x.shape[0], 3, self.n_head, x.shape[1], self.d_model // self.n_head)\n    q, k, v = heads.permute(1, 0, 2, 3, 4)"
+            "q, k, v = qkv.reshape(*x.shape[:2], 3, self.n_head, head_dim).permute(2, 0, 3, 1, 4)": "q, k, v = qkv.reshape(x.shape[0], 3, self.n_head, x.shape[1], head_dim).permute(1, 0, 2, 3, 4)"
         },
     ),
     Wrong(
