@@ -5,6 +5,7 @@ import copy
 import functools
 import math
 import operator
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -233,9 +234,10 @@ defvjp("self_attention", ...)
 
 
 def flat(optimizer: Optimizer) -> Optimizer:
-    """An optimizer that does what `optimizer` does, bit for bit, with few long updates instead of many short ones.
+    """An optimizer that does what `optimizer` does, bit for bit: few long updates instead of many short ones, on two threads.
 
-    It has the same param_groups, and its state_dict is the plain optimizer's. The update must treat all elements alike.
+    It has the same param_groups, and its state_dict is the plain optimizer's. The update must treat all elements alike, and
+    use nothing but its arguments.
     """
     raise NotImplementedError("15.5 flat: README.md, 15.5")
 

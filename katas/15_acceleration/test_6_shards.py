@@ -55,6 +55,17 @@ def regression(layer, x, y) -> tuple[float, np.ndarray, np.ndarray]:
 # What it computes
 
 
+def test_each_shard_has_a_generator_of_its_own(draw):
+    """None of them is the model's, and at every step each shard has the same one again: who draws first changes nothing."""
+    seen, model = [], Model(lambda layer, x, y: seen.append(layer[1].rng) or mean_square(layer[0], x, y))
+    model.layer = Sequential(Linear(3, 2), Dropout(0.5, np.random.default_rng(0)))
+    parallel = data_parallel(model, threads=3)
+    for _ in range(2):
+        parallel(*batch(draw, 6))
+    assert len({id(generator) for generator in seen}) == 3
+    assert model.layer[1].rng not in seen
+
+
 def test_a_batch_that_requires_a_gradient_receives_it(draw):
     """As the model by itself: x.grad has a part from each shard; y, which requires none, has none."""
     (x, y), model = batch(draw, 5), Model(mean_square)

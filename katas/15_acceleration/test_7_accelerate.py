@@ -605,6 +605,20 @@ def test_a_mask_of_padding(draw):
     assert_close(fast.weights(x, mask), plain.weights(x, mask), CLOSE)
 
 
+def test_padding_and_rotary_positions(draw):
+    """With a mask, queries and keys are rotated too; by a subclass of RotaryPositions as it says."""
+
+    class Reversed(RotaryPositions):
+        def forward(self, x: Tensor, start=0) -> Tensor:
+            return super().forward(x[..., ::-1], start)
+
+    x, mask = Tensor(draw.normal(2, 7, 8, dtype=np.float32)), np.arange(7) < np.array([[5], [7]])
+    for positions in (RotaryPositions(16, 4), Reversed(16, 4)):
+        plain, fast = (MultiHeadAttention(8, 2, positions=positions, rng=rng()) for _ in range(2))
+        for real in (None, mask):
+            assert_close(accelerate(fast)(x, real), plain(x, real).data, CLOSE)
+
+
 def test_a_cache(draw):
     """Token by token, with a cache, and in parts: the logits are those of the whole text."""
     model, text = accelerate(gpt()).eval(), draw.integers(13, 2, 9)

@@ -5,6 +5,7 @@ import copy
 import functools
 import math
 import operator
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -210,8 +211,8 @@ def _bound(machine: Machine, calls: int, seconds: float, nbytes: int, flops: int
 
 # 15.2 Convolution
 
-# Bytes of what is computed at once. A third of it would stay in the L2 cache (1 MB a core). But a thread between two calls holds
-# the interpreter, and the other one sleeps until it gets it: on two threads, fewer and longer calls win.
+# Bytes of what is computed at once. A third of it would stay in a core's L2 cache of 1 MB. But a thread between two calls
+# holds the interpreter, and the other one sleeps until it gets it: on two threads, fewer and longer calls win.
 _TILE = 3 << 20
 
 _FEW = 8  # channels: for fewer, the transforms of Winograd's way take longer than the products that it saves
@@ -480,10 +481,16 @@ def _shared_out(work: Callable[[slice], None], size: int, multiplications: int, 
     if recorded or multiplications < _ALONE:
         work(slice(size))
         return
-    with _blas().limit(limits=1), ThreadPoolExecutor(1) as second:
-        half = second.submit(work, slice(size // 2, size))
+    with _blas().limit(limits=1):
+        half = _second_thread(os.getpid()).submit(work, slice(size // 2, size))
         work(slice(size // 2))
         half.result()
+
+
+@functools.cache
+def _second_thread(process: int) -> ThreadPoolExecutor:
+    """One for each process: a forked one has no threads of its parent's."""
+    return ThreadPoolExecutor(1)
 
 
 # Linear: one node of the record instead of five
@@ -655,7 +662,7 @@ def _normalized(op: str, centered: bool, x: Tensor, weight: Tensor, bias: Tensor
         raise ValueError(f"{op} with a weight of shape {weight.shape} got input of shape {x.shape}")
     rows = _rows(_wide(x.data))  # (tokens, channels)
     if centered:
-        rows = rows - rows @ np.full((rows.shape[1], 1), 1 / rows.shape[1], rows.dtype)  # a product is the fastest mean
+        rows = rows - np.vecdot(rows, np.full(rows.shape[1], 1 / rows.shape[1], rows.dtype))[:, None]  # the fastest mean
     squares = np.einsum("ij,ij->i", rows, rows)[:, None]
     scale = 1 / np.sqrt(squares / rows.shape[1] + eps)  # (tokens, 1)
     normal = rows * scale
@@ -1078,12 +1085,14 @@ defvjp("self_attention", _self_attention_to_qkv)
 # 15.5 Optimizer over one flat array
 
 _PIECE = 2**16  # values at a time: few enough that data, gradient and averages of them stay in a core's caches
+_UPDATE = 64  # an update of a value takes as long as so many multiplications: Adam's passes over memory sixteen times
 
 
 def flat(optimizer: Optimizer) -> Optimizer:
-    """An optimizer that does what `optimizer` does, bit for bit, with few long updates instead of many short ones.
+    """An optimizer that does what `optimizer` does, bit for bit: few long updates instead of many short ones, on two threads.
 
-    It has the same param_groups, and its state_dict is the plain optimizer's. The update must treat all elements alike.
+    It has the same param_groups, and its state_dict is the plain optimizer's. The update must treat all elements alike, and
+    use nothing but its arguments.
     """
     return _Flat(optimizer)
 
@@ -1178,10 +1187,13 @@ class _Run:
         return np.split(array, self.ends[:-1])
 
     def step(self, optimizer: Optimizer) -> None:
-        for piece, history, sources in self.pieces:
-            parts = [parameter.grad.reshape(-1)[part] for parameter, part in sources]
-            piece.grad = parts[0] if len(parts) == 1 else np.concatenate(parts)
-            optimizer.update(piece, history, self.group)
+        def update(some: slice) -> None:
+            for piece, history, sources in self.pieces[some]:
+                parts = [parameter.grad.reshape(-1)[part] for parameter, part in sources]
+                piece.grad = parts[0] if len(parts) == 1 else np.concatenate(parts)
+                optimizer.update(piece, history, self.group)
+
+        _shared_out(update, len(self.pieces), _UPDATE * self.ends[-1], recorded=False)
 
     def states(self) -> dict[Parameter, dict]:
         """What the updates of each parameter have to remember, copied."""

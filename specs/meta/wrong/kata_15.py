@@ -1255,6 +1255,10 @@ WRONG = [
     Wrong("the window is forgotten", {"real[:, None, None], self.causal, self.window)": "real[:, None, None], self.causal)"}),
     Wrong(
         "positions are forgotten",
+        {"turn = None if self.positions is None else _turn(self.positions, x.shape[1], head_dim, qkv.dtype)": "turn = None"},
+    ),
+    Wrong(
+        "positions are forgotten where there is padding",
         {"    if self.positions is not None:\n        q, k = self.positions(q), self.positions(k)\n": ""},
     ),
     Wrong(
