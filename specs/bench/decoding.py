@@ -13,9 +13,6 @@ import numpy as np
 LAYERS, HEADS, WIDTH, VOCABULARY, CONTEXT = 4, 4, 128, 1024, 1040
 TOKENS = 8  # of a turn, behind the text
 WRITTEN = 512  # tokens of a text that is written with a cache and without
-SIDES = ["NumPy 1", "NumPy 2", *(f"{attention} {threads}" for attention in ("fused", "explicit") for threads in (1, 2))]
-BARS = {1: ("≥ 1.5", "≥ 2.0"), 16: ("≥ 1.0", "≥ 1.3")}  # by batch: what the ratio must reach, and what would be better still
-WRITING = "≥ 10"  # how many times faster a text is written with a cache
 
 
 class Decoding(NamedTuple):
@@ -25,7 +22,7 @@ class Decoding(NamedTuple):
     length: int
 
     def __str__(self) -> str:
-        return f"batch {self.batch}, behind {self.length:,} tokens"
+        return f"{TOKENS} tokens, one by one, behind {self.length:,} in a cache; batch {self.batch}"
 
     def inputs(self) -> tuple[np.ndarray, np.ndarray]:
         """Keys and values of the texts, (LAYERS, 2, batch, HEADS, length, head), and the ids that follow, (TOKENS, batch)."""
