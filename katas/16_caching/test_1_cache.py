@@ -133,6 +133,34 @@ def test_a_pass_that_fails_between_two_layers_leaves_nothing(draw, window, faile
         compared(draw, cache, plain, part, name=f"then {part}")
 
 
+@windows
+@pytest.mark.parametrize("failed", [1, 6])
+def test_numbers_of_a_pass_that_failed_show_nowhere(draw, window, failed):
+    """NaN that it left behind a short row must not meet a weight of 0 when a longer row is beside it."""
+    cache, plain = made(window), ListCache(BATCH, LAYERS, window)
+    compared(draw, cache, plain, 4, np.arange(4) < np.array([[4], [1], [2]]))
+    bad = Tensor(np.full((BATCH, HEADS, failed, SIZE), np.nan))
+    cache.extend(0, bad, bad)
+    for time in (2, 1, 1):
+        for layer in range(LAYERS):
+            k, v = drawn(draw, time)
+            keys, values, seen = cache.extend(layer, k, v)
+            assert np.isfinite(keys.data).all()
+            assert np.isfinite(values.data).all()
+            assert_close(attended(draw, keys, values, seen), attended(draw, *plain.extend(layer, k, v)))
+
+
+def test_keys_of_the_caller_may_change_between_layers(draw):
+    """Even where they wait for the last layer, since they reach beyond a window."""
+    cache, plain = made(3), ListCache(BATCH, LAYERS, 3)
+    for layer in range(LAYERS):
+        k, v = (Tensor(array.data.copy()) for array in drawn(draw, 5))
+        plain.extend(layer, Tensor(k.data.copy()), Tensor(v.data.copy()))
+        cache.extend(layer, k, v)
+        k.data[...] = v.data[...] = 99
+    compared(draw, cache, plain, 1)
+
+
 def test_every_layer_has_its_own_keys_and_values(draw):
     """What layer 0 is given does not show in layer 1, and keys are not values."""
     cache = made()

@@ -198,3 +198,16 @@ def test_memory_grows_with_the_block_and_not_with_the_square_of_the_prompt(budge
         prefill(model, ids, cache)
 
     budget.bytes(call, peak=1_800_000)
+
+
+def test_an_id_that_does_not_exist_is_found_before_anything_is_kept(draw):
+    """In a later block too. Padding may have any."""
+    model, ids = gpt(draw, "learned"), np.array(draw.integers(11, 1, 9))
+    cache = KVCache.of(model, 1)
+    for bad in (-1, 11):
+        ids[0, 7] = bad
+        with rejects(IndexError, str(bad)):
+            prefill(model, ids, cache, block=3)
+        assert cache.lengths.tolist() == [0]
+    prefill(model, ids, cache, np.arange(9)[None] != 7, block=3)
+    assert cache.lengths.tolist() == [8]

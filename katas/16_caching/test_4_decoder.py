@@ -54,6 +54,56 @@ def test_from_an_empty_cache_on_every_token_gets_the_logits_of_the_whole_text(dr
         assert cache.lengths.tolist() == [time + 1] * batch
 
 
+@pytest.mark.parametrize("kind", ["rotary", "window"])
+def test_a_step_that_is_interrupted_leaves_nothing(draw, kind, monkeypatch):
+    """The next one begins where it did, and what it wrote shows in no row: the lengths tell what counts."""
+    model, ids = gpt(draw, kind), draw.integers(11, 2, 14)
+    decoder, cache = Decoder(model), KVCache.of(model, 2)
+    prefill(model, ids[:, :9], cache, np.arange(9) < np.array([[9], [3]]))
+    _interrupted(decoder, cache, monkeypatch)
+    assert cache.lengths.tolist() == [9, 3]
+    cache.release(1)
+    prefill(model, ids[1:, :2], cache.row(1))
+    want = whole(model, ids)
+    assert_close(decoder.step(np.array([ids[0, 9], ids[1, 2]]), cache), [want[0, 9], want[1, 2]])
+
+
+def _interrupted(decoder: Decoder, cache: KVCache, monkeypatch) -> None:
+    """A step that ends in its second layer, by a KeyboardInterrupt in an exponential."""
+    calls, exp = [], np.exp
+
+    def interrupted(*arguments, **options):
+        calls.append(None)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return exp(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "exp", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            decoder.step(np.zeros(cache.batch, int), cache)
+
+
+def test_what_an_interrupted_step_pushed_out_is_gone(draw, monkeypatch):
+    """In a full window, the first layer has written over the oldest token: the row can't be cut to where that was seen."""
+    model = gpt(draw, "window")
+    decoder, cache = Decoder(model), KVCache.of(model, 1)
+    prefill(model, draw.integers(11, 1, 7), cache)
+    _interrupted(decoder, cache, monkeypatch)
+    with rejects(ValueError, "4"):
+        cache.truncate(6)
+
+
+def test_rows_that_wait_may_be_given_any_ids(draw):
+    """As padding: not even -1 is refused."""
+    model, ids = gpt(draw), draw.integers(11, 2, 3)
+    decoder, cache = Decoder(model), KVCache.of(model, 2)
+    prefill(model, ids[:, :2], cache)
+    got = decoder.step(np.array([-1, ids[1, 2]]), cache, np.array([False, True]))
+    assert_close(got[1], whole(model, ids)[1, 2])
+    assert cache.lengths.tolist() == [2, 3]
+
+
 @kinds
 def test_they_are_those_of_the_definition(draw, kind):
     """Against slow and obvious code in float64: one head and one token at a time."""

@@ -45,6 +45,7 @@ class KVCache:
         self._kv = np.zeros((n_layer, 2, batch, n_head, head_dim, slots), dtype)  # tokens side by side: products are faster
         self.lengths = np.zeros(batch, np.int64)
         self._first = np.zeros(batch, np.int64)  # the oldest position that is still there
+        self._begun = np.zeros(batch, bool)  # whether a pass has written and has not reached the last layer
         self._rolled: list[tuple] = []  # what a pass writes over older tokens, once it has reached the last layer
         # For Decoder: what is added to the scores, -∞ for an empty slot. A row sees slot 0 always, or it would see nothing.
         self._hidden = np.full((batch, 1, 1, slots), -np.inf, dtype)
@@ -68,7 +69,7 @@ class KVCache:
     @property
     def nbytes(self) -> int:
         """All memory that the cache holds, now and later."""
-        arrays = self._kv, self.lengths, self._first, self._hidden, self._scores, self._ones
+        arrays = self._kv, self.lengths, self._first, self._begun, self._hidden, self._scores, self._ones
         return sum(array.nbytes for array in arrays)
 
     def extend(self, layer: int, k: Tensor, v: Tensor, real: np.ndarray | None = None) -> tuple[Tensor, Tensor, np.ndarray]:
@@ -89,18 +90,19 @@ class KVCache:
         longest = int(ends.max())
         self._check_room(longest)
         if layer == 0:
-            self._rolled = []
+            self._begin()
         if time == 1 or longest <= self._slots:  # no new token lies where another one still looks
             self._write(layer, k.data, v.data, positions, ends, real)
             keys, values = self._kv[layer, ..., : min(longest, self._slots)].swapaxes(-1, -2)
             seen = np.arange(keys.shape[2]) <= positions[:, None, :, None]
         else:
             keys, values, seen = self._beside(layer, k.data, v.data, positions, real)
-            self._rolled.append((layer, k.data, v.data, positions, ends, real))
+            self._rolled.append((layer, k.data.copy(), v.data.copy(), positions, ends, real))
         if layer == self.n_layer - 1:
             for write in self._rolled:
                 self._write(*write)
             self._rolled = []
+            self._begun[:] = False
             self._grow(ends)
         return Tensor(keys), Tensor(values), seen
 
@@ -122,6 +124,12 @@ class KVCache:
     def _check_room(self, longest: int) -> None:
         if self.max_length is not None and longest > self.max_length:
             raise ValueError(f"the cache is full: a row would have {longest} tokens, and max_length is {self.max_length}")
+
+    def _begin(self) -> None:
+        """Clears what a pass that failed has left behind the rows' tokens."""
+        for row in np.flatnonzero(self._begun):
+            self._clear(row, int(self.lengths[row]))
+        self._begun[:], self._rolled = True, []
 
     def _write(self, layer: int, k: np.ndarray, v: np.ndarray, positions: np.ndarray, ends: np.ndarray, real) -> None:
         """Puts the tokens that stay into their slots."""
@@ -195,7 +203,7 @@ class KVCache:
             self._check_row(row)
         for layer in self._kv:  # layer by layer, which needs less memory beside
             layer[...] = layer[:, rows]
-        for array in (self.lengths, self._first, self._hidden):
+        for array in (self.lengths, self._first, self._begun, self._hidden):
             array[...] = array[rows]
 
     def row(self, row: int) -> "KVCache":
@@ -204,7 +212,8 @@ class KVCache:
         one, rows = copy.copy(self), slice(row, row + 1)
         one.batch, one._rolled = 1, []
         one._kv = self._kv[:, :, rows]
-        one.lengths, one._first, one._hidden = self.lengths[rows], self._first[rows], self._hidden[rows]
+        one.lengths, one._first, one._begun = self.lengths[rows], self._first[rows], self._begun[rows]
+        one._hidden = self._hidden[rows]
         one._scores = self._scores[: self.n_head * self._slots]
         return one
 
@@ -213,13 +222,11 @@ class KVCache:
             raise IndexError(f"there is no row {row}: the cache has {self.batch}, counted from 0")
 
     def _clear(self, row: int, length: int) -> None:
-        """Zeros where tokens were: even a NaN of a former text must not meet a weight of 0."""
-        end = int(self.lengths[row])
-        slots = slice(length, end)
-        if end > self._slots:
-            slots = np.arange(max(length, end - self._slots), end) % self._slots
-        self._kv[:, :, row, ..., slots] = 0
-        self._hidden[row, ..., slots] = -np.inf
+        """Zeros in all slots but those of the first `length` tokens: a NaN of a former text must not meet a weight of 0."""
+        empty = np.ones(self._slots, bool)
+        empty[np.arange(self._first[row], length) % self._slots] = False
+        self._kv[:, :, row, ..., empty] = 0
+        self._hidden[row, ..., empty] = -np.inf
         self._hidden[row, ..., 0] = 0
         self.lengths[row] = length
         if length == 0:
@@ -249,6 +256,7 @@ def prefill(model: GPT, ids, cache: KVCache, mask=None, block: int = 64) -> np.n
         raise ValueError(f"the mask has shape {real.shape}, but the ids have {ids.shape}")
     if ids.shape[0] != cache.batch:
         raise ValueError(f"ids of shape {ids.shape} for a cache of {cache.batch} rows")
+    _check_ids(ids[real], model.config.vocab_size)
     cache._check_room(int((cache.lengths + real.sum(1)).max()))
     _check_context(model.config, int(cache.lengths.max()) + ids.shape[1])
     last = ids.shape[1] - 1 - real[:, ::-1].argmax(1)  # (batch,): where each row's last token stands
@@ -267,6 +275,12 @@ def prefill(model: GPT, ids, cache: KVCache, mask=None, block: int = 64) -> np.n
         for module in training:
             module.training = True
     return logits
+
+
+def _check_ids(ids: np.ndarray, vocab_size: int) -> None:
+    bad = ids[(ids < 0) | (ids >= vocab_size)]
+    if bad.size:
+        raise IndexError(f"there is no id {bad[0]}: the vocabulary has {vocab_size}")
 
 
 def _check_context(config, length: int) -> None:
@@ -337,7 +351,10 @@ class Decoder(Module):
         else:
             rows = np.arange(cache.batch) if real is None else np.flatnonzero(real)
             where, hidden = starts[rows] % slots, cache._hidden[..., : min(longest, slots)]
+        cache._begin()
         cache._hidden[rows, ..., where] = 0
+        if longest > slots:  # the first layer pushes the oldest token out
+            np.maximum(cache._first, ends - slots, out=cache._first)
         if self._desk is None or len(self._desk.x) != cache.batch:
             self._desk = _Desk(self, cache.batch)
         turns, places = None, 0
@@ -351,8 +368,7 @@ class Decoder(Module):
             if not (sums.min() > 1e-20 and sums.max() < 1e20):  # exponentials left the range: they need their maxima subtracted
                 logits, _ = self._through(tokens, cache, min(longest, slots), rows, where, hidden, turns, careful=True)
         starts[:] = ends
-        if longest > slots:
-            np.maximum(cache._first, ends - slots, out=cache._first)
+        cache._begun[:] = False
         return logits.reshape(cache.batch, -1)
 
     def _check(self, ids, cache: KVCache, real) -> tuple[np.ndarray, np.ndarray | None]:
@@ -361,9 +377,6 @@ class Decoder(Module):
             raise ValueError(f"ids of shape {ids.shape} for a cache of {cache.batch} rows: one token for each")
         if ids.dtype.kind not in "iu":
             raise TypeError(f"ids must be integers, not {ids.dtype}")
-        if ids.min() < 0 or ids.max() >= config.vocab_size:
-            bad = ids[(ids < 0) | (ids >= config.vocab_size)][0]
-            raise IndexError(f"there is no id {bad}: the vocabulary has {config.vocab_size}")
         sizes = config.n_layer, config.n_head, config.d_model // config.n_head, config.window, self._tokens.dtype
         others = cache.n_layer, cache.n_head, cache.head_dim, cache.window, cache.dtype
         if sizes != others:
@@ -376,8 +389,10 @@ class Decoder(Module):
                 raise TypeError(f"real must be boolean, False for rows that wait, not {real.dtype}")
             if real.shape != (cache.batch,):
                 raise ValueError(f"real has shape {real.shape}, but the cache has {cache.batch} rows")
+            ids = np.where(real, ids, 0)  # any id may wait
             if real.all():
                 real = None
+        _check_ids(ids, config.vocab_size)
         return ids, real
 
     def _turns(self, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

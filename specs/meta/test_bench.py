@@ -11,7 +11,7 @@ import pytest
 
 from specs import oracles
 from specs.bench import __main__ as bench
-from specs.bench import cases, report, work
+from specs.bench import cases, decoding, report, work
 from specs.bench.__main__ import Bar
 from specs.bench.documented import DOCUMENTED
 from specs.datasets.fetch import Unavailable, fetch
@@ -72,6 +72,24 @@ FIGURES = {
             "tokens": 3000,
         }
     ],
+    "decoding": [
+        {
+            "work": "8 tokens",
+            "seconds": {
+                "cached, 1 thread": [0.001],
+                "cached, 2 threads": [0.002],
+                "PyTorch, fused attention, 1 thread": [0.002],
+            },
+            "ratios": [bench.ratio("cached", "PyTorch", Bar("≥ 1.5", "≥ 2.0"))],
+        }
+    ],
+    "written": [
+        {
+            "work": "a text",
+            "seconds": {"cached": [1.0], "uncached": [9.9]},
+            "ratios": [bench.ratio("cached", "uncached", Bar("≥ 10"))],
+        }
+    ],
     "gpt2": [bench.valued("logits", [100.5], Bar("≤ 100")), bench.valued("continuations", [0], Bar("≤ 0"))],
     "language": [{"recipe": "ours", "bits": 2.2004, "steps": 1500, "tokens": 1_536_000, "seconds": 160.04, "MB": None}],
     "minutes": [bench.valued("bits", [2.2004], Bar("≤ 2.25", "≤ 2.18"))],
@@ -93,6 +111,7 @@ def test_the_table_quotes_medians_spreads_and_ratios():
     assert "| fast | 0 | 75.12% | 100.0 | 512 MB |" in text
     assert "Python 3, numpy 2, torch 2; a processor, 2 cores; 2026-01-02." in text
     assert text.count("Data: a text (7 characters).") == 2
+    assert "| 8 tokens | 1.0 (1.0–1.0) | 2.0 (2.0–2.0) | 2.0 (2.0–2.0) | 2.00 (2.00–2.00), wanted ≥ 1.5, aim ≥ 2.0 |" in text
     assert "| ours | 2.200 | 160.0 | 1,500 | 9,598 | ? |" in text
 
 
@@ -119,6 +138,7 @@ def test_the_bar_that_is_shown_is_the_one_that_counts():
         "accuracy: 75.12, wanted ≥ 75.5",
         "reading, reference : tokenizers: 0.50, wanted ≥ 0.51",
         "4 steps, clear : PyTorch: 0.35, wanted ≥ 0.36",
+        "a text, cached : uncached: 9.90, wanted ≥ 10",
         "logits: 100.50, wanted ≤ 100",
         "steps: 2.51, wanted ≤ 2.5",
     ]
@@ -163,7 +183,7 @@ def test_a_missed_bar_fails_the_bench(asked, tmp_path, capsys, bar, code):
     [
         ([], [*bench.PARTS], False),
         (["--long"], [*bench.PARTS], True),
-        (["--quick"], ["convolution", "step", "gpt", "gpt2", "tokenization"], False),
+        (["--quick"], ["convolution", "step", "gpt", "decoding", "gpt2", "tokenization"], False),
         (["--only", "gpt", "training"], ["gpt", "training"], False),
     ],
 )
@@ -180,6 +200,7 @@ def test_each_part_is_measured_and_shown_alone(monkeypatch):
     monkeypatch.setattr(bench, "convolutions", lambda: {name: FIGURES[name] for name in ("convolution", "loops")})
     monkeypatch.setattr(bench, "steps", lambda: {"step": FIGURES["step"]})
     monkeypatch.setattr(bench, "gpts", lambda: {"gpt": FIGURES["gpt"]})
+    monkeypatch.setattr(bench, "decodings", lambda: {name: FIGURES[name] for name in ("decoding", "written")})
     monkeypatch.setattr(bench, "gpt2", lambda _: FIGURES["gpt2"])
     monkeypatch.setattr(bench, "tokenization", lambda *_: (FIGURES["tokenization"], FIGURES["growth"]))
     monkeypatch.setattr(bench, "languages", lambda *_: {name: FIGURES[name] for name in ("language", "minutes")})
@@ -201,6 +222,7 @@ def test_each_part_is_measured_and_shown_alone(monkeypatch):
         "## Convolution, forward and backward",
         "## A training step on CIFAR-10",
         "## GPTs",
+        "## Decoding with a cache",
         "## GPT-2's architecture",
         "## Tokenization",
         "## A training step on CIFAR-10",
@@ -208,6 +230,15 @@ def test_each_part_is_measured_and_shown_alone(monkeypatch):
         "## Training on a text",
     ]
     assert layouts == ["PyTorch, default"] * 2
+
+
+def test_one_text_and_many_have_bars_of_their_own():
+    """Decoding one text at a time must be faster than PyTorch, sixteen as fast."""
+    assert {case.batch: bench.decoding_bar(case) for case in decoding.CASES} == {
+        1: Bar("≥ 1.5", "≥ 2.0"),
+        16: Bar("≥ 1.0", "≥ 1.3"),
+    }
+    assert [case.length for case in decoding.CASES] == [128, 512, 1024] * 2
 
 
 def test_each_convolution_has_its_bar():
