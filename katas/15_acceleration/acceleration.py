@@ -234,10 +234,9 @@ defvjp("self_attention", ...)
 
 
 def flat(optimizer: Optimizer) -> Optimizer:
-    """An optimizer that does what `optimizer` does, bit for bit: few long updates instead of many short ones, on two threads.
+    """An optimizer that does what `optimizer` does, bit for bit: few long updates instead of many short ones.
 
-    It has the same param_groups, and its state_dict is the plain optimizer's. The update must treat all elements alike, and
-    use nothing but its arguments.
+    It has the same param_groups, and its state_dict is the plain optimizer's. The update must treat all elements alike.
     """
     raise NotImplementedError("15.5 flat: README.md, 15.5")
 

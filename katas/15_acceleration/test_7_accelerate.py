@@ -148,6 +148,16 @@ def test_outputs_and_gradients_are_the_same(name, draw):
                 assert_close(b, a, CLOSE, name=key)
 
 
+@pytest.mark.parametrize("name", [name for name in LAYERS if name != "GELU"])  # which has no parameters
+def test_gradients_of_the_parameters_need_none_of_the_input(name, draw):
+    """As in a first layer, whose input is data."""
+    plain, fast, x, _ = pair(name, draw)
+    g = draw.normal(*plain(Tensor(x)).shape, dtype=np.float32)
+    fast(Tensor(x)), plain(Tensor(x)).backward(g), fast(Tensor(x)).backward(g)
+    got, want = ({name: parameter.grad for name, parameter in parameters(model)} for model in (fast, plain))
+    assert_alike(got, want)
+
+
 @layers
 def test_the_operations_are_the_fused_ones(name, draw):
     """The operations that the plain layer is composed of are no longer recorded."""

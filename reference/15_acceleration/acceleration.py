@@ -496,11 +496,13 @@ def _second_thread(process: int) -> ThreadPoolExecutor:
 # Linear: one node of the record instead of five
 
 
-def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x Wᵀ + b: x (…, in), weight (out, in), bias (out,) → (…, out)."""
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, columns: bool = False) -> Tensor:
+    """x Wᵀ + b: x (…, in), weight (out, in), bias (out,) → (…, out).
+
+    columns: beneath its shape, the result has the tokens of a channel side by side in memory, not the channels of a token.
+    """
     rows, out = _rows(x.data), len(weight.data)  # (tokens, in)
-    dtype = np.result_type(x.dtype, weight.dtype)
-    y = np.empty((len(rows), out), dtype)
+    y = np.empty((out, len(rows)), x.dtype).T if columns else np.empty((len(rows), out), x.dtype)
 
     def work(part: slice) -> None:
         np.matmul(rows[part], weight.data.T, out=y[part])
@@ -637,6 +639,10 @@ def _gelu(x: np.ndarray, y: np.ndarray, slope: np.ndarray | None) -> None:
 
 
 def _linear_gelu_gradients(g, y, x, weight, *bias, slope):
+    if slope is None:  # x required no gradient, as under no_grad, but the weights do
+        inside = _rows(x) @ weight.T + sum(bias)
+        slope = np.empty_like(inside)
+        _gelu_in_place(inside, slope)
     g = _rows(g) * slope
     return (g @ weight).reshape(x.shape), g.T @ _rows(x), *(unbroadcast(g, b.shape) for b in bias)
 
@@ -1085,14 +1091,12 @@ defvjp("self_attention", _self_attention_to_qkv)
 # 15.5 Optimizer over one flat array
 
 _PIECE = 2**16  # values at a time: few enough that data, gradient and averages of them stay in a core's caches
-_UPDATE = 64  # an update of a value takes as long as so many multiplications: Adam's passes over memory sixteen times
 
 
 def flat(optimizer: Optimizer) -> Optimizer:
-    """An optimizer that does what `optimizer` does, bit for bit: few long updates instead of many short ones, on two threads.
+    """An optimizer that does what `optimizer` does, bit for bit: few long updates instead of many short ones.
 
-    It has the same param_groups, and its state_dict is the plain optimizer's. The update must treat all elements alike, and
-    use nothing but its arguments.
+    It has the same param_groups, and its state_dict is the plain optimizer's. The update must treat all elements alike.
     """
     return _Flat(optimizer)
 
@@ -1187,13 +1191,10 @@ class _Run:
         return np.split(array, self.ends[:-1])
 
     def step(self, optimizer: Optimizer) -> None:
-        def update(some: slice) -> None:
-            for piece, history, sources in self.pieces[some]:
-                parts = [parameter.grad.reshape(-1)[part] for parameter, part in sources]
-                piece.grad = parts[0] if len(parts) == 1 else np.concatenate(parts)
-                optimizer.update(piece, history, self.group)
-
-        _shared_out(update, len(self.pieces), _UPDATE * self.ends[-1], recorded=False)
+        for piece, history, sources in self.pieces:
+            parts = [parameter.grad.reshape(-1)[part] for parameter, part in sources]
+            piece.grad = parts[0] if len(parts) == 1 else np.concatenate(parts)
+            optimizer.update(piece, history, self.group)
 
     def states(self) -> dict[Parameter, dict]:
         """What the updates of each parameter have to remember, copied."""
@@ -1423,29 +1424,40 @@ def _attention(self: MultiHeadAttention, x: Tensor, mask=None, cache=None) -> Te
     fits = x.ndim == 3 and x.shape[-1] == self.d_model and (real is None or (real.shape == x.shape[:2] and real.dtype == bool))
     if drops or cache is not None or not (fits and seeing):
         return MultiHeadAttention.forward(self, x, mask, cache)  # which also says what doesn't fit
-    qkv, head_dim = self.c_attn(x), self.d_model // self.n_head
+    head_dim, rotates = self.d_model // self.n_head, self.positions is not None
     if real is None and type(self.positions) in (NoneType, RotaryPositions):
-        turn = None if self.positions is None else _turn(self.positions, x.shape[1], head_dim, qkv.dtype)
+        turn = _turn(self.positions, x.shape[1], head_dim, x.dtype) if rotates else None
+        qkv = _projected(self.c_attn, x, columns=rotates)
         return self.c_proj(_self_attention(qkv, self.n_head, self.causal, self.window, turn))
+    qkv = self.c_attn(x)
     q, k, v = qkv.reshape(*x.shape[:2], 3, self.n_head, head_dim).permute(2, 0, 3, 1, 4)  # (batch, heads, time, head_dim)
-    if self.positions is not None:
+    if rotates:
         q, k = self.positions(q), self.positions(k)
     y = fused_attention(q, k, v, None if real is None else real[:, None, None], self.causal, self.window)
     return self.c_proj(y.permute(0, 2, 1, 3).reshape(*x.shape))
 
 
-def _linear_layer(self: Linear, x: Tensor) -> Tensor:
-    if x.shape[-1:] != (self.in_features,):
-        return Linear.forward(self, x)  # which says what doesn't fit
-    return _linear(x, self.weight, self.bias)
+def _projected(layer: Module, x: Tensor, columns: bool = False) -> Tensor:
+    """layer(x), by the fused operation if it is a Linear, which says itself what doesn't fit."""
+    if not _is_linear(layer):
+        return layer(x)
+    if not _suits(layer, x):
+        return Linear.forward(layer, x)
+    return _linear(x, layer.weight, layer.bias, columns)
+
+
+def _is_linear(layer: Module) -> bool:
+    return type(layer) in (Linear, _FAST[Linear])
+
+
+def _suits(layer: Linear, x: Tensor) -> bool:
+    return x.shape[-1:] == (layer.in_features,) and x.dtype == layer.weight.dtype and x.dtype.itemsize > 2
 
 
 def _feed_forward(self: FeedForward, x: Tensor) -> Tensor:
-    if type(self.c_fc) not in (Linear, _FAST[Linear]) or type(self.gelu) not in (GELU, _FAST[GELU]):
-        return FeedForward.forward(self, x)
-    if x.shape[-1:] != (self.c_fc.in_features,):
-        self.c_fc(x)  # which says what doesn't fit
-    return self.dropout(self.c_proj(_linear_gelu(x, self.c_fc.weight, self.c_fc.bias)))
+    if _is_linear(self.c_fc) and type(self.gelu) in (GELU, _FAST[GELU]) and _suits(self.c_fc, x):
+        return self.dropout(self.c_proj(_linear_gelu(x, self.c_fc.weight, self.c_fc.bias)))
+    return FeedForward.forward(self, x)
 
 
 def _max_pool(self: MaxPool2d, x: Tensor) -> Tensor:
@@ -1463,7 +1475,7 @@ _FORWARD = {
     CrossEntropyLoss: lambda self, logits, target: softmax_cross_entropy(
         logits, target, self.label_smoothing, self.ignore_index
     ),
-    Linear: _linear_layer,
+    Linear: _projected,
     MaxPool2d: _max_pool,
     FeedForward: _feed_forward,
     MultiHeadAttention: _attention,

@@ -1255,11 +1255,11 @@ WRONG = [
     Wrong("the window is forgotten", {"real[:, None, None], self.causal, self.window)": "real[:, None, None], self.causal)"}),
     Wrong(
         "positions are forgotten",
-        {"turn = None if self.positions is None else _turn(self.positions, x.shape[1], head_dim, qkv.dtype)": "turn = None"},
+        {"turn = _turn(self.positions, x.shape[1], head_dim, x.dtype) if rotates else None": "turn = None"},
     ),
     Wrong(
         "positions are forgotten where there is padding",
-        {"    if self.positions is not None:\n        q, k = self.positions(q), self.positions(k)\n": ""},
+        {"    if rotates:\n        q, k = self.positions(q), self.positions(k)\n": ""},
     ),
     Wrong(
         "positions rotate the values",
