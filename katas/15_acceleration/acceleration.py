@@ -117,8 +117,9 @@ def profile(call: Callable[[], object], machine: Machine) -> Profile:
 def fast_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Pair = 1, padding: Pair = 0) -> Tensor:
     """The values, gradients and errors of kata 09's conv2d.
 
-    A 3×3 kernel with stride 1 and padding 1 on images of even height and width takes Winograd's way, with a quarter of the
-    multiplications if both are multiples of 4 (else four ninths): in float32 up to 3e-6 of the largest value off, and an
+    A 3×3 kernel with stride 1 and padding 1 on images of even height and width, and of _FEW channels or more, takes Winograd's
+    way, with a quarter of the multiplications if both are multiples of 4 (else four ninths): in float32 up to 4e-6 of the
+    largest value off, and an
     infinite pixel is felt up to 5 pixels away, as NaN.
     """
     raise NotImplementedError("15.2 fast_conv2d: README.md, 15.2")
@@ -195,7 +196,7 @@ def batch_norm_relu(
 ) -> Tensor:
     """max(0, y) with kata 09's BatchNorm2d as y: in train mode the running arrays move.
 
-    Shapes: x (batch, channels, h, w); all else (channels,). Raises: ValueError as BatchNorm2d.
+    Shapes: x (batch, channels, h, w); all else (channels,). Raises: ValueError as BatchNorm2d, before anything has moved.
     """
     raise NotImplementedError("15.3 batch_norm_relu: README.md, 15.3")
 
@@ -269,9 +270,9 @@ defvjp_together("data_parallel", ...)
 def accelerate(model: Module) -> Module:
     """Exchanges the layers that it knows for faster ones, in place, and returns the model.
 
-    Each Conv2d, LayerNorm, RMSNorm, GELU, CrossEntropyLoss and MultiHeadAttention gets a subclass of its type, with a different
-    forward. A Sequential and a CNN get one that computes each BatchNorm2d together with a ReLU directly behind it. The layers
-    stay the same objects, with their Parameters, buffers, options and names. An object of any other type, a subclass included,
-    is left alone, so that a second call changes nothing.
+    Each Linear, Conv2d, MaxPool2d, LayerNorm, RMSNorm, GELU, FeedForward, MultiHeadAttention and CrossEntropyLoss gets a
+    subclass of its type, with a different forward. A Sequential and a CNN get one that computes each BatchNorm2d together with
+    a ReLU directly behind it. The layers stay the same objects, with their Parameters, buffers, options and names. An object of
+    any other type, a subclass included, is left alone, so that a second call changes nothing.
     """
     raise NotImplementedError("15.7 accelerate: README.md, 15.7")

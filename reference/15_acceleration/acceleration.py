@@ -221,8 +221,9 @@ _FEW = 8  # channels: for fewer, the transforms of Winograd's way take longer th
 def fast_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Pair = 1, padding: Pair = 0) -> Tensor:
     """The values, gradients and errors of kata 09's conv2d.
 
-    A 3×3 kernel with stride 1 and padding 1 on images of even height and width takes Winograd's way, with a quarter of the
-    multiplications if both are multiples of 4 (else four ninths): in float32 up to 3e-6 of the largest value off, and an
+    A 3×3 kernel with stride 1 and padding 1 on images of even height and width, and of _FEW channels or more, takes Winograd's
+    way, with a quarter of the multiplications if both are multiples of 4 (else four ninths): in float32 up to 4e-6 of the
+    largest value off, and an
     infinite pixel is felt up to 5 pixels away, as NaN.
     """
     if weight.ndim != 4 or x.ndim != 4 or x.shape[1] != weight.shape[1]:
@@ -483,7 +484,10 @@ def _shared_out(work: Callable[[slice], None], size: int, multiplications: int, 
         return
     with _blas().limit(limits=1):
         half = _second_thread(os.getpid()).submit(work, slice(size // 2, size))
-        work(slice(size // 2))
+        try:
+            work(slice(size // 2))
+        finally:
+            wait([half])
         half.result()
 
 
@@ -664,8 +668,8 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float = 1e-5) -> Tensor:
 
 
 def _normalized(op: str, centered: bool, x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
-    if x.shape[-1:] != weight.shape:
-        raise ValueError(f"{op} with a weight of shape {weight.shape} got input of shape {x.shape}")
+    if x.shape[-1:] != weight.shape or (bias is not None and bias.shape != weight.shape):
+        raise ValueError(f"{op} with a weight of shape {weight.shape} got input of shape {x.shape}, or the bias doesn't fit")
     rows = _rows(_wide(x.data))  # (tokens, channels)
     if centered:
         rows = rows - np.vecdot(rows, np.full(rows.shape[1], 1 / rows.shape[1], rows.dtype))[:, None]  # the fastest mean
@@ -718,20 +722,20 @@ def batch_norm_relu(
 ) -> Tensor:
     """max(0, y) with kata 09's BatchNorm2d as y: in train mode the running arrays move.
 
-    Shapes: x (batch, channels, h, w); all else (channels,). Raises: ValueError as BatchNorm2d.
+    Shapes: x (batch, channels, h, w); all else (channels,). Raises: ValueError as BatchNorm2d, before anything has moved.
     """
-    if x.ndim != 4 or x.shape[1] != len(weight):
-        raise ValueError(f"BatchNorm2d({len(weight)}) got input of shape {x.shape}")
+    if x.ndim != 4 or any([a.shape != x.shape[1:2] for a in (weight, bias, running_mean, running_var)]):
+        raise ValueError(f"BatchNorm2d({len(weight)}) with a bias of shape {bias.shape} got input of shape {x.shape}")
     count = x.size // max(1, x.shape[1])
     if training and count < 2:
         raise ValueError(f"BatchNorm2d needs more than one value a channel to train, but the shape is {x.shape}")
-    images = _channels_last(x.data, np.result_type(x.data, weight.data))
-    mean, var = _moments(images) if training else (running_mean, running_var)
+    images = _channels_last(x.data, np.result_type(x.data, weight.data, np.float32))  # float16 has three digits
+    mean, var = _moments(images) if training else (running_mean.copy(), running_var)
     if training:
         running_mean += momentum * (mean - running_mean)
         running_var += momentum * (var * (count / (count - 1)) - running_var)
     norm = _Norm(images, mean, 1 / np.sqrt(var + eps), weight.data, training)
-    y = norm.forward(bias.data)
+    y = norm.forward(bias.data).astype(np.result_type(x.data, weight.data), copy=False)
     return Tensor._result("batch_norm_relu", y.transpose(0, 3, 1, 2), x, weight, bias, shared=_Shared(), norm=norm)
 
 
@@ -797,7 +801,8 @@ class _Norm:
 
     def backward(self, g: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
         """Of ĝ = g where y > 0, and x̂ = (x - mean) · rstd: dx = weight · rstd · (ĝ - E[ĝ] - x̂ · E[ĝ x̂])."""
-        g, dx = _channels_last(g, y.dtype), np.empty(y.shape, y.dtype)
+        dtype = self.images.dtype
+        g, dx = _channels_last(g, dtype), np.empty(y.shape, dtype)
         (mean, scale), channels = map(self._row, (self.mean, self.rstd * self.weight)), y.shape[-1]
         sums, count = np.zeros((2, channels)), max(1, y.size // channels)
         for part in _blocks(y):
@@ -961,7 +966,7 @@ def fused_attention(q: Tensor, k: Tensor, v: Tensor, mask=None, causal: bool = F
         raise ValueError(f"window must be positive, not {window}")
     heads = _fitting("q", q, "k", k, q.shape[-1:] == k.shape[-1:])
     _fitting("k", k, "v", v, k.shape[-2:-1] == v.shape[-2:-1])
-    heads = np.broadcast_shapes(heads, v.shape[:-2])
+    heads = np.broadcast_shapes(heads, _fitting("q", q, "v", v, True))
     if mask is not None:
         mask = _boolean(mask, (*heads, q.shape[-2], k.shape[-2]))
     window = None if window is None else min(int(window), k.shape[-2])
@@ -1006,7 +1011,7 @@ def _alike(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> list[np.ndarray]:
 def _attention_gradients(g, y, q, k, v, logs, plan):
     arrays = _alike(q, k, v)
     grads = [np.empty(array.shape, array.dtype) for array in arrays]
-    _attend_back(g, y, *arrays, logs, plan, *grads)
+    _attend_back(_wide(g), _wide(y), *arrays, logs, plan, *grads)
     grads[0] *= 1 / math.sqrt(q.shape[-1])
     return [unbroadcast(grad, x.shape) for grad, x in zip(grads, (q, k, v), strict=True)]
 
@@ -1174,7 +1179,7 @@ class _Run:
         }
         for parameter, values in zip(parameters, self.split(data), strict=True):
             parameter.data = values.reshape(parameter.shape)
-        for start in range(0, len(data), _PIECE):
+        for start in range(0, max(1, len(data)), _PIECE):  # one piece even of no values: it holds the history
             stop = min(start + _PIECE, len(data))
             piece = Parameter(())
             piece.data = data[start:stop]
@@ -1281,7 +1286,7 @@ class _DataParallel(Module):
         """Runs each call on a thread, in a copy of this context. Raises the first one's error when all have ended."""
         with _blas().limit(limits=1, user_api="blas"):
             futures = [self._executor.submit(copy_context().run, call) for call in calls]
-            wait(futures)
+            _wait(futures)
         for future in futures:
             future.result()
 
@@ -1355,6 +1360,14 @@ class _Shard:
             self.loss.backward(np.asarray(g * self.share))
 
 
+def _wait(futures: list) -> None:
+    """Until all have ended, after a KeyboardInterrupt too."""
+    try:
+        wait(futures)
+    finally:
+        wait(futures)
+
+
 def _average(buffers: list, others: list[list]) -> None:
     """Sets each buffer to the mean of the shards'. One that no shard has changed stays, to the last bit."""
     for (_, own), *named in zip(buffers, *others, strict=True):
@@ -1377,10 +1390,10 @@ def _blas():
 def accelerate(model: Module) -> Module:
     """Exchanges the layers that it knows for faster ones, in place, and returns the model.
 
-    Each Conv2d, LayerNorm, RMSNorm, GELU, CrossEntropyLoss and MultiHeadAttention gets a subclass of its type, with a different
-    forward. A Sequential and a CNN get one that computes each BatchNorm2d together with a ReLU directly behind it. The layers
-    stay the same objects, with their Parameters, buffers, options and names. An object of any other type, a subclass included,
-    is left alone, so that a second call changes nothing.
+    Each Linear, Conv2d, MaxPool2d, LayerNorm, RMSNorm, GELU, FeedForward, MultiHeadAttention and CrossEntropyLoss gets a
+    subclass of its type, with a different forward. A Sequential and a CNN get one that computes each BatchNorm2d together with
+    a ReLU directly behind it. The layers stay the same objects, with their Parameters, buffers, options and names. An object of
+    any other type, a subclass included, is left alone, so that a second call changes nothing.
     """
     seen, waiting = set(), [model]
     while waiting:

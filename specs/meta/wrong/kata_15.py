@@ -793,7 +793,7 @@ WRONG = [
     Wrong(
         "the shards run one after the other",
         {
-            "            futures = [self._executor.submit(copy_context().run, call) for call in calls]\n            wait(futures)\n": "            futures = []\n            for call in calls:\n                futures.append(self._executor.submit(copy_context().run, call))\n                wait(futures)\n"
+            "            futures = [self._executor.submit(copy_context().run, call) for call in calls]\n            _wait(futures)\n": "            futures = []\n            for call in calls:\n                futures.append(self._executor.submit(copy_context().run, call))\n                wait(futures)\n"
         },
     ),
     Wrong(
@@ -805,7 +805,7 @@ WRONG = [
     Wrong(
         "no threads at all",
         {
-            "            futures = [self._executor.submit(copy_context().run, call) for call in calls]\n            wait(futures)\n        for future in futures:\n            future.result()": "            for call in calls:\n                copy_context().run(call)"
+            "            futures = [self._executor.submit(copy_context().run, call) for call in calls]\n            _wait(futures)\n        for future in futures:\n            future.result()": "            for call in calls:\n                copy_context().run(call)"
         },
     ),
     Wrong(
@@ -835,16 +835,16 @@ WRONG = [
         "the limit is restored to 2",
         {
             '        with _blas().limit(limits=1, user_api="blas"):\n': '        _blas().limit(limits=1, user_api="blas")\n        try:\n',
-            "            wait(futures)\n        for future": '            wait(futures)\n        finally:\n            _blas().limit(limits=2, user_api="blas")\n        for future',
+            "            _wait(futures)\n        for future": '            wait(futures)\n        finally:\n            _blas().limit(limits=2, user_api="blas")\n        for future',
         },
     ),
     Wrong(
         "the limit is restored before the shards have ended",
-        {"            wait(futures)\n        for future": "        wait(futures)\n        for future"},
+        {"            _wait(futures)\n        for future": "        wait(futures)\n        for future"},
     ),
     Wrong(
         "an exception does not wait for the other shard",
-        {"            wait(futures)\n": '            wait(futures, return_when="FIRST_EXCEPTION")\n'},
+        {"            _wait(futures)\n": '            wait(futures, return_when="FIRST_EXCEPTION")\n'},
     ),
     Wrong("an exception is swallowed", {"            future.result()\n": "            future.exception()\n"}),
     Wrong(
