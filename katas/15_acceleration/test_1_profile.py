@@ -1,4 +1,5 @@
 import math
+import threading
 import time
 
 import numpy as np
@@ -312,3 +313,18 @@ def test_figures_are_numbers(draw):
         assert (type(op), type(bound)) == (str, str)
         assert all(isinstance(value, int) for value in (calls, nbytes, flops))
         assert math.isfinite(seconds)
+
+
+def test_operations_of_other_threads_are_not_counted(draw):
+    """Their seconds pass at the same time: they are part of no row but `other`."""
+    a = Tensor(draw.normal(20, 20), requires_grad=True)
+
+    def call():
+        thread = threading.Thread(target=lambda: (a @ a).exp().sum().backward())
+        thread.start()
+        thread.join()
+        a + a
+
+    rows = {row.op: row.calls for row in profile(call, MACHINE).rows}
+    assert rows.keys() == {"add", "other"}
+    assert a.grad is not None

@@ -55,15 +55,34 @@ def regression(layer, x, y) -> tuple[float, np.ndarray, np.ndarray]:
 # What it computes
 
 
+def test_gradients_accumulate_over_steps(draw):
+    """A second backward, of the same batch, doubles them exactly: what was there before is counted once."""
+    (x, y), model = batch(draw, 6), Model(mean_square)
+    data_parallel(model)(x, y).backward()
+    first = model.layer.weight.grad.copy()
+    data_parallel(model)(x, y).backward()
+    assert (model.layer.weight.grad == 2 * first).all()
+
+
+def test_buffers_that_do_not_move_keep_their_bits(draw):
+    """In eval mode three shards leave the running statistics as they are, where (a + a + a) / 3 may differ from a."""
+    model = Model(lambda layer, x, y: (layer(x) * layer(x)).mean(), BatchNorm2d(2))
+    model.layer.running_mean[...] = draw.normal(2, dtype=np.float32)
+    model.layer.running_var[...] = draw.uniform(0.1, 1, 2, dtype=np.float32)
+    before = [array.copy() for _, array in model.eval().named_buffers()]
+    data_parallel(model, threads=3)(Tensor(draw.normal(6, 2, 3, 3, dtype=np.float32)), np.zeros(6))
+    assert all((a == b).all() for a, (_, b) in zip(before, model.named_buffers(), strict=True))
+
+
 def test_each_shard_has_a_generator_of_its_own(draw):
     """None of them is the model's, and at every step each shard has the same one again: who draws first changes nothing."""
-    seen, model = [], Model(lambda layer, x, y: seen.append(layer[1].rng) or mean_square(layer[0], x, y))
-    model.layer = Sequential(Linear(3, 2), Dropout(0.5, np.random.default_rng(0)))
+    seen, model = [], Model(lambda layer, x, y: seen.append(layer[2].rng) or mean_square(layer[0], x, y))
+    model.layer = Sequential(Linear(3, 2), *(Dropout(0.5, np.random.default_rng(seed)) for seed in (0, 1)))
     parallel = data_parallel(model, threads=3)
     for _ in range(2):
         parallel(*batch(draw, 6))
     assert len({id(generator) for generator in seen}) == 3
-    assert model.layer[1].rng not in seen
+    assert model.layer[2].rng not in seen
 
 
 def test_a_batch_that_requires_a_gradient_receives_it(draw):

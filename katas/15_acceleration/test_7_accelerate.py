@@ -624,9 +624,18 @@ def test_padding_and_rotary_positions(draw):
 
     x, mask = Tensor(draw.normal(2, 7, 8, dtype=np.float32)), np.arange(7) < np.array([[5], [7]])
     for positions in (RotaryPositions(16, 4), Reversed(16, 4)):
-        plain, fast = (MultiHeadAttention(8, 2, positions=positions, rng=rng()) for _ in range(2))
-        for real in (None, mask):
-            assert_close(accelerate(fast)(x, real), plain(x, real).data, CLOSE)
+        for options in ({}, {"causal": False}, {"window": 2}):
+            plain, fast = (MultiHeadAttention(8, 2, positions=positions, rng=rng(), **options) for _ in range(2))
+            for real in (None, mask):
+                assert_close(accelerate(fast)(x, real), plain(x, real).data, CLOSE)
+
+
+def test_attention_whose_projection_is_another(draw):
+    """It is asked for what it gives."""
+    x, plain, fast = Tensor(draw.normal(2, 5, 8, dtype=np.float32)), *(MultiHeadAttention(8, 2, rng=rng()) for _ in range(2))
+    for attention in (plain, fast):
+        attention.c_attn = LinearAndOne(8, 24, rng=rng(1))
+    assert_close(accelerate(fast)(x), plain(x).data, CLOSE)
 
 
 def test_a_cache(draw):

@@ -927,7 +927,6 @@ WRONG = [
         "four threads unless told otherwise",
         {"def data_parallel(model: Module, threads: int = 2)": "def data_parallel(model: Module, threads: int = 4)"},
     ),
-    Wrong("no threads are let through", {"    if threads < 1:\n        raise": "    if threads < 0:\n        raise"}),
     Wrong("the model itself, on no threads", {"    return _DataParallel(model, threads)": "    return model"}),
     Wrong(
         "a replica of the first call",
@@ -951,12 +950,6 @@ WRONG = [
         "replicas start from the model's grad",
         {
             "            vars(new).update(vars(value), grad=None)": "            vars(new).update(vars(value), grad=None if value.grad is None else value.grad.copy())"
-        },
-    ),
-    Wrong(
-        "frozen parameters are not",
-        {
-            "            vars(new).update(vars(value), grad=None)": "            vars(new).update(vars(value), grad=None, requires_grad=True)"
         },
     ),
     Wrong(

@@ -192,6 +192,9 @@ def prefill(model, ids, cache, mask=None, block=64):
         raise ValueError(f"mask {mask.shape} for ids {ids.shape}")
     cache.check(cache.lengths + mask.sum(1))
     config = model.config
+    for number in ids[mask]:
+        if number < 0 or number >= config.vocab_size:
+            raise IndexError(f"no id {number}")
     if config.window is None and cache.lengths.max() + ids.shape[1] > config.context:
         raise ValueError(f"more than {config.context}")
     modes = {module: module.training for module in model.modules()}
@@ -234,14 +237,14 @@ class Decoder(Module):
             raise ValueError(f"ids {ids.shape} for {cache.batch} rows")
         if ids.dtype.kind not in "iu":
             raise TypeError(f"ids are {ids.dtype}")
-        for number in ids:
-            if number < 0 or number >= config.vocab_size:
-                raise IndexError(f"no id {number}")
         real = Tensor(np.ones(cache.batch, bool) if real is None else real).data
         if real.dtype != bool:
             raise TypeError(f"real is {real.dtype}")
         if real.shape != (cache.batch,):
             raise ValueError(f"real {real.shape}")
+        for number in ids[real]:
+            if number < 0 or number >= config.vocab_size:
+                raise IndexError(f"no id {number}")
         sizes = [config.n_layer, config.n_head, config.d_model // config.n_head, config.window]
         for size, other in zip(sizes, [cache.n_layer, cache.n_head, cache.head_dim, cache.window], strict=True):
             if size != other:
