@@ -328,3 +328,9 @@ def test_operations_of_other_threads_are_not_counted(draw):
     rows = {row.op: row.calls for row in profile(call, MACHINE).rows}
     assert rows.keys() == {"add", "other"}
     assert a.grad is not None
+
+
+def test_an_array_that_is_two_operands_counts_once(draw):
+    """x * x reads one array and writes one."""
+    x = Tensor(draw.normal(10, 10))
+    assert rows(lambda: x * x)["mul"].bytes == 2 * x.data.nbytes

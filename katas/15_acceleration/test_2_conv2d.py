@@ -29,6 +29,12 @@ WINOGRAD = {
     "one channel": (3, 1, 2, (6, 4), (3, 3), (1, 1), (1, 1)),
     "to one channel": (3, 2, 1, (4, 6), (3, 3), (1, 1), (1, 1)),
     "many small images": (37, 2, 3, (2, 4), (3, 3), (1, 1), (1, 1)),
+    # few channels may be worth another way, so the same with many
+    "8 channels, 2×6": (2, 8, 3, (2, 6), (3, 3), (1, 1), (1, 1)),
+    "9 channels, 6×4": (3, 9, 2, (6, 4), (3, 3), (1, 1), (1, 1)),
+    "16 channels, 4×4": (2, 16, 9, (4, 4), (3, 3), (1, 1), (1, 1)),
+    "12 channels, 8×12": (1, 12, 10, (8, 12), (3, 3), (1, 1), (1, 1)),
+    "many images of 10 channels": (37, 10, 3, (4, 8), (3, 3), (1, 1), (1, 1)),
 }
 OTHERS = {
     "odd height": (2, 3, 4, (5, 6), (3, 3), (1, 1), (1, 1)),
@@ -230,7 +236,10 @@ def test_an_empty_batch(padding, draw):
     assert_close(to_bias, np.zeros(5))
 
 
-@pytest.mark.parametrize("case", ["Winograd: 4×4", "odd", "stride 2", "1×1", "a stem of 4×4"])
+@pytest.mark.parametrize(
+    "case",
+    ["Winograd: 4×4", "Winograd: 16 channels, 4×4", "Winograd: 9 channels, 6×4", "odd", "stride 2", "1×1", "a stem of 4×4"],
+)
 def test_a_result_is_not_touched_by_later_calls(case, draw):
     """Scratch memory may be reused, results not: a later call of the same shape leaves a result and its gradients alone."""
     x, weight, bias, stride, padding = inputs(case, draw, np.float32)
@@ -245,7 +254,7 @@ def test_a_result_is_not_touched_by_later_calls(case, draw):
 
 def test_backward_comes_after_other_forwards(draw):
     """Two convolutions of the same shape, then both backward passes: what the first saved is still its own."""
-    x, weights = draw.normal(2, 3, 4, 6), [draw.normal(3, 3, 3, 3) for _ in range(2)]
+    x, weights = draw.normal(2, 9, 4, 6), [draw.normal(3, 9, 3, 3) for _ in range(2)]
     g = draw.normal(2, 3, 4, 6)
     tensors = [
         [Tensor(x * (1 + i), requires_grad=True), Tensor(weight, requires_grad=True)] for i, weight in enumerate(weights)
@@ -271,7 +280,7 @@ def test_data_may_be_replaced_between_forward_and_backward(draw):
         assert_close(parent.grad, want)
 
 
-@pytest.mark.parametrize("case", ["Winograd: many small images", "many images"])
+@pytest.mark.parametrize("case", ["Winograd: many small images", "Winograd: many images of 10 channels", "many images"])
 def test_two_threads_may_call_at_the_same_time(case, draw):
     """Each of two threads gets its own results, forward and backward, however often the interpreter switches between them."""
     x, weight, bias, stride, padding = inputs(case, draw)
@@ -516,3 +525,15 @@ def test_only_what_requires_a_gradient_receives_one(draw, shape, trained):
             assert_close(tensor.grad, want)
         else:
             assert tensor.grad is None
+
+
+@pytest.mark.parametrize(("channels", "kernel"), [(3, 5), (16, 3)])
+def test_a_batch_of_many_tiles(draw, channels, kernel):
+    """10 MB of windows, which no one gathers at once: nothing of one part of the batch reaches the gradients of the next."""
+    n, side, padding = 40, 32 if channels == 3 else 16, (kernel // 2, kernel // 2)
+    x, weight = draw.normal(n, channels, side, side), draw.normal(4, channels, kernel, kernel)
+    g = draw.normal(n, 4, side, side)
+    got = both_ways(x, weight, None, 1, padding, g)
+    wants = oracles.spatial.direct(x, weight, padding=padding), *oracles.spatial.direct_gradients(g, x, weight, padding=padding)
+    for name, a, b in zip(("y", "x", "weight"), got, wants, strict=True):
+        assert_close(a, b, name=name)

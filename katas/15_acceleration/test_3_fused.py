@@ -907,3 +907,40 @@ def test_fused_takes_less_time_than_composed(name, draw, tell):
     ratio = best_ratio(lambda: step(fused), lambda: step(plain), limit)
     tell(f"{name}, forward and backward: {ratio:.2f} times the composed layer's CPU time")
     assert ratio < limit, f"{ratio:.2f} times"
+
+
+@pytest.mark.parametrize("function", [layer_norm, rms_norm])
+def test_squares_of_float16_do_not_overflow(function):
+    """300² is no float16, and the mean of 1,000 is: they are computed in float32."""
+    x = np.where(np.arange(8) % 2, 1000, -1000).astype(np.float16)[None]
+    parents = Tensor(x, requires_grad=True), Tensor(np.ones(8, np.float16), requires_grad=True)
+    y = function(*parents)
+    assert_dtype(y.data, np.float16)
+    assert np.abs(np.abs(y.data.astype(np.float32)) - 1).max() < 2e-3
+    y.backward(np.ones(y.shape))
+    assert np.isfinite(parents[0].grad).all()
+
+
+@pytest.mark.parametrize("name", [name for name in CALLS if name != "gelu"])
+def test_rules_answer_for_the_gradient_that_they_are_asked_with(name, draw):
+    """Asked for one parent with one g, and for the next with another, they keep apart what belongs to each."""
+    function, shapes, _ = CALLS[name]
+    y = function(*[Tensor(draw.normal(*shape), requires_grad=True) for shape in shapes])
+    g, other = draw.normal(*y.shape), draw.normal(*y.shape)
+
+    def asked(argnum: int, g: np.ndarray) -> np.ndarray:
+        return vjp(y.node.op, argnum)(g, *y.node.arrays, **y.node.attrs)
+
+    wants = [asked(argnum, other) for argnum in range(len(shapes))]
+    for argnum, want in enumerate(wants):
+        asked((argnum + 1) % len(shapes), g)
+        assert_close(asked(argnum, other), want)
+
+
+def test_ignored_targets_may_be_class_0(draw):
+    """ignore_index=0 is no default: the loss is that of the other targets."""
+    logits, target = draw.normal(5, 4), np.array([0, 2, 0, 3, 1])
+    got = softmax_cross_entropy(Tensor(logits), target, ignore_index=0)
+    assert_close(got, softmax_cross_entropy(Tensor(logits[[1, 3, 4]]), target[[1, 3, 4]]).data)
+    smooth = softmax_cross_entropy(Tensor(logits), target, 0.25, 0)
+    assert_close(smooth, CrossEntropyLoss(0.25, 0)(Tensor(logits), target).data)

@@ -577,3 +577,19 @@ def test_fused_takes_less_time_than_composed(tell):
     ratio = best_ratio(lambda: fused_attention(*tensors, causal=True).backward(g), lambda: composed(tensors, g), 0.8)
     tell(f"fused attention, forward and backward of 4 heads of 512 tokens: {ratio:.2f} times the composed one's CPU time")
     assert ratio < 0.8, f"{ratio:.2f} times"
+
+
+@pytest.mark.parametrize("scale", [1, 30, 1000])
+def test_rows_that_look_nowhere_beside_large_scores(draw, scale):
+    """They give zeros and zero gradients, however large the scores of other rows are."""
+    q, k, v = inputs(draw, 5, 6, 2)
+    mask = np.ones((5, 6), bool)
+    mask[[1, 3]] = False
+    tensors = [Tensor(array, requires_grad=True) for array in (scale * q, k, v)]
+    y = fused_attention(*tensors, mask)
+    y.backward(draw.normal(*y.shape))
+    assert (y.data[:, [1, 3]] == 0).all()
+    assert (tensors[0].grad[:, [1, 3]] == 0).all()
+    assert all(np.isfinite(tensor.grad).all() for tensor in tensors)
+    want = scaled_dot_product_attention(*[Tensor(array) for array in (scale * q, k, v)], mask)
+    assert_close(y, want.data)

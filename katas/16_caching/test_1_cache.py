@@ -428,3 +428,26 @@ def test_what_else_does_not_fit_is_refused(draw):
         with rejects(ValueError, str(shape)):
             cache.extend(0, k, v, np.ones(shape, bool))
     assert cache.lengths.tolist() == [0] * BATCH
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_keys_and_values_have_the_caches_dtype(dtype):
+    """float16 takes half of the memory."""
+    cache, wide = made(dtype=dtype), made()
+    new = Tensor(np.ones((BATCH, HEADS, 3, SIZE), dtype))
+    for layer in range(LAYERS):
+        keys, values, _ = cache.extend(layer, new, new)
+        assert_dtype(keys.data, dtype)
+        assert_dtype(values.data, dtype)
+    assert cache.nbytes < 0.75 * wide.nbytes
+
+
+@pytest.mark.parametrize("window", [None, 6])
+def test_tokens_that_fill_a_window_exactly_are_not_copied(draw, window):
+    """What is returned is a view of the cache's own memory: the next keys of the layer are in the same."""
+    cache = made(window)
+    first = [cache.extend(layer, *drawn(draw, 6)) for layer in range(LAYERS)]
+    for layer, (keys, values, _) in enumerate(first):
+        later = cache.extend(layer, *drawn(draw, 1))
+        assert np.shares_memory(keys.data, later[0].data)
+        assert np.shares_memory(values.data, later[1].data)

@@ -212,3 +212,28 @@ def test_an_id_that_does_not_exist_is_found_before_anything_is_kept(draw):
         assert cache.lengths.tolist() == [0]
     prefill(model, ids, cache, np.arange(9)[None] != 7, block=3)
     assert cache.lengths.tolist() == [8]
+
+
+def test_after_an_interrupt_every_module_is_in_its_former_mode(draw):
+    """Not after errors alone: also after a KeyboardInterrupt in the model."""
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    model = gpt(draw, "learned")
+    model.train()
+    model.transformer.ln_f.forward = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        prefill(model, np.array([[1, 2]]), KVCache.of(model, 1))
+    assert all(module.training for module in model.modules())
+
+
+def test_cached_tokens_count_for_the_context(draw):
+    """Before a block is kept: 20 tokens in a cache that has room for more, and 5 others, are beyond a context of 24."""
+    model, ids = gpt(draw, "learned"), draw.integers(11, 1, 20)
+    cache = KVCache(2, 1, 2, 4, 40, dtype=np.float64)
+    prefill(model, ids, cache)
+    with rejects(ValueError, "24"):
+        prefill(model, ids[:, :5], cache, block=2)
+    assert cache.lengths.tolist() == [20]
+    prefill(model, ids[:, :4], cache, block=2)

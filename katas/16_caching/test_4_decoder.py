@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from katas.autograd import no_grad
 from katas.caching import Decoder, KVCache, prefill
-from katas.layers import Module, Sequential
+from katas.layers import Linear, Module, Sequential
 from katas.tensor import Tensor
 from katas.transformers import GPT, GPTConfig
 
@@ -107,6 +107,17 @@ def test_what_an_interrupted_step_pushed_out_is_not_looked_for(draw, monkeypatch
         assert_close(decoder.step(ids[:, time], cache), whole(model, ids)[:, time])
 
 
+def test_a_head_of_its_own(draw):
+    """lm_head may have been exchanged: it is asked, not wte."""
+    model, ids = gpt(draw), draw.integers(11, 2, 3)
+    model.lm_head = Linear(12, 11, rng=np.random.default_rng(1))
+    for parameter in model.lm_head.parameters():
+        parameter.data = parameter.data.astype(np.float64)
+    decoder, cache, want = Decoder(model), KVCache.of(model, 2), whole(model, ids)
+    for time in range(3):
+        assert_close(decoder.step(ids[:, time], cache), want[:, time])
+
+
 def test_rows_that_wait_may_be_given_any_ids(draw):
     """As padding: not even -1 is refused."""
     model, ids = gpt(draw), draw.integers(11, 2, 3)
@@ -141,7 +152,7 @@ def test_behind_a_prompt(draw, kind, batch):
 
 
 @kinds
-@pytest.mark.parametrize("lengths", [(2, 7, 4), (7, 7, 3), (3, 7, 7), (1, 1, 7)], ids=str)
+@pytest.mark.parametrize("lengths", [(2, 7, 4), (7, 7, 3), (3, 7, 7), (7, 3, 7), (1, 1, 7)], ids=str)
 def test_rows_of_different_lengths(draw, kind, lengths):
     """Prompts of up to 7 tokens, then steps for all rows: each goes on from its own length."""
     model, lengths, ids = gpt(draw, kind), np.array(lengths), draw.integers(11, 3, 16)

@@ -1276,4 +1276,45 @@ WRONG = [
             "    return self.c_proj(y.permute(0, 2, 1, 3).reshape(*x.shape))": "    return y.permute(0, 2, 1, 3).reshape(*x.shape)"
         },
     ),
+    # a list by someone who had seen neither these nor the specs
+    Wrong(
+        "profile bytes twice",
+        {
+            "nbytes = sum({id(array): array.nbytes for array in arrays}.values())": "nbytes = sum([array.nbytes for array in arrays])"
+        },
+    ),
+    Wrong(
+        "conv result in scratch",
+        {
+            "class _Winograd:\n": "_scratch = functools.cache(np.empty)\n\n\nclass _Winograd:\n",
+            "y = np.empty((batch, h, w, u.shape[2]), u.dtype)": "y = _scratch((batch, h, w, u.shape[2]), u.dtype)",
+        },
+    ),
+    Wrong(
+        "conv scratch of two threads",
+        {
+            "def _spread(x: np.ndarray": "_scratch = functools.cache(np.empty)\n\n\ndef _spread(x: np.ndarray",
+            "v = np.empty((size, size, h // step, w // step, n * channels), b.dtype)": "v = _scratch((size, size, h // step, w // step, n * channels), b.dtype)",
+        },
+    ),
+    Wrong(
+        "conv dirty padding",
+        {
+            "                padded[...] = 0\n        return dx.transpose(0, 3, 1, 2), dw.T.reshape": "        return dx.transpose(0, 3, 1, 2), dw.T.reshape"
+        },
+    ),
+    Wrong("cross entropy ignore index 0", {"counts = labels != ignore_index": "counts = labels != (ignore_index or -100)"}),
+    Wrong(
+        "norm float16 squares",
+        {"rows = _rows(_wide(x.data))  # (tokens, channels)": "rows = _rows(x.data)  # (tokens, channels)"},
+    ),
+    Wrong(
+        "shared for another g",
+        {"if g is not self.g or argnum not in self.parts:": 'if argnum not in vars(self).get("parts", ()):'},
+    ),
+    Wrong("attention nowhere large scores", {"                largest[largest == -np.inf] = 0\n": ""}),
+    Wrong(
+        "attention queries before all keys",
+        {"end = max(0, self.first + stop) if self.causal else keys": "end = self.first + stop if self.causal else keys"},
+    ),
 ]

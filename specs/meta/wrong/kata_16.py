@@ -745,4 +745,32 @@ WRONG = [
             '            if real.dtype != np.bool_:\n                raise TypeError(f"real must be boolean, False for': "            if real.dtype.kind == 'f':\n                raise TypeError(f\"real must be boolean, False for"
         },
     ),
+    # a list by someone who had seen neither these nor the specs
+    Wrong(
+        "float16 widened",
+        {"slots), dtype)  # tokens side by side": "slots), np.promote_types(dtype, np.float32))  # tokens side by side"},
+    ),
+    Wrong(
+        "exact window copied",
+        {
+            "if time == 1 or longest <= self._slots:": "if time == 1 or longest < self._slots or (self.window is None and longest == self._slots):"
+        },
+    ),
+    Wrong(
+        "prefill interrupt leaves eval",
+        {
+            "    finally:\n        for module in training:\n            module.training = True\n    return logits\n": "    except Exception:\n        for module in training:\n            module.training = True\n        raise\n    for module in training:\n        module.training = True\n    return logits\n"
+        },
+    ),
+    Wrong(
+        "prefill context without cached",
+        {"_check_context(model.config, int(cache.lengths.max()) + ids.shape[1])": "_check_context(model.config, ids.shape[1])"},
+    ),
+    Wrong(
+        "head assumed tied",
+        {
+            "head = _reading(body.ln_f, *_affine(self.model.lm_head, config.d_model))": "head = _reading(body.ln_f, body.wte.weight.data.T.astype(np.float64), np.zeros(config.vocab_size))"
+        },
+    ),
+    Wrong("equal if first and last are", {"(starts == longest - 1).all()": "starts[0] == starts[-1]"}),
 ]
