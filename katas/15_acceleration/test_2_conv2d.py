@@ -537,3 +537,14 @@ def test_a_batch_of_many_tiles(draw, channels, kernel):
     wants = oracles.spatial.direct(x, weight, padding=padding), *oracles.spatial.direct_gradients(g, x, weight, padding=padding)
     for name, a, b in zip(("y", "x", "weight"), got, wants, strict=True):
         assert_close(a, b, name=name)
+
+
+@pytest.mark.parametrize("channels", [2, 12])
+def test_a_result_without_a_bias_is_not_touched_by_later_calls(draw, channels):
+    """No addition makes a copy of it."""
+    x, weight = Tensor(draw.normal(2, channels, 4, 8)), Tensor(draw.normal(3, channels, 3, 3))
+    first = fast_conv2d(x, weight, None, 1, 1)
+    before = first.data.copy()
+    second = fast_conv2d(x * 2, weight, None, 1, 1)
+    assert_close(first, before)
+    assert not np.may_share_memory(first.data, second.data)

@@ -593,3 +593,12 @@ def test_rows_that_look_nowhere_beside_large_scores(draw, scale):
     assert all(np.isfinite(tensor.grad).all() for tensor in tensors)
     want = scaled_dot_product_attention(*[Tensor(array) for array in (scale * q, k, v)], mask)
     assert_close(y, want.data)
+
+
+@pytest.mark.parametrize("queries", [9, 80, 200])
+def test_queries_before_all_keys_look_nowhere(draw, queries):
+    """The last query stands beside the last key, so that the first of many stand before the first key: they give zeros."""
+    q, k, v = inputs(draw, queries, 5, 2)
+    y = fused_attention(Tensor(q), Tensor(k), Tensor(v), causal=True)
+    assert (y.data[:, : queries - 5] == 0).all()
+    assert_close(y.data[:, queries - 5 :], fused_attention(Tensor(q[:, -5:]), Tensor(k), Tensor(v), causal=True).data)

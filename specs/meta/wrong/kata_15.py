@@ -1313,8 +1313,4 @@ WRONG = [
         {"if g is not self.g or argnum not in self.parts:": 'if argnum not in vars(self).get("parts", ()):'},
     ),
     Wrong("attention nowhere large scores", {"                largest[largest == -np.inf] = 0\n": ""}),
-    Wrong(
-        "attention queries before all keys",
-        {"end = max(0, self.first + stop) if self.causal else keys": "end = self.first + stop if self.causal else keys"},
-    ),
 ]
