@@ -440,14 +440,3 @@ def test_keys_and_values_have_the_caches_dtype(dtype):
         assert_dtype(keys.data, dtype)
         assert_dtype(values.data, dtype)
     assert cache.nbytes < 0.75 * wide.nbytes
-
-
-@pytest.mark.parametrize("window", [None, 6])
-def test_tokens_that_fill_a_window_exactly_are_not_copied(draw, window):
-    """What is returned is a view of the cache's own memory: the next keys of the layer are in the same."""
-    cache = made(window)
-    first = [cache.extend(layer, *drawn(draw, 6)) for layer in range(LAYERS)]
-    for layer, (keys, values, _) in enumerate(first):
-        later = cache.extend(layer, *drawn(draw, 1))
-        assert np.shares_memory(keys.data, later[0].data)
-        assert np.shares_memory(values.data, later[1].data)

@@ -751,12 +751,6 @@ WRONG = [
         {"slots), dtype)  # tokens side by side": "slots), np.promote_types(dtype, np.float32))  # tokens side by side"},
     ),
     Wrong(
-        "exact window copied",
-        {
-            "if time == 1 or longest <= self._slots:": "if time == 1 or longest < self._slots or (self.window is None and longest == self._slots):"
-        },
-    ),
-    Wrong(
         "prefill interrupt leaves eval",
         {
             "    finally:\n        for module in training:\n            module.training = True\n    return logits\n": "    except Exception:\n        for module in training:\n            module.training = True\n        raise\n    for module in training:\n        module.training = True\n    return logits\n"
