@@ -223,8 +223,13 @@ class KVCache:
 
     def _clear(self, row: int, length: int) -> None:
         """Zeros in all slots but those of the first `length` tokens: a NaN of a former text must not meet a weight of 0."""
-        empty = np.ones(self._slots, bool)
-        empty[np.arange(self._first[row], length) % self._slots] = False
+        end = int(self.lengths[row])
+        empty = slice(length, end)
+        if self._begun[row]:  # a pass that failed may have left something in any other slot
+            empty = np.ones(self._slots, bool)
+            empty[np.arange(self._first[row], length) % self._slots] = False
+        elif end > self._slots:
+            empty = np.arange(max(length, end - self._slots), end) % self._slots
         self._kv[:, :, row, ..., empty] = 0
         self._hidden[row, ..., empty] = -np.inf
         self._hidden[row, ..., 0] = 0
