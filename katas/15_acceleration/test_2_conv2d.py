@@ -1,5 +1,3 @@
-import threading
-
 import numpy as np
 import pytest
 from katas.acceleration import fast_conv2d
@@ -10,6 +8,7 @@ from specs import oracles
 from specs.check import (
     assert_close,
     assert_dtype,
+    assert_reentrant,
     best_ratio,
     global_state,
     layouts,
@@ -285,21 +284,7 @@ def test_two_threads_may_call_at_the_same_time(case, draw):
     """Each of two threads gets its own results, forward and backward, however often the interpreter switches between them."""
     x, weight, bias, stride, padding = inputs(case, draw)
     g = draw.normal(*oracles.spatial.direct(x, weight, stride, padding).shape)
-    wants = [both_ways(x * scale, weight, bias, stride, padding, g) for scale in (1, 2)]
-    together, wrong = threading.Barrier(2), []
-
-    def work(scale, want):
-        together.wait(5)
-        for _ in range(30):
-            got = both_ways(x * scale, weight, bias, stride, padding, g)
-            wrong.extend(np.abs(a - b).max() for a, b in zip(got, want, strict=True) if np.abs(a - b).max() > 1e-8)
-
-    threads = [threading.Thread(target=work, args=pair, daemon=True) for pair in zip((1, 2), wants, strict=True)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(8)
-    assert not wrong, f"{len(wrong)} results are wrong: two threads write into the same scratch memory"
+    assert_reentrant(lambda scale: both_ways(x * scale, weight, bias, stride, padding, g))
 
 
 def test_an_image_is_convolved_by_itself(draw):

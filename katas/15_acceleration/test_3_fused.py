@@ -1,5 +1,4 @@
 import gc
-import threading
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from specs.check import (
     assert_close,
     assert_dtype,
     assert_gradient,
+    assert_reentrant,
     best_ratio,
     count_steps,
     layouts,
@@ -329,7 +329,7 @@ def test_nothing_is_recorded_under_no_grad(name, draw):
 def test_two_threads_may_call_at_the_same_time(name, draw):
     """Each of two threads gets its own results and gradients."""
     function, _, _ = CALLS[name]
-    arrays, wants, wrong = parents(name, draw), {}, []
+    arrays = parents(name, draw)
 
     def results(scale):
         leaves = tensors([scale * arrays[0], *arrays[1:]])
@@ -337,19 +337,7 @@ def test_two_threads_may_call_at_the_same_time(name, draw):
         y.backward(y.data)
         return [y.data, *[leaf.grad for leaf in leaves]]
 
-    wants, together = {scale: results(scale) for scale in (1, 2)}, threading.Barrier(2)
-
-    def work(scale):
-        together.wait(5)
-        for _ in range(40):
-            wrong.extend(1 for a, b in zip(results(scale), wants[scale], strict=True) if not np.allclose(a, b))
-
-    threads = [threading.Thread(target=work, args=(scale,), daemon=True) for scale in (1, 2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(8)
-    assert not wrong, "two threads write into the same scratch memory"
+    assert_reentrant(results)
 
 
 @calls

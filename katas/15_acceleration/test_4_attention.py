@@ -1,4 +1,3 @@
-import threading
 import tracemalloc
 
 import numpy as np
@@ -13,6 +12,7 @@ from specs.check import (
     assert_close,
     assert_dtype,
     assert_gradient,
+    assert_reentrant,
     best_ratio,
     layouts,
     measure_bytes,
@@ -410,7 +410,7 @@ def test_under_no_grad_it_is_the_same(name, draw):
 
 def test_two_threads_may_call_at_the_same_time(draw):
     """Each of two threads gets its own results and gradients."""
-    arrays, g, wrong, together = inputs(draw, 70, 70), draw.normal(70, 3), [], threading.Barrier(2)
+    arrays, g = inputs(draw, 70, 70), draw.normal(70, 3)
 
     def results(scale):
         leaves = [Tensor(scale * array, requires_grad=True) for array in arrays]
@@ -418,19 +418,7 @@ def test_two_threads_may_call_at_the_same_time(draw):
         y.backward(g)
         return [y.data, *[leaf.grad for leaf in leaves]]
 
-    wants = {scale: results(scale) for scale in (1, 2)}
-
-    def work(scale):
-        together.wait(5)
-        for _ in range(20):
-            wrong.extend(1 for a, b in zip(results(scale), wants[scale], strict=True) if not np.allclose(a, b))
-
-    threads = [threading.Thread(target=work, args=(scale,), daemon=True) for scale in (1, 2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(8)
-    assert not wrong, "two threads write into the same scratch memory"
+    assert_reentrant(results)
 
 
 def test_numpys_state_is_left_alone(draw):

@@ -1,5 +1,4 @@
 import copy
-import threading
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from katas.training import Batches, Objective, Trainer, accuracy
 from katas.transformers import GPT, Block, FeedForward, GPTConfig, LayerNorm, RMSNorm, generate
 
 from specs import oracles
-from specs.check import Tolerance, assert_close, recording, rejects
+from specs.check import Tolerance, assert_close, assert_reentrant, recording, rejects
 from specs.oracles.cache import ListCache
 from specs.oracles.training import assert_same
 
@@ -742,22 +741,8 @@ def test_all_of_it_in_a_trainer():
 
 def test_two_threads_may_call_an_accelerated_model(draw):
     """An accelerated model keeps nothing of a call as an attribute: two threads get their own results."""
-    model, wrong, together = accelerate(cnn()).eval(), [], threading.Barrier(2)
-    inputs = [Tensor(images(draw)), Tensor(2 * images(draw))]
-    wants = [model(x).data.copy() for x in inputs]
-
-    def work(x, want):
-        together.wait(5)
-        for _ in range(5):
-            if not np.allclose(model(x).data, want, atol=1e-4):
-                wrong.append(1)
-
-    threads = [threading.Thread(target=work, args=both, daemon=True) for both in zip(inputs, wants, strict=True)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(8)
-    assert not wrong
+    model, x = accelerate(cnn()).eval(), images(draw)
+    assert_reentrant(lambda scale: [model(Tensor(scale * x))], times=5)
 
 
 def test_a_dropout_is_a_dropout(draw):

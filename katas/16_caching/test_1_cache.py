@@ -150,6 +150,18 @@ def test_numbers_of_a_pass_that_failed_show_nowhere(draw, window, failed):
             assert_close(attended(draw, keys, values, seen), attended(draw, *plain.extend(layer, k, v)))
 
 
+def test_padding_of_the_caller_may_change_between_layers(draw):
+    """As keys may: what is kept is that of the call."""
+    cache, plain = made(3), ListCache(BATCH, LAYERS, 3)
+    for layer in range(LAYERS):
+        k, v = drawn(draw, 5)
+        real = np.arange(5) < np.array([[5], [2], [4]])
+        plain.extend(layer, k, v, real.copy())
+        cache.extend(layer, k, v, real)
+        real[...] = False
+    compared(draw, cache, plain, 1)
+
+
 def test_keys_of_the_caller_may_change_between_layers(draw):
     """Even where they wait for the last layer, since they reach beyond a window."""
     cache, plain = made(3), ListCache(BATCH, LAYERS, 3)

@@ -237,3 +237,20 @@ def test_cached_tokens_count_for_the_context(draw):
         prefill(model, ids[:, :5], cache, block=2)
     assert cache.lengths.tolist() == [20]
     prefill(model, ids[:, :4], cache, block=2)
+
+
+@pytest.mark.parametrize("n_layer", [1, 3])
+def test_a_cache_of_other_layers_is_refused(draw, n_layer):
+    """Before anything is kept: both numbers are named."""
+    model, cache = gpt(draw, "learned"), KVCache(n_layer, 1, 2, 4, 24, dtype=np.float64)
+    with rejects(ValueError, str(n_layer), "2"):
+        prefill(model, [[1, 2]], cache)
+    assert cache.lengths.tolist() == [0]
+
+
+def test_ids_are_integers(draw):
+    """Floats are refused by their dtype, whatever their values are."""
+    model = gpt(draw, "learned")
+    for ids in ([[1.5]], [[99.5]]):
+        with rejects(TypeError, "float"):
+            prefill(model, np.array(ids), KVCache.of(model, 1))

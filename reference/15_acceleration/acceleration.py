@@ -223,8 +223,7 @@ def fast_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: P
 
     A 3×3 kernel with stride 1 and padding 1 on images of even height and width, and of _FEW channels or more, takes Winograd's
     way, with a quarter of the multiplications if both are multiples of 4 (else four ninths): in float32 up to 4e-6 of the
-    largest value off, and an
-    infinite pixel is felt up to 5 pixels away, as NaN.
+    largest value off. An infinite pixel gives NaN up to 5 pixels away.
     """
     if weight.ndim != 4 or x.ndim != 4 or x.shape[1] != weight.shape[1]:
         raise ValueError(f"conv2d: images (batch, in, h, w) of shape {x.shape} and a weight (out, in, h, w) of {weight.shape}")
@@ -308,8 +307,7 @@ def _transforms(points: tuple[float, ...], dtype: np.dtype) -> list[np.ndarray]:
 def _spread(x: np.ndarray, b: np.ndarray) -> np.ndarray:
     """V = Bᵀ d B of images (n, h, w, channels): (size, size, h / step, w / step, n·channels)."""
     (n, h, w, channels), size, step = x.shape, len(b), len(b) - 2
-    padded = np.empty((h + 2, w + 2, n, channels), b.dtype)
-    padded[0] = padded[-1] = padded[:, 0] = padded[:, -1] = 0  # not np.zeros, during which no other thread may run Python
+    padded = np.zeros((h + 2, w + 2, n, channels), b.dtype)
     _pixels(padded)[1:-1, 1:-1] = _pixels(x).transpose(1, 2, 0)
     half = b @ _overlapping(padded.reshape(h + 2, -1), size, step)  # (h / step, size, (w + 2)·n·channels)
     v = np.empty((size, size, h // step, w // step, n * channels), b.dtype)
@@ -322,8 +320,7 @@ def _collect(v: np.ndarray, b: np.ndarray, dx: np.ndarray) -> None:
     """The way back, from the gradient of V to that of the images, (n, h, w, channels): what overlaps is added."""
     size, _, h, w, run = v.shape
     step, v = size - 2, v.transpose(2, 0, 3, 1, 4)  # (h / step, size, w / step, size, n·channels)
-    rows = np.empty((h * size + 2, w * step * run), b.dtype)
-    rows[0] = rows[-1] = 0  # one before, and one after
+    rows = np.zeros((h * size + 2, w * step * run), b.dtype)  # one before, and one after
     half = rows[1:-1].reshape(h, size, w, step, run)
     np.matmul(np.ascontiguousarray(b[:, 1:-1].T), v, out=half)
     half[:, :, 1:, 0] += v[:, :, :-1, -1]  # from the window before, which ends there

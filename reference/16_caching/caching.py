@@ -97,13 +97,13 @@ class KVCache:
             seen = np.arange(keys.shape[2]) <= positions[:, None, :, None]
         else:
             keys, values, seen = self._beside(layer, k.data, v.data, positions, real)
-            self._rolled.append((layer, k.data.copy(), v.data.copy(), positions, ends, real))
+            self._rolled.append((layer, k.data.copy(), v.data.copy(), positions, ends, None if real is None else real.copy()))
         if layer == self.n_layer - 1:
             for write in self._rolled:
                 self._write(*write)
             self._rolled = []
-            self._begun[:] = False
             self._grow(ends)
+            self._begun[:] = False
         return Tensor(keys), Tensor(values), seen
 
     def _check(self, layer: int, k: Tensor, v: Tensor, real: np.ndarray | None) -> None:
@@ -252,6 +252,8 @@ def prefill(model: GPT, ids, cache: KVCache, mask=None, block: int = 64) -> np.n
     ids = Tensor(ids).data
     if ids.ndim != 2 or not ids.size:
         raise ValueError(f"ids must have the axes (batch, time), and be at least one, not of shape {ids.shape}")
+    if ids.dtype.kind not in "iu":
+        raise TypeError(f"ids must be integers, not {ids.dtype}")
     if block < 1:
         raise ValueError(f"block must be positive, not {block}")
     real = np.ones(ids.shape, bool) if mask is None else Tensor(mask).data
@@ -261,6 +263,8 @@ def prefill(model: GPT, ids, cache: KVCache, mask=None, block: int = 64) -> np.n
         raise ValueError(f"the mask has shape {real.shape}, but the ids have {ids.shape}")
     if ids.shape[0] != cache.batch:
         raise ValueError(f"ids of shape {ids.shape} for a cache of {cache.batch} rows")
+    if cache.n_layer != len(model.transformer.h):
+        raise ValueError(f"the cache has {cache.n_layer} layers, the model {len(model.transformer.h)}")
     _check_ids(ids[real], model.config.vocab_size)
     cache._check_room(int((cache.lengths + real.sum(1)).max()))
     _check_context(model.config, int(cache.lengths.max()) + ids.shape[1])

@@ -11,6 +11,7 @@ from specs.check.asserts import (
     assert_close,
     assert_dtype,
     assert_gradient,
+    assert_reentrant,
     rejects,
 )
 from specs.check.budgets import Budget, best_ratio, count_steps, cpu_ratio, measure_bytes
@@ -35,6 +36,7 @@ __all__ = [
     "assert_close",
     "assert_dtype",
     "assert_gradient",
+    "assert_reentrant",
     "assert_rule",
     "best_ratio",
     "count_steps",

@@ -9,7 +9,7 @@ IN_PLACE = "        if time == 1 or longest <= self._slots:"
 VIEW = "            keys, values = self._kv[layer, ..., : min(longest, self._slots)].swapaxes(-1, -2)"
 SEEN = "            seen = np.arange(keys.shape[2]) <= positions[:, None, :, None]"
 LAST = "        if layer == self.n_layer - 1:\n            for write in self._rolled:"
-ROLLED = "            self._rolled.append((layer, k.data.copy(), v.data.copy(), positions, ends, real))\n"
+ROLLED = "            self._rolled.append((layer, k.data.copy(), v.data.copy(), positions, ends, None if real is None else real.copy()))\n"
 SHAPES = (
     "        if k.shape != v.shape or k.ndim != 4 or (*k.shape[:2], k.shape[3]) != (self.batch, self.n_head, self.head_dim):"
 )
@@ -285,13 +285,13 @@ WRONG = [
         "a failed pass is written later",
         {
             "self._begun[:], self._rolled = True, []": "self._begun[:] = True",
-            "            self._rolled = []\n            self._begun[:] = False\n            self._grow(ends)\n": "            self._begun[:] = False\n            self._grow(ends)\n",
+            "            self._rolled = []\n            self._grow(ends)\n            self._begun[:] = False\n": "            self._grow(ends)\n            self._begun[:] = False\n",
         },
     ),
     Wrong(
         "blocks that roll are kept",
         {
-            "            self._rolled = []\n            self._begun[:] = False\n            self._grow(ends)\n": "            self._kept = [*getattr(self, '_kept', []), *self._rolled]\n            self._rolled = []\n            self._begun[:] = False\n            self._grow(ends)\n"
+            "            self._rolled = []\n            self._grow(ends)\n            self._begun[:] = False\n": "            self._kept = [*getattr(self, '_kept', []), *self._rolled]\n            self._rolled = []\n            self._grow(ends)\n            self._begun[:] = False\n"
         },
     ),
     # what a pass that failed has left
@@ -315,6 +315,16 @@ WRONG = [
         {
             "        if longest > slots:  # the first layer pushes the oldest token out\n            np.maximum(cache._first, ends - slots, out=cache._first)\n": "",
             "        starts[:] = ends\n        cache._begun": "        starts[:] = ends\n        np.maximum(cache._first, ends - slots, out=cache._first)\n        cache._begun",
+        },
+    ),
+    Wrong("padding that waits for the last layer is the caller's", {"None if real is None else real.copy()": "real"}),
+    Wrong(
+        "a cache of other layers is found by the model", {"    if cache.n_layer != len(model.transformer.h):": "    if False:"}
+    ),
+    Wrong(
+        "floats are ids that don't exist",
+        {
+            '    if ids.dtype.kind not in "iu":\n        raise TypeError(f"ids must be integers, not {ids.dtype}")\n    if block < 1:': "    if block < 1:"
         },
     ),
     Wrong("an id is checked when its block comes", {"    _check_ids(ids[real], model.config.vocab_size)\n": ""}),

@@ -185,6 +185,8 @@ def prefill(model, ids, cache, mask=None, block=64):
         raise TypeError(f"ids are {ids.dtype}")
     if block < 1:
         raise ValueError(f"block {block}")
+    if len(model.transformer.h) != cache.n_layer:
+        raise ValueError(f"{cache.n_layer} layers for {len(model.transformer.h)}")
     mask = Tensor(np.ones(ids.shape, bool) if mask is None else mask).data
     if mask.dtype != bool:
         raise TypeError(f"mask is {mask.dtype}")
