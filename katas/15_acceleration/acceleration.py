@@ -119,8 +119,7 @@ def fast_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: P
 
     A 3×3 kernel with stride 1 and padding 1 on images of even height and width, and of _FEW channels or more, takes Winograd's
     way, with a quarter of the multiplications if both are multiples of 4 (else four ninths): in float32 up to 4e-6 of the
-    largest value off, and an
-    infinite pixel is felt up to 5 pixels away, as NaN.
+    largest value off. An infinite pixel gives NaN up to 5 pixels away.
     """
     raise NotImplementedError("15.2 fast_conv2d: README.md, 15.2")
 

@@ -456,3 +456,17 @@ def test_a_step_of_many_parameters_takes_less_time(tell):
     ratio = best_ratio(other, plain, 0.6)
     tell(f"a flat step of 100 parameters takes {ratio:.2f} times the CPU time of the plain one")
     assert ratio < 0.6, f"{ratio:.2f} times"
+
+
+def test_a_group_may_be_replaced(draw):
+    """param_groups is the optimizer's own list: a step uses the dict that is there now."""
+    parameters = made(draw)
+    fast = flat(SGD(parameters, lr=0.1))
+    for parameter in parameters:
+        parameter.grad = np.ones_like(parameter.data)
+    fast.step()
+    before = [parameter.data.copy() for parameter in parameters]
+    fast.param_groups[0] = {**fast.param_groups[0], "lr": 0.0}
+    fast.step()
+    for parameter, was in zip(parameters, before, strict=True):
+        assert (parameter.data == was).all()

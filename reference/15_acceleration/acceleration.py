@@ -666,7 +666,8 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float = 1e-5) -> Tensor:
 
 def _normalized(op: str, centered: bool, x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
     if x.shape[-1:] != weight.shape or (bias is not None and bias.shape != weight.shape):
-        raise ValueError(f"{op} with a weight of shape {weight.shape} got input of shape {x.shape}, or the bias doesn't fit")
+        layer, bias = "LayerNorm" if centered else "RMSNorm", "" if bias is None else f" and a bias of {bias.shape}"
+        raise ValueError(f"{layer} with a weight of shape {weight.shape}{bias} got input of shape {x.shape}")
     rows = _rows(_wide(x.data))  # (tokens, channels)
     if centered:
         rows = rows - np.vecdot(rows, np.full(rows.shape[1], 1 / rows.shape[1], rows.dtype))[:, None]  # the fastest mean
@@ -1043,9 +1044,6 @@ class _Turn:
         second += a * sin
 
 
-_turn = functools.lru_cache(maxsize=16)(_Turn)
-
-
 def _self_attention(qkv: Tensor, n_head: int, causal: bool, window: int | None, turn: _Turn | None = None) -> Tensor:
     """qkv (batch, time, 3 · d_model) → (batch, time, d_model): what n_head attentions give, whose q and k `turn` rotates."""
     batch, time, _ = qkv.shape
@@ -1142,7 +1140,7 @@ class _Flat(Optimizer):
                         (name, _is_array(value, parameter) or repr(value)) for name, value in state.get(parameter, {}).items()
                     ]
                     alike.setdefault((number, parameter.dtype, *sorted(history)), []).append(parameter)
-        self.runs = [_Run(parameters, state, self.param_groups[number]) for (number, *_), parameters in alike.items()]
+        self.runs = [_Run(parameters, state, number) for (number, *_), parameters in alike.items()]
         self.views = {parameter: parameter.data for run in self.runs for parameter in run.parameters}
 
     def state_dict(self) -> dict:
@@ -1164,7 +1162,7 @@ def _is_array(value, parameter: Parameter) -> bool:
 class _Run:
     """Parameters of one group, dtype and history (such as the number of steps): their data lie in one array, in this order."""
 
-    def __init__(self, parameters: list[Parameter], state: dict, group: dict):
+    def __init__(self, parameters: list[Parameter], state: dict, group: int):
         self.parameters, self.group, self.pieces = parameters, group, []
         self.ends = np.cumsum([parameter.size for parameter in parameters]).tolist()
         histories = [state.get(parameter, {}) for parameter in parameters]
@@ -1196,7 +1194,7 @@ class _Run:
         for piece, history, sources in self.pieces:
             parts = [parameter.grad.reshape(-1)[part] for parameter, part in sources]
             piece.grad = parts[0] if len(parts) == 1 else np.concatenate(parts)
-            optimizer.update(piece, history, self.group)
+            optimizer.update(piece, history, optimizer.param_groups[self.group])
 
     def states(self) -> dict[Parameter, dict]:
         """What the updates of each parameter have to remember, copied."""
@@ -1436,7 +1434,7 @@ def _attention(self: MultiHeadAttention, x: Tensor, mask=None, cache=None) -> Te
         return MultiHeadAttention.forward(self, x, mask, cache)  # which also says what doesn't fit
     head_dim, rotates = self.d_model // self.n_head, self.positions is not None
     if real is None and type(self.positions) in (NoneType, RotaryPositions):
-        turn = _turn(self.positions, x.shape[1], head_dim, x.dtype) if rotates else None
+        turn = _Turn(self.positions, x.shape[1], head_dim, x.dtype) if rotates else None
         qkv = _projected(self.c_attn, x, columns=rotates)
         return self.c_proj(_self_attention(qkv, self.n_head, self.causal, self.window, turn))
     qkv = self.c_attn(x)

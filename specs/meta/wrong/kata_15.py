@@ -1248,7 +1248,7 @@ WRONG = [
     Wrong("the window is forgotten", {"real[:, None, None], self.causal, self.window)": "real[:, None, None], self.causal)"}),
     Wrong(
         "positions are forgotten",
-        {"turn = _turn(self.positions, x.shape[1], head_dim, x.dtype) if rotates else None": "turn = None"},
+        {"turn = _Turn(self.positions, x.shape[1], head_dim, x.dtype) if rotates else None": "turn = None"},
     ),
     Wrong(
         "positions are forgotten where there is padding",
@@ -1275,6 +1275,10 @@ WRONG = [
         {
             "    return self.c_proj(y.permute(0, 2, 1, 3).reshape(*x.shape))": "    return y.permute(0, 2, 1, 3).reshape(*x.shape)"
         },
+    ),
+    Wrong(
+        "the group of the first step",
+        {"optimizer.param_groups[self.group])": "vars(self).setdefault('first', optimizer.param_groups[self.group]))"},
     ),
     # a list by someone who had seen neither these nor the specs
     Wrong(

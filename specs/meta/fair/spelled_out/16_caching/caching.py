@@ -65,7 +65,7 @@ class KVCache:
         self.check(self.lengths + real.sum(1))
         if layer == 0:
             self.waiting = {}
-        self.waiting[layer] = k.data.copy(), v.data.copy(), real
+        self.waiting[layer] = k.data.copy(), v.data.copy(), real.copy()
         most = int((self.held + real.sum(1)).max())
         shape = self.batch, self.n_head, most, self.head_dim
         keys, values, seen = (
