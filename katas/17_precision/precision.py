@@ -21,6 +21,8 @@ class Quantized(Module):
     scale, float32, and zero_point, int8, have the axes of values, of length 1 where they are shared. zero_point None means 0.
     """
 
+    dtype = np.dtype(np.float32)  # given: what dequantize makes, and what a KVCache of a quantized GPT holds
+
     def __init__(self, values: np.ndarray, scale: np.ndarray, zero_point: np.ndarray | None = None):
         """All are buffers, so they are part of state_dict; zero_point None is not."""
         raise NotImplementedError("17.1 Quantized.__init__: README.md, 17.1")
@@ -142,7 +144,8 @@ def quantize(model: Module, bits: int = 8) -> Module:
 
     Their weights have a scale for each row (bits=8) or 32 values (bits=4). Layers that share a Parameter share its Quantized.
     All else is copied; Parameters that are left no longer require gradients. The copy is in eval mode.
-    Raises: ValueError that contains bits unless 8 or 4; that contains the parameter's name if a weight is not finite.
+    Raises: ValueError that contains bits unless 8 or 4; that contains the weight's name if it is not finite, or if it belongs
+    to a layer of a subclass of these types, which may compute something else.
     """
     raise NotImplementedError("17.5 quantize: README.md, 17.5")
 
@@ -191,6 +194,8 @@ class Quantized4(Module):
 
     Both are buffers. The groups of a row, whose further axes are one, are GROUP values long; the last may be shorter.
     """
+
+    dtype = np.dtype(np.float32)  # given
 
     def __init__(self, values: np.ndarray, scale: np.ndarray, shape: tuple[int, ...]):
         raise NotImplementedError("17.7 Quantized4.__init__: README.md, 17.7")

@@ -60,11 +60,7 @@ def float_layers(model: Module) -> list:
 
 
 class Odd(Module):
-    """Layers in every place where kata 04 finds them, and others that are like them."""
-
-    class Scaled(Linear):
-        def forward(self, x):
-            return super().forward(x) * 3
+    """Layers in every place where kata 04 finds them."""
 
     def __init__(self):
         rng = np.random.default_rng(0)
@@ -72,13 +68,12 @@ class Odd(Module):
         self.listed = [Linear(4, 4, rng=rng), [Linear(4, 4, rng=rng)]]
         self.pair = (Linear(4, 4, rng=rng), ReLU())
         self.again = self.first
-        self.scaled = Odd.Scaled(4, 4, rng=rng)
         self.child = Module()
         self.child.parent, self.child.layer = self, Linear(4, 4, bias=False, rng=rng)
         self.gain = Parameter(np.array([1.0, 2.0, 3.0, 4.0], np.float32))
 
     def forward(self, x):
-        layers = [self.first, self.listed[0], self.listed[1][0], *self.pair, self.again, self.scaled, self.child.layer]
+        layers = [self.first, self.listed[0], self.listed[1][0], *self.pair, self.again, self.child.layer]
         for layer in layers:
             x = layer.forward(x)
         return x * self.gain
@@ -86,15 +81,12 @@ class Odd(Module):
 
 @bits
 def test_every_layer_is_exchanged_wherever_it_stands(bits):
-    """Linear, Conv2d and Embedding, by exact type: in attributes, lists, tuples, Sequentials, and modules below. A subclass
-    computes something else, and stays; so does all else.
-    """
+    """Linear, Conv2d and Embedding, in attributes, lists, tuples, Sequentials, and modules below. All else stays."""
     copy = quantize(Odd(), bits)
     assert type(copy) is Odd
     exchanged = [copy.first, copy.listed[0], copy.listed[1][0], copy.pair[0], copy.child.layer]
     assert [type(layer) for layer in exchanged] == [QuantizedLinear] * 5
     assert copy.again is copy.first
-    assert type(copy.scaled) is Odd.Scaled
     assert type(copy.pair) is tuple
     assert type(copy.pair[1]) is ReLU
     assert copy.child.parent is copy
@@ -134,14 +126,57 @@ def test_a_copy_computes_what_its_rounded_weights_give(bits, draw):
 
 
 def test_a_parameter_that_other_modules_use_stays_for_them():
-    """A subclass that shares its weight with a Linear keeps its own floats, in a Parameter."""
+    """A module of another kind that shares its weight with a Linear keeps its own floats, in a Parameter."""
     model = Odd()
-    model.scaled.weight = model.first.weight
+    model.child.weight = model.first.weight
     copy = quantize(model)
     assert type(copy.first) is QuantizedLinear
-    assert isinstance(copy.scaled.weight, Parameter)
-    assert copy.scaled.weight is not model.first.weight
-    assert_close(copy.scaled.weight, model.first.weight.data)
+    assert isinstance(copy.child.weight, Parameter)
+    assert copy.child.weight is not model.first.weight
+    assert_close(copy.child.weight, model.first.weight.data)
+
+
+class Scaled(Linear):
+    def forward(self, x):
+        return super().forward(x) * 3
+
+
+class Shifted(Conv2d):
+    def forward(self, x):
+        return super().forward(x) + 3
+
+
+class Doubled(Embedding):
+    def forward(self, ids):
+        return super().forward(ids) * 2
+
+
+@pytest.mark.parametrize("layer", [Scaled(4, 4), Shifted(3, 4, 2), Doubled(4, 4)], ids=lambda layer: type(layer).__name__)
+@bits
+def test_subclasses_are_refused(layer, bits):
+    """A subclass may compute something else, and would keep its floats without a word. A ValueError contains the name of its
+    weight, and the model stays.
+    """
+    model = Sequential(Linear(4, 4), layer)
+    with rejects(ValueError, "1.weight"):
+        quantize(model, bits)
+    assert [type(member) for member in model] == [Linear, type(layer)]
+
+
+def test_a_subclass_without_a_weight_is_like_any_module(draw):
+    """The layers in it are exchanged, and what it computes with them stays."""
+
+    class Factors(Linear):
+        def __init__(self):
+            self.down, self.up = Linear(4, 2, rng=np.random.default_rng(0)), Linear(2, 4, rng=np.random.default_rng(1))
+
+        def forward(self, x):
+            return self.up(self.down(x))
+
+    copy, x = quantize(Factors()), draw.normal(3, 4)
+    assert [type(layer) for layer in (copy, copy.down, copy.up)] == [Factors, QuantizedLinear, QuantizedLinear]
+    inner = x @ oracles.precision.meant(copy.down.weight).T + copy.down.bias.data
+    assert_close(copy(Tensor(x)), inner @ oracles.precision.meant(copy.up.weight).T + copy.up.bias.data, FLOAT32)
 
 
 def test_each_row_of_a_weight_has_a_scale():

@@ -21,6 +21,8 @@ class Quantized(Module):
     scale, float32, and zero_point, int8, have the axes of values, of length 1 where they are shared. zero_point None means 0.
     """
 
+    dtype = np.dtype(np.float32)  # given: what dequantize makes, and what a KVCache of a quantized GPT holds
+
     def __init__(self, values: np.ndarray, scale: np.ndarray, zero_point: np.ndarray | None = None):
         """All are buffers, so they are part of state_dict; zero_point None is not."""
         self.register_buffer("values", values)
@@ -254,18 +256,22 @@ def quantize(model: Module, bits: int = 8) -> Module:
 
     Their weights have a scale for each row (bits=8) or 32 values (bits=4). Layers that share a Parameter share its Quantized.
     All else is copied; Parameters that are left no longer require gradients. The copy is in eval mode.
-    Raises: ValueError that contains bits unless 8 or 4; that contains the parameter's name if a weight is not finite.
+    Raises: ValueError that contains bits unless 8 or 4; that contains the weight's name if it is not finite, or if it belongs
+    to a layer of a subclass of these types, which may compute something else.
     """
     if bits not in (8, 4):
         raise ValueError(f"bits must be 8 or 4, not {bits!r}")
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     weights, memo = {}, {}  # memo: what deepcopy takes for copied already, by id
     for layer in model.modules():
-        if type(layer) in (Linear, Conv2d, Embedding):
-            key = id(layer.weight)
+        weight = getattr(layer, "weight", None)
+        if isinstance(layer, Linear | Conv2d | Embedding) and isinstance(weight, Parameter):
+            key = id(weight)
+            if type(layer) not in (Linear, Conv2d, Embedding):
+                raise ValueError(f"{names[key]} is in a subclass, which accelerate makes too: quantize first, then accelerate")
             if key not in weights:
                 try:
-                    weights[key] = quantize_array(layer.weight, 0) if bits == 8 else quantize_groups(layer.weight)
+                    weights[key] = quantize_array(weight, 0) if bits == 8 else quantize_groups(weight)
                 except ValueError as error:
                     raise ValueError(f"{names[key]}: {error}") from None
             memo[id(layer)] = _exchanged(layer, weights[key])
@@ -360,6 +366,8 @@ class Quantized4(Module):
 
     Both are buffers. The groups of a row, whose further axes are one, are GROUP values long; the last may be shorter.
     """
+
+    dtype = np.dtype(np.float32)  # given
 
     def __init__(self, values: np.ndarray, scale: np.ndarray, shape: tuple[int, ...]):
         self.register_buffer("values", values)

@@ -63,9 +63,10 @@ OUTSIDE = "        if (outside := (ids < 0) | (ids >= num)).any():"
 LOOKED_UP = (
     "        return Tensor(self.weight.dequantize(ids.ravel().astype(np.intp)).reshape(*ids.shape, self.weight.shape[1]))"
 )
-EXCHANGED = "        if type(layer) in (Linear, Conv2d, Embedding):"
-KEY = "            key = id(layer.weight)\n"
-QUANTIZED = "                    weights[key] = quantize_array(layer.weight, 0) if bits == 8 else quantize_groups(layer.weight)"
+EXCHANGED = "        if isinstance(layer, Linear | Conv2d | Embedding) and isinstance(weight, Parameter):"
+SUBCLASS = "            if type(layer) not in (Linear, Conv2d, Embedding):"
+KEY = "            key = id(weight)\n"
+QUANTIZED = "                    weights[key] = quantize_array(weight, 0) if bits == 8 else quantize_groups(weight)"
 MEMO = "            memo[id(layer)] = _exchanged(layer, weights[key])\n"
 COPIED = "    result = copy.deepcopy(model, memo)\n"
 FROZEN = "    for parameter in result.parameters():\n        parameter.requires_grad, parameter.grad = False, None\n"
@@ -527,13 +528,41 @@ WRONG = [
     # whole models
     Wrong(
         "subclasses are exchanged too",
-        {
-            EXCHANGED: "        if isinstance(layer, (Linear, Conv2d, Embedding)) and not isinstance(layer.weight, Module):",
-            "    if type(layer) is Linear:": "    if isinstance(layer, Linear):",
-        },
+        {SUBCLASS: "            if False:", "    if type(layer) is Linear:": "    if isinstance(layer, Linear):"},
     ),
-    Wrong("convolutions are left", {EXCHANGED: "        if type(layer) in (Linear, Embedding):"}),
-    Wrong("embeddings are left", {EXCHANGED: "        if type(layer) in (Linear, Conv2d):"}),
+    Wrong(
+        "subclasses are left without a word",
+        {
+            EXCHANGED: EXCHANGED.replace(
+                "isinstance(layer, Linear | Conv2d | Embedding)", "type(layer) in (Linear, Conv2d, Embedding)"
+            )
+        },
+        says="let through",
+    ),
+    Wrong(
+        "only a subclass of Linear is refused",
+        {SUBCLASS: "            if isinstance(layer, Linear) and type(layer) is not Linear:"},
+    ),
+    Wrong(
+        "the name is the subclass's",
+        {"{names[key]} is in a subclass, which accelerate makes too": "{type(layer).__name__} is a subclass"},
+        says="is not named",
+    ),
+    Wrong(
+        "every subclass has a weight",
+        {EXCHANGED: EXCHANGED.replace(" and isinstance(weight, Parameter)", " and not isinstance(weight, Module)")},
+    ),
+    Wrong("convolutions are left", {EXCHANGED: EXCHANGED.replace("Linear | Conv2d", "Linear")}),
+    Wrong("embeddings are left", {EXCHANGED: EXCHANGED.replace(" | Embedding", "")}),
+    Wrong(
+        "an array of integers has no dtype",
+        {"    dtype = np.dtype(np.float32)  # given: what": "    # what"},
+    ),
+    Wrong("groups have no dtype", {"    dtype = np.dtype(np.float32)  # given\n": ""}),
+    Wrong(
+        "the dtype is that of the integers",
+        {"    dtype = np.dtype(np.float32)  # given: what": "    dtype = np.dtype(np.int8)  # what"},
+    ),
     Wrong(
         "the model itself is changed",
         {
@@ -548,11 +577,11 @@ WRONG = [
     ),
     Wrong(
         "tied weights are quantized twice",
-        {KEY: "            key = id(layer)\n            names[key] = names.get(id(layer.weight), '')\n"},
+        {KEY: "            key = id(layer)\n            names[key] = names.get(id(weight), '')\n"},
     ),
     Wrong(
         "equal weights are tied",
-        {KEY: "            key = layer.weight.data.tobytes()\n            names[key] = names[id(layer.weight)]\n"},
+        {KEY: "            key = weight.data.tobytes()\n            names[key] = names[id(weight)]\n"},
     ),
     Wrong(
         "tied layers become one",
@@ -562,17 +591,17 @@ WRONG = [
     ),
     Wrong(
         "one scale for each weight",
-        {QUANTIZED: QUANTIZED.replace("quantize_array(layer.weight, 0)", "quantize_array(layer.weight)")},
+        {QUANTIZED: QUANTIZED.replace("quantize_array(weight, 0)", "quantize_array(weight)")},
     ),
     Wrong(
         "a scale for each column",
-        {QUANTIZED: QUANTIZED.replace("quantize_array(layer.weight, 0)", "quantize_array(layer.weight, 1)")},
+        {QUANTIZED: QUANTIZED.replace("quantize_array(weight, 0)", "quantize_array(weight, 1)")},
     ),
     Wrong(
         "weights are affine",
-        {QUANTIZED: QUANTIZED.replace("quantize_array(layer.weight, 0)", "quantize_array(layer.weight, 0, False)")},
+        {QUANTIZED: QUANTIZED.replace("quantize_array(weight, 0)", "quantize_array(weight, 0, False)")},
     ),
-    Wrong("bits are not heeded", {QUANTIZED: QUANTIZED.replace("if bits == 8 else quantize_groups(layer.weight)", "")}),
+    Wrong("bits are not heeded", {QUANTIZED: QUANTIZED.replace("if bits == 8 else quantize_groups(weight)", "")}),
     Wrong("any bits are 4", {"    if bits not in (8, 4):": "    if False:"}),
     Wrong("float32 is kept beside", {MEMO: MEMO + "            memo[id(layer)]._float = layer.weight.data.copy()\n"}),
     Wrong("biases are lost", {"        return QuantizedLinear(weight, layer.bias)": "        return QuantizedLinear(weight)"}),

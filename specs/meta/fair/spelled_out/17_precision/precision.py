@@ -22,6 +22,8 @@ def check(x):
 
 
 class Quantized(Module):
+    dtype = np.dtype(np.float32)
+
     def __init__(self, values, scale, zero_point=None):
         self.register_buffer("values", values)
         self.register_buffer("scale", scale)
@@ -212,6 +214,8 @@ def quantize(model, bits=8):
             new = QuantizedConv2d(weight_of(value), bias, value.stride, value.padding)
         elif type(value) is Embedding:
             new = QuantizedEmbedding(weight_of(value))
+        elif isinstance(value, (Linear, Conv2d, Embedding)) and isinstance(getattr(value, "weight", None), Parameter):
+            raise ValueError(next(name for name, parameter in model.named_parameters() if parameter is value.weight))
         elif isinstance(value, Parameter):
             new = Parameter(value)
             new.requires_grad = False
@@ -293,6 +297,8 @@ def unpack(packed, n):
 
 
 class Quantized4(Module):
+    dtype = np.dtype(np.float32)
+
     def __init__(self, values, scale, shape):
         self.register_buffer("values", values)
         self.register_buffer("scale", scale)
