@@ -1,0 +1,900 @@
+"""The capstone: a folder that holds a model and all it needs, and an engine that answers many requests at a time."""
+
+import argparse
+import asyncio
+import dataclasses
+import hashlib
+import json
+import math
+import operator
+import os
+import shutil
+import stat
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from katas.acceleration import accelerate, data_parallel, flat
+from katas.autograd import no_grad
+from katas.caching import Decoder, KVCache
+from katas.dataloader import DataLoader, Subset
+from katas.layers import Module
+from katas.losses import CrossEntropyLoss
+from katas.model_compression import Distillation, prune_units, strongest, unit_scores
+from katas.optimizers import AdamW
+from katas.precision import GROUP, half_state, quantize
+from katas.tokenization import BPETokenizer
+from katas.training import Objective, Progress, Trainer, cosine_schedule
+from katas.transformers import GPT, GPTConfig, generate, next_token_windows
+
+# 20.1 Bundle
+
+FORMAT, VERSION, CONFIG = "tensor-kata", 1, "config.json"  # given: the file that names format and version
+FILES = ("merges.txt", "model.safetensors", "special_tokens_map.json", "vocab.json")  # given: what else a bundle holds
+CONFIG_BYTES = 1 << 20  # given: config.json may have so many
+LONGEST = 1 << 16  # given: so long may a context or a window be that no array has
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A GPT with all it needs to be served.
+
+    end: the special token that ends a text, or None. chat: {role: (text before a message, text after it)}, or None.
+    accelerated: whether load applies kata 15's accelerate.
+    """
+
+    model: GPT
+    tokenizer: BPETokenizer
+    name: str = "gpt"
+    end: str | None = None
+    chat: dict[str, tuple[str, str]] | None = None
+    accelerated: bool = False
+
+    def __post_init__(self):
+        """Raises: ValueError that contains an id that only the model or only the tokenizer has; an `end` that is no special
+        token; a role in `chat` without two texts; "assistant" if chat has none.
+        """
+        size, vocab = self.model.config.vocab_size, self.tokenizer.vocab
+        for number in sorted(set(range(size)) ^ vocab.keys()):
+            raise ValueError(f"the model has {size} ids, the tokenizer {len(vocab)}: only one of them has {number}")
+        if self.end is not None and self.end not in self.tokenizer.special_tokens:
+            raise ValueError(f"end {self.end!r} is no special token of the tokenizer")
+        if self.chat is not None:
+            for role, around in self.chat.items():
+                if len(around) != 2 or not all(isinstance(text, str) for text in around):
+                    raise ValueError(f"chat: {role!r} needs two texts, before and after a message, not {around!r}")
+            if "assistant" not in self.chat:
+                raise ValueError(f"chat needs an 'assistant', but has only {[*self.chat]}")
+            object.__setattr__(self, "chat", {role: tuple(around) for role, around in self.chat.items()})
+
+    def chat_ids(self, messages: Iterable[dict]) -> list[int]:
+        """The ids of a conversation, [{"role": …, "content": …}, …], up to where the assistant's next message begins.
+
+        Special tokens count in the template only, so that no message can forge one.
+        Raises: ValueError that contains a role that is not in `chat`, or if there is no chat.
+        """
+        if self.chat is None:
+            raise ValueError(f"the bundle {self.name!r} has no chat template")
+        ids = []
+        for message in messages:
+            if message["role"] not in self.chat:
+                raise ValueError(f"there is no role {message['role']!r}, only {[*self.chat]}")
+            before, after = (self.tokenizer.encode(text, special=True) for text in self.chat[message["role"]])
+            ids += before + self.tokenizer.encode(message["content"]) + after
+        return ids + self.tokenizer.encode(self.chat["assistant"][0], special=True)
+
+    def save(self, folder: str | os.PathLike, half: bool = False) -> None:
+        """Writes the folder, as a whole or not at all: whatever happens, `load` finds the old bundle or the new one.
+
+        half: floats are stored as float16. Raises, and leaves the old one: FileExistsError that contains the folder if it holds
+        anything but a bundle; ValueError that contains the names of arrays that are not finite, or that no GPT of the model's
+        config has; OSError.
+        """
+        from safetensors.numpy import save
+
+        folder = Path(folder).absolute()
+        new, old = _beside(folder, "new"), _beside(folder, "old")
+        state = half_state(self.model.state_dict()) if half else self.model.state_dict()
+        sizes = _sizes(self.model, state)
+        _check_arrays({name: (str(array.dtype), array.shape) for name, array in state.items()}, sizes)
+        if infinite := [name for name, array in state.items() if not (name.endswith("limits") or np.isfinite(array).all())]:
+            raise ValueError(f"not finite: {', '.join(infinite)}")
+        _recover(folder, old)
+        if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= {CONFIG, *FILES}):
+            raise FileExistsError(f"{folder} holds something else than a bundle: it is not replaced")
+        shutil.rmtree(new, ignore_errors=True)  # what a killed process left
+        try:
+            self.tokenizer.save(new)
+            _write(new / "model.safetensors", save({name: np.ascontiguousarray(array) for name, array in state.items()}))
+            config = {name: getattr(self, name) for name in ("name", "end", "chat", "accelerated")}
+            config |= {"format": FORMAT, "version": VERSION, "sizes": sizes}
+            config["files"] = {name: _facts(new / name) for name in FILES}
+            config["checksum"] = _checksum(config)
+            _write(new / CONFIG, json.dumps(config, indent=1).encode())
+            if folder.exists():
+                os.rename(folder, old)
+            os.rename(new, folder)
+        except BaseException:
+            _recover(folder, old)
+            shutil.rmtree(new, ignore_errors=True)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike) -> "Bundle":
+        """The bundle that `save` wrote. What config.json claims is compared with the files before any array is made.
+
+        Raises: FileNotFoundError that contains the file that is missing; ValueError that contains the file that was altered, is
+        no regular file of this folder, is of another version, or claims sizes that the files do not have.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        folder = Path(folder).absolute()
+        if not folder.exists() and _beside(folder, "old").exists():  # a save was killed between its two renames
+            folder = _beside(folder, "old")
+        for name in (CONFIG, *FILES):
+            _check_regular(folder / name)
+        config = _read_config(folder / CONFIG)
+        try:
+            for name, claims in config["files"].items():
+                if folder.joinpath(name).stat().st_size != claims["bytes"] or _facts(folder / name) != claims:
+                    raise ValueError(f"{name} is cut off, or was altered")
+            with safe_open(folder / "model.safetensors", framework="numpy") as file:
+                parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+                found = {name: (_DTYPES.get(part.get_dtype()), tuple(part.get_shape())) for name, part in parts.items()}
+                _check_arrays(found, config["sizes"])
+                tokenizer, model = BPETokenizer.load(folder), _shaped(config["sizes"])
+                model.load_state_dict({name: file.get_tensor(name) for name in found})
+            if config["accelerated"]:
+                accelerate(model)
+            return cls(model, tokenizer, **{name: config[name] for name in ("name", "end", "chat", "accelerated")})
+        except (AttributeError, KeyError, TypeError, ValueError, SafetensorError) as error:
+            raise ValueError(f"{folder} is no bundle, or a damaged one: {error}") from error
+
+
+_BITS = {"int8": 8, "uint8": 4}  # of quantized weights, by the dtype of their values
+_DTYPES = {"F32": "float32", "F16": "float16", "I8": "int8", "U8": "uint8"}
+
+
+def _beside(folder: Path, kind: str) -> Path:
+    return folder.with_name(f".{folder.name}.{kind}")
+
+
+def _recover(folder: Path, old: Path) -> None:
+    """Between the two renames of `save` there is nothing at the folder's place: then the old one goes back."""
+    if old.exists() and not folder.exists():
+        os.rename(old, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _facts(path: Path) -> dict:
+    with path.open("rb") as file:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def _checksum(config: dict) -> str:
+    """Of all of config.json but the checksum itself."""
+    rest = {name: value for name, value in config.items() if name != "checksum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _check_regular(path: Path) -> None:
+    if not os.path.lexists(path):
+        raise FileNotFoundError(f"{path} is missing")
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise ValueError(f"{path} is no regular file: nothing outside a bundle's folder is read")
+
+
+def _read_config(path: Path) -> dict:
+    if path.stat().st_size > CONFIG_BYTES:
+        raise ValueError(f"{path} has {path.stat().st_size} bytes: more than {CONFIG_BYTES} are not read")
+    try:
+        config = json.loads(path.read_bytes())
+        if config["format"] != FORMAT or config["version"] != VERSION:
+            raise ValueError(f"{config['format']!r}, version {config['version']!r}, is not {FORMAT!r}, version {VERSION}")
+        if sorted(config["files"]) != sorted(FILES):
+            raise ValueError(f"the files are {sorted(config['files'])}, not {sorted(FILES)}")
+        if config["checksum"] != _checksum(config):
+            raise ValueError("it was altered: its checksum is another")
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    return config
+
+
+def _sizes(model: GPT, state: dict[str, np.ndarray]) -> dict:
+    """What a GPT must be made of for this state: its config, the neurons of its FeedForwards, the dtype of its weights."""
+    weights = next(str(array.dtype) for name, array in state.items() if name.startswith("transformer.wte.weight"))
+    neurons = model.transformer.h[0].mlp.c_fc.out_features
+    return {"model": dataclasses.asdict(model.config), "neurons": neurons, "weights": weights}
+
+
+def _check_arrays(found: dict[str, tuple], sizes: dict) -> None:
+    """Compares names, dtypes and shapes with those of a GPT's state_dict, by arithmetic: no array is made."""
+    config, neurons, weights = GPTConfig(**sizes["model"]), sizes["neurons"], sizes["weights"]
+    width, floats = config.d_model, "float32" if weights in _BITS else weights
+    if weights not in ("float32", "float16", *_BITS):
+        raise ValueError(f"a bundle can't hold weights of {weights}")
+    if config.n_layer > len(found):  # no list is made for a claim of 10⁹ layers
+        raise ValueError(f"n_layer is {config.n_layer}, but there are {len(found)} arrays")
+    for name in ("context", "window"):
+        if (length := getattr(config, name)) is not None and length > LONGEST and config.positions != "learned":
+            raise ValueError(f"{name} {length} is more than {LONGEST}")
+    linear = {"attn.c_attn": (3 * width, width), "attn.c_proj": (width, width)}
+    linear |= {"mlp.c_fc": (neurons, width), "mlp.c_proj": (width, neurons)}
+    blocks = [f"transformer.h.{layer}." for layer in range(config.n_layer)]
+    matrices = {block + name: shape for block in blocks for name, shape in linear.items()}
+    norms = [*(block + name for block in blocks for name in ("ln_1", "ln_2")), "transformer.ln_f"]
+    wanted = {f"{name}.weight": (floats, (width,)) for name in norms}
+    if config.bias:
+        wanted |= {f"{name}.bias": (floats, shape[:1]) for name, shape in matrices.items()}
+        wanted |= {f"{name}.bias": (floats, (width,)) for name in norms if config.norm == "layer"}
+    if config.positions == "learned":
+        wanted["transformer.wpe.weight"] = (floats, (config.context, width))
+    if weights in _BITS:
+        wanted |= {f"{name}.limits": (floats, (2,)) for name in (*matrices, "lm_head")}
+    for name, (rows, columns) in {"transformer.wte": (config.vocab_size, width), **matrices}.items():
+        wanted |= {
+            "int8": {f"{name}.weight.values": ("int8", (rows, columns)), f"{name}.weight.scale": (floats, (rows, 1))},
+            "uint8": {
+                f"{name}.weight.values": ("uint8", (rows, -(-columns // 2))),
+                f"{name}.weight.scale": ("float16", (rows, -(-columns // GROUP))),
+            },
+        }.get(weights, {f"{name}.weight": (floats, (rows, columns))})
+    problems = [
+        f"{name} is {found.get(name)}, not {wanted.get(name)}"
+        for name in sorted(wanted.keys() | found.keys())
+        if wanted.get(name) != found.get(name)
+    ]
+    if problems:
+        raise ValueError(f"the arrays are not those of {config}: {'; '.join(problems)}")
+
+
+def _shaped(sizes: dict) -> GPT:
+    """A GPT into which a state of these sizes fits."""
+    model = GPT(GPTConfig(**sizes["model"])).eval()
+    if sizes["neurons"] != 4 * model.config.d_model:
+        for block in model.transformer.h:
+            prune_units(block.mlp, block.mlp.c_fc, range(sizes["neurons"]))
+    return quantize(model, _BITS[sizes["weights"]]) if sizes["weights"] in _BITS else model
+
+
+def _plain(model: GPT) -> GPT:
+    """A copy without kata 15's layers: kata 17 and 18 exchange layers by their exact types."""
+    state = model.state_dict()
+    plain = _shaped(_sizes(model, state))
+    plain.load_state_dict(state)
+    return plain
+
+
+# 20.2 Requests
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a text is to be continued with. A seed of None means a fresh one.
+
+    logprobs: None, or how many alternatives to tell for each token, beside its own log-probability. echo: the prompt comes
+    first, with its tokens.
+    """
+
+    prompt: Sequence[int]
+    max_tokens: int = 16
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int | None = None
+    stop: Sequence[str] = ()
+    logprobs: int | None = None
+    echo: bool = False
+
+    def __post_init__(self):
+        """prompt and stop become tuples. Raises: ValueError that contains the name and the value of what does not fit."""
+        object.__setattr__(self, "prompt", tuple(map(operator.index, self.prompt)))
+        object.__setattr__(self, "stop", (self.stop,) if isinstance(self.stop, str) else tuple(self.stop))
+        for name, fits in [
+            ("prompt", len(self.prompt) > 0),
+            ("max_tokens", _is_integer(self.max_tokens) and self.max_tokens >= 0),
+            ("temperature", _is_number(self.temperature) and 0 <= self.temperature < math.inf),
+            ("top_p", _is_number(self.top_p) and 0 < self.top_p <= 1),
+            ("seed", self.seed is None or (_is_integer(self.seed) and self.seed >= 0)),
+            ("stop", all(isinstance(text, str) and text for text in self.stop)),
+            ("logprobs", self.logprobs is None or (_is_integer(self.logprobs) and 0 <= self.logprobs <= 5)),
+        ]:
+            if not fits:
+                raise ValueError(f"{name} can't be {getattr(self, name)!r}")
+
+
+def _is_integer(value) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
+class Token(NamedTuple):
+    """An id, its log-probability, and the most probable ids with theirs: (id, log-probability), best first."""
+
+    id: int
+    logprob: float | None = None
+    top: tuple[tuple[int, float], ...] = ()
+
+
+class Update(NamedTuple):
+    """What one step adds to the answer of request `number`. finish: None, or in the last one "stop" or "length"."""
+
+    number: int
+    text: str
+    tokens: tuple[Token, ...]
+    finish: str | None
+
+
+class QueueFull(RuntimeError):
+    """As many requests are waiting as may wait."""
+
+
+# 20.3 Sampling
+
+
+def choose(logits: np.ndarray, draws: np.ndarray, temperature: np.ndarray, top_p: np.ndarray) -> np.ndarray:
+    """logits (rows, vocab_size); draws in [0, 1), temperature and top_p, each (rows,) → ids (rows,).
+
+    The id is the first whose cumulative probability, in order of ids, is above the draw. Temperature 0: the first of the most
+    probable. top_p: only the most probable count, as many as are needed to reach it, of equal ones the first.
+    """
+    greedy = temperature == 0
+    with np.errstate(over="ignore"):  # of tiny temperatures
+        shifted = (logits - logits.max(1, keepdims=True)).astype(np.float64)
+        p = np.exp(shifted / np.where(greedy, 1, temperature)[:, None])
+    cut = np.flatnonzero((top_p < 1) & ~greedy)
+    if cut.size:
+        order = np.argsort(-p[cut], axis=1, kind="stable")
+        best = np.take_along_axis(p[cut], order, 1)
+        before = np.cumsum(best, 1) - best
+        best[before >= (top_p[cut] * best.sum(1))[:, None]] = 0
+        part = np.empty_like(best)
+        np.put_along_axis(part, order, best, 1)
+        p[cut] = part
+    reached = np.cumsum(p, 1)
+    ids = (reached <= draws[:, None] * reached[:, -1:]).sum(1)
+    return np.where(greedy, logits.argmax(1), ids)
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """logits (…, vocab_size) → log-probabilities, float64."""
+    shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+
+
+def _token(number: int, logits: np.ndarray, top: int | None) -> Token:
+    if top is None:
+        return Token(number)
+    logprobs = log_softmax(logits)
+    best = np.argsort(-logprobs, kind="stable")[:top]
+    return Token(number, float(logprobs[number]), tuple([(int(other), float(logprobs[other])) for other in best]))
+
+
+# 20.4 Text
+
+
+class TextStream:
+    """Text of tokens that come one by one: each part as soon as it is certain that it belongs to no stop string."""
+
+    def __init__(self, tokenizer: BPETokenizer, stop: Sequence[str] = ()):
+        """stopped says whether a stop string came."""
+        self.tokenizer, self.stop, self.stopped = tokenizer, tuple(stop), False
+        self._ids, self._taken = [], 0  # tokens since the last whole character; how much of their text was taken
+        self._held = ""  # what may still become a stop string
+        self._tokens, self._seen, self._sent = deque(), 0, 0  # (token, where its text ends), in characters of the answer
+
+    def push(self, token: Token) -> tuple[str, tuple[Token, ...]]:
+        """The text that may be sent now, and the tokens of which no part is held back."""
+        self._ids.append(token.id)
+        text, half = self._text()
+        new, self._taken = text[self._taken :], len(text)
+        if not half:
+            self._ids, self._taken = [], 0
+        self._tokens.append((token, self._seen + len(new) + bool(half)))
+        return self._passed(new, final=False)
+
+    def flush(self) -> tuple[str, tuple[Token, ...]]:
+        """The rest, at the end of the tokens: what was held back, and U+FFFD for half a character."""
+        return self._passed(self._text()[1], final=True)
+
+    def _text(self) -> tuple[str, str]:
+        """Text of the tokens since the last whole character: what is certain, and what the end of the stream would add."""
+        ended, parts = [], ([], [])
+
+        def source():
+            yield from self._ids
+            ended.append(True)
+
+        for text in self.tokenizer.decode_stream(source()):
+            parts[bool(ended)].append(text)
+        return "".join(parts[0]), "".join(parts[1])
+
+    def _passed(self, new: str, final: bool) -> tuple[str, tuple[Token, ...]]:
+        self._seen += len(new)
+        out = self._held + new
+        for end in range(len(self._held) + 1, len(out) + 1):
+            if found := [stop for stop in self.stop if out.endswith(stop, 0, end)]:
+                self.stopped, self._held, out = True, "", out[: end - max(map(len, found))]
+                break
+        else:
+            kept = 0 if final else max([_opening(out, stop) for stop in self.stop], default=0)
+            out, self._held = out[: len(out) - kept], out[len(out) - kept :]
+        self._sent += len(out)
+        tokens = []
+        while self._tokens and self._tokens[0][1] <= self._sent:
+            tokens.append(self._tokens.popleft()[0])
+        return out, tuple(tokens)
+
+
+def _opening(text: str, stop: str) -> int:
+    """How many characters at the end of the text are the beginning of the stop string."""
+    lengths = range(min(len(stop) - 1, len(text)), 0, -1)
+    return next((length for length in lengths if text.endswith(stop[:length])), 0)
+
+
+# 20.5 Engine
+
+
+class _Job:
+    """A request on its way: how much of its prompt was read, and what comes next."""
+
+    def __init__(self, number: int, request: Request, tokenizer: BPETokenizer):
+        self.number, self.request = number, request
+        self.rng, self.stream = np.random.default_rng(request.seed), TextStream(tokenizer, request.stop)
+        self.read, self.made, self.row, self.next = 0, 0, None, None
+        self.echoed: list[Token] = []
+        self.logits: np.ndarray | None = None  # after the last token that was read
+
+
+class Engine:
+    """Answers requests, `rows` at a time, by steps: each reads a slice of prompts, and gives every text one more token.
+
+    A request joins when a row is free and leaves when it is done or cancelled. queue: how many may wait. slice: how many tokens
+    of prompts a step reads. These are attributes.
+    """
+
+    def __init__(self, bundle: Bundle, rows: int = 16, queue: int = 64, slice: int = 64):
+        """Puts the model into eval mode. Raises: ValueError that contains the name and value of a size that is too small."""
+        for name, value, least in (("rows", rows, 1), ("queue", queue, 0), ("slice", slice, 1)):
+            if not _is_integer(value) or value < least:
+                raise ValueError(f"{name} must be an integer of at least {least}, not {value!r}")
+        self.bundle, self.rows, self.queue, self.slice = bundle, rows, queue, slice
+        self.model, config = bundle.model.eval(), bundle.model.config
+        self.room = math.inf if config.window else config.context
+        self._end = None if bundle.end is None else bundle.tokenizer.special_tokens[bundle.end]
+        self._decoder, self._cache = Decoder(self.model), KVCache.of(self.model, rows)
+        self._single = [self._cache.row(row) for row in range(rows)]
+        self._free, self._numbers = list(range(rows))[::-1], count()
+        self._running: dict[int, _Job] = {}  # by number, in the order in which they came
+        self._waiting: dict[int, _Job] = {}
+
+    @property
+    def running(self) -> int:
+        """How many requests have a row."""
+        return len(self._running)
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for one."""
+        return len(self._waiting)
+
+    def check(self, request: Request) -> None:
+        """Raises: ValueError that contains the context if prompt and max_tokens are longer together, or an unknown id."""
+        if (length := len(request.prompt) + request.max_tokens) > self.room:
+            raise ValueError(f"prompt and max_tokens make {length} tokens, but the context is {self.room}")
+        size = self.model.config.vocab_size
+        for number in request.prompt:
+            if not 0 <= number < size:
+                raise ValueError(f"there is no id {number}: the vocabulary has {size}")
+
+    def submit(self, request: Request) -> int:
+        """The number of the request, for its Updates and for `cancel`. Raises: as check; QueueFull."""
+        self.check(request)
+        if self.running + self.waiting >= self.rows + self.queue:
+            raise QueueFull(f"{self.waiting} requests are waiting already")
+        job = _Job(next(self._numbers), request, self.bundle.tokenizer)
+        self._waiting[job.number] = job
+        return job.number
+
+    def cancel(self, number: int) -> None:
+        """Ends a request, waiting or running, without an Update. One that is over, or never was, is nothing to do."""
+        self._waiting.pop(number, None)
+        if (job := self._running.pop(number, None)) is not None:
+            self._cache.release(job.row)
+            self._free.append(job.row)
+
+    def step(self) -> list[Update]:
+        """Lets requests join, reads up to `slice` tokens of prompts, in the order in which they came, and gives each request
+        whose prompt was read before one token more. With nothing to do it does nothing."""
+        while self._free and self._waiting:
+            job = self._waiting.pop(next(iter(self._waiting)))
+            job.row = self._free.pop()
+            self._running[job.number] = job
+        with no_grad():  # prompts first: if the decoder raises, no token is computed twice in the next step
+            updates = self._read()
+            self._decode([job for job in self._running.values() if job.next is not None])
+        return updates + self._sample([job for job in self._running.values() if job.read == len(job.request.prompt)])
+
+    def _decode(self, jobs: list[_Job]) -> None:
+        """Each job's `next` goes into its row of the cache: its `logits` are those after it."""
+        if 4 * len(jobs) <= self.rows or len(jobs) == 1:  # a step of all rows would take longer
+            for job in jobs:
+                job.logits = self._decoder.step([job.next], self._single[job.row])[0]
+        else:
+            ids, real = np.zeros(self.rows, np.int64), np.zeros(self.rows, bool)
+            rows = [job.row for job in jobs]
+            ids[rows], real[rows] = [job.next for job in jobs], True
+            logits = self._decoder.step(ids, self._cache, real)
+            for job in jobs:
+                job.logits = logits[job.row]
+
+    def _read(self) -> list[Update]:
+        """Reads prompts, up to `slice` tokens in all. Updates of those that are asked to echo theirs."""
+        room, updates = self.slice, []
+        for job in self._running.values():
+            prompt = job.request.prompt
+            part = prompt[job.read : job.read + room]
+            if not part:
+                continue
+            logits = self.model.forward(np.array([part]), cache=self._single[job.row]).data[0]
+            if job.request.echo:
+                before = [job.logits, *logits[:-1]]  # the logits of each token of this part
+                top = job.request.logprobs
+                job.echoed += [
+                    Token(number) if old is None else _token(number, old, top) for number, old in zip(part, before, strict=True)
+                ]
+            job.logits, job.read, room = logits[-1], job.read + len(part), room - len(part)
+            if job.request.echo and job.read == len(prompt):
+                updates.append(Update(job.number, self.bundle.tokenizer.decode(prompt), tuple(job.echoed), None))
+        return updates
+
+    def _sample(self, jobs: list[_Job]) -> list[Update]:
+        """Draws the next token of each job, and ends those that are done."""
+        updates = [self._finished(job, "", (), "length") for job in jobs if job.request.max_tokens == 0]
+        jobs = [job for job in jobs if job.request.max_tokens > 0]
+        if not jobs:
+            return updates
+        settings = [(job.rng.random(), job.request.temperature, job.request.top_p) for job in jobs]
+        ids = choose(np.stack([job.logits for job in jobs]), *np.array(settings, np.float64).T)
+        for job, number in zip(jobs, ids.tolist(), strict=True):
+            if number == self._end:
+                updates.append(self._finished(job, *job.stream.flush(), "stop"))
+                continue
+            job.next, job.made = number, job.made + 1
+            text, tokens = job.stream.push(_token(number, job.logits, job.request.logprobs))
+            full = job.made == job.request.max_tokens
+            if full and not job.stream.stopped:
+                rest, others = job.stream.flush()
+                text, tokens = text + rest, tokens + others
+            if full or job.stream.stopped:
+                updates.append(self._finished(job, text, tokens, "stop" if job.stream.stopped else "length"))
+            elif text or tokens:
+                updates.append(Update(job.number, text, tokens, None))
+        return updates
+
+    def _finished(self, job: _Job, text: str, tokens: tuple[Token, ...], finish: str) -> Update:
+        self.cancel(job.number)
+        return Update(job.number, text, tokens, finish)
+
+
+# 20.6 Engine and asyncio
+
+
+class AsyncEngine:
+    """An Engine on a thread of its own. Use it in `async with`, which starts it, and at the end lets all requests finish."""
+
+    def __init__(self, engine: Engine):
+        self.engine = engine
+        self._open: set[Stream] = set()  # of the loop's thread
+        self._streams: dict[int, Stream] = {}  # by number; of the engine's thread
+        self._inbox, self._wake, self._closing = deque(), threading.Condition(), False
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    async def __aenter__(self) -> "AsyncEngine":
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+        return self
+
+    async def __aexit__(self, *exception) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Accepts no more requests, and returns when all that were accepted are finished."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        await asyncio.to_thread(self._thread.join)
+
+    def submit(self, request: Request) -> "Stream":
+        """A request's Updates, to be iterated in `async with`. Raises: as Engine.submit; RuntimeError after close."""
+        self.engine.check(request)
+        if self._closing:
+            raise RuntimeError("the engine is closed")
+        if len(self._open) >= self.engine.rows + self.engine.queue:
+            raise QueueFull(f"{len(self._open)} requests are running or waiting already")
+        stream = Stream(self)
+        self._open.add(stream)
+        self._post(stream, request)
+        return stream
+
+    def _post(self, stream: "Stream", request: Request | None) -> None:
+        """Tells the engine's thread to submit a stream's request, or with None to cancel it."""
+        with self._wake:
+            self._inbox.append((stream, request))
+            self._wake.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                while not (self._inbox or self._closing or self._streams):
+                    self._wake.wait()
+                if not self._inbox and not self._streams:
+                    return
+                posts = [self._inbox.popleft() for _ in range(len(self._inbox))]
+            for stream, request in posts:
+                if request is not None:
+                    stream.number = self.engine.submit(request)
+                    self._streams[stream.number] = stream
+                elif self._streams.pop(stream.number, None):
+                    self.engine.cancel(stream.number)
+            try:
+                news = [(self._streams[update.number], update) for update in self.engine.step()]
+            except Exception as error:  # every request of this step fails; the engine goes on with the next ones
+                news = [(stream, error) for stream in self._streams.values()]
+                for number in self._streams:
+                    self.engine.cancel(number)
+            for stream, update in news:
+                if isinstance(update, Exception) or update.finish:
+                    del self._streams[stream.number]
+            if news:
+                self._loop.call_soon_threadsafe(self._deliver, news)
+
+    def _deliver(self, news: list[tuple]) -> None:
+        for stream, update in news:
+            stream._updates.put_nowait(update)
+            if isinstance(update, Exception) or update.finish:
+                self._open.discard(stream)
+
+
+class Stream:
+    """The Updates of a request, an asynchronous iterator. Leaving `async with`, or cancelling the task, ends the request."""
+
+    def __init__(self, owner: AsyncEngine):
+        self._owner, self._updates, self._over, self.number = owner, asyncio.Queue(), False, None
+
+    async def __aenter__(self) -> "Stream":
+        return self
+
+    async def __aexit__(self, *exception) -> None:
+        self.cancel()
+
+    def __aiter__(self) -> "Stream":
+        return self
+
+    async def __anext__(self) -> Update:
+        """Raises: what a step of the engine raised."""
+        if self._over:
+            raise StopAsyncIteration
+        try:
+            update = await self._updates.get()
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+        self._over = not isinstance(update, Update) or update.finish is not None
+        if isinstance(update, Exception):
+            raise update
+        if update is None:
+            raise StopAsyncIteration
+        return update
+
+    def cancel(self) -> None:
+        """Frees the request's row, or its place in the queue. After its end this does nothing."""
+        self._over = True
+        self._updates.put_nowait(None)  # for who waits for the next Update
+        if self in self._owner._open:
+            self._owner._open.discard(self)
+            self._owner._post(self, None)
+
+
+# 20.7 Build
+
+
+@dataclass(frozen=True)
+class BuildConfig:
+    """What `build` does. A stage that is None or False is left out.
+
+    text: the path of a file; its last tenth only judges. model: the folder of a bundle, or GPTConfig's fields without
+    vocab_size, of a GPT that train, {"epochs", "batch_size", "steps", "lr"}, makes out of the rest of the text. distill: fields
+    of a smaller GPT, and train's. prune: the fraction of the neurons to remove. quantize: 8 or 4 bits. half: float16 on disk.
+    """
+
+    text: str
+    model: dict | str
+    vocab_size: int = 1024
+    train: dict = dataclasses.field(default_factory=lambda: {"epochs": 10, "steps": 150, "batch_size": 16, "lr": 4e-3})
+    distill: dict | None = None
+    prune: float | None = None
+    quantize: int | None = None
+    half: bool = False
+    accelerate: bool = True
+    cache: bool = True
+    seed: int = 0
+    name: str = "gpt"
+    chat: dict | None = None
+
+
+class Stage(NamedTuple):
+    """What the model is after a stage: bytes of its state, tokens a second that it writes, bits per byte of the last tenth."""
+
+    name: str
+    nbytes: int
+    speed: float
+    bits: float
+
+    def __str__(self) -> str:
+        """One line of a table."""
+        return f"{self.name:<12}{self.nbytes / 1e6:9.3f} MB{self.speed:9.0f} tokens/s{self.bits:8.3f} bits per byte"
+
+
+END = "<|endoftext|>"  # given: the token that `build` ends texts with
+
+
+def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=print) -> tuple[Bundle, list[Stage]]:
+    """Trains or loads, distills, prunes, quantizes, accelerates, caches; saves the bundle. tell is called with each Stage.
+
+    A training that was interrupted goes on from a checkpoint beside the folder. progress: as a Trainer takes it.
+    """
+    text, folder = Path(config.text).read_text(encoding="utf-8"), Path(folder).absolute()
+    texts, rng = (text[: len(text) * 9 // 10], text[len(text) * 9 // 10 :]), np.random.default_rng(config.seed)
+    stages, checkpoints = [], []
+    if isinstance(config.model, str):
+        loaded = Bundle.load(config.model)
+        tokenizer, end, model = loaded.tokenizer, loaded.end, _plain(loaded.model)
+    else:
+        tokenizer, end = BPETokenizer.train(texts[0], config.vocab_size, [END]), END
+        model = GPT(GPTConfig(tokenizer.vocab_size, **config.model), rng)
+    ids, others = (np.array(tokenizer.encode(part)) for part in texts)
+
+    def train(name: str, network: GPT, objective: Module, options: dict) -> GPT:
+        checkpoints.append(_beside(folder, name))
+        _fit(network, objective, ids, rng, progress, checkpoints[-1], **options)
+        return _plain(network)
+
+    def done(name: str, write=generate) -> None:
+        nbytes = sum(array.nbytes for array in model.state_dict().values())
+        stages.append(Stage(name, nbytes, _speed(write, model, others), _bits(model, others) / len(texts[1].encode())))
+        tell(stages[-1])
+
+    if isinstance(config.model, str):
+        done("load")
+    else:
+        model = train("train", model, Objective(model, CrossEntropyLoss()), config.train)
+        done("train")
+    if config.distill is not None:
+        student = GPT(GPTConfig(tokenizer.vocab_size, **config.distill["model"]), rng)
+        objective = Distillation(student, model, criterion=CrossEntropyLoss())
+        model = train("distill", student, objective, config.distill["train"])
+        done("distill")
+    if config.prune is not None:
+        for block in model.transformer.h:
+            scores = unit_scores(block.mlp, block.mlp.c_fc)
+            prune_units(block.mlp, block.mlp.c_fc, strongest(scores, round(len(scores) * (1 - config.prune))))
+        done("prune")
+    if config.quantize is not None:
+        model = quantize(model, config.quantize)
+        done("quantize")
+    if config.accelerate:
+        accelerate(model)
+        done("accelerate")
+    if config.cache:
+        done("cache", lambda model, *arguments: generate(Decoder(model), *arguments, cache=KVCache.of(model, 1)))
+    bundle = Bundle(model, tokenizer, config.name, end, config.chat, config.accelerate)
+    bundle.save(folder, config.half)
+    for checkpoint in checkpoints:
+        checkpoint.unlink()
+    return bundle, stages
+
+
+class _Drawn:
+    """Batches of windows at random places, `steps` in an epoch."""
+
+    def __init__(self, ids: np.ndarray, length: int, batch_size: int, steps: int, rng: np.random.Generator):
+        self.windows, self.batch_size, self.steps, self.rng = next_token_windows(ids, length), batch_size, steps, rng
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator:
+        chosen = self.rng.integers(0, len(self.windows), self.steps * self.batch_size)
+        return iter(DataLoader(Subset(self.windows, chosen), self.batch_size))
+
+
+def _fit(network, objective, ids, rng, progress, checkpoint, epochs: int, steps: int, batch_size: int, lr: float) -> None:
+    data = _Drawn(ids, network.config.context, batch_size, steps, rng)
+    optimizer = flat(AdamW(network.parameter_groups(0.1), lr=lr, betas=(0.9, 0.99)))
+    schedule = cosine_schedule(epochs * steps, warmup_steps=epochs * steps // 20, final=0.05)
+    objective = data_parallel(accelerate(objective))
+    options = {"schedule": schedule, "clip_norm": 1.0, "progress": progress, "checkpoint": checkpoint}
+    Trainer(network, None, optimizer, objective=objective, **options).fit(data, epochs)
+
+
+def _speed(write, model: GPT, ids: np.ndarray) -> float:
+    """Tokens a second: the best of three texts."""
+    prompt, new, seconds = ids[: model.config.context // 4], model.config.context // 2, []
+    for _ in range(3):
+        tokens = write(model, prompt, new, 0)
+        start = time.perf_counter()
+        made = len([*tokens])
+        seconds.append(time.perf_counter() - start)
+    return made / min(seconds)
+
+
+def _bits(model: GPT, ids: np.ndarray) -> float:
+    """The sum of -log₂ p of all ids but the first, each with the ids before it in a row of `context`."""
+    length, total = model.config.context, 0.0
+    with no_grad():
+        for start in range(0, len(ids) - 1, length):
+            targets = ids[start + 1 : start + 1 + length]
+            logprobs = log_softmax(model(ids[None, start : start + len(targets)]).data[0])
+            total -= logprobs[np.arange(len(targets)), targets].sum()
+    return total / math.log(2)
+
+
+# 20.8 The command line
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """build CONFIG.json FOLDER, or generate FOLDER PROMPT: writes the continuation as it comes."""
+    parser = argparse.ArgumentParser(prog="python -m katas.capstone")
+    commands = parser.add_subparsers(dest="command", required=True)
+    builds = commands.add_parser("build", help="train or load, optimize, and save a bundle")
+    builds.add_argument("config", help="a JSON file with the fields of BuildConfig")
+    builds.add_argument("folder", help="where the bundle is written")
+    writes = commands.add_parser("generate", help="continue a prompt")
+    writes.add_argument("folder", help="a bundle")
+    writes.add_argument("prompt")
+    writes.add_argument("--max-tokens", type=int, default=100)
+    writes.add_argument("--temperature", type=float, default=1.0)
+    writes.add_argument("--top-p", type=float, default=1.0)
+    writes.add_argument("--seed", type=int)
+    writes.add_argument("--stop", action="append", default=[], help="a text to end before; may be given several times")
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "build":
+            config = BuildConfig(**json.loads(Path(options.config).read_text(encoding="utf-8")))
+            build(config, options.folder, Progress())
+        else:
+            _write_on(options)
+    except (OSError, ValueError) as error:
+        parser.exit(1, f"{error}\n")
+
+
+def _write_on(options) -> None:
+    bundle = Bundle.load(options.folder)
+    settings = {name: getattr(options, name) for name in ("max_tokens", "temperature", "top_p", "seed", "stop")}
+    engine = Engine(bundle, rows=1, slice=bundle.model.config.context)
+    engine.submit(Request(bundle.tokenizer.encode(options.prompt), **settings))
+    while engine.running or engine.waiting:
+        for update in engine.step():
+            print(update.text, end="", flush=True)
+    print()
+
+
+if __name__ == "__main__":
+    main()
