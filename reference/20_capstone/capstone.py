@@ -747,8 +747,7 @@ class Stage(NamedTuple):
     speed: float
     bits: float
 
-    def __str__(self) -> str:
-        """One line of a table."""
+    def __str__(self) -> str:  # given
         return f"{self.name:<12}{self.nbytes / 1e6:9.3f} MB{self.speed:9.0f} tokens/s{self.bits:8.3f} bits per byte"
 
 
