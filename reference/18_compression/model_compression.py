@@ -315,20 +315,19 @@ class PrunedAttention(MultiHeadAttention):
     """A MultiHeadAttention with n_head of the heads that it had; d_model and the width of a head are as before."""
 
     def forward(self, x: Tensor, mask=None, cache=None) -> Tensor:
-        """As MultiHeadAttention. A cache with an n_head, such as KVCache.of(model), gets zeros for the heads that are gone."""
+        """As MultiHeadAttention. A cache with a larger n_head, such as KVCache.of(model), gets zeros for the other heads."""
         real = None if mask is None else Tensor(mask).data
-        fits = x.ndim == 3 and x.shape[-1] == self.d_model
-        fits = fits and (real is None or (real.shape == x.shape[:2] and real.dtype == np.bool_))
-        if cache is not None:
-            fits = fits and self.causal and (real is None or not (real[:, 1:] > real[:, :-1]).any())
-        if not fits:
+        if not self._fits(x, real, cache):
             return super().forward(x, mask, cache)  # which says what does not fit
         q, k, v = self._split(x, 0 if cache is None else cache.lengths)
-        if cache is None:
-            sight = None if real is None else real[:, None, None], self.causal, self.window
-        else:
-            k, v, seen = self._extended(cache, k, v, () if real is None or real.all() else (real,))
-            sight = seen, False, None
+        sight = None if real is None else real[:, None, None], self.causal, self.window
+        if cache is not None:
+            room = getattr(cache, "n_head", self.n_head) - self.n_head
+            if room > 0:
+                zeros = Tensor(np.zeros((len(k), room, *k.shape[2:]), k.dtype))
+                k, v = concatenate([k, zeros], 1), concatenate([v, zeros], 1)
+            k, v, seen = cache.extend(self.layer, k, v, *(() if real is None or real.all() else (real,)))
+            k, v, sight = k[:, : self.n_head], v[:, : self.n_head], (seen, False, None)
         drop = next((module for module in self.modules() if isinstance(module, Dropout)), Sequential())
         if drop.training and isinstance(drop, Dropout):
             y = drop(attention_weights(q, k, *sight)) @ v
@@ -336,26 +335,27 @@ class PrunedAttention(MultiHeadAttention):
             y = fused_attention(q, k, v, *sight)  # (batch, heads, time, head_dim)
         return drop(self.c_proj(y.permute(0, 2, 1, 3).reshape(*x.shape[:2], -1)))
 
+    def _fits(self, x: Tensor, real: np.ndarray | None, cache=None) -> bool:
+        if x.ndim != 3 or x.shape[-1] != self.d_model or not (cache is None or self.causal):
+            return False
+        if real is None:
+            return True
+        fits = real.shape == x.shape[:2] and real.dtype == np.bool_
+        return fits and (cache is None or not (real[:, 1:] > real[:, :-1]).any())  # padding may only stand behind the tokens
+
     def _split(self, x: Tensor, start) -> list[Tensor]:
         """q, k and v (batch, heads, time, head_dim)."""
-        qkv = self.c_attn(x).reshape(*x.shape[:2], 3, self.n_head, -1)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        q, k, v = self.c_attn(x).reshape(*x.shape[:2], 3, self.n_head, -1).permute(2, 0, 3, 1, 4)
         return [q, k, v] if self.positions is None else [self.positions(q, start), self.positions(k, start), v]
-
-    def _extended(self, cache, k: Tensor, v: Tensor, real: tuple) -> tuple[Tensor, Tensor, np.ndarray]:
-        gone = getattr(cache, "n_head", self.n_head) - self.n_head
-        if gone > 0:
-            zeros = Tensor(np.zeros((len(k), gone, *k.shape[2:]), k.dtype))
-            k, v = concatenate([k, zeros], 1), concatenate([v, zeros], 1)
-        k, v, seen = cache.extend(self.layer, k, v, *real)
-        return k[:, : self.n_head], v[:, : self.n_head], seen
 
     def weights(self, x: Tensor, mask=None) -> np.ndarray:
         """As MultiHeadAttention: (batch, heads, time, time)."""
+        real = None if mask is None else Tensor(mask).data
+        if not self._fits(x, real):
+            return super().weights(x, mask)
         with no_grad():
             q, k, _ = self._split(x, 0)
-            real = None if mask is None else Tensor(mask).data[:, None, None]
-            return attention_weights(q, k, real, self.causal, self.window).data
+            return attention_weights(q, k, None if real is None else real[:, None, None], self.causal, self.window).data
 
 
 def _heads(attention: MultiHeadAttention) -> tuple[list[_Cut], int, int]:
