@@ -58,6 +58,9 @@ def test_per_layer_each_parameter_loses_the_same_share(draw):
         assert_close(parameter, np.where(np.abs(before) > threshold, before, 0))
 
 
+EQUAL = {False: ([[0, 0, 2], [0, 0, 0]], [[-1, 1, 1, 1]]), True: ([[0, 0, 2], [0, 1, 1]], [[0, 0, 1, 1]])}
+
+
 @pytest.mark.parametrize("per_layer", [False, True])
 def test_of_equal_weights_exactly_the_number_asked_for_is_pruned(per_layer):
     """Where magnitudes are equal the first ones are pruned: in the order of parameters(), row by row. A threshold would prune
@@ -65,11 +68,7 @@ def test_of_equal_weights_exactly_the_number_asked_for_is_pruned(per_layer):
     """
     network = model(np.array([[1.0, -1, 2], [-1, 1, 1]]), np.array([[-1.0, 1, 1, 1]]))
     prune(network, 0.5, per_layer)
-    if per_layer:
-        wants = [[0, 0, 2], [0, 1, 1]], [[0, 0, 1, 1]]
-    else:
-        wants = [[0, 0, 2], [0, 0, 0]], [[-1, 1, 1, 1]]
-    for parameter, want in zip(network.weights, wants, strict=True):
+    for parameter, want in zip(network.weights, EQUAL[per_layer], strict=True):
         assert_close(parameter, np.array(want), mistakes={"a threshold prunes all that are equal": 2.0 * (parameter.data == 2)})
 
 
@@ -223,7 +222,7 @@ def test_apply_allocates_no_floats(draw):
 
 
 def test_masks_are_those_given(draw):
-    """Masks(pairs) takes any pairs, such as a generator's, and the sparsity is the share of all weights, not a mean of shares."""
+    """Masks(pairs) takes any pairs, such as a generator's. The sparsity is the share of all weights, not a mean of shares."""
     weights = [Parameter(draw.normal(2, 5)), Parameter(draw.normal(3, 10))]
     keeps = [np.ones((2, 5), bool), np.zeros((3, 10), bool)]
     masks = Masks(pair for pair in zip(weights, keeps, strict=True))

@@ -212,6 +212,8 @@ class _Flow:
 
 def _space(model: Module, layer: Module) -> _Space:
     """The units that a layer writes."""
+    if not isinstance(layer, Linear | Conv2d):
+        raise ValueError(f"{type(layer).__name__} writes no units: give a Linear or a Conv2d")
     for root in model.modules():
         if isinstance(root, Sequential | FeedForward) and any(module is layer for module in root.modules()):
             break
@@ -220,7 +222,7 @@ def _space(model: Module, layer: Module) -> _Space:
     spaces, writer = _Flow(root).spaces, layer.up if isinstance(layer, LowRankLinear) else layer
     written = [space for space in spaces if any(cut.module is writer and cut.axis == 0 for cut in space.cuts)]
     if not written:
-        raise ValueError(f"{type(layer).__name__} writes no units: give a Linear or a Conv2d")
+        raise ValueError(f"{type(layer).__name__} has no Parameter as weight, or is part of another layer")
     space = written[0]
     others = [cut[:3] for other in spaces if other is not space for cut in other.cuts]
     for cut in space.cuts:
@@ -256,7 +258,7 @@ def strongest(scores: np.ndarray, count: int) -> np.ndarray:
 
     Raises: ValueError unless 1 <= count <= len(scores), or if a score is NaN.
     """
-    scores = np.asarray(scores)
+    scores = np.asarray(scores, np.float64)
     if not 1 <= count <= len(scores) or np.isnan(scores).any():
         raise ValueError(f"{count} of {len(scores)} scores can't be chosen, or one is NaN: {scores}")
     return np.sort(np.argsort(-scores, kind="stable")[:count])
@@ -264,10 +266,12 @@ def strongest(scores: np.ndarray, count: int) -> np.ndarray:
 
 def _kept(keep, count: int) -> np.ndarray:
     keep = Tensor(keep).data
-    if keep.ndim != 1 or not keep.size or len(np.unique(keep)) < keep.size:
-        raise ValueError(f"keep must be a row of different indices, at least one, not {keep}")
+    if keep.ndim != 1 or not keep.size:
+        raise ValueError(f"keep must be a row of indices, at least one, not {keep}")
     if keep.dtype.kind not in "iu":
         raise TypeError(f"keep must hold integers, not {keep.dtype}")
+    if len(np.unique(keep)) < keep.size:
+        raise ValueError(f"keep holds an index twice: {keep}")
     if keep.min() < 0 or keep.max() >= count:
         raise IndexError(f"keep holds {keep[(keep < 0) | (keep >= count)][0]}: there are {count}, counted from 0")
     return np.sort(keep).astype(np.intp)
@@ -316,9 +320,7 @@ class PrunedAttention(MultiHeadAttention):
 
     def forward(self, x: Tensor, mask=None, cache=None) -> Tensor:
         """As MultiHeadAttention. A cache with a larger n_head, such as KVCache.of(model), gets zeros for the other heads."""
-        real = None if mask is None else Tensor(mask).data
-        if not self._fits(x, real, cache):
-            return super().forward(x, mask, cache)  # which says what does not fit
+        real = self._real(x, mask, cache)
         q, k, v = self._split(x, 0 if cache is None else cache.lengths)
         sight = None if real is None else real[:, None, None], self.causal, self.window
         if cache is not None:
@@ -335,13 +337,21 @@ class PrunedAttention(MultiHeadAttention):
             y = fused_attention(q, k, v, *sight)  # (batch, heads, time, head_dim)
         return drop(self.c_proj(y.permute(0, 2, 1, 3).reshape(*x.shape[:2], -1)))
 
-    def _fits(self, x: Tensor, real: np.ndarray | None, cache=None) -> bool:
-        if x.ndim != 3 or x.shape[-1] != self.d_model or not (cache is None or self.causal):
-            return False
-        if real is None:
-            return True
-        fits = real.shape == x.shape[:2] and real.dtype == np.bool_
-        return fits and (cache is None or not (real[:, 1:] > real[:, :-1]).any())  # padding may only stand behind the tokens
+    def _real(self, x: Tensor, mask, cache=None) -> np.ndarray | None:
+        if x.ndim != 3 or x.shape[-1] != self.d_model:
+            raise ValueError(f"PrunedAttention({self.d_model}, {self.n_head}) got input of shape {x.shape}")
+        if cache is not None and not self.causal:
+            raise ValueError("a cache needs causal=True: the tokens in it can't look at those that come later")
+        if mask is None:
+            return None
+        real = Tensor(mask).data
+        if real.dtype != np.bool_:
+            raise TypeError(f"the mask must be boolean, True for real tokens, not {real.dtype}")
+        if real.shape != x.shape[:2]:
+            raise ValueError(f"a mask of shape {real.shape} for input of shape {x.shape}: it must be (batch, time)")
+        if cache is not None and (real[:, 1:] > real[:, :-1]).any():
+            raise ValueError("with a cache, padding may only stand behind the real tokens of a row")
+        return real
 
     def _split(self, x: Tensor, start) -> list[Tensor]:
         """q, k and v (batch, heads, time, head_dim)."""
@@ -350,9 +360,7 @@ class PrunedAttention(MultiHeadAttention):
 
     def weights(self, x: Tensor, mask=None) -> np.ndarray:
         """As MultiHeadAttention: (batch, heads, time, time)."""
-        real = None if mask is None else Tensor(mask).data
-        if not self._fits(x, real):
-            return super().weights(x, mask)
+        real = self._real(x, mask)
         with no_grad():
             q, k, _ = self._split(x, 0)
             return attention_weights(q, k, None if real is None else real[:, None, None], self.causal, self.window).data
