@@ -113,7 +113,7 @@ class _Masked(Optimizer):
 
     def load_state_dict(self, state_dict: dict) -> None:
         """Raises: ValueError as Optimizer, or if the masks have other shapes. Then nothing is changed."""
-        own, given = ([kept.shape for kept in kepts] for kepts in ([k for _, k in self.masks.pairs], state_dict["masks"]))
+        own, given = [kept.shape for _, kept in self.masks.pairs], [kept.shape for kept in state_dict["masks"]]
         if own != given:
             raise ValueError(f"the state has masks of the shapes {given}, these are {own}")
         self.optimizer.load_state_dict(state_dict["optimizer"])
@@ -561,7 +561,7 @@ def held_bytes(model: Module) -> int:
     return sum(array.nbytes for array in arrays.values())
 
 
-class Report(NamedTuple):
+class Report(NamedTuple):  # given
     """What was measured, pairs (before, after). str() is a table."""
 
     numbers: tuple[int, int]  # in parameters and buffers
