@@ -26,7 +26,7 @@ from katas.caching import Decoder, KVCache
 from katas.dataloader import DataLoader, Subset
 from katas.layers import Module
 from katas.losses import CrossEntropyLoss
-from katas.model_compression import Distillation, prune_units, strongest, unit_scores
+from katas.model_compression import Distillation, head_scores, prune_heads, prune_units, strongest, unit_scores
 from katas.optimizers import AdamW
 from katas.precision import GROUP, half_state, quantize
 from katas.tokenization import BPETokenizer
@@ -269,8 +269,8 @@ class BuildConfig:
     """What `build` does. A stage that is None or False is left out.
 
     text: the path of a file; its last tenth only judges. model: the folder of a bundle, or GPTConfig's fields without
-    vocab_size, of a GPT that train, {"epochs", "batch_size", "steps", "lr"}, makes out of the rest of the text. distill: fields
-    of a smaller GPT, and train's. prune: the fraction of the neurons to remove. quantize: 8 or 4 bits. half: float16 on disk.
+    vocab_size, of a GPT to be trained on the rest of the text. train: epochs, steps in each, batch_size and lr. distill: model
+    and train, of a smaller GPT. prune: the fraction of heads and neurons to remove. quantize: 8 or 4. half: float16 on disk.
     """
 
     text: str
@@ -296,9 +296,8 @@ class Stage(NamedTuple):
     speed: float
     bits: float
 
-    def __str__(self) -> str:
-        """One line of a table."""
-        raise NotImplementedError("20.7 Stage.__str__: README.md, 20.7")
+    def __str__(self) -> str:  # given
+        return f"{self.name:<12}{self.nbytes / 1e6:9.3f} MB{self.speed:9.0f} tokens/s{self.bits:8.3f} bits per byte"
 
 
 END = "<|endoftext|>"  # given: the token that `build` ends texts with

@@ -15,7 +15,7 @@ from katas.acceleration import accelerate
 from katas.autograd import no_grad
 from katas.capstone import CONFIG, CONFIG_BYTES, FILES, LONGEST, VERSION, Bundle
 from katas.layers import Linear
-from katas.model_compression import prune_units
+from katas.model_compression import prune_heads, prune_units
 from katas.precision import quantize
 from katas.tokenization import BPETokenizer
 from katas.transformers import GPT, GPTConfig
@@ -174,7 +174,7 @@ def test_a_quantized_model(kind, bits, tmp_path):
 
 
 def test_half(tmp_path):
-    """With half=True, floats are stored as float16. They are loaded as float32, rounded, and the model itself keeps its digits."""
+    """With half=True, floats are stored as float16, and loaded as float32 with fewer digits. The model itself keeps its own."""
     model = gpt(d_model=32)
     before = model.state_dict()
     Bundle(model, tokenizer()).save(tmp_path / "bundle", half=True)
@@ -187,14 +187,19 @@ def test_half(tmp_path):
     assert (tmp_path / "bundle" / "model.safetensors").stat().st_size < 0.5 * whole + 5000
 
 
-def test_a_pruned_model(tmp_path):
-    """A GPT whose FeedForwards lost neurons comes back with as many as are left."""
+@pytest.mark.parametrize("bits", [None, 8])
+def test_a_pruned_model(bits, tmp_path):
+    """A GPT whose blocks have lost different numbers of heads and neurons comes back as it is. It may be quantized."""
     model = gpt()
-    for block in model.transformer.h:
-        prune_units(block.mlp, block.mlp.c_fc, range(3, 25))
+    first, second = model.transformer.h
+    prune_heads(first.attn, [1])
+    prune_units(first.mlp, first.mlp.c_fc, range(3, 25))
+    prune_units(second.mlp, second.mlp.c_fc, range(2, 31))
+    model = model if bits is None else quantize(model, bits)
     Bundle(model, tokenizer()).save(tmp_path / "bundle")
     found = Bundle.load(tmp_path / "bundle").model
-    assert [block.mlp.c_fc.weight.shape for block in found.transformer.h] == [(22, 8)] * 2
+    assert [block.mlp.c_fc.weight.shape for block in found.transformer.h] == [(22, 8), (29, 8)]
+    assert [block.attn.c_attn.weight.shape for block in found.transformer.h] == [(12, 8), (24, 8)]
     assert_close(logits(found), logits(model))
 
 
@@ -247,7 +252,7 @@ def test_the_config(tmp_path):
         "end": END,
         "chat": {role: list(around) for role, around in CHAT.items()},
         "accelerated": False,
-        "sizes": {"model": model, "neurons": 32, "weights": "float32"},
+        "sizes": {"model": model, "heads": [2, 2], "neurons": [32, 32], "weights": "float32"},
     }
 
 
@@ -315,20 +320,27 @@ def spoiled(kind: str) -> tuple[GPT, str]:
     if kind == "a layer of float64":
         model.transformer.ln_f.bias.data = np.zeros(8)
         return model, "transformer.ln_f.bias"
-    if kind == "another width":
-        model.transformer.h[0].mlp.c_fc = Linear(8, 30)
-        model.transformer.h[0].mlp.c_proj = Linear(30, 8)
-        return model, "transformer.h.1.mlp.c_fc.weight"
-    model.config = replace(model.config, n_layer=3)
-    return model, "transformer.h.2.ln_1.weight"
+    if kind == "a layer without a bias":
+        model.transformer.h[1].mlp.c_fc = Linear(8, 32, bias=False)
+        return model, "transformer.h.1.mlp.c_fc.bias"
+    model.config = replace(model.config, positions="rotary")
+    return model, "transformer.wpe.weight"
 
 
-KINDS_OF_SPOILED = ["NaN", "infinite", "an untied head", "float64", "a layer of float64", "another width", "another config"]
+KINDS_OF_SPOILED = [
+    "NaN",
+    "infinite",
+    "an untied head",
+    "float64",
+    "a layer of float64",
+    "a layer without a bias",
+    "another config",
+]
 
 
 @pytest.mark.parametrize("kind", KINDS_OF_SPOILED)
 def test_what_could_not_be_loaded_is_not_saved(kind, tmp_path):
-    """A ValueError contains the array, or its dtype, before anything is written: the old bundle stays, with nothing beside it."""
+    """A ValueError contains the array, or its dtype. The old bundle stays, and nothing lies beside it."""
     saved(tmp_path)
     before, (model, name) = contents(tmp_path), spoiled(kind)
     with rejects(ValueError, name):
@@ -346,8 +358,8 @@ def test_a_calibrated_model(tmp_path):
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
 def test_an_error_at_any_point_leaves_the_old_bundle(error, tmp_path, monkeypatch):
-    """Whichever call of os.fsync, os.rename or os.replace fails: the error passes through, the old bundle is there byte for byte,
-    and nothing lies beside it.
+    """Whichever call of os.fsync, os.rename or os.replace fails: the error passes through, the old bundle is there byte for
+    byte, and nothing lies beside it.
     """
     saved(tmp_path)
     before = contents(tmp_path)
@@ -597,8 +609,8 @@ LIES = {
     "vocab_size": ("vocab_size", 10**9, "transformer.wte.weight"),
     "d_model": ("d_model", 10**6, "transformer.wte.weight"),
     "n_layer": ("n_layer", 10**9, "1000000000"),
-    "n_layer, one more": ("n_layer", 3, "transformer.h.2."),
-    "n_layer, one less": ("n_layer", 1, "transformer.h.1."),
+    "n_layer, one more": ("n_layer", 3, "n_layer"),
+    "n_head": ("n_head", 4, "transformer.h.0.attn.c_attn.weight"),
     "a context of positions": ("context", 10**9, "transformer.wpe.weight"),
     "bias": ("bias", False, "transformer.ln_f.bias"),
     "positions": ("positions", "rotary", "transformer.wpe.weight"),
@@ -639,15 +651,31 @@ def test_lengths_that_no_array_has(name, tmp_path):
         _refused_without_memory(folder, name, str(length))
 
 
-def test_neurons_that_the_file_does_not_have(tmp_path):
-    """Nor do the neurons of the FeedForwards, or the dtype of the weights, fit another file."""
+def test_layers_that_the_config_leaves_out(tmp_path):
+    """Arrays of a layer more than the config claims raise a ValueError that contains them."""
     folder = saved(tmp_path)
-    for name, value in (("neurons", 10**9), ("weights", "float16"), ("weights", "int8"), ("weights", "uint8")):
-        forged(folder, lambda config, name=name, value=value: config["sizes"].update({name: value}))
-        _refused_without_memory(folder, "transformer.h.0.mlp.c_fc.weight")
-        forged(folder, lambda config: config["sizes"].update(neurons=32, weights="float32"))
-    forged(folder, lambda config: config["sizes"].update(weights="complex64"))
-    _refused_without_memory(folder, "complex64")
+    forged(folder, lambda config: config["sizes"].update(heads=[2], neurons=[32]))
+    forged(folder, lambda config: config["sizes"]["model"].update(n_layer=1))
+    _refused_without_memory(folder, "transformer.h.1.ln_1.weight")
+
+
+def test_blocks_that_the_file_does_not_have(tmp_path):
+    """Neither heads nor neurons of a block, nor the dtype of the weights, may be others than the file's."""
+    folder, name = saved(tmp_path), "transformer.h.1.mlp.c_fc.weight"
+    Bundle.load(folder)
+    for change, told in (
+        ({"neurons": [32, 10**9]}, name),
+        ({"heads": [2, 10**9]}, "transformer.h.1.attn.c_attn.weight"),
+        ({"heads": [2]}, "heads"),
+        ({"neurons": [32, 32, 32]}, "neurons"),
+        ({"weights": "float16"}, name),
+        ({"weights": "int8"}, name),
+        ({"weights": "uint8"}, name),
+        ({"weights": "complex64"}, "complex64"),
+    ):
+        forged(folder, lambda config, change=change: config["sizes"].update(change))
+        _refused_without_memory(folder, told)
+        forged(folder, lambda config: config["sizes"].update(heads=[2, 2], neurons=[32, 32], weights="float32"))
 
 
 def test_bytes_that_a_file_does_not_have(tmp_path):

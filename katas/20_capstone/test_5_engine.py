@@ -162,8 +162,8 @@ def test_the_model_is_in_eval_mode():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_forty_requests_that_come_and_go(kind):
-    """Forty requests with all kinds of options join and leave four rows at random, in float32. Each token is what its seed draws,
-    and each log-probability is right to 1e-4; a difference within rounding is excused, 0.1% of the tokens at most.
+    """Forty requests with all kinds of options join and leave four rows at random, in float32. Each token is what its seed
+    draws, and each log-probability is right to 1e-4; a difference within rounding is excused, 0.1% of the tokens at most.
     """
     model, rng = bundle(kind, np.float32), np.random.default_rng(7)
     longest = 80 if kind == "learned" else 200
@@ -400,7 +400,7 @@ def test_a_long_prompt_is_read_in_slices(monkeypatch):
 
 
 def test_the_others_write_meanwhile():
-    """While a prompt of 60 tokens is read in slices of 10, another request gets its token in each step: 9 of them in 9 steps."""
+    """While a prompt of 60 tokens is read in slices of 10, another request gets a token in each step."""
     engine = Engine(bundle(), rows=2, slice=10)
     writer = engine.submit(Request([4], 9, seed=0))
     engine.step()
@@ -512,11 +512,13 @@ def test_no_tokens_at_all():
 
 
 def test_logprobs():
-    """A token has the log-probability that the model gives it, before temperature and top_p, and the most probable ids theirs."""
+    """A token has the log-probability that the model gives it, before temperature and top_p; `top` is the most probable ids."""
     model, ids = bundle(), prompt(6)
     answer = alone(model, Request(ids, 5, temperature=0.7, top_p=0.6, seed=3, logprobs=3))
     want = serving.log_softmax(logits_of(model, [*ids, *answer.ids]))[5:-1]
-    assert_close([token.logprob for token in answer.tokens], [row[token.id] for row, token in zip(want, answer.tokens)])
+    assert_close(
+        [token.logprob for token in answer.tokens], [row[token.id] for row, token in zip(want, answer.tokens, strict=True)]
+    )
     for row, token in zip(want, answer.tokens, strict=True):
         best = sorted(range(270), key=lambda number, row=row: -row[number])[:3]
         assert [number for number, _ in token.top] == best

@@ -26,7 +26,7 @@ from katas.caching import Decoder, KVCache
 from katas.dataloader import DataLoader, Subset
 from katas.layers import Module
 from katas.losses import CrossEntropyLoss
-from katas.model_compression import Distillation, prune_units, strongest, unit_scores
+from katas.model_compression import Distillation, head_scores, prune_heads, prune_units, strongest, unit_scores
 from katas.optimizers import AdamW
 from katas.precision import GROUP, half_state, quantize
 from katas.tokenization import BPETokenizer
@@ -215,27 +215,29 @@ def _read_config(path: Path) -> dict:
 
 
 def _sizes(model: GPT, state: dict[str, np.ndarray]) -> dict:
-    """What a GPT must be made of for this state: its config, the neurons of its FeedForwards, the dtype of its weights."""
+    """What a GPT must be made of for this state: its config, heads and neurons of each block, the dtype of its weights."""
     weights = next(str(array.dtype) for name, array in state.items() if name.startswith("transformer.wte.weight"))
-    neurons = model.transformer.h[0].mlp.c_fc.out_features
-    return {"model": dataclasses.asdict(model.config), "neurons": neurons, "weights": weights}
+    heads = [block.attn.n_head for block in model.transformer.h]
+    neurons = [block.mlp.c_fc.out_features for block in model.transformer.h]
+    return {"model": dataclasses.asdict(model.config), "heads": heads, "neurons": neurons, "weights": weights}
 
 
 def _check_arrays(found: dict[str, tuple], sizes: dict) -> None:
     """Compares names, dtypes and shapes with those of a GPT's state_dict, by arithmetic: no array is made."""
-    config, neurons, weights = GPTConfig(**sizes["model"]), sizes["neurons"], sizes["weights"]
-    width, floats = config.d_model, "float32" if weights in _BITS else weights
+    config, weights = GPTConfig(**sizes["model"]), sizes["weights"]
+    width, size, floats = config.d_model, config.d_model // config.n_head, "float32" if weights in _BITS else weights
     if weights not in ("float32", "float16", *_BITS):
         raise ValueError(f"a bundle can't hold weights of {weights}")
-    if config.n_layer > len(found):  # no list is made for a claim of 10⁹ layers
-        raise ValueError(f"n_layer is {config.n_layer}, but there are {len(found)} arrays")
+    for name in ("heads", "neurons"):
+        if len(sizes[name]) != config.n_layer:
+            raise ValueError(f"n_layer is {config.n_layer}, but {name} are told of {len(sizes[name])} blocks")
     for name in ("context", "window"):
         if (length := getattr(config, name)) is not None and length > LONGEST and config.positions != "learned":
             raise ValueError(f"{name} {length} is more than {LONGEST}")
-    linear = {"attn.c_attn": (3 * width, width), "attn.c_proj": (width, width)}
-    linear |= {"mlp.c_fc": (neurons, width), "mlp.c_proj": (width, neurons)}
-    blocks = [f"transformer.h.{layer}." for layer in range(config.n_layer)]
-    matrices = {block + name: shape for block in blocks for name, shape in linear.items()}
+    blocks, matrices = [f"transformer.h.{layer}." for layer in range(config.n_layer)], {}
+    for block, heads, neurons in zip(blocks, sizes["heads"], sizes["neurons"], strict=True):
+        matrices |= {f"{block}attn.c_attn": (3 * heads * size, width), f"{block}attn.c_proj": (width, heads * size)}
+        matrices |= {f"{block}mlp.c_fc": (neurons, width), f"{block}mlp.c_proj": (width, neurons)}
     norms = [*(block + name for block in blocks for name in ("ln_1", "ln_2")), "transformer.ln_f"]
     wanted = {f"{name}.weight": (floats, (width,)) for name in norms}
     if config.bias:
@@ -265,9 +267,11 @@ def _check_arrays(found: dict[str, tuple], sizes: dict) -> None:
 def _shaped(sizes: dict) -> GPT:
     """A GPT into which a state of these sizes fits."""
     model = GPT(GPTConfig(**sizes["model"])).eval()
-    if sizes["neurons"] != 4 * model.config.d_model:
-        for block in model.transformer.h:
-            prune_units(block.mlp, block.mlp.c_fc, range(sizes["neurons"]))
+    for block, heads, neurons in zip(model.transformer.h, sizes["heads"], sizes["neurons"], strict=True):
+        if heads != block.attn.n_head:
+            prune_heads(block.attn, range(heads))
+        if neurons != block.mlp.c_fc.out_features:
+            prune_units(block.mlp, block.mlp.c_fc, range(neurons))
     return quantize(model, _BITS[sizes["weights"]]) if sizes["weights"] in _BITS else model
 
 
@@ -720,8 +724,8 @@ class BuildConfig:
     """What `build` does. A stage that is None or False is left out.
 
     text: the path of a file; its last tenth only judges. model: the folder of a bundle, or GPTConfig's fields without
-    vocab_size, of a GPT that train, {"epochs", "batch_size", "steps", "lr"}, makes out of the rest of the text. distill: fields
-    of a smaller GPT, and train's. prune: the fraction of the neurons to remove. quantize: 8 or 4 bits. half: float16 on disk.
+    vocab_size, of a GPT to be trained on the rest of the text. train: epochs, steps in each, batch_size and lr. distill: model
+    and train, of a smaller GPT. prune: the fraction of heads and neurons to remove. quantize: 8 or 4. half: float16 on disk.
     """
 
     text: str
@@ -792,8 +796,8 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
         done("distill")
     if config.prune is not None:
         for block in model.transformer.h:
-            scores = unit_scores(block.mlp, block.mlp.c_fc)
-            prune_units(block.mlp, block.mlp.c_fc, strongest(scores, round(len(scores) * (1 - config.prune))))
+            prune_heads(block.attn, _strongest(head_scores(block.attn), config.prune))
+            prune_units(block.mlp, block.mlp.c_fc, _strongest(unit_scores(block.mlp, block.mlp.c_fc), config.prune))
         done("prune")
     if config.quantize is not None:
         model = quantize(model, config.quantize)
@@ -808,6 +812,10 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
     for checkpoint in checkpoints:
         checkpoint.unlink()
     return bundle, stages
+
+
+def _strongest(scores: np.ndarray, prune: float) -> np.ndarray:
+    return strongest(scores, max(1, round(len(scores) * (1 - prune))))
 
 
 class _Drawn:

@@ -57,7 +57,7 @@ def until_stop(text: str, stops: Sequence[str]) -> tuple[str, bool]:
 
 
 class Verdict(NamedTuple):
-    """How many tokens were judged, which are wrong, how many differ within rounding, and the worst error of a log-probability."""
+    """How many tokens were judged, which are wrong, how many differ by rounding, the worst error of a log-probability."""
 
     judged: int
     wrong: list[int]
@@ -72,7 +72,8 @@ def verdict(logits: np.ndarray, tokens: Sequence, seed: int, temperature: float 
     """Judges sampled Tokens, or ids, by the logits (tokens, vocab_size) that each was drawn from, with the answer's own past.
 
     The draws are those of NumPy's generator of this seed, one for each token. A token that differs is excused if the draw lies
-    within 1e-4 of the range of its own, or within 1e-3 of a tie top_p is reached or the largest logit decided.
+    within 1e-4 of the probabilities that belong to it, if top_p is reached within 1e-3 of a token's end, or at temperature 0 if
+    its logit is within 1e-3 of the largest.
     """
     rng, wrong, excused, worst = np.random.default_rng(seed), [], 0, 0.0
     for place, (row, token) in enumerate(zip(np.asarray(logits, np.float64), tokens, strict=True)):

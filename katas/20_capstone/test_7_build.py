@@ -1,0 +1,203 @@
+import functools
+import math
+
+import numpy as np
+import pytest
+from katas.autograd import no_grad
+from katas.capstone import BuildConfig, Bundle, build
+from katas.precision import Quantized, Quantized4
+from katas.training import Progress
+from katas.transformers import GPTConfig
+
+from specs.check import assert_close, rejects
+from specs.oracles import serving
+
+WORDS = "she sells sea shells by the sea shore . the shells she sells are sea shells , I am sure . "
+TEXT = (WORDS * 30)[:2400]
+SHAPE = {"context": 16, "n_layer": 1, "n_head": 2, "d_model": 16}
+TRAIN = {"epochs": 2, "steps": 20, "batch_size": 4, "lr": 1e-2}
+
+
+@pytest.fixture
+def text(tmp_path):
+    """The path of a small text."""
+    (tmp_path / "text.txt").write_text(TEXT)
+    return str(tmp_path / "text.txt")
+
+
+def config(text, **options) -> BuildConfig:
+    return BuildConfig(**{"text": text, "model": SHAPE, "train": TRAIN, "vocab_size": 280, "name": "small"} | options)
+
+
+built = functools.partial(build, tell=lambda stage: None)
+
+
+def bits_per_byte(bundle: Bundle, text: str) -> float:
+    """Of a text, row by row of `context` tokens, with loops."""
+    ids, length, total = bundle.tokenizer.encode(text), bundle.model.config.context, 0.0
+    for start in range(0, len(ids) - 1, length):
+        part = ids[start : start + length]
+        with no_grad():
+            logprobs = serving.log_softmax(bundle.model(np.array([part])).data[0])
+        for row, target in zip(logprobs, ids[start + 1 : start + 1 + length], strict=False):
+            total -= row[target]
+    return np.float32(total / math.log(2) / len(text.encode()))  # as exact as the logits
+
+
+def held(bundle: Bundle) -> int:
+    return sum(array.nbytes for array in bundle.model.state_dict().values())
+
+
+def test_the_plain_stages(text, tmp_path):
+    """Train, accelerate, cache: the bundle is saved and returned, and each stage is told and returned."""
+    told = []
+    bundle, stages = build(config(text), tmp_path / "bundle", tell=told.append)
+    assert [stage.name for stage in stages] == ["train", "accelerate", "cache"]
+    assert told == stages
+    assert (bundle.name, bundle.end, bundle.accelerated) == ("small", "<|endoftext|>", True)
+    assert bundle.model.config == GPTConfig(bundle.tokenizer.vocab_size, **SHAPE)
+    found = Bundle.load(tmp_path / "bundle")
+    want = bundle.model.state_dict()
+    assert all(np.array_equal(array, want[name]) for name, array in found.model.state_dict().items())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "text.txt"]
+
+
+def test_what_a_stage_says(text, tmp_path):
+    """nbytes are those of the state_dict, bits the bits per byte of the last tenth of the text, speed tokens a second."""
+    bundle, stages = built(config(text, accelerate=False, cache=False), tmp_path / "bundle")
+    (stage,) = stages
+    assert stage.nbytes == held(bundle)
+    assert_close(np.float32(stage.bits), bits_per_byte(bundle, TEXT[len(TEXT) * 9 // 10 :]))
+    assert stage.speed > 0
+    blind = math.log2(bundle.tokenizer.vocab_size) * len(bundle.tokenizer.encode(TEXT)) / len(TEXT)  # all ids equally probable
+    assert stage.bits < 0.8 * blind
+
+
+def test_all_stages(text, tmp_path):
+    """In this order: train, distill, prune, quantize, accelerate, cache. Each says what it did."""
+    student = {"context": 16, "n_layer": 1, "n_head": 2, "d_model": 8}
+    distill = {"model": student, "train": TRAIN}
+    bundle, stages = built(config(text, distill=distill, prune=0.5, quantize=8), tmp_path / "bundle")
+    by_name = {stage.name: stage for stage in stages}
+    assert [*by_name] == ["train", "distill", "prune", "quantize", "accelerate", "cache"]
+    sizes = [stage.nbytes for stage in stages]
+    assert sizes[0] > sizes[1] > sizes[2] > sizes[3] == sizes[4] == sizes[5] == held(bundle)
+    assert_close(np.float32(stages[-1].bits), bits_per_byte(bundle, TEXT[len(TEXT) * 9 // 10 :]))
+    assert bundle.model.config == GPTConfig(bundle.tokenizer.vocab_size, **student)
+    assert abs(by_name["accelerate"].bits - by_name["quantize"].bits) < 1e-4
+    assert by_name["cache"].bits == by_name["accelerate"].bits
+    assert by_name["cache"].speed > 1.5 * by_name["accelerate"].speed
+    Bundle.load(tmp_path / "bundle")
+
+
+def test_distill_learns_from_the_teacher(text, tmp_path):
+    """The student of a trained teacher is itself trained: its bits are far below those of the untrained."""
+    none = TRAIN | {"epochs": 1, "steps": 1, "lr": 1e-9}
+    options = {"accelerate": False, "cache": False}
+    few = config(text, distill={"model": SHAPE, "train": none}, **options)
+    many = config(text, distill={"model": SHAPE, "train": TRAIN}, **options)
+    (_, (first, untrained)), (_, (same, student)) = built(few, tmp_path / "a"), built(many, tmp_path / "b")
+    assert same.bits == first.bits
+    assert student.bits < 0.8 * untrained.bits
+
+
+@pytest.mark.parametrize(("share", "heads", "neurons"), [(0.25, 2, 48), (0.5, 1, 32), (0.99, 1, 1)])
+def test_prune(share, heads, neurons, text, tmp_path):
+    """The fraction of the heads and of the neurons is removed, but never the last one; the weakest go."""
+    options = {"accelerate": False, "cache": False}
+    whole, _ = built(config(text, **options), tmp_path / "whole")
+    bundle, _ = built(config(text, prune=share, **options), tmp_path / "bundle")
+    ((mine,), (other,)) = (one.model.transformer.h for one in (bundle, whole))
+    assert (mine.attn.n_head, mine.mlp.c_fc.out_features) == (heads, neurons)
+    norms = np.linalg.norm(other.mlp.c_proj.weight.data, axis=0)
+    kept = [np.flatnonzero((row == other.mlp.c_fc.weight.data).all(1))[0] for row in mine.mlp.c_fc.weight.data]
+    assert len(set(kept)) == neurons
+    assert neurons == 64 or norms[kept].mean() > norms.mean()
+
+
+@pytest.mark.parametrize(("bits", "kind"), [(8, Quantized), (4, Quantized4)])
+def test_quantize(bits, kind, text, tmp_path):
+    """The bundle that is saved and returned holds integers."""
+    bundle, _ = built(config(text, quantize=bits), tmp_path / "bundle")
+    for one in (bundle, Bundle.load(tmp_path / "bundle")):
+        assert type(one.model.transformer.h[0].mlp.c_fc.weight) is kind
+
+
+def test_half_and_chat(text, tmp_path):
+    """half=True halves the file; name and chat are the bundle's."""
+    chat = {"user": ("U:", "\n"), "assistant": ("A:", "\n")}
+    options = {"train": TRAIN | {"epochs": 1, "steps": 2}, "cache": False}
+    for half in (False, True):
+        bundle, _ = built(config(text, half=half, chat=chat, **options), tmp_path / str(half))
+        assert bundle.chat == Bundle.load(tmp_path / str(half)).chat == chat
+    sizes = [(tmp_path / str(half) / "model.safetensors").stat().st_size for half in (False, True)]
+    assert sizes[1] < 0.6 * sizes[0]
+
+
+def test_the_last_tenth_trains_nothing(text, tmp_path):
+    """With another last tenth, the tokenizer and every weight are the same, and only the bits differ."""
+    options = {"train": TRAIN | {"epochs": 1}, "cache": False, "accelerate": False}
+    (one, (before,)) = built(config(text, **options), tmp_path / "one")
+    cut = len(TEXT) * 9 // 10
+    (tmp_path / "text.txt").write_text(TEXT[:cut] + "zebra! " * ((len(TEXT) - cut) // 7) + "z" * ((len(TEXT) - cut) % 7))
+    (other, (after,)) = built(config(text, **options), tmp_path / "other")
+    assert one.tokenizer.vocab == other.tokenizer.vocab
+    want = one.model.state_dict()
+    assert all(np.array_equal(array, want[name]) for name, array in other.model.state_dict().items())
+    assert after.bits > before.bits
+
+
+def test_seeds(text, tmp_path):
+    """The same seed gives the same weights, another one others."""
+    options = {"train": TRAIN | {"epochs": 1, "steps": 3}, "cache": False}
+    first, again, other = (
+        built(config(text, seed=seed, **options), tmp_path / name)[0].model.transformer.wte.weight.data
+        for name, seed in (("a", 5), ("b", 5), ("c", 6))
+    )
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_a_bundle_to_start_from(text, tmp_path):
+    """model may be the folder of a bundle: nothing is trained, its tokenizer, end and weights stay, and the stage is "load"."""
+    first, _ = built(config(text), tmp_path / "first")
+    bundle, stages = built(config(text, model=str(tmp_path / "first"), quantize=8, name="second"), tmp_path / "second")
+    assert [stage.name for stage in stages] == ["load", "quantize", "accelerate", "cache"]
+    assert (bundle.name, bundle.end) == ("second", "<|endoftext|>")
+    assert bundle.tokenizer.vocab == first.tokenizer.vocab
+    assert_close(np.float32(stages[0].bits), bits_per_byte(first, TEXT[len(TEXT) * 9 // 10 :]))
+
+
+class Interrupted(Progress):
+    """Ends the process's training, as Ctrl-C does, after an epoch."""
+
+    def end_epoch(self, *arguments) -> None:
+        super().end_epoch(*arguments)
+        if self.done == self.stop:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_build_resumes(text, tmp_path, capsys):
+    """Training goes through a checkpoint: after Ctrl-C, the next build gets the weights of a build without a break. There is
+    no bundle before the end, and no checkpoint after it.
+    """
+    options = {"train": TRAIN | {"epochs": 3, "steps": 4}, "cache": False}
+    whole, _ = built(config(text, **options), tmp_path / "whole")
+    progress = Interrupted()
+    progress.stop = 2
+    with rejects(KeyboardInterrupt):
+        built(config(text, **options), tmp_path / "bundle", progress)
+    assert not (tmp_path / "bundle").exists()
+    seen = Interrupted()
+    seen.stop = 9
+    bundle, _ = built(config(text, **options), tmp_path / "bundle", seen)
+    assert seen.first == 1
+    want = whole.model.state_dict()
+    assert all(np.array_equal(array, want[name]) for name, array in bundle.model.state_dict().items())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "text.txt", "whole"]
+
+
+def test_a_missing_text(tmp_path):
+    """A FileNotFoundError contains its name."""
+    with rejects(FileNotFoundError, "nowhere.txt"):
+        built(config(str(tmp_path / "nowhere.txt")), tmp_path / "bundle")

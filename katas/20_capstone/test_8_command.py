@@ -1,0 +1,125 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from katas.capstone import Bundle, Engine, Request, main
+from katas.tokenization import BPETokenizer
+from katas.transformers import GPT, GPTConfig
+
+from specs.check import Mismatch
+from specs.door import ROOT
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A bundle of a small GPT."""
+    tokenizer = BPETokenizer.train("she sells sea shells " * 9, 262)
+    model, rng = GPT(GPTConfig(262, 24, 1, 2, 8), np.random.default_rng(0)), np.random.default_rng(1)
+    for parameter in model.parameters():
+        parameter.data = rng.normal(0, 0.5, parameter.shape).astype(np.float32)
+    Bundle(model, tokenizer).save(tmp_path / "bundle")
+    return tmp_path / "bundle"
+
+
+def answer(folder, prompt: str, **options) -> str:
+    bundle = Bundle.load(folder)
+    engine, text = Engine(bundle, rows=1), ""
+    engine.submit(Request(bundle.tokenizer.encode(prompt), **options))
+    while engine.running or engine.waiting:
+        for update in engine.step():
+            text += update.text
+    return text
+
+
+def test_generate_writes_the_continuation(folder, capsys):
+    """It writes the text of the engine, and a line end."""
+    main(["generate", str(folder), "she sells", "--max-tokens", "9", "--seed", "3"])
+    assert capsys.readouterr().out == answer(folder, "she sells", max_tokens=9, seed=3) + "\n"
+
+
+def test_the_options_of_generate(folder, capsys):
+    """--temperature, --top-p and --stop, which may be given several times, are the request's."""
+    main(["generate", str(folder), "sea", "--max-tokens", "12", "--temperature", "0.7", "--top-p", "0.8", "--seed", "1"])
+    whole = answer(folder, "sea", max_tokens=12, temperature=0.7, top_p=0.8, seed=1)
+    assert capsys.readouterr().out == whole + "\n"
+    stops = [whole[6:8], whole[4:6]]
+    options = [option for stop in stops for option in ("--stop", stop)]
+    main(
+        [
+            "generate",
+            str(folder),
+            "sea",
+            "--max-tokens",
+            "12",
+            "--temperature",
+            "0.7",
+            "--top-p",
+            "0.8",
+            "--seed",
+            "1",
+            *options,
+        ]
+    )
+    found = capsys.readouterr().out
+    assert found == answer(folder, "sea", max_tokens=12, temperature=0.7, top_p=0.8, seed=1, stop=stops) + "\n"
+    assert found != whole + "\n"
+
+
+def test_generate_writes_each_part_at_once(folder, monkeypatch):
+    """The text is written in parts, and each is flushed."""
+    written = []
+
+    class Terminal:
+        def write(self, text: str) -> None:
+            written.append(text)
+
+        def flush(self) -> None:
+            written.append(None)
+
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    main(["generate", str(folder), "she", "--max-tokens", "9", "--seed", "3"])
+    monkeypatch.undo()
+    texts = [text for text in written if text]
+    assert "".join(texts) == answer(folder, "she", max_tokens=9, seed=3) + "\n"
+    assert sum(text is None for text in written) >= 4
+    assert len([text for text in texts if text != "\n"]) >= 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["generate", "nowhere", "a"], "nowhere"),
+        (["generate", "{folder}", ""], "prompt"),
+        (["generate", "{folder}", "a", "--temperature", "-1"], "temperature"),
+        (["generate", "{folder}", "a", "--max-tokens", "99"], "24"),
+        (["build", "nowhere.json", "{folder}"], "nowhere.json"),
+        (["build", "{folder}/merges.txt", "{folder}"], ""),
+    ],
+)
+def test_errors_have_no_traceback(arguments, told, folder, capsys):
+    """A missing file, and values that don't fit, end with status 1 and the message on stderr."""
+    with pytest.raises(SystemExit) as ended:
+        main([argument.format(folder=folder) for argument in arguments])
+    assert ended.value.code == 1
+    error = capsys.readouterr().err
+    assert error.strip()
+    assert told in error
+    assert "Traceback" not in error
+
+
+def test_build_from_a_json_file(tmp_path):
+    """`python -m katas.capstone build` trains as the file says, shows epochs and stages, and writes a bundle."""
+    (tmp_path / "text.txt").write_text("she sells sea shells by the sea shore . " * 30)
+    train = {"epochs": 2, "steps": 2, "batch_size": 2, "lr": 1e-2}
+    shape = {"context": 8, "n_layer": 1, "n_head": 1, "d_model": 8}
+    config = {"text": str(tmp_path / "text.txt"), "model": shape, "vocab_size": 262, "train": train, "quantize": 8}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    command = [sys.executable, "-m", "katas.capstone", "build", str(tmp_path / "config.json"), str(tmp_path / "bundle")]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if run.returncode:
+        raise Mismatch(f"the child process failed:\n{run.stderr}")
+    assert "epoch 2/2" in run.stdout
+    assert all(stage in run.stdout for stage in ("train", "quantize", "accelerate", "cache"))
+    assert Bundle.load(tmp_path / "bundle").model.config.context == 8
