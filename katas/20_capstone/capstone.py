@@ -319,5 +319,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     raise NotImplementedError("20.8 main: README.md, 20.8")
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # given
     main()

@@ -3,6 +3,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tracemalloc
@@ -493,6 +494,41 @@ def test_a_kill_at_any_point_leaves_a_whole_bundle(tmp_path):
     assert numbers == sorted(numbers), "the old bundle came back after the new one"
     assert lines[-1][:2] == ["0", "1"]
     assert len(lines) > 12, "files are written in another way than by the process"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_kill_before_the_last_rename(tmp_path, monkeypatch):
+    """When the old folder has made room, and the new one hasn't taken its place, `load` and `save` find one of them."""
+    calls = []
+
+    def counted(real, *arguments, **options):
+        calls.append(real)
+        if len(calls) == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*arguments, **options)
+
+    for name in ("rename", "replace"):
+        monkeypatch.setattr(os, name, functools.partial(counted, getattr(os, name)))
+    last = 0
+    saved(tmp_path)
+    calls.clear()
+    saved(tmp_path)
+    last = len(calls)
+    calls.clear()
+    child = os.fork()
+    if not child:
+        saved(tmp_path, 1)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    last = 0
+    found = logits(Bundle.load(tmp_path / "bundle").model)
+    assert any(np.array_equal(found, logits(gpt(seed))) for seed in (0, 1))
+    with rejects(ValueError, "not finite"):
+        Bundle(spoiled("NaN")[0], tokenizer()).save(tmp_path / "bundle")
+    assert np.array_equal(logits(Bundle.load(tmp_path / "bundle").model), found)
+    saved(tmp_path, 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+    assert np.array_equal(logits(Bundle.load(tmp_path / "bundle").model), logits(gpt(2)))
 
 
 # What is refused

@@ -292,6 +292,21 @@ def test_leaving_after_the_end_disturbs_nobody():
     assert asyncio.run(main()) == [by_hand(request(seed)) for seed in range(3)]
 
 
+def test_cancel_of_what_is_finished_already():
+    """A stream is cancelled when the engine has finished it and the event loop has not heard of it: nobody else is disturbed."""
+
+    async def main():
+        async with served(rows=1, queue=5) as (service, gate):
+            stream = service.submit(request(tokens=1))
+            gate.open()
+            while not gate.steps or service.engine.running or service.engine.waiting:
+                pass  # the event loop can't hear of it meanwhile
+            stream.cancel()
+            return await asyncio.gather(*(answer(service, request(seed)) for seed in range(3)))
+
+    assert asyncio.run(main()) == [by_hand(request(seed)) for seed in range(3)]
+
+
 def test_an_error_in_a_step_reaches_its_requests_alone():
     """If a step raises, each request that the engine has gets this exception. The next ones are served."""
 

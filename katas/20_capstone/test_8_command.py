@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 
@@ -109,17 +110,24 @@ def test_errors_have_no_traceback(arguments, told, folder, capsys):
     assert "Traceback" not in error
 
 
-def test_build_from_a_json_file(tmp_path):
-    """`python -m katas.capstone build` trains as the file says, shows epochs and stages, and writes a bundle."""
+def test_build_from_a_json_file(tmp_path, capsys):
+    """It trains as the file says, shows epochs and stages, and writes a bundle."""
     (tmp_path / "text.txt").write_text("she sells sea shells by the sea shore . " * 30)
     train = {"epochs": 2, "steps": 2, "batch_size": 2, "lr": 1e-2}
     shape = {"context": 8, "n_layer": 1, "n_head": 1, "d_model": 8}
     config = {"text": str(tmp_path / "text.txt"), "model": shape, "vocab_size": 262, "train": train, "quantize": 8}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    command = [sys.executable, "-m", "katas.capstone", "build", str(tmp_path / "config.json"), str(tmp_path / "bundle")]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    main(["build", str(tmp_path / "config.json"), str(tmp_path / "bundle")])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["epoch", "epoch", "train", "quantize", "accelerate", "cache"]
+    assert lines[1].startswith("epoch 2/2")
+    assert Bundle.load(tmp_path / "bundle").model.config.context == 8
+
+
+def test_as_a_program(folder):
+    """`python -m katas.capstone generate` writes the same text, in a process of its own."""
+    command = [sys.executable, "-m", "katas.capstone", "generate", str(folder), "sea", "--max-tokens", "7", "--seed", "5"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", env=os.environ | {"PYTHONUTF8": "1"})
     if run.returncode:
         raise Mismatch(f"the child process failed:\n{run.stderr}")
-    assert "epoch 2/2" in run.stdout
-    assert all(stage in run.stdout for stage in ("train", "quantize", "accelerate", "cache"))
-    assert Bundle.load(tmp_path / "bundle").model.config.context == 8
+    assert run.stdout == answer(folder, "sea", max_tokens=7, seed=5) + "\n"

@@ -903,5 +903,5 @@ def _write_on(options) -> None:
     print()
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # given
     main()
