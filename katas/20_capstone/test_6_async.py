@@ -293,7 +293,7 @@ def test_leaving_after_the_end_disturbs_nobody():
 
 
 def test_cancel_of_what_is_finished_already():
-    """A stream is cancelled when the engine has finished it and the event loop has not heard of it: nobody else is disturbed."""
+    """A stream is cancelled when the engine has finished it, before the event loop hears of it: nobody else is disturbed."""
 
     async def main():
         async with served(rows=1, queue=5) as (service, gate):

@@ -360,7 +360,7 @@ def choose(logits: np.ndarray, draws: np.ndarray, temperature: np.ndarray, top_p
     """
     greedy = temperature == 0
     with np.errstate(over="ignore"):  # of tiny temperatures
-        shifted = (logits - logits.max(1, keepdims=True)).astype(np.float64)
+        shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
         p = np.exp(shifted / np.where(greedy, 1, temperature)[:, None])
     cut = np.flatnonzero((top_p < 1) & ~greedy)
     if cut.size:

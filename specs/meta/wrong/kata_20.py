@@ -1,0 +1,626 @@
+"""Wrong solutions of kata 20, as a learner would err and as a cheat would try."""
+
+from specs.meta.catalogue import Wrong
+
+IDS = "        for number in sorted(set(range(size)) ^ vocab.keys()):\n"
+ENDS = "        if self.end is not None and self.end not in self.tokenizer.special_tokens:\n"
+AROUND = "                if len(around) != 2 or not all(isinstance(text, str) for text in around):\n"
+ASSISTANT = '            if "assistant" not in self.chat:\n'
+ROLES = '            object.__setattr__(self, "chat", {role: tuple(around) for role, around in self.chat.items()})\n'
+NO_CHAT = "        if self.chat is None:\n            raise ValueError"
+ROLE = '            if message["role"] not in self.chat:\n'
+TEMPLATE = '            before, after = (self.tokenizer.encode(text, special=True) for text in self.chat[message["role"]])\n'
+MESSAGE = '            ids += before + self.tokenizer.encode(message["content"]) + after\n'
+REPLY = '        return ids + self.tokenizer.encode(self.chat["assistant"][0], special=True)\n'
+STATE = "        state = half_state(self.model.state_dict()) if half else self.model.state_dict()\n"
+CHECKED = "        _check_arrays({name: (str(array.dtype), array.shape) for name, array in state.items()}, sizes)\n"
+INFINITE = '(name.endswith("limits") or np.isfinite(array).all())'
+RECOVERED = "            raise ValueError(f\"not finite: {', '.join(infinite)}\")\n        _recover(folder, old)\n"
+OTHERS = (
+    "        if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= {CONFIG, *FILES}):\n"
+)
+LEFT = "        shutil.rmtree(new, ignore_errors=True)  # what a killed process left\n"
+WEIGHTS = '            _write(new / "model.safetensors", save({name: np.ascontiguousarray(array) for name, array in state.items()}))\n'
+AWAY = "            if folder.exists():\n                os.rename(folder, old)\n            os.rename(new, folder)\n"
+FAILED = "        except BaseException:\n            _recover(folder, old)\n            shutil.rmtree(new, ignore_errors=True)\n            raise\n"
+DONE = "            raise\n        shutil.rmtree(old, ignore_errors=True)\n"
+FALLBACK = '        if not folder.exists() and _beside(folder, "old").exists():'
+REGULAR = "        for name in (CONFIG, *FILES):\n            _check_regular(folder / name)\n"
+FACTS = 'if folder.joinpath(name).stat().st_size != claims["bytes"] or _facts(folder / name) != claims:'
+LOADED = '                _check_arrays(found, config["sizes"])\n'
+ACCELERATED = '            if config["accelerated"]:\n                accelerate(model)\n'
+CAUGHT = "        except (AttributeError, KeyError, TypeError, ValueError, SafetensorError) as error:\n"
+BACK = "    if old.exists() and not folder.exists():\n        os.rename(old, folder)\n"
+SYNCED = "        file.flush()\n        os.fsync(file.fileno())\n"
+CHECKSUM = "    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()\n"
+LEXISTS = "    if not os.path.lexists(path):\n"
+SIZE = "    if path.stat().st_size > CONFIG_BYTES:\n"
+VERSIONS = '        if config["format"] != FORMAT or config["version"] != VERSION:\n'
+NAMED = '        if sorted(config["files"]) != sorted(FILES):\n'
+ALTERED = '        if config["checksum"] != _checksum(config):\n'
+HEADS = "    heads = [block.attn.n_head for block in model.transformer.h]\n"
+NEURONS = "    neurons = [block.mlp.c_fc.out_features for block in model.transformer.h]\n"
+BLOCKS = "        if len(sizes[name]) != config.n_layer:\n"
+LONG = 'is not None and length > LONGEST and config.positions != "learned":'
+SHAPED = '    model = GPT(GPTConfig(**sizes["model"])).eval()\n'
+PROMPT = '        object.__setattr__(self, "prompt", tuple(map(operator.index, self.prompt)))\n'
+STOPS = "(self.stop,) if isinstance(self.stop, str) else tuple(self.stop)"
+GREEDY = "    return np.where(greedy, logits.argmax(1), ids)\n"
+SHIFTED = "        shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)\n        p = np.exp"
+CUT = "    cut = np.flatnonzero((top_p < 1) & ~greedy)\n"
+ORDER = '        order = np.argsort(-p[cut], axis=1, kind="stable")\n'
+BEFORE = "        best[before >= (top_p[cut] * best.sum(1))[:, None]] = 0\n"
+PART = "        np.put_along_axis(part, order, best, 1)\n        p[cut] = part\n"
+REACHED = "    reached = np.cumsum(p, 1)\n"
+DRAWN = "    ids = (reached <= draws[:, None] * reached[:, -1:]).sum(1)\n"
+LOGS = "    shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)\n    return"
+NONE = "    if top is None:\n        return Token(number)\n"
+BEST = '    best = np.argsort(-logprobs, kind="stable")[:top]\n'
+NEW = "        new, self._taken = text[self._taken :], len(text)\n"
+WHOLE = "        if not half:\n            self._ids, self._taken = [], 0\n"
+REACHES = "        self._tokens.append((token, self._seen + len(new) + bool(half)))\n"
+FLUSHED = "        return self._passed(self._text()[1], final=True)\n"
+FROM = "        for end in range(len(self._held) + 1, len(out) + 1):\n"
+STOPPED = '                self.stopped, self._held, out = True, "", out[: end - max(map(len, found))]\n'
+KEPT = "            kept = 0 if final else max([_opening(out, stop) for stop in self.stop], default=0)\n"
+SENT = "        while self._tokens and self._tokens[0][1] <= self._sent:\n"
+OPENING = "    lengths = range(min(len(stop) - 1, len(text)), 0, -1)\n"
+SEED = "self.rng, self.stream = np.random.default_rng(request.seed), TextStream(tokenizer, request.stop)"
+LEAST = "            if not _is_integer(value) or value < least:\n"
+EVAL = "        self.model, config = bundle.model.eval(), bundle.model.config\n"
+ROOM = "        if (length := len(request.prompt) + request.max_tokens) > self.room:\n"
+KNOWN = "            if not 0 <= number < size:\n"
+FULL = "        if self.running + self.waiting >= self.rows + self.queue:\n"
+RELEASED = "            self._cache.release(job.row)\n            self._free.append(job.row)\n"
+WAITS = "        self._waiting.pop(number, None)\n"
+FIRST = "            job = self._waiting.pop(next(iter(self._waiting)))\n"
+READ = "            updates = self._read()\n            self._decode([job for job in self._running.values() if job.next is not None])\n"
+ALONE = "        if 4 * len(jobs) <= self.rows or len(jobs) == 1:"
+REAL = "            ids[rows], real[rows] = [job.next for job in jobs], True\n"
+ROW = "                job.logits = logits[job.row]\n"
+SLICE = "            part = prompt[job.read : job.read + room]\n"
+ECHOED = "                before = [job.logits, *logits[:-1]]  # the logits of each token of this part\n"
+NEXT = "            job.logits, job.read, room = logits[-1], job.read + len(part), room - len(part)\n"
+NOTHING = '        updates = [self._finished(job, "", (), "length") for job in jobs if job.request.max_tokens == 0]\n'
+SETTINGS = "        settings = [(job.rng.random(), job.request.temperature, job.request.top_p) for job in jobs]\n"
+END = '                updates.append(self._finished(job, *job.stream.flush(), "stop"))\n                continue\n'
+FLUSH = "                rest, others = job.stream.flush()\n                text, tokens = text + rest, tokens + others\n"
+FINISH = '                updates.append(self._finished(job, text, tokens, "stop" if job.stream.stopped else "length"))\n'
+SAYS = "            elif text or tokens:\n"
+CLOSED = "        if self._closing:\n            raise RuntimeError"
+OPEN = "        if len(self._open) >= self.engine.rows + self.engine.queue:\n"
+ENDS_THREAD = "                if not self._inbox and not self._streams:\n                    return\n"
+SLEEPS = "                while not (self._inbox or self._closing or self._streams):\n                    self._wake.wait()\n"
+POP = "                elif self._streams.pop(stream.number, None):\n                    self.engine.cancel(stream.number)\n"
+ERROR = "            except Exception as error:"
+FAILS = "                for number in self._streams:\n                    self.engine.cancel(number)\n"
+DISCARD = "                self._open.discard(stream)\n\n\nclass Stream"
+DELIVER = "                self._loop.call_soon_threadsafe(self._deliver, news)\n"
+WAITED = "        except asyncio.CancelledError:\n            self.cancel()\n            raise\n"
+WOKEN = "        self._updates.put_nowait(None)  # for who waits for the next Update\n"
+LEAVES = "    async def __aexit__(self, *exception) -> None:\n        self.cancel()\n"
+POSTED = "            self._owner._open.discard(self)\n            self._owner._post(self, None)\n"
+TENTH = "(text[: len(text) * 9 // 10], text[len(text) * 9 // 10 :])"
+PLAIN = "        return _plain(network)\n"
+PER_BYTE = "_bits(model, others) / len(texts[1].encode())"
+QUANTIZED = "        model = quantize(model, config.quantize)\n"
+SAVED = "    bundle.save(folder, config.half)\n"
+CHECKPOINTS = "    for checkpoint in checkpoints:\n        checkpoint.unlink()\n"
+STRONGEST = "    return strongest(scores, max(1, round(len(scores) * (1 - prune))))\n"
+
+CHOOSE_LOOP = """    reached = np.array([list(__import__("itertools").accumulate(row)) for row in p.tolist()])
+"""
+
+WRONG = [
+    # 20.1
+    Wrong("the tokenizer may have more ids", {IDS: "        for number in sorted(set(range(size)) - vocab.keys()):\n"}),
+    Wrong("the model may have more ids", {IDS: "        for number in sorted(vocab.keys() - set(range(size))):\n"}),
+    Wrong("any string is an end", {ENDS: "        if False:\n"}),
+    Wrong("an empty end is none", {ENDS: "        if self.end and self.end not in self.tokenizer.special_tokens:\n"}),
+    Wrong(
+        "an ordinary token is an end",
+        {ENDS: "        if self.end is not None and self.end.encode() not in self.tokenizer.vocab.values():\n"},
+    ),
+    Wrong("one text for a role", {AROUND: "                if not all(isinstance(text, str) for text in around):\n"}),
+    Wrong("a role's texts may be anything", {AROUND: "                if len(around) != 2:\n"}),
+    Wrong("a chat without an assistant", {ASSISTANT: "            if False:\n"}),
+    Wrong("a chat is lists when it is loaded", {ROLES: ""}),
+    Wrong("a chat of None has roles", {NO_CHAT: "        if False:\n            raise ValueError"}),
+    Wrong("an unknown role is a KeyError", {ROLE: "            if False:\n"}),
+    Wrong(
+        "an unknown role is the user",
+        {
+            ROLE: '            if message["role"] not in self.chat:\n                message = {**message, "role": "user"}\n            if False:\n'
+        },
+    ),
+    Wrong(
+        "a message can forge a special token",
+        {'encode(message["content"]) + after': 'encode(message["content"], special=True) + after'},
+    ),
+    Wrong("special tokens in the template are text", {TEMPLATE: TEMPLATE.replace(", special=True", "")}),
+    Wrong("nothing after a message", {MESSAGE: MESSAGE.replace(" + after", "")}),
+    Wrong("the assistant's turn does not begin", {REPLY: "        return ids\n"}),
+    Wrong("half is forgotten", {STATE: "        state = self.model.state_dict()\n"}),
+    Wrong("what can't be loaded is saved", {CHECKED: ""}),
+    Wrong("NaN is saved", {INFINITE: "True"}),
+    Wrong("infinity is saved", {INFINITE: '(name.endswith("limits") or not np.isnan(array).any())'}),
+    Wrong("infinite limits are an error", {INFINITE: "np.isfinite(array).all()"}),
+    Wrong("any folder is replaced", {OTHERS: "        if False:\n"}),
+    Wrong(
+        "a file is replaced",
+        {OTHERS: OTHERS.replace("folder.exists() and not (folder.is_dir() and", "folder.is_dir() and not (")},
+    ),
+    Wrong("an empty folder is not replaced", {OTHERS: OTHERS.replace("<= {CONFIG", "== {CONFIG")}),
+    Wrong("a killed save's leftovers become part of the bundle", {LEFT: ""}),
+    Wrong(
+        "arrays are saved as they lie in memory",
+        {WEIGHTS: WEIGHTS.replace("np.ascontiguousarray(array)", "array.T if array.ndim == 2 else array")},
+    ),
+    Wrong(
+        "files are written into the folder itself",
+        {
+            'new, old = _beside(folder, "new"), _beside(folder, "old")': 'new, old = folder, _beside(folder, "old")',
+            LEFT: "",
+            AWAY: "",
+        },
+    ),
+    Wrong(
+        "the old bundle is removed first",
+        {AWAY: "            shutil.rmtree(folder, ignore_errors=True)\n            os.rename(new, folder)\n"},
+    ),
+    Wrong(
+        "after an error the old bundle lies beside its place",
+        {FAILED: FAILED.replace("            _recover(folder, old)\n", "")},
+    ),
+    Wrong(
+        "after an error the new files stay",
+        {FAILED: FAILED.replace("            shutil.rmtree(new, ignore_errors=True)\n", "")},
+    ),
+    Wrong("after Ctrl-C the new files stay", {FAILED: FAILED.replace("BaseException", "Exception")}),
+    Wrong("errors are hidden", {FAILED: FAILED.replace("            raise\n", "            return\n")}),
+    Wrong("the old bundle stays beside the new one", {DONE: "            raise\n"}),
+    Wrong("between the renames there is none", {FALLBACK: "        if False:"}),
+    Wrong("save forgets what was put aside", {BACK: ""}),
+    Wrong(
+        "the next save does not recover",
+        {RECOVERED: RECOVERED.replace("        _recover(folder, old)\n", "        shutil.rmtree(old, ignore_errors=True)\n")},
+    ),
+    Wrong("files are not synced", {SYNCED: ""}),
+    Wrong(
+        "the config is not synced",
+        {
+            "            _write(new / CONFIG, json.dumps(config, indent=1).encode())\n": "            (new / CONFIG).write_bytes(json.dumps(config, indent=1).encode())\n"
+        },
+    ),
+    Wrong("links are followed", {"not stat.S_ISREG(path.lstat().st_mode)": "not path.is_file()"}),
+    Wrong("a pipe is read", {"not stat.S_ISREG(path.lstat().st_mode)": "path.is_symlink() or path.is_dir()"}),
+    Wrong("only the config must be a regular file", {REGULAR: "        _check_regular(folder / CONFIG)\n"}),
+    Wrong("a broken link is a missing file", {LEXISTS: "    if not path.exists():\n"}),
+    Wrong("checksums of files are not compared", {FACTS: 'if folder.joinpath(name).stat().st_size != claims["bytes"]:'}),
+    Wrong("bytes of files are not compared", {FACTS: 'if _facts(folder / name)["sha256"] != claims["sha256"]:'}),
+    Wrong("sizes are believed", {LOADED: ""}),
+    Wrong(
+        "sizes are compared after the model was made",
+        {
+            LOADED: "",
+            "                model.load_state_dict(": '                _check_arrays(found, config["sizes"])\n                model.load_state_dict(',
+        },
+    ),
+    Wrong("the config of a bundle is not checked against its checksum", {ALTERED: "        if False:\n"}),
+    Wrong("the checksum covers the sizes only", {CHECKSUM: CHECKSUM.replace("rest,", 'rest["sizes"],')}),
+    Wrong("a config of any length is read", {SIZE: "    if False:\n"}),
+    Wrong("a newer version is read", {VERSIONS: '        if config["format"] != FORMAT:\n'}),
+    Wrong("an older version is read", {VERSIONS: '        if config["format"] != FORMAT or config["version"] > VERSION:\n'}),
+    Wrong("any format is read", {VERSIONS: '        if config["version"] != VERSION:\n'}),
+    Wrong("other files may be named", {NAMED: '        if not set(config["files"]) >= set(FILES):\n'}),
+    Wrong("a file need not be named", {NAMED: '        if not set(config["files"]) <= set(FILES):\n'}),
+    Wrong("deep brackets end in a RecursionError", {"ValueError, RecursionError) as error:": "ValueError) as error:"}),
+    Wrong("a config that lacks something is a KeyError", {CAUGHT: CAUGHT.replace("KeyError, ", "")}),
+    Wrong("accelerated is forgotten", {ACCELERATED: ""}),
+    Wrong("every model is accelerated", {ACCELERATED: "            accelerate(model)\n"}),
+    Wrong("the model is in train mode", {SHAPED: SHAPED.replace(".eval()", "")}),
+    Wrong("all blocks have the heads of the config", {HEADS: "    heads = [model.config.n_head] * model.config.n_layer\n"}),
+    Wrong(
+        "all blocks have the neurons of the first",
+        {NEURONS: "    neurons = [model.transformer.h[0].mlp.c_fc.out_features] * model.config.n_layer\n"},
+    ),
+    Wrong("a claim of a billion layers makes a list", {BLOCKS: "        if False:\n"}),
+    Wrong("a context of any length", {'    for name in ("context", "window"):\n': '    for name in ("window",):\n'}),
+    Wrong("a window of any length", {'    for name in ("context", "window"):\n': '    for name in ("context",):\n'}),
+    Wrong("LONGEST itself is too long", {LONG: LONG.replace("> LONGEST", ">= LONGEST")}),
+    Wrong(
+        "dtypes are not compared",
+        {
+            "        if wanted.get(name) != found.get(name)\n": "        if (wanted.get(name) or (0, 0))[1] != (found.get(name) or (0, 0))[1]\n"
+        },
+    ),
+    Wrong(
+        "further arrays are ignored",
+        {"        for name in sorted(wanted.keys() | found.keys())\n": "        for name in sorted(wanted.keys())\n"},
+    ),
+    # 20.2
+    Wrong(
+        "a prompt stays a list", {PROMPT: '        object.__setattr__(self, "prompt", [*map(operator.index, self.prompt)])\n'}
+    ),
+    Wrong("ids are truncated", {PROMPT: '        object.__setattr__(self, "prompt", tuple(map(int, self.prompt)))\n'}),
+    Wrong("a stop string is its characters", {STOPS: "tuple(self.stop)"}),
+    Wrong("an empty prompt", {'            ("prompt", len(self.prompt) > 0),\n': ""}),
+    Wrong("an empty stop string", {"isinstance(text, str) and text for text": "isinstance(text, str) for text"}),
+    Wrong(
+        "max_tokens of 0 is refused",
+        {"_is_integer(self.max_tokens) and self.max_tokens >= 0": "_is_integer(self.max_tokens) and self.max_tokens > 0"},
+    ),
+    Wrong("negative temperatures", {"0 <= self.temperature < math.inf": "self.temperature < math.inf"}),
+    Wrong("an infinite temperature", {"0 <= self.temperature < math.inf": "self.temperature >= 0"}),
+    Wrong("top_p of 0", {"0 < self.top_p <= 1": "0 <= self.top_p <= 1"}),
+    Wrong("top_p above 1", {"0 < self.top_p <= 1": "0 < self.top_p"}),
+    Wrong("a negative seed is noticed later", {"(_is_integer(self.seed) and self.seed >= 0)": "_is_integer(self.seed)"}),
+    Wrong(
+        "a seed of 0 is none",
+        {
+            "self.seed is None or (_is_integer(self.seed) and self.seed >= 0)": "not self.seed or (_is_integer(self.seed) and self.seed >= 0)"
+        },
+    ),
+    Wrong("any number of logprobs", {"0 <= self.logprobs <= 5": "0 <= self.logprobs"}),
+    Wrong(
+        "True is an integer",
+        {
+            "    return isinstance(value, int | np.integer) and not isinstance(value, bool)\n": "    return isinstance(value, int | np.integer)\n"
+        },
+    ),
+    # 20.3
+    Wrong("argmax whatever the temperature", {GREEDY: "    return logits.argmax(1)\n"}),
+    Wrong("temperature 0 draws", {GREEDY: "    return ids\n"}),
+    Wrong(
+        "of several largest logits the last",
+        {GREEDY: "    return np.where(greedy, logits.shape[1] - 1 - logits[:, ::-1].argmax(1), ids)\n"},
+    ),
+    Wrong(
+        "the temperature multiplies",
+        {
+            "p = np.exp(shifted / np.where(greedy, 1, temperature)[:, None])": "p = np.exp(shifted * np.where(greedy, 1, temperature)[:, None])"
+        },
+    ),
+    Wrong(
+        "the first row's temperature for all",
+        {"np.where(greedy, 1, temperature)[:, None])": "np.where(greedy, 1, temperature)[:1, None])"},
+    ),
+    Wrong("no maximum is subtracted", {SHIFTED: "        shifted = logits.astype(np.float64) / 1\n        p = np.exp"}),
+    Wrong("sums in float32", {REACHED: "    reached = np.cumsum(p.astype(np.float32), 1, dtype=np.float32)\n"}),
+    Wrong(
+        "the most probable ids come first in the sum",
+        {
+            REACHED: '    by = np.argsort(-p, 1, kind="stable")\n    reached = np.cumsum(np.take_along_axis(p, by, 1), 1)\n',
+            GREEDY: "    return np.where(greedy, logits.argmax(1), np.take_along_axis(by, ids[:, None], 1)[:, 0])\n",
+        },
+    ),
+    Wrong("a draw at a boundary takes the id before it", {DRAWN: DRAWN.replace("<=", "<")}),
+    Wrong("the sum is not normalized", {DRAWN: "    ids = (reached <= draws[:, None]).sum(1)\n"}),
+    Wrong("top_p is ignored", {CUT: "    cut = np.flatnonzero(top_p < 0)\n"}),
+    Wrong(
+        "top_p counts before the temperature",
+        {ORDER: '        order = np.argsort(-p[cut], axis=1, kind="stable")\n        p[cut] = np.exp(shifted[cut])\n'},
+    ),
+    Wrong(
+        "top_p leaves out the id that reaches it",
+        {BEFORE: "        best[before + best > (top_p[cut] * best.sum(1))[:, None]] = 0\n"},
+    ),
+    Wrong("top_p keeps one id more", {BEFORE: "        best[before - best >= (top_p[cut] * best.sum(1))[:, None]] = 0\n"}),
+    Wrong(
+        "of equally probable ids top_p keeps the last",
+        {ORDER: '        order = p.shape[1] - 1 - np.argsort(-p[cut][:, ::-1], axis=1, kind="stable")\n'},
+    ),
+    Wrong("top_p's ids are left in the order of probability", {PART: "        p[cut] = best\n"}),
+    Wrong(
+        "top_p of all rows is the first's", {"(top_p[cut] * best.sum(1))[:, None]": "(top_p[cut[:1]] * best.sum(1))[:, None]"}
+    ),
+    Wrong("a loop over rows and ids", {REACHED: CHOOSE_LOOP}, naive="test_a_row_takes_no_python_loop"),
+    Wrong("log_softmax overflows", {LOGS: "    shifted = logits.astype(np.float64)\n    return"}),
+    Wrong("log_softmax in float32", {LOGS: "    shifted = logits - logits.max(-1, keepdims=True)\n    return"}),
+    Wrong(
+        "probabilities for log-probabilities",
+        {LOGS: LOGS.replace("    return", "    return np.exp(shifted) / np.exp(shifted).sum(-1, keepdims=True)\n    return")},
+        says="probabilities",
+    ),
+    # 20.4
+    Wrong(
+        "each token is decoded by itself",
+        {NEW: "        text, half = self.tokenizer.decode([token.id]), ''\n        new = text\n"},
+    ),
+    Wrong("half characters are sent at once", {NEW: "        text, half = text + half, ''\n" + NEW}),
+    Wrong("text of unfinished characters comes twice", {NEW: "        new = text\n"}),
+    Wrong("a token with half a character does not wait", {REACHES: REACHES.replace(" + bool(half)", "")}),
+    Wrong("the end loses half a character", {FLUSHED: '        return self._passed("", final=True)\n'}),
+    Wrong("the end holds back", {KEPT: KEPT.replace("0 if final else ", "")}),
+    Wrong("nothing is held back", {KEPT: "            kept = 0\n"}),
+    Wrong(
+        "as much as the longest stop string is held back",
+        {
+            KEPT: KEPT.replace(
+                "max([_opening(out, stop) for stop in self.stop], default=0)",
+                "min(len(out), max(map(len, self.stop), default=1) - 1)",
+            )
+        },
+    ),
+    Wrong(
+        "what one stop string may become is held back",
+        {
+            KEPT: KEPT.replace(
+                "max([_opening(out, stop) for stop in self.stop], default=0)", "_opening(out, self.stop[0]) if self.stop else 0"
+            )
+        },
+    ),
+    Wrong("the shortest beginning is held back", {OPENING: "    lengths = range(1, min(len(stop) - 1, len(text)) + 1)\n"}),
+    Wrong(
+        "stop strings are looked for in what was sent last",
+        {
+            "        out = self._held + new\n        for": "        out = self._held + new\n        self._held = self._held[:0] if False else self._held\n        for",
+            FROM: "        for end in [len(out)] if new else []:\n",
+        },
+    ),
+    Wrong("the stop string itself is sent", {STOPPED: STOPPED.replace("out[: end - max(map(len, found))]", "out[:end]")}),
+    Wrong("of stop strings that end together the shortest counts", {STOPPED: STOPPED.replace("max(", "min(")}),
+    Wrong(
+        "the first stop string of the list counts",
+        {
+            FROM: '        for stop in self.stop if any(stop in out for stop in self.stop) else ():\n            if stop in out:\n                self.stopped, self._held, out = True, "", out[: out.index(stop)]\n                self._sent += len(out)\n                return out, ()\n'
+            + FROM
+        },
+    ),
+    Wrong(
+        "tokens of a stop string are returned",
+        {SENT: "        while self._tokens and (self.stopped or self._tokens[0][1] <= self._sent):\n"},
+    ),
+    Wrong("tokens are returned at once", {SENT: "        while self._tokens:\n"}),
+    Wrong(
+        "tokens lose their log-probabilities",
+        {
+            "            tokens.append(self._tokens.popleft()[0])\n": "            tokens.append(Token(self._tokens.popleft()[0].id))\n"
+        },
+    ),
+    Wrong("a stop string is not noticed", {STOPPED: STOPPED.replace("True", "False")}),
+    # 20.5
+    Wrong("one seed for all", {SEED: SEED.replace("request.seed", "0")}),
+    Wrong("a seed of 0 is a fresh one", {SEED: SEED.replace("request.seed", "request.seed or None")}),
+    Wrong(
+        "one generator for all",
+        {
+            SEED: SEED.replace("np.random.default_rng(request.seed)", "_SHARED"),
+            "class _Job:\n": "_SHARED = np.random.default_rng(0)\n\n\nclass _Job:\n",
+        },
+    ),
+    Wrong("stop strings are ignored", {SEED: SEED.replace("request.stop", "()")}),
+    Wrong(
+        "a stop string in the end is overlooked",
+        {FINISH: '                updates.append(self._finished(job, text, tokens, "length" if full else "stop"))\n'},
+    ),
+    Wrong("a row keeps its former tenant's keys", {RELEASED: "            self._free.append(job.row)\n"}),
+    Wrong("a row is never free again", {RELEASED: "            self._cache.release(job.row)\n"}),
+    Wrong("a row may be freed twice", {RELEASED: RELEASED + "            self._free.append(job.row)\n"}),
+    Wrong("all rows are emptied", {RELEASED: RELEASED.replace("self._cache.release(job.row)", "self._cache.truncate(0)")}),
+    Wrong("rows are exchanged", {ROW: "                job.logits = logits[self.rows - 1 - job.row]\n"}),
+    Wrong(
+        "a row that leaves shifts the others",
+        {REAL: "            ids[rows], real[: len(rows)] = [job.next for job in jobs], True\n"},
+    ),
+    Wrong(
+        "waiting rows are filled too",
+        {
+            "            logits = self._decoder.step(ids, self._cache, real)\n": "            logits = self._decoder.step(ids, self._cache)\n"
+        },
+    ),
+    Wrong("each request has a step of the decoder", {ALONE: "        if True:"}),
+    Wrong("sizes are not checked", {LEAST: "            if False:\n"}),
+    Wrong("no queue is a size that is too small", {'("queue", queue, 0)': '("queue", queue, 1)'}),
+    Wrong("the model stays in train mode", {EVAL: "        self.model, config = bundle.model, bundle.model.config\n"}),
+    Wrong(
+        "a prompt may be as long as the context, whatever follows",
+        {ROOM: "        if (length := len(request.prompt)) > self.room:\n"},
+    ),
+    Wrong("the context is too short by one", {ROOM: ROOM.replace("> self.room", ">= self.room")}),
+    Wrong(
+        "a window limits the text",
+        {"        self.room = math.inf if config.window else config.context\n": "        self.room = config.context\n"},
+    ),
+    Wrong("id -1 is the last one", {KNOWN: "            if not number < size:\n"}),
+    Wrong("ids are not checked", {KNOWN: "            if False:\n"}),
+    Wrong("the queue is not bounded", {FULL: "        if False:\n"}),
+    Wrong("the queue holds one more", {FULL: FULL.replace(">=", ">")}),
+    Wrong("only those that wait count", {FULL: "        if self.waiting >= self.queue:\n"}),
+    Wrong("a waiting request can't be cancelled", {WAITS: ""}),
+    Wrong("last come, first served", {FIRST: "            job = self._waiting.pop(next(reversed(self._waiting)))\n"}),
+    Wrong(
+        "prompts are read after the decoder",
+        {
+            READ: "            self._decode([job for job in self._running.values() if job.next is not None])\n            updates = self._read()\n"
+        },
+    ),
+    Wrong("prompts are read as a whole", {SLICE: "            part = prompt[job.read :]\n"}),
+    Wrong("each prompt has a slice", {NEXT: NEXT.replace(", room - len(part)", ", room")}),
+    Wrong("one prompt a step", {NEXT: NEXT.replace("room - len(part)", "0")}),
+    Wrong(
+        "the youngest prompt is read first",
+        {
+            "        for job in self._running.values():\n            prompt": "        for job in reversed(self._running.values()):\n            prompt"
+        },
+    ),
+    Wrong(
+        "the others wait while prompts are read",
+        {
+            "        with no_grad():  # prompts first": "        with no_grad():  # \u200b prompts first",
+            "            self._decode([job for job in self._running.values() if job.next is not None])\n        return updates + self._sample([job for job in self._running.values() if job.read == len(job.request.prompt)])": "            if any(job.read < len(job.request.prompt) for job in self._running.values()):\n                return updates\n            self._decode([job for job in self._running.values() if job.next is not None])\n        return updates + self._sample([job for job in self._running.values() if job.read == len(job.request.prompt)])",
+        },
+    ),
+    Wrong("echoed log-probabilities are those of the next token", {ECHOED: "                before = [*logits]\n"}),
+    Wrong(
+        "each slice of an echo begins without a log-probability", {ECHOED: "                before = [None, *logits[:-1]]\n"}
+    ),
+    Wrong("an echo comes without text", {"self.bundle.tokenizer.decode(prompt), tuple(job.echoed)": '"", tuple(job.echoed)'}),
+    Wrong(
+        "an echo comes with each slice",
+        {"            if job.request.echo and job.read == len(prompt):\n": "            if job.request.echo:\n"},
+    ),
+    Wrong("no tokens are one token", {NOTHING: "        updates = []\n", "if job.request.max_tokens > 0]": "]"}),
+    Wrong(
+        "rows that are done draw for nobody",
+        {SETTINGS: "        settings = [(jobs[0].rng.random(), job.request.temperature, job.request.top_p) for job in jobs]\n"},
+    ),
+    Wrong(
+        "the temperature of the first for all",
+        {SETTINGS: SETTINGS.replace("job.request.temperature", "jobs[0].request.temperature")},
+    ),
+    Wrong("two draws a token", {SETTINGS: SETTINGS.replace("(job.rng.random(),", "(job.rng.random(2)[1],")}),
+    Wrong("the end token is text", {"            if number == self._end:\n": "            if False:\n"}),
+    Wrong(
+        "every special token is an end",
+        {
+            "        self._end = None if bundle.end is None else bundle.tokenizer.special_tokens[bundle.end]\n": "        self._end = next(iter(bundle.tokenizer.special_tokens.values()))\n"
+        },
+    ),
+    Wrong(
+        "the end loses what was held back",
+        {END: '                updates.append(self._finished(job, "", (), "stop"))\n                continue\n'},
+    ),
+    Wrong("the end is a length", {END: END.replace('"stop"', '"length"')}),
+    Wrong("max_tokens loses what was held back", {FLUSH: ""}),
+    Wrong(
+        "max_tokens loses the tokens that were held back",
+        {
+            FLUSH: FLUSH.replace(
+                "text, tokens = text + rest, tokens + others", "text = text + rest + ''.join('' for _ in others)"
+            )
+        },
+    ),
+    Wrong(
+        "one token too many",
+        {"            full = job.made == job.request.max_tokens\n": "            full = job.made > job.request.max_tokens\n"},
+    ),
+    Wrong("updates that say nothing", {SAYS: "            else:\n"}),
+    Wrong("text waits for tokens", {SAYS: "            elif tokens:\n"}),
+    Wrong(
+        "log-probabilities after the temperature",
+        {
+            "_token(number, job.logits, job.request.logprobs)": "_token(number, job.logits / max(job.request.temperature, 1e-9), job.request.logprobs)"
+        },
+    ),
+    Wrong("without logprobs they are told", {NONE: "    top = top or 0\n"}),
+    Wrong("log-probabilities without their ids", {BEST: BEST.replace("[:top]", "[: top + 1]")}),
+    Wrong("of equally probable ids the last is told", {BEST: '    best = np.argsort(logprobs, kind="stable")[::-1][:top]\n'}),
+    Wrong(
+        "finished requests are kept",
+        {
+            "        self.cancel(job.number)\n        return Update": "        self.cancel(job.number)\n        self.__dict__.setdefault('done', []).append(job)\n        return Update"
+        },
+    ),
+    Wrong(
+        "numbers are rows",
+        {
+            "            job.row = self._free.pop()\n": "            job.row = job.number % self.rows\n            self._free.pop()\n"
+        },
+    ),
+    # 20.6
+    Wrong("submit after close", {CLOSED: "        if False:\n            raise RuntimeError"}),
+    Wrong("the service's queue is not bounded", {OPEN: "        if False:\n"}),
+    Wrong("the service's queue forgets the rows", {OPEN: "        if len(self._open) >= self.engine.queue:\n"}),
+    Wrong("close drops requests", {ENDS_THREAD: "                if self._closing:\n                    return\n"}),
+    Wrong("the thread does not sleep", {SLEEPS: ""}),
+    Wrong(
+        "cancelled streams run on",
+        {POP: "                elif self._streams.pop(stream.number, None):\n                    pass\n"},
+    ),
+    Wrong("an error ends the thread", {ERROR: "            except ZeroDivisionError as error:"}),
+    Wrong("after an error the rows stay taken", {FAILS: ""}),
+    Wrong("a finished stream keeps its place", {DISCARD: "                pass\n\n\nclass Stream"}),
+    Wrong("updates are put by the engine's thread", {DELIVER: "                self._deliver(news)\n"}),
+    Wrong(
+        "a cancelled task leaves its request running", {WAITED: "        except asyncio.CancelledError:\n            raise\n"}
+    ),
+    Wrong("who waits is not woken", {WOKEN: ""}),
+    Wrong("leaving does not cancel", {LEAVES: "    async def __aexit__(self, *exception) -> None:\n        pass\n"}),
+    Wrong(
+        "leaving cancels after an error only",
+        {LEAVES: "    async def __aexit__(self, *exception) -> None:\n        if exception[0]:\n            self.cancel()\n"},
+    ),
+    Wrong("a cancelled stream keeps its place", {POSTED: "            self._owner._post(self, None)\n"}),
+    Wrong("the engine is not told of a cancel", {POSTED: "            self._owner._open.discard(self)\n"}),
+    Wrong(
+        "cancel is done by the event loop",
+        {POSTED: "            self._owner._open.discard(self)\n            self._owner.engine.cancel(self.number)\n"},
+    ),
+    Wrong(
+        "requests are checked by the thread",
+        {"        self.engine.check(request)\n        if self._closing": "        if self._closing"},
+    ),
+    # 20.7
+    Wrong("the last tenth is trained on", {TENTH: "(text, text[len(text) * 9 // 10 :])"}),
+    Wrong("what was trained on judges", {TENTH: "(text[: len(text) * 9 // 10], text)"}),
+    Wrong("bits of a token", {PER_BYTE: "_bits(model, others) / len(others)"}),
+    Wrong("nats", {"    return total / math.log(2)\n": "    return total\n"}),
+    Wrong(
+        "nothing is trained", {"    Trainer(network, None, optimizer, objective=objective, **options).fit(data, epochs)\n": ""}
+    ),
+    Wrong(
+        "the student learns nothing",
+        {'        model = train("distill", student, objective, config.distill["train"])\n': "        model = student\n"},
+    ),
+    Wrong("quantize is forgotten", {QUANTIZED: "        quantize(model, config.quantize)\n"}),
+    Wrong("always 8 bits", {QUANTIZED: "        model = quantize(model)\n"}),
+    Wrong("half is forgotten by build", {SAVED: "    bundle.save(folder)\n"}),
+    Wrong("the bundle is not saved", {SAVED: ""}),
+    Wrong("checkpoints stay", {CHECKPOINTS: ""}),
+    Wrong(
+        "no checkpoint",
+        {
+            '"checkpoint": checkpoint}': '"checkpoint": None}',
+            "        checkpoint.unlink()\n": "        checkpoint.unlink(missing_ok=True)\n",
+        },
+    ),
+    Wrong("progress is forgotten", {'"progress": progress, ': ""}),
+    Wrong("the weakest are kept", {STRONGEST: "    return strongest(-scores, max(1, round(len(scores) * (1 - prune))))\n"}),
+    Wrong("the fraction that is kept", {STRONGEST: "    return strongest(scores, max(1, round(len(scores) * prune)))\n"}),
+    Wrong("the last head may go", {STRONGEST: "    return strongest(scores, round(len(scores) * (1 - prune)))\n"}),
+    Wrong(
+        "heads are not pruned", {"            prune_heads(block.attn, _strongest(head_scores(block.attn), config.prune))\n": ""}
+    ),
+    Wrong(
+        "neurons are not pruned",
+        {
+            "            prune_units(block.mlp, block.mlp.c_fc, _strongest(unit_scores(block.mlp, block.mlp.c_fc), config.prune))\n": ""
+        },
+    ),
+    Wrong(
+        "a stage tells what was before it",
+        {
+            "        stages.append(Stage(name, nbytes, ": "        stages.append(Stage(name, stages[-1].nbytes if stages else nbytes, "
+        },
+    ),
+    Wrong("stages are not told", {"        tell(stages[-1])\n": ""}),
+    Wrong("the seed is ignored", {"np.random.default_rng(config.seed)": "np.random.default_rng(0)"}),
+    Wrong("a loaded bundle gets another end", {"loaded.tokenizer, loaded.end, _plain": "loaded.tokenizer, None, _plain"}),
+    Wrong("a loaded model is not made plain", {"loaded.end, _plain(loaded.model)": "loaded.end, loaded.model"}),
+    Wrong("cache measures without a cache", {'        done("cache", lambda': '        done("cache") or (lambda'}),
+    Wrong("the chat is forgotten", {"end, config.chat, config.accelerate)": "end, None, config.accelerate)"}),
+    Wrong("accelerate is always told", {"end, config.chat, config.accelerate)": "end, config.chat, True)"}),
+    # 20.8
+    Wrong(
+        "stop is ignored",
+        {'("max_tokens", "temperature", "top_p", "seed", "stop")': '("max_tokens", "temperature", "top_p", "seed")'},
+    ),
+    Wrong(
+        "top-p is ignored",
+        {'("max_tokens", "temperature", "top_p", "seed", "stop")': '("max_tokens", "temperature", "seed", "stop")'},
+    ),
+    Wrong(
+        "the text comes at the end",
+        {
+            '            print(update.text, end="", flush=True)\n    print()\n': '            text = locals().get("text", "") + update.text\n    print(text)\n'
+        },
+    ),
+    Wrong("parts are not flushed", {'end="", flush=True)': 'end="")'}),
+    Wrong(
+        "a traceback for a missing file", {"    except (OSError, ValueError) as error:\n": "    except ValueError as error:\n"}
+    ),
+    Wrong("a traceback for a bad value", {"    except (OSError, ValueError) as error:\n": "    except OSError as error:\n"}),
+    Wrong("status 0 after an error", {"        parser.exit(1, f": "        parser.exit(0, f"}),
+    Wrong("build shows no epochs", {"build(config, options.folder, Progress())": "build(config, options.folder)"}),
+]
