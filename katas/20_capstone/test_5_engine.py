@@ -166,10 +166,9 @@ def test_forty_requests_that_come_and_go(kind):
     draws, and each log-probability is right to 1e-4; a difference within rounding is excused, 0.1% of the tokens at most.
     """
     model, rng = bundle(kind, np.float32), np.random.default_rng(7)
-    longest = 80 if kind == "learned" else 200
     requests = [
         Request(
-            prompt(int(rng.integers(1, longest)), seed),
+            prompt(int(rng.integers(1, 80 if kind == "learned" else 200)), seed),
             int(rng.integers(1, 16)),
             temperature=float(rng.choice([0, 0.7, 1, 1.3])),
             top_p=float(rng.choice([1, 0.9, 0.5])),
@@ -178,25 +177,10 @@ def test_forty_requests_that_come_and_go(kind):
         )
         for seed in range(40)
     ]
-    answers, numbers, waiting = {}, {}, list(requests)
-    engine = Engine(model, rows=4, queue=2, slice=16)
-    while waiting or engine.running or engine.waiting:
-        while waiting and engine.running + engine.waiting < 6 and rng.random() < 0.6:
-            request = waiting.pop()
-            numbers[engine.submit(request)] = request
-        for update in engine.step():
-            answers.setdefault(update.number, Answer()).add(update)
-    judged = excused = 0
-    for number, request in numbers.items():
-        answer = answers[number]
-        logits = logits_of(model, [*request.prompt, *answer.ids])[len(request.prompt) - 1 : -1]
-        found = serving.verdict(logits, answer.tokens, request.seed, request.temperature, request.top_p)
-        assert not found.wrong, f"request {number}: tokens {found.wrong} are not what the seed draws"
-        assert found.worst <= 1e-4
-        assert len(answer.tokens) == request.max_tokens
-        assert answer.text == tokenizer().decode(answer.ids)
-        judged, excused = judged + found.judged, excused + found.excused
-    assert excused <= judged / 1000
+    found = serving.soak(model, requests, Engine(model, rows=4, queue=2, slice=16), rng)
+    assert not found.wrong, f"{len(found.wrong)} of {found.judged} tokens are not what their seed draws"
+    assert found.worst <= 1e-4
+    assert found.excused <= found.judged / 1000
 
 
 def test_an_answer_does_not_depend_on_the_others():

@@ -102,3 +102,42 @@ def _near(row: np.ndarray, draw: float, temperature: float, top_p: float, number
         p = np.where(kept, p, 0) / p[kept].sum()
     reached = np.cumsum(p)
     return bool(reached[number] - p[number] - BOUNDARY <= draw <= reached[number] + BOUNDARY)
+
+
+def soak(bundle, requests: Sequence, engine, rng: np.random.Generator) -> Verdict:
+    """Sends requests to an engine, which join at random; in one of 30 steps one is cancelled. Then judges all answers.
+
+    The logits are those of the bundle's model in a full pass, without a cache. Raises: AssertionError if an answer is
+    incomplete, if its text is not that of its tokens, or if something comes of a request that is over.
+    """
+    from katas.autograd import no_grad
+
+    waiting, asked, answers, cancelled = list(requests)[::-1], {}, {}, set()
+    while waiting or engine.running or engine.waiting:
+        while waiting and engine.running + engine.waiting < engine.rows + engine.queue and rng.random() < 0.7:
+            number = engine.submit(waiting[-1])
+            asked[number], answers[number] = waiting.pop(), []
+        running = [
+            number for number in asked if number not in cancelled and not (answers[number] and answers[number][-1].finish)
+        ]
+        if running and rng.random() < 1 / 30:
+            leaves = int(rng.choice(running))
+            cancelled.add(leaves)
+            engine.cancel(leaves)
+        for update in engine.step():
+            assert update.number not in cancelled, "a request that was cancelled goes on"
+            assert not answers[update.number] or answers[update.number][-1].finish is None, "an update after the last one"
+            answers[update.number].append(update)
+    verdicts = []
+    for number, request in asked.items():
+        tokens = [token for update in answers[number] for token in update.tokens]
+        if number not in cancelled:
+            assert len(tokens) == request.max_tokens, f"request {number} has {len(tokens)} tokens, not {request.max_tokens}"
+            text = "".join(update.text for update in answers[number])
+            assert text == bundle.tokenizer.decode([token.id for token in tokens]), f"request {number}: {text!r}"
+        with no_grad():
+            logits = bundle.model(np.array([[*request.prompt, *(token.id for token in tokens)]])).data[0]
+        from_prompt = logits[len(request.prompt) - 1 :][: len(tokens)]
+        verdicts.append(verdict(from_prompt, tokens, request.seed, request.temperature, request.top_p))
+    judged, wrong, excused, worst = zip(*verdicts, strict=True)
+    return Verdict(sum(judged), [place for places in wrong for place in places], sum(excused), max(worst))
