@@ -471,7 +471,7 @@ for place in range(500):
     same = np.array_equal(found.model.transformer.wte.weight.data, want[number])
     bundle(1).save(home / "bundle")
     same = same and Bundle.load(home / "bundle").name == "number 1"
-    print(status, number, same, len(os.listdir(home)))
+    print(status, number, same, len(os.listdir(home)), len(os.listdir(home / "bundle")))
     shutil.rmtree(home)
     if status == 0:
         break
@@ -489,11 +489,16 @@ def test_a_kill_at_any_point_leaves_a_whole_bundle(tmp_path):
         raise Mismatch(f"the child process failed:\n{run.stderr}")
     lines = [line.split() for line in run.stdout.splitlines()]
     numbers = [int(number) for _, number, *_ in lines]
-    assert all(same == "True" for _, _, same, _ in lines)
-    assert all(left == "1" for *_, left in lines), "something is left beside the folder after the next save"
+    assert all(same == "True" for _, _, same, *_ in lines)
+    assert all(left == "1" for *_, left, _ in lines), "something is left beside the folder after the next save"
+    assert all(files == "5" for *_, files in lines), "something is left in the folder after the next save"
     assert numbers == sorted(numbers), "the old bundle came back after the new one"
     assert lines[-1][:2] == ["0", "1"]
     assert len(lines) > 12, "files are written in another way than by the process"
+
+
+def _raises(error: Exception, *arguments):
+    raise error
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
@@ -523,9 +528,12 @@ def test_a_kill_before_the_last_rename(tmp_path, monkeypatch):
     last = 0
     found = logits(Bundle.load(tmp_path / "bundle").model)
     assert any(np.array_equal(found, logits(gpt(seed))) for seed in (0, 1))
-    with rejects(ValueError, "not finite"):
-        Bundle(spoiled("NaN")[0], tokenizer()).save(tmp_path / "bundle")
-    assert np.array_equal(logits(Bundle.load(tmp_path / "bundle").model), found)
+    for error in (ValueError, OSError):
+        with monkeypatch.context() as patch, rejects(error, "not finite" if error is ValueError else "full"):
+            if error is OSError:
+                patch.setattr(os, "fsync", functools.partial(_raises, OSError("the disk is full")))
+            Bundle(spoiled("NaN")[0] if error is ValueError else gpt(3), tokenizer()).save(tmp_path / "bundle")
+        assert np.array_equal(logits(Bundle.load(tmp_path / "bundle").model), found)
     saved(tmp_path, 2)
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
     assert np.array_equal(logits(Bundle.load(tmp_path / "bundle").model), logits(gpt(2)))
