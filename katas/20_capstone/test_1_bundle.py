@@ -649,6 +649,15 @@ def test_no_other_file_is_named(other, tmp_path):
             Bundle.load(folder)
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_each_file_is_named(name, tmp_path):
+    """A config that doesn't tell the bytes and the checksum of each file raises a ValueError that contains config.json."""
+    folder = saved(tmp_path)
+    forged(folder, lambda config: config["files"].pop(name))
+    with rejects(ValueError, CONFIG):
+        Bundle.load(folder)
+
+
 LIES = {
     "vocab_size": ("vocab_size", 10**9, "transformer.wte.weight"),
     "d_model": ("d_model", 10**6, "transformer.wte.weight"),

@@ -108,9 +108,8 @@ class Bundle:
         _recover(folder, old)
         if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= {CONFIG, *FILES}):
             raise FileExistsError(f"{folder} holds something else than a bundle: it is not replaced")
-        shutil.rmtree(new, ignore_errors=True)  # what a killed process left
         try:
-            self.tokenizer.save(new)
+            self.tokenizer.save(new)  # over what a killed process left
             _write(new / "model.safetensors", save({name: np.ascontiguousarray(array) for name, array in state.items()}))
             config = {name: getattr(self, name) for name in ("name", "end", "chat", "accelerated")}
             config |= {"format": FORMAT, "version": VERSION, "sizes": sizes}
