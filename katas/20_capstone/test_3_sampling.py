@@ -98,11 +98,12 @@ def test_an_id_of_probability_0_is_never_drawn(draw):
     assert chosen(logits, draw) == [1 if draw == 0 else 3]
 
 
-def test_the_sums_are_float64():
-    """With 50,000 ids of equal probability, the id of a draw is ⌊50,000 u⌋: sums in float32 would miss it."""
-    draws = (np.arange(0, 50_000, 617) + 0.5) / 50_000
-    got = choose(np.zeros((len(draws), 50_000), np.float32), draws, np.ones(len(draws)), np.ones(len(draws)))
-    assert got.tolist() == [*range(0, 50_000, 617)]
+def test_the_sums_are_float64(draw):
+    """With 50,000 ids, sums in float32 would be off by more than the probability of one."""
+    logits, draws = draw.normal(50_000).astype(np.float32), draw.uniform(0.5, 1, 20)
+    p = np.exp(logits.astype(np.longdouble))
+    want = np.searchsorted(np.cumsum(p), draws * p.sum(), side="right")
+    assert chosen(np.broadcast_to(logits, (20, 50_000)), draws) == want.tolist()
 
 
 def test_logits_are_not_changed(draw):
