@@ -492,6 +492,19 @@ def test_no_tokens_at_all():
     assert (answer.text, answer.tokens, answer.finish) == ("", [], "length")
 
 
+def test_text_may_come_without_its_token():
+    """Where the end of a token's text may begin a stop string, the text before it comes at once, and the token when that is
+    certain.
+    """
+    (first, *_) = (tokenizer().decode([number]) for number in tokenizer().encode(" sea shells"))
+    engine = Engine(scripted(" sea shells"))
+    engine.submit(Request([5], 2, temperature=0, stop=f"{first[-1]}#"))
+    found = [(update.text, len(update.tokens)) for _ in range(2) for update in engine.step()]
+    assert len(first) > 1
+    assert found[0] == (first[:-1], 0)
+    assert found[1][1] == 2
+
+
 # Log-probabilities and echo
 
 
