@@ -84,8 +84,11 @@ class KVCache:
         """
         raise NotImplementedError("16.2 KVCache.reorder: README.md, 16.2")
 
-    def row(self, row: int) -> "KVCache":
-        """One row as a cache of batch 1, in the same memory: to fill it while the others wait. Raises: as release."""
+    def row(self, row: int, count: int = 1) -> "KVCache":
+        """One row, or `count` rows from it on, as a cache of that batch in the same memory: to use it while the others wait.
+
+        Raises: IndexError that contains a row that does not exist; ValueError that contains count if it is below 1.
+        """
         raise NotImplementedError("16.2 KVCache.row: README.md, 16.2")
 
 

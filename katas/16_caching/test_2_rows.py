@@ -257,6 +257,36 @@ def test_a_row_copies_nothing():
     assert cache.nbytes / 5 < cache.row(2).nbytes < cache.nbytes / 3
 
 
+@kinds
+def test_several_rows_are_a_cache_in_the_same_memory(draw, kind):
+    """row(1, 2) is rows 1 and 2: they go on together while rows 0 and 3 wait."""
+    model, texts = gpt(draw, kind), [draw.integers(11, length) for length in (6, 5, 3, 4)]
+    cache = filled(model, texts)
+    two, before = cache.row(1, 2), cache.nbytes
+    assert (two.batch, two.lengths.tolist()) == (2, [5, 3])
+    assert before / 3 < two.nbytes < 2 * before / 3
+    for _ in range(4):
+        ids = draw.integers(11, 2)
+        texts[1:3] = [np.append(text, new) for text, new in zip(texts[1:3], ids, strict=True)]
+        assert_close(model(ids[:, None], None, two).data[:, 0], [model(text[None]).data[0, -1] for text in texts[1:3]])
+    assert cache.lengths.tolist() == [6, 9, 7, 4]
+    assert_goes_on(model, cache, texts, draw, 2)
+
+
+@pytest.mark.parametrize(("row", "count", "told"), [(0, 3, "2"), (1, 2, "2"), (-1, 2, "-1"), (2, 1, "2")])
+def test_several_rows_that_do_not_exist(row, count, told):
+    """Any of them that doesn't exist raises an IndexError that contains it."""
+    with rejects(IndexError, told):
+        KVCache(1, 2, 1, 2, 3).row(row, count)
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_no_rows_at_all(count):
+    """A count below 1 raises a ValueError that contains it."""
+    with rejects(ValueError, str(count)):
+        KVCache(1, 3, 1, 2, 3).row(1, count)
+
+
 @pytest.mark.parametrize("row", [-1, 2])
 def test_rows_that_do_not_exist(draw, row):
     """They raise an IndexError that contains the number. A negative one doesn't count from the end."""

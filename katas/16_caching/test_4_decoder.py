@@ -109,6 +109,21 @@ def test_what_an_interrupted_step_pushed_out_is_not_looked_for(draw, monkeypatch
         assert_close(decoder.step(ids[:, time], cache), whole(model, ids)[:, time])
 
 
+@kinds
+def test_some_rows_of_a_cache(draw, kind):
+    """A step of row(1, 2) gives rows 1 and 2 their next token. The others wait, and have a step of all rows afterwards."""
+    model, ids = gpt(draw, kind), draw.integers(11, 4, 12)
+    decoder, cache, want = Decoder(model), KVCache.of(model, 4), whole(model, ids)
+    lengths = np.array([6, 5, 3, 4])
+    prefill(model, ids[:, :6], cache, np.arange(6) < lengths[:, None])
+    for _ in range(4):
+        rows, times = np.arange(4), lengths
+        assert_close(decoder.step(ids[rows[1:3], times[1:3]], cache.row(1, 2)), want[rows[1:3], times[1:3]])
+        lengths[1:3] += 1
+    assert cache.lengths.tolist() == [6, 9, 7, 4]
+    assert_close(decoder.step(ids[np.arange(4), lengths], cache), want[np.arange(4), lengths])
+
+
 def test_a_head_of_its_own(draw):
     """lm_head may have been exchanged: it is asked, not wte."""
     model, ids = gpt(draw), draw.integers(11, 2, 3)

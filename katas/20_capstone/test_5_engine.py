@@ -246,6 +246,28 @@ def test_one_pass_of_the_decoder_serves_all_rows(monkeypatch):
     assert len(calls) == 1
 
 
+def test_few_requests_cost_less_than_many(monkeypatch):
+    """With three requests in eight rows, the Decoder computes three rows in a step; so it does after one has left and another
+    has come.
+    """
+    engine, computed, real = Engine(bundle(), rows=8), [], Decoder.step
+
+    def counted(self, ids, *arguments):
+        computed.append(len(ids))
+        return real(self, ids, *arguments)
+
+    monkeypatch.setattr(Decoder, "step", counted)
+    numbers = [engine.submit(Request([7], 30, seed=0)) for _ in range(3)]
+    for leaves in (*numbers, None):
+        for _ in range(3):
+            computed.clear()
+            engine.step()
+        assert 0 < sum(computed) <= 3
+        if leaves is not None:
+            engine.cancel(leaves)
+            engine.submit(Request([7], 30, seed=0))
+
+
 # Rows and the queue
 
 

@@ -208,15 +208,21 @@ class KVCache:
         for array in (self.lengths, self._first, self._begun, self._hidden):
             array[...] = array[rows]
 
-    def row(self, row: int) -> "KVCache":
-        """One row as a cache of batch 1, in the same memory: to fill it while the others wait. Raises: as release."""
-        self._check_row(row)
-        one, rows = copy.copy(self), slice(row, row + 1)
-        one.batch, one._rolled = 1, []
+    def row(self, row: int, count: int = 1) -> "KVCache":
+        """One row, or `count` rows from it on, as a cache of that batch in the same memory: to use it while the others wait.
+
+        Raises: IndexError that contains a row that does not exist; ValueError that contains count if it is below 1.
+        """
+        if count < 1:
+            raise ValueError(f"count must be at least 1, not {count!r}")
+        for number in (row, row + count - 1):
+            self._check_row(number)
+        one, rows = copy.copy(self), slice(row, row + count)
+        one.batch, one._rolled = count, []
         one._kv = self._kv[:, :, rows]
         one.lengths, one._first, one._begun = self.lengths[rows], self._first[rows], self._begun[rows]
         one._hidden = self._hidden[rows]
-        one._scores = self._scores[: self.n_head * self._slots]
+        one._scores = self._scores[: count * self.n_head * self._slots]
         return one
 
     def _check_row(self, row: int) -> None:

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import dataclasses
 import hashlib
+import heapq
 import json
 import math
 import operator
@@ -483,7 +484,8 @@ class Engine:
         self._end = None if bundle.end is None else bundle.tokenizer.special_tokens[bundle.end]
         self._decoder, self._cache = Decoder(self.model), KVCache.of(self.model, rows)
         self._single = [self._cache.row(row) for row in range(rows)]
-        self._free, self._numbers = list(range(rows))[::-1], count()
+        self._first = [self._cache.row(0, count) for count in range(1, rows + 1)]
+        self._free, self._numbers = list(range(rows)), count()
         self._running: dict[int, _Job] = {}  # by number, in the order in which they came
         self._waiting: dict[int, _Job] = {}
 
@@ -520,14 +522,14 @@ class Engine:
         self._waiting.pop(number, None)
         if (job := self._running.pop(number, None)) is not None:
             self._cache.release(job.row)
-            self._free.append(job.row)
+            heapq.heappush(self._free, job.row)
 
     def step(self) -> list[Update]:
         """Lets requests join, reads up to `slice` tokens of prompts, in the order in which they came, and gives each request
         whose prompt was read before one token more. With nothing to do it does nothing."""
         while self._free and self._waiting:
             job = self._waiting.pop(next(iter(self._waiting)))
-            job.row = self._free.pop()
+            job.row = heapq.heappop(self._free)  # the first, so that a step needs few rows
             self._running[job.number] = job
         with no_grad():  # prompts first: if the decoder raises, no token is computed twice in the next step
             updates = self._read()
@@ -536,14 +538,13 @@ class Engine:
 
     def _decode(self, jobs: list[_Job]) -> None:
         """Each job's `next` goes into its row of the cache: its `logits` are those after it."""
-        if 4 * len(jobs) <= self.rows or len(jobs) == 1:  # a step of all rows would take longer
-            for job in jobs:
-                job.logits = self._decoder.step([job.next], self._single[job.row])[0]
-        else:
-            ids, real = np.zeros(self.rows, np.int64), np.zeros(self.rows, bool)
+        if len(jobs) == 1:
+            jobs[0].logits = self._decoder.step([jobs[0].next], self._single[jobs[0].row])[0]
+        elif jobs:
             rows = [job.row for job in jobs]
+            ids, real = np.zeros(max(rows) + 1, np.int64), np.zeros(max(rows) + 1, bool)  # of the rows up to the last one
             ids[rows], real[rows] = [job.next for job in jobs], True
-            logits = self._decoder.step(ids, self._cache, real)
+            logits = self._decoder.step(ids, self._first[max(rows)], real)
             for job in jobs:
                 job.logits = logits[job.row]
 

@@ -429,9 +429,23 @@ WRONG = [
     ),
     Wrong(
         "row is always the first",
-        {"        one, rows = copy.copy(self), slice(row, row + 1)": "        one, rows = copy.copy(self), slice(0, 1)"},
+        {
+            "        one, rows = copy.copy(self), slice(row, row + count)": "        one, rows = copy.copy(self), slice(0, count)"
+        },
     ),
-    Wrong("row keeps the batch", {"        one.batch, one._rolled = 1, []": "        one._rolled = []"}),
+    Wrong("row keeps the batch", {"        one.batch, one._rolled = count, []": "        one._rolled = []"}),
+    Wrong(
+        "several rows are one",
+        {
+            "        one, rows = copy.copy(self), slice(row, row + count)": "        one, rows = copy.copy(self), slice(row, row + 1)"
+        },
+    ),
+    Wrong("no rows at all are a cache", {"        if count < 1:\n": "        if count < 0:\n"}),
+    Wrong(
+        "only the first of several rows must exist",
+        {"        for number in (row, row + count - 1):\n": "        for number in (row,):\n"},
+    ),
+    Wrong("several rows have the scores of one", {"[: count * self.n_head * self._slots]": "[: self.n_head * self._slots]"}),
     # prefill
     Wrong(
         "all at once",

@@ -70,11 +70,11 @@ EVAL = "        self.model, config = bundle.model.eval(), bundle.model.config\n"
 ROOM = "        if (length := len(request.prompt) + request.max_tokens) > self.room:\n"
 KNOWN = "            if not 0 <= number < size:\n"
 FULL = "        if self.running + self.waiting >= self.rows + self.queue:\n"
-RELEASED = "            self._cache.release(job.row)\n            self._free.append(job.row)\n"
+RELEASED = "            self._cache.release(job.row)\n            heapq.heappush(self._free, job.row)\n"
 WAITS = "        self._waiting.pop(number, None)\n"
 FIRST = "            job = self._waiting.pop(next(iter(self._waiting)))\n"
 READ = "            updates = self._read()\n            self._decode([job for job in self._running.values() if job.next is not None])\n"
-ALONE = "        if 4 * len(jobs) <= self.rows or len(jobs) == 1:"
+ALONE = "        if len(jobs) == 1:\n            jobs[0].logits = self._decoder.step([jobs[0].next], self._single[jobs[0].row])[0]\n"
 REAL = "            ids[rows], real[rows] = [job.next for job in jobs], True\n"
 ROW = "                job.logits = logits[job.row]\n"
 SLICE = "            part = prompt[job.read : job.read + room]\n"
@@ -391,9 +391,9 @@ WRONG = [
         "a stop string in the end is overlooked",
         {FINISH: '                updates.append(self._finished(job, text, tokens, "length" if full else "stop"))\n'},
     ),
-    Wrong("a row keeps its former tenant's keys", {RELEASED: "            self._free.append(job.row)\n"}),
+    Wrong("a row keeps its former tenant's keys", {RELEASED: "            heapq.heappush(self._free, job.row)\n"}),
     Wrong("a row is never free again", {RELEASED: "            self._cache.release(job.row)\n"}),
-    Wrong("a row may be freed twice", {RELEASED: RELEASED + "            self._free.append(job.row)\n"}),
+    Wrong("a row may be freed twice", {RELEASED: RELEASED + "            heapq.heappush(self._free, job.row)\n"}),
     Wrong("all rows are emptied", {RELEASED: RELEASED.replace("self._cache.release(job.row)", "self._cache.truncate(0)")}),
     Wrong("rows are exchanged", {ROW: "                job.logits = logits[self.rows - 1 - job.row]\n"}),
     Wrong(
@@ -403,10 +403,15 @@ WRONG = [
     Wrong(
         "waiting rows are filled too",
         {
-            "            logits = self._decoder.step(ids, self._cache, real)\n": "            logits = self._decoder.step(ids, self._cache)\n"
+            "            logits = self._decoder.step(ids, self._first[max(rows)], real)\n": "            logits = self._decoder.step(ids, self._first[max(rows)])\n"
         },
     ),
-    Wrong("each request has a step of the decoder", {ALONE: "        if True:"}),
+    Wrong(
+        "each request has a step of the decoder",
+        {
+            ALONE: "        if True:\n            for job in jobs:\n                job.logits = self._decoder.step([job.next], self._single[job.row])[0]\n"
+        },
+    ),
     Wrong("sizes are not checked", {LEAST: "            if False:\n"}),
     Wrong("no queue is a size that is too small", {'("queue", queue, 0)': '("queue", queue, 1)'}),
     Wrong("the model stays in train mode", {EVAL: "        self.model, config = bundle.model, bundle.model.config\n"}),
@@ -510,9 +515,20 @@ WRONG = [
         },
     ),
     Wrong(
+        "the last free row is taken first",
+        {"heapq.heappop(self._free)  # the first, so that a step needs few rows": "self._free.pop()"},
+    ),
+    Wrong(
+        "a step computes all rows",
+        {
+            "np.zeros(max(rows) + 1, np.int64), np.zeros(max(rows) + 1, bool)": "np.zeros(self.rows, np.int64), np.zeros(self.rows, bool)",
+            "self._first[max(rows)], real)": "self._cache, real)",
+        },
+    ),
+    Wrong(
         "numbers are rows",
         {
-            "            job.row = self._free.pop()\n": "            job.row = job.number % self.rows\n            self._free.pop()\n"
+            "            job.row = heapq.heappop(self._free)  # the first, so that a step needs few rows\n": "            job.row = job.number % self.rows\n            heapq.heappop(self._free)\n"
         },
     ),
     # 20.6

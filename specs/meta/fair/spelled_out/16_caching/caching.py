@@ -158,11 +158,14 @@ class KVCache:
         for array in [*self.keys, *self.values, self.lengths, self.held]:
             array[...] = array.copy()[rows]
 
-    def row(self, row):
+    def row(self, row, count=1):
         """Views."""
+        if count < 1:
+            raise ValueError(f"count {count}")
         self.exists(row)
+        self.exists(row + count - 1)
         one = copy.copy(self)
-        one.batch, one.waiting, part = 1, {}, slice(row, row + 1)
+        one.batch, one.waiting, part = count, {}, slice(row, row + count)
         one.keys, one.values, one.lengths, one.held = (
             self.keys[:, part],
             self.values[:, part],
