@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import dataclasses
 import hashlib
+import heapq
 import json
 import math
 import operator

@@ -67,6 +67,7 @@ def test_what_a_stage_says(text, tmp_path):
     """nbytes are those of the state_dict, bits the bits per byte of the last tenth of the text, speed tokens a second."""
     bundle, stages = built(config(text, accelerate=False, cache=False), tmp_path / "bundle")
     (stage,) = stages
+    assert not bundle.accelerated
     assert stage.nbytes == held(bundle)
     assert_close(np.float32(stage.bits), bits_per_byte(bundle, TEXT[len(TEXT) * 9 // 10 :]))
     assert stage.speed > 0
