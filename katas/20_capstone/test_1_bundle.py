@@ -154,6 +154,7 @@ def test_what_is_loaded_is_what_was_saved(kind, tmp_path):
     state, want = found.model.state_dict(), model.state_dict()
     assert state.keys() == want.keys()
     assert all(np.array_equal(state[name], want[name]) and state[name].dtype == want[name].dtype for name in want)
+    assert [type(module) for module in found.model.modules()] == [type(module) for module in model.modules()]
     assert not any(module.training for module in found.model.modules())
     assert (found.tokenizer.vocab, found.tokenizer.merges) == (tokenizer().vocab, tokenizer().merges)
     assert found.tokenizer.special_tokens == {END: SIZE - 1}

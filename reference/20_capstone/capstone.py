@@ -382,8 +382,8 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
 
 
-def _token(number: int, logits: np.ndarray, top: int | None) -> Token:
-    if top is None:
+def _token(number: int, logits: np.ndarray | None, top: int | None) -> Token:
+    if top is None or logits is None:  # before the first token there are none
         return Token(number)
     logprobs = log_softmax(logits)
     best = np.argsort(-logprobs, kind="stable")[:top]
@@ -559,10 +559,7 @@ class Engine:
             logits = self.model.forward(np.array([part]), cache=self._single[job.row]).data[0]
             if job.request.echo:
                 before = [job.logits, *logits[:-1]]  # the logits of each token of this part
-                top = job.request.logprobs
-                job.echoed += [
-                    Token(number) if old is None else _token(number, old, top) for number, old in zip(part, before, strict=True)
-                ]
+                job.echoed += [_token(*pair, job.request.logprobs) for pair in zip(part, before, strict=True)]
             job.logits, job.read, room = logits[-1], job.read + len(part), room - len(part)
             if job.request.echo and job.read == len(prompt):
                 updates.append(Update(job.number, self.bundle.tokenizer.decode(prompt), tuple(job.echoed), None))

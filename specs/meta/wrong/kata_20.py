@@ -53,7 +53,7 @@ PART = "        np.put_along_axis(part, order, best, 1)\n        p[cut] = part\n
 REACHED = "    reached = np.cumsum(p, 1)\n"
 DRAWN = "    ids = (reached <= draws[:, None] * reached[:, -1:]).sum(1)\n"
 LOGS = "    shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)\n    return"
-NONE = "    if top is None:\n        return Token(number)\n"
+NONE = "    if top is None or logits is None:  # before the first token there are none\n        return Token(number)\n"
 BEST = '    best = np.argsort(-logprobs, kind="stable")[:top]\n'
 NEW = "        new, self._taken = text[self._taken :], len(text)\n"
 WHOLE = "        if not half:\n            self._ids, self._taken = [], 0\n"
@@ -505,7 +505,9 @@ WRONG = [
             "_token(number, job.logits, job.request.logprobs)": "_token(number, job.logits / max(job.request.temperature, 1e-9), job.request.logprobs)"
         },
     ),
-    Wrong("without logprobs they are told", {NONE: "    top = top or 0\n"}),
+    Wrong(
+        "without logprobs they are told", {NONE: "    if logits is None:\n        return Token(number)\n    top = top or 0\n"}
+    ),
     Wrong("log-probabilities without their ids", {BEST: BEST.replace("[:top]", "[: top + 1]")}),
     Wrong("of equally probable ids the last is told", {BEST: '    best = np.argsort(logprobs, kind="stable")[::-1][:top]\n'}),
     Wrong(
