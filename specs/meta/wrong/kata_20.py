@@ -77,9 +77,10 @@ READ = "            updates = self._read()\n            self._decode([job for jo
 ALONE = "        if len(jobs) == 1:\n            jobs[0].logits = self._decoder.step([jobs[0].next], self._single[jobs[0].row])[0]\n"
 REAL = "            ids[rows], real[rows] = [job.next for job in jobs], True\n"
 ROW = "                job.logits = logits[job.row]\n"
-SLICE = "            part = prompt[job.read : job.read + room]\n"
+SLICE = "            if part := job.request.prompt[job.read : job.read + room]:\n"
 ECHOED = "                before = [job.logits, *logits[:-1]]  # the logits of each token of this part\n"
-NEXT = "            job.logits, job.read, room = logits[-1], job.read + len(part), room - len(part)\n"
+TOGETHER = "        if cache.batch * longest > 2 * sum(lengths) or cache.lengths.max() + longest > self.room:\n"
+LESS = "                room -= len(part)\n"
 NOTHING = '        updates = [self._finished(job, "", (), "length") for job in jobs if job.request.max_tokens == 0]\n'
 SETTINGS = "        settings = [(job.rng.random(), job.request.temperature, job.request.top_p) for job in jobs]\n"
 END = '                updates.append(self._finished(job, *job.stream.flush(), "stop"))\n                continue\n'
@@ -437,13 +438,13 @@ WRONG = [
             READ: "            self._decode([job for job in self._running.values() if job.next is not None])\n            updates = self._read()\n"
         },
     ),
-    Wrong("prompts are read as a whole", {SLICE: "            part = prompt[job.read :]\n"}),
-    Wrong("each prompt has a slice", {NEXT: NEXT.replace(", room - len(part)", ", room")}),
-    Wrong("one prompt a step", {NEXT: NEXT.replace("room - len(part)", "0")}),
+    Wrong("prompts are read as a whole", {SLICE: "            if part := job.request.prompt[job.read :]:\n"}),
+    Wrong("each prompt has a slice", {LESS: ""}),
+    Wrong("one prompt a step", {LESS: "                room = 0\n"}),
     Wrong(
         "the youngest prompt is read first",
         {
-            "        for job in self._running.values():\n            prompt": "        for job in reversed(self._running.values()):\n            prompt"
+            "        for job in self._running.values():\n            if part": "        for job in reversed(self._running.values()):\n            if part"
         },
     ),
     Wrong(
@@ -457,10 +458,32 @@ WRONG = [
     Wrong(
         "each slice of an echo begins without a log-probability", {ECHOED: "                before = [None, *logits[:-1]]\n"}
     ),
-    Wrong("an echo comes without text", {"self.bundle.tokenizer.decode(prompt), tuple(job.echoed)": '"", tuple(job.echoed)'}),
+    Wrong(
+        "an echo comes without text",
+        {"                text = self.bundle.tokenizer.decode(job.request.prompt)\n": '                text = ""\n'},
+    ),
     Wrong(
         "an echo comes with each slice",
-        {"            if job.request.echo and job.read == len(prompt):\n": "            if job.request.echo:\n"},
+        {"            if job.request.echo and job.read == len(job.request.prompt):\n": "            if job.request.echo:\n"},
+    ),
+    Wrong(
+        "padding is read as tokens",
+        {"self.model.forward(ids, None if real.all() else real > 0, cache)": "self.model.forward(ids, None, cache)"},
+    ),
+    Wrong("each prompt has a pass of its own", {TOGETHER: "        if len(parts) > 1:\n"}),
+    Wrong("one pass for all, however long the padding", {TOGETHER: "        if cache.lengths.max() + longest > self.room:\n"}),
+    Wrong("padding counts against the context of others", {TOGETHER: "        if cache.batch * longest > 2 * sum(lengths):\n"}),
+    Wrong(
+        "prompts read together are exchanged",
+        {
+            "            yield job, part, logits[job.row - first, : len(part)]\n": "            yield job, part, logits[max(rows) - job.row, : len(part)]\n"
+        },
+    ),
+    Wrong(
+        "logits after the padding",
+        {
+            "            yield job, part, logits[job.row - first, : len(part)]\n": "            yield job, part, logits[job.row - first]\n"
+        },
     ),
     Wrong("no tokens are one token", {NOTHING: "        updates = []\n", "if job.request.max_tokens > 0]": "]"}),
     Wrong(
