@@ -426,23 +426,19 @@ def test_several_prompts_share_a_slice(monkeypatch):
     assert sum(lengths) == 9
 
 
-def test_prompts_of_about_the_same_length_are_read_together(monkeypatch):
+@pytest.mark.parametrize(("lengths", "together"), [((4, 3, 4, 2), True), ((2, 1, 13, 1), False)])
+def test_prompts_of_about_the_same_length_are_read_together(lengths, together, monkeypatch):
     """Four prompts of 4, 3, 4 and 2 tokens take one pass of the model. With one of 13 among them they don't: most of that pass
     would be padding.
     """
-    for lengths, together in (((4, 3, 4, 2), True), ((2, 1, 13, 1), False)):
-        model, requests = bundle(), [Request(prompt(length, length), 4, seed=length) for length in lengths]
-        engine, seen = Engine(model, rows=4), []
-        numbers = [engine.submit(request) for request in requests]
-        with monkeypatch.context() as patch:
-            real = GPT.forward
-            patch.setattr(
-                GPT, "forward", lambda *arguments, real=real, **options: seen.append(1) or real(*arguments, **options)
-            )
-            answers = finished(engine)
-        assert (len(seen) == 1) == together
-        for number, request in zip(numbers, requests, strict=True):
-            assert answers[number].ids == alone(model, request).ids
+    model, requests = bundle(), [Request(prompt(length, length), 4, seed=length) for length in lengths]
+    engine, passes = Engine(model, rows=4), read(monkeypatch)
+    numbers = [engine.submit(request) for request in requests]
+    answers = finished(engine)
+    assert (len(passes) == 1) == together
+    monkeypatch.undo()
+    for number, request in zip(numbers, requests, strict=True):
+        assert answers[number].ids == alone(model, request).ids
 
 
 def test_prompts_beside_a_row_that_is_almost_full():

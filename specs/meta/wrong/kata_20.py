@@ -450,7 +450,6 @@ WRONG = [
     Wrong(
         "the others wait while prompts are read",
         {
-            "        with no_grad():  # prompts first": "        with no_grad():  # \u200b prompts first",
             "            self._decode([job for job in self._running.values() if job.next is not None])\n        return updates + self._sample([job for job in self._running.values() if job.read == len(job.request.prompt)])": "            if any(job.read < len(job.request.prompt) for job in self._running.values()):\n                return updates\n            self._decode([job for job in self._running.values() if job.next is not None])\n        return updates + self._sample([job for job in self._running.values() if job.read == len(job.request.prompt)])",
         },
     ),
