@@ -207,6 +207,35 @@ def test_an_interrupted_build_resumes(text, tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "text.txt", "whole"]
 
 
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ({"prune": 1.0}, ("prune", "1.0")),
+        ({"prune": 0.0}, ("prune", "0.0")),
+        ({"quantize": 5}, ("quantize", "5")),
+        ({"chat": {"user": ("", "")}}, ("assistant",)),
+        ({"model": SHAPE | {"n_head": 3}}, ("n_head",)),
+    ],
+)
+def test_mistakes_show_before_the_training(option, told, text, tmp_path):
+    """A ValueError contains what doesn't fit, before anything is trained or written."""
+    progress = Interrupted()
+    progress.stop = 1
+    with rejects(ValueError, *told):
+        built(config(text, **option), tmp_path / "bundle", progress)
+    assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
+
+
+def test_a_folder_that_can_not_be_replaced_shows_before_the_training(text, tmp_path):
+    """A FileExistsError contains a folder that holds anything but a bundle, before anything is trained."""
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "letter.txt").write_text("dear")
+    progress = Interrupted()
+    progress.stop = 1
+    with rejects(FileExistsError, "bundle"):
+        built(config(text), tmp_path / "bundle", progress)
+
+
 def test_a_missing_text(tmp_path):
     """A FileNotFoundError contains its name."""
     with rejects(FileNotFoundError, "nowhere.txt"):

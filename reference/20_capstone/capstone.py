@@ -68,7 +68,7 @@ class Bundle:
             raise ValueError(f"end {self.end!r} is no special token of the tokenizer")
         if self.chat is not None:
             for role, around in self.chat.items():
-                if len(around) != 2 or not all(isinstance(text, str) for text in around):
+                if isinstance(around, str) or len(around) != 2 or not all(isinstance(text, str) for text in around):
                     raise ValueError(f"chat: {role!r} needs two texts, before and after a message, not {around!r}")
             if "assistant" not in self.chat:
                 raise ValueError(f"chat needs an 'assistant', but has only {[*self.chat]}")
@@ -99,7 +99,7 @@ class Bundle:
         """
         from safetensors.numpy import save
 
-        folder = Path(folder).absolute()
+        folder = Path(folder).resolve()
         new, old = _beside(folder, "new"), _beside(folder, "old")
         state = half_state(self.model.state_dict()) if half else self.model.state_dict()
         sizes = _sizes(self.model, state)
@@ -107,8 +107,7 @@ class Bundle:
         if infinite := [name for name, array in state.items() if not (name.endswith("limits") or np.isfinite(array).all())]:
             raise ValueError(f"not finite: {', '.join(infinite)}")
         _recover(folder, old)
-        if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= {CONFIG, *FILES}):
-            raise FileExistsError(f"{folder} holds something else than a bundle: it is not replaced")
+        _check_place(folder)
         try:
             self.tokenizer.save(new)  # over what a killed process left
             _write(new / "model.safetensors", save({name: np.ascontiguousarray(array) for name, array in state.items()}))
@@ -135,7 +134,7 @@ class Bundle:
         """
         from safetensors import SafetensorError, safe_open
 
-        folder = Path(folder).absolute()
+        folder = Path(folder).resolve()
         if not folder.exists() and _beside(folder, "old").exists():  # a save was killed between its two renames
             folder = _beside(folder, "old")
         for name in (CONFIG, *FILES):
@@ -164,6 +163,11 @@ _DTYPES = {"F32": "float32", "F16": "float16", "I8": "int8", "U8": "uint8"}
 
 def _beside(folder: Path, kind: str) -> Path:
     return folder.with_name(f".{folder.name}.{kind}")
+
+
+def _check_place(folder: Path) -> None:
+    if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= {CONFIG, *FILES}):
+        raise FileExistsError(f"{folder} holds something else than a bundle: it is not replaced")
 
 
 def _recover(folder: Path, old: Path) -> None:
@@ -646,8 +650,8 @@ class AsyncEngine:
     def submit(self, request: Request) -> "Stream":
         """A request's Updates, to be iterated in `async with`. Raises: as Engine.submit; RuntimeError after close."""
         self.engine.check(request)
-        if self._closing:
-            raise RuntimeError("the engine is closed")
+        if self._closing or not self._thread.is_alive():
+            raise RuntimeError("the engine is closed, or was not started by `async with`")
         if len(self._open) >= self.engine.rows + self.engine.queue:
             raise QueueFull(f"{len(self._open)} requests are running or waiting already")
         stream = Stream(self)
@@ -780,8 +784,17 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
     """Trains or loads, distills, prunes, quantizes, accelerates, caches; saves the bundle. tell is called with each Stage.
 
     A training that was interrupted goes on from a checkpoint beside the folder. progress: as a Trainer takes it.
+    Raises, before it trains: ValueError that contains the name and value of an option that does not fit; as Bundle, and as
+    Bundle.save for the folder.
     """
-    text, folder = Path(config.text).read_text(encoding="utf-8"), Path(folder).absolute()
+    for name, fits in (
+        ("prune", config.prune is None or 0 < config.prune < 1),
+        ("quantize", config.quantize in (None, *_BITS.values())),
+    ):
+        if not fits:
+            raise ValueError(f"{name} can't be {getattr(config, name)!r}")
+    text, folder = Path(config.text).read_text(encoding="utf-8"), Path(folder).resolve()
+    _check_place(folder)
     texts, rng = (text[: len(text) * 9 // 10], text[len(text) * 9 // 10 :]), np.random.default_rng(config.seed)
     stages, checkpoints = [], []
     if isinstance(config.model, str):
@@ -790,6 +803,7 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
     else:
         tokenizer, end = BPETokenizer.train(texts[0], config.vocab_size, [END]), END
         model = GPT(GPTConfig(tokenizer.vocab_size, **config.model), rng)
+    Bundle(model, tokenizer, config.name, end, config.chat)  # a mistake in chat shall not show after an hour of training
     ids, others = (np.array(tokenizer.encode(part)) for part in texts)
 
     def train(name: str, network: GPT, objective: Module, options: dict) -> GPT:

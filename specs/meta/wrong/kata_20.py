@@ -4,7 +4,9 @@ from specs.meta.catalogue import Wrong
 
 IDS = "        for number in sorted(set(range(size)) ^ vocab.keys()):\n"
 ENDS = "        if self.end is not None and self.end not in self.tokenizer.special_tokens:\n"
-AROUND = "                if len(around) != 2 or not all(isinstance(text, str) for text in around):\n"
+AROUND = (
+    "                if isinstance(around, str) or len(around) != 2 or not all(isinstance(text, str) for text in around):\n"
+)
 ASSISTANT = '            if "assistant" not in self.chat:\n'
 ROLES = '            object.__setattr__(self, "chat", {role: tuple(around) for role, around in self.chat.items()})\n'
 NO_CHAT = "        if self.chat is None:\n            raise ValueError"
@@ -16,9 +18,7 @@ STATE = "        state = half_state(self.model.state_dict()) if half else self.m
 CHECKED = "        _check_arrays({name: (str(array.dtype), array.shape) for name, array in state.items()}, sizes)\n"
 INFINITE = '(name.endswith("limits") or np.isfinite(array).all())'
 RECOVERED = "            raise ValueError(f\"not finite: {', '.join(infinite)}\")\n        _recover(folder, old)\n"
-OTHERS = (
-    "        if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= {CONFIG, *FILES}):\n"
-)
+OTHERS = "    if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= {CONFIG, *FILES}):\n"
 WEIGHTS = '            _write(new / "model.safetensors", save({name: np.ascontiguousarray(array) for name, array in state.items()}))\n'
 AWAY = "            if folder.exists():\n                os.rename(folder, old)\n            os.rename(new, folder)\n"
 FAILED = "        except BaseException:\n            _recover(folder, old)\n            shutil.rmtree(new, ignore_errors=True)\n            raise\n"
@@ -87,7 +87,7 @@ END = '                updates.append(self._finished(job, *job.stream.flush(), "
 FLUSH = "                rest, others = job.stream.flush()\n                text, tokens = text + rest, tokens + others\n"
 FINISH = '                updates.append(self._finished(job, text, tokens, "stop" if job.stream.stopped else "length"))\n'
 SAYS = "            elif text or tokens:\n"
-CLOSED = "        if self._closing:\n            raise RuntimeError"
+CLOSED = "        if self._closing or not self._thread.is_alive():\n"
 OPEN = "        if len(self._open) >= self.engine.rows + self.engine.queue:\n"
 ENDS_THREAD = "                if not self._inbox and not self._streams:\n                    return\n"
 SLEEPS = "                while not (self._inbox or self._closing or self._streams):\n                    self._wake.wait()\n"
@@ -123,6 +123,7 @@ WRONG = [
     ),
     Wrong("one text for a role", {AROUND: "                if not all(isinstance(text, str) for text in around):\n"}),
     Wrong("a role's texts may be anything", {AROUND: "                if len(around) != 2:\n"}),
+    Wrong("two characters are two texts", {AROUND: AROUND.replace("isinstance(around, str) or ", "")}),
     Wrong("a chat without an assistant", {ASSISTANT: "            if False:\n"}),
     Wrong("a chat is lists when it is loaded", {ROLES: ""}),
     Wrong("a chat of None has roles", {NO_CHAT: "        if False:\n            raise ValueError"}),
@@ -145,10 +146,16 @@ WRONG = [
     Wrong("NaN is saved", {INFINITE: "True"}),
     Wrong("infinity is saved", {INFINITE: '(name.endswith("limits") or not np.isnan(array).any())'}),
     Wrong("infinite limits are an error", {INFINITE: "np.isfinite(array).all()"}),
-    Wrong("any folder is replaced", {OTHERS: "        if False:\n"}),
+    Wrong("any folder is replaced", {OTHERS: "    if False:\n"}),
     Wrong(
         "a file is replaced",
         {OTHERS: OTHERS.replace("folder.exists() and not (folder.is_dir() and", "folder.is_dir() and not (")},
+    ),
+    Wrong(
+        "a link is replaced by a folder",
+        {
+            "        folder = Path(folder).resolve()\n        new, old": "        folder = Path(folder).absolute()\n        new, old"
+        },
     ),
     Wrong("an empty folder is not replaced", {OTHERS: OTHERS.replace("<= {CONFIG", "== {CONFIG")}),
     Wrong(
@@ -556,7 +563,8 @@ WRONG = [
         },
     ),
     # 20.6
-    Wrong("submit after close", {CLOSED: "        if False:\n            raise RuntimeError"}),
+    Wrong("submit after close", {CLOSED: "        if not self._thread.is_alive():\n"}),
+    Wrong("a service that was not started accepts", {CLOSED: "        if self._closing:\n"}),
     Wrong("the service's queue is not bounded", {OPEN: "        if False:\n"}),
     Wrong("the service's queue forgets the rows", {OPEN: "        if len(self._open) >= self.engine.queue:\n"}),
     Wrong("close drops requests", {ENDS_THREAD: "                if self._closing:\n                    return\n"}),
@@ -638,6 +646,19 @@ WRONG = [
     Wrong("cache measures without a cache", {'        done("cache", lambda': '        done("cache") or (lambda'}),
     Wrong("the chat is forgotten", {"end, config.chat, config.accelerate)": "end, None, config.accelerate)"}),
     Wrong("accelerate is always told", {"end, config.chat, config.accelerate)": "end, config.chat, True)"}),
+    Wrong("everything may be pruned", {"0 < config.prune < 1": "0 < config.prune <= 1"}),
+    Wrong("nothing may be pruned", {"0 < config.prune < 1": "0 <= config.prune < 1"}),
+    Wrong("bits are checked after the training", {"config.quantize in (None, *_BITS.values())": "True"}),
+    Wrong(
+        "the folder is checked after the training",
+        {"Path(folder).resolve()\n    _check_place(folder)\n": "Path(folder).resolve()\n"},
+    ),
+    Wrong(
+        "the chat is checked after the training",
+        {
+            "    Bundle(model, tokenizer, config.name, end, config.chat)  # a mistake in chat shall not show after an hour of training\n": ""
+        },
+    ),
     # 20.8
     Wrong(
         "stop is ignored",
