@@ -875,7 +875,7 @@ def _fit(network, objective, ids, rng, progress, checkpoint, epochs: int, steps:
 
 def _speed(write, model: GPT, ids: np.ndarray) -> float:
     """Tokens a second: the best of three texts."""
-    prompt, new, seconds = ids[: model.config.context // 4], model.config.context // 2, []
+    prompt, new, seconds = ids[: 1 + model.config.context // 4], 1 + model.config.context // 2, []
     for _ in range(3):
         tokens = write(model, prompt, new, 0)
         start = time.perf_counter()
@@ -920,7 +920,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             build(config, options.folder, Progress())
         else:
             _write_on(options)
-    except (OSError, ValueError) as error:
+    except (OSError, TypeError, ValueError) as error:
         parser.exit(1, f"{error}\n")
 
 

@@ -108,6 +108,7 @@ SAVED = "    bundle.save(folder, config.half)\n"
 CHECKPOINTS = "    for checkpoint in checkpoints:\n        checkpoint.unlink()\n"
 STRONGEST = "    return strongest(scores, max(1, round(len(scores) * (1 - prune))))\n"
 
+EXITS = "    except (OSError, TypeError, ValueError) as error:\n"
 CHOOSE_LOOP = """    reached = np.array([list(__import__("itertools").accumulate(row)) for row in p.tolist()])
 """
 
@@ -675,10 +676,9 @@ WRONG = [
         },
     ),
     Wrong("parts are not flushed", {'end="", flush=True)': 'end="")'}),
-    Wrong(
-        "a traceback for a missing file", {"    except (OSError, ValueError) as error:\n": "    except ValueError as error:\n"}
-    ),
-    Wrong("a traceback for a bad value", {"    except (OSError, ValueError) as error:\n": "    except OSError as error:\n"}),
+    Wrong("a traceback for a missing file", {EXITS: EXITS.replace("OSError, ", "")}),
+    Wrong("a traceback for a bad value", {EXITS: EXITS.replace(", ValueError", "")}),
+    Wrong("a traceback for an unknown field", {EXITS: EXITS.replace("TypeError, ", "")}),
     Wrong("status 0 after an error", {"        parser.exit(1, f": "        parser.exit(0, f"}),
     Wrong("build shows no epochs", {"build(config, options.folder, Progress())": "build(config, options.folder)"}),
 ]
