@@ -2,7 +2,6 @@
 
 import json
 import math
-import operator
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +28,9 @@ class Clock(NamedTuple):  # given
     cpu: Callable[[], float] = time.process_time  # the time that this process keeps processors busy
 
 
+REAL = Clock()  # given
+
+
 class Timing(NamedTuple):  # given
     """The times of one work, in seconds of one call."""
 
@@ -51,14 +53,14 @@ class Benchmark:
         warmup: int = 1,
         number: int | None = None,
         seed: int = 0,
-        clock: Clock = Clock(),  # noqa: B008
+        clock: Clock = REAL,
         patience: float = 5.0,
     ):
         """warmup: calls of each work before the rounds. number: calls in a round; None: enough to take ROUND seconds.
 
         seed: draws the order. patience: a work whose first call takes more wall seconds is timed once, by that call.
         Raises: TypeError that contains the name unless each work can be called; ValueError that contains name and value if
-        there are no works, if rounds, warmup or number is not an integer of at least 1, or if patience is not above 0.
+        there are no works, if rounds, warmup or number is not an integer of at least 1, or patience not above 0; as make_rng.
         """
         raise NotImplementedError("19.1 Benchmark.__init__: README.md, 19.1")
 
@@ -131,7 +133,10 @@ def compare(
     confidence: float = 0.99,
     **options,
 ) -> Comparison:
-    """How many times as long as a takes b, by a Benchmark of both with these options. Raises: as Benchmark and Result.compare."""
+    """How many times as long as a takes b, by a Benchmark of both with these options.
+
+    Raises: as Benchmark, its run and Result.compare.
+    """
     raise NotImplementedError("19.4 compare: README.md, 19.4")
 
 
@@ -280,7 +285,7 @@ def draw_pareto(path: str, points: dict[str, Sequence[float]], labels: tuple[str
     """Draws points of two coordinates and the line through those that none dominates; the suffix as in draw_roofline."""
     from matplotlib.figure import Figure
 
-    front = sorted(points[name][:2] for name in pareto(points))
+    front = sorted((*points[name],) for name in pareto(points))
     figure = Figure(figsize=(7, 5), layout="constrained")
     axes = figure.subplots()
     axes.step(*zip(*front, strict=True), "k", where="post")

@@ -465,7 +465,7 @@ def draw_pareto(path: str, points: dict[str, Sequence[float]], labels: tuple[str
     """Draws points of two coordinates and the line through those that none dominates; the suffix as in draw_roofline."""
     from matplotlib.figure import Figure
 
-    front = sorted(points[name][:2] for name in pareto(points))
+    front = sorted((*points[name],) for name in pareto(points))
     figure = Figure(figsize=(7, 5), layout="constrained")
     axes = figure.subplots()
     axes.step(*zip(*front, strict=True), "k", where="post")

@@ -19,7 +19,7 @@ class World:
 
     def __init__(self, seed: int | None = None, span: int = 80):
         """span: in how many calls the drift takes place."""
-        self.now, self.busy, self.span, self.calls, self.readings = 1000.0, 10.0, span, [], 0
+        self.now, self.busy, self.span, self.calls, self.readings = 0.0, 0.0, span, [], 0
         self.rng = None if seed is None else np.random.RandomState(seed)
         if self.rng is not None:
             self.trend = self.rng.choice([-0.4, 1.0]) * self.rng.uniform(0.3, 1)
