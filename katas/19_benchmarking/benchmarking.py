@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from katas.autograd import Node
 from katas.environment import Machine, make_rng
 from katas.layers import Module
 from katas.tensor import Tensor

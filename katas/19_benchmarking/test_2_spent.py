@@ -34,7 +34,7 @@ def warned(world: World, works: dict, **options) -> list[str]:
     ids=str,
 )
 def test_the_work_was_done_after_so_many_calls(seconds, calls):
-    """spent(seconds): the largest k for which each of the first k times is more than ten times the median of the others; or 0."""
+    """spent: the largest k for which each of the first k times is more than ten times the median of the others; or 0."""
     assert spent(seconds) == calls
     assert spent(tuple(seconds)) == calls
     assert spent(np.array(seconds, float)) == calls

@@ -59,7 +59,7 @@ def test_more_rounds_have_a_narrower_interval():
 
 
 def test_the_verdict_says_what_b_is():
-    """b is slower if the whole interval is above 1, faster if it is below; if 1 is in it, or its end, there is no difference."""
+    """b is slower if the whole interval is above 1, faster if it is below; if it has 1, at an end too, there is no difference."""
     assert comparison(1.01, 1.2).verdict == "slower"
     assert comparison(0.8, 0.99).verdict == "faster"
     assert comparison(0.9, 1.1).verdict == "no difference"
@@ -78,13 +78,6 @@ def test_the_text_has_all_figures():
     text = str(Comparison("a", "b", 7.0, 0.0, math.inf, 0.995, 3))
     for part in ("too few rounds", "7", "99.5%", "inf"):
         assert part in text, f"{part} is missing in {text!r}"
-
-
-def test_a_comparison_can_not_be_changed():
-    """It is a frozen dataclass: equal figures are equal."""
-    assert comparison(1, 2) == comparison(1, 2)
-    with pytest.raises(AttributeError):
-        comparison(1, 2).low = 0.5
 
 
 def test_a_result_compares_b_with_a():
@@ -154,7 +147,7 @@ def test_two_functions_are_compared_directly():
 
 
 def test_the_options_go_to_the_benchmark():
-    """names, measure and confidence are of the comparison; rounds, warmup, number, seed, clock and patience of the Benchmark."""
+    """names, measure and confidence are the comparison's; rounds, warmup, number, seed, clock, patience the Benchmark's."""
     world = World()
     clock = Clock(world.wall, world.cpu)
     options = {"rounds": 6, "warmup": 3, "number": 2, "seed": 5, "clock": clock}

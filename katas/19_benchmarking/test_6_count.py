@@ -2,7 +2,6 @@ import warnings
 
 import numpy as np
 import pytest
-from katas import autograd
 from katas.activations import ReLU
 from katas.autograd import no_grad
 from katas.benchmarking import Counts, conv2d_flops, count, defflops, matmul_flops
@@ -12,6 +11,7 @@ from katas.spatial import CNN, BatchNorm2d, Conv2d, MaxPool2d, conv2d
 from katas.tensor import Tensor
 from katas.transformers import GPT, GPTConfig
 
+from katas import autograd
 from specs.check import assert_close, rejects
 from specs.oracles.benchmarking import allocated
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from katas.autograd import Node
 from katas.environment import Machine, make_rng
 from katas.layers import Module
 from katas.tensor import Tensor
@@ -351,7 +352,9 @@ def count(model: Callable[..., Tensor], *inputs) -> Counts:
     if unknown:
         warnings.warn(f"counted as 0 FLOPs, without a rule by defflops: {', '.join(sorted(unknown))}", stacklevel=2)
     given = {id(_memory(array)) for array in held}
-    kept = {id(memory): memory.nbytes for memory in map(_memory, _arrays(_nodes(output)))}
+    kept = {
+        id(memory): memory.nbytes for memory in map(_memory, _arrays([[node.arrays, node.attrs] for node in _nodes(output)]))
+    }
     return Counts(
         flops,
         sum(parameter.size for parameter in parameters),
@@ -359,13 +362,13 @@ def count(model: Callable[..., Tensor], *inputs) -> Counts:
     )
 
 
-def _nodes(output: Tensor) -> list:
-    """What the graph of a Tensor keeps: the arrays and attributes of all of its nodes."""
+def _nodes(output: Tensor) -> list[Node]:
+    """All nodes of the graph of a Tensor, each once."""
     found, waiting = {}, [output]
     while waiting:
         node = getattr(waiting.pop(), "node", None)
         if node is not None and id(node) not in found:
-            found[id(node)] = [node.arrays, node.attrs]
+            found[id(node)] = node
             waiting += node.parents
     return list(found.values())
 
