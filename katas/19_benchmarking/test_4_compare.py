@@ -59,7 +59,7 @@ def test_more_rounds_have_a_narrower_interval():
 
 
 def test_the_verdict_says_what_b_is():
-    """b is slower if the whole interval is above 1, faster if it is below; if it has 1, at an end too, there is no difference."""
+    """b is slower if the whole interval is above 1, faster if it is below; if it has 1, at an end too, neither."""
     assert comparison(1.01, 1.2).verdict == "slower"
     assert comparison(0.8, 0.99).verdict == "faster"
     assert comparison(0.9, 1.1).verdict == "no difference"

@@ -352,9 +352,8 @@ def count(model: Callable[..., Tensor], *inputs) -> Counts:
     if unknown:
         warnings.warn(f"counted as 0 FLOPs, without a rule by defflops: {', '.join(sorted(unknown))}", stacklevel=2)
     given = {id(_memory(array)) for array in held}
-    kept = {
-        id(memory): memory.nbytes for memory in map(_memory, _arrays([[node.arrays, node.attrs] for node in _nodes(output)]))
-    }
+    arrays = _arrays([[node.arrays, node.attrs] for node in _nodes(output)])
+    kept = {id(memory): memory.nbytes for memory in map(_memory, arrays)}
     return Counts(
         flops,
         sum(parameter.size for parameter in parameters),
