@@ -134,6 +134,8 @@ def test_each_work_has_its_own_number():
     assert list(timings) == ["slow", "fast", "faster"]
     for name, seconds in [("slow", 0.02), ("fast", 0.0004), ("faster", 0.0001)]:
         assert_close(timings[name].wall, [seconds] * 4)
+        calls = world.calls.count(name)
+        assert 4 * timings[name].number < calls <= 6 * timings[name].number + 1, f"{name} is called {calls} times"
 
 
 def test_round_is_read_when_it_is_needed(monkeypatch):

@@ -83,9 +83,9 @@ class Benchmark:
         Raises: RuntimeError that contains the work's name if it raises an Exception, which is the cause, or if by the clock a
         round took no time or less.
         """
-        before = {name: [self._timed(name, 1)] for name in self.works}  # (wall, cpu) of one call, before the rounds
-        again = [name for name, times in before.items() if times[0][0] <= self.patience]
-        numbers = {name: self._prepared(name, before[name]) for name in again}
+        first = {name: self._timed(name, 1) for name in self.works}  # (wall, cpu)
+        again = [name for name, (wall, _) in first.items() if wall <= self.patience]
+        numbers = {name: self._number(name, first[name][0]) for name in again}
         rounds, order, rng = {name: [] for name in again}, again, make_rng(self.seed)
         for lap in range(self.rounds):
             order = order[::-1] if lap % 2 else [again[i] for i in rng.permutation(len(again))]
@@ -96,25 +96,26 @@ class Benchmark:
                     raise RuntimeError(f"{name!r}: by the clock {calls} calls take no time: a larger `number` is needed")
                 rounds[name].append((wall, cpu))
         timings = {}
-        for name, times in before.items():
-            seconds = [wall for wall, _ in times + rounds.get(name, [])]
-            if done := spent(seconds):
+        for name, (seconds, _) in first.items():
+            wall, cpu = zip(*rounds.get(name, [first[name]]), strict=True)
+            if done := spent([seconds, *wall]):
                 text = "was its work done by then, as by a cache or an iterator?"
                 warnings.warn(f"{name!r} is {SPENT} times as fast after measurement {done}: {text}", stacklevel=2)
-            timings[name] = Timing(numbers.get(name, 1), times[0][0], *zip(*rounds.get(name, times), strict=True))
+            timings[name] = Timing(numbers.get(name, 1), seconds, wall, cpu)
         return Result(timings)
 
-    def _prepared(self, name: str, times: list[tuple[float, float]]) -> int:
-        """How many calls a round takes; the calls made on the way are added to times."""
-        times += [self._timed(name, 1) for _ in range(self.warmup - 1)]
+    def _number(self, name: str, seconds: float) -> int:
+        """Ends the warm-up, whose first call took these seconds, and says how many calls a round takes."""
+        for _ in range(self.warmup - 1):
+            seconds, _ = self._timed(name, 1)
         if self.number is not None:
             return self.number
         number = 1
-        while number * times[-1][0] < ROUND:
+        while number * seconds < ROUND:
             number *= 2
             if number > MOST:
                 raise RuntimeError(f"{name!r}: {number // 2} calls take less than {ROUND} seconds: does the clock stand still?")
-            times.append(self._timed(name, number))
+            seconds, _ = self._timed(name, number)
         return number
 
     def _timed(self, name: str, number: int) -> tuple[float, float]:

@@ -5,14 +5,14 @@ from specs.meta.catalogue import Wrong
 INTEGERS = "            if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:"
 ORDER = "            order = order[::-1] if lap % 2 else [again[i] for i in rng.permutation(len(again))]"
 LAPS = "        for lap in range(self.rounds):\n" + ORDER + "\n            for name in order:\n"
-AGAIN = "        again = [name for name, times in before.items() if times[0][0] <= self.patience]"
+AGAIN = "        again = [name for name, (wall, _) in first.items() if wall <= self.patience]"
 NO_TIME = "                if wall == 0:\n"
 APPEND = "                rounds[name].append((wall, cpu))"
-SECONDS = "            seconds = [wall for wall, _ in times + rounds.get(name, [])]"
-TIMING = "            timings[name] = Timing(numbers.get(name, 1), times[0][0], *zip(*rounds.get(name, times), strict=True))"
-WARMUP = "        times += [self._timed(name, 1) for _ in range(self.warmup - 1)]"
-FILLS = "        while number * times[-1][0] < ROUND:"
-NOTED = "            times.append(self._timed(name, number))"
+SECONDS = "            if done := spent([seconds, *wall]):"
+TIMING = "            timings[name] = Timing(numbers.get(name, 1), seconds, wall, cpu)"
+WARMUP = "        for _ in range(self.warmup - 1):\n            seconds, _ = self._timed(name, 1)\n"
+FILLS = "        while number * seconds < ROUND:"
+BY_NAME = "        for name, (seconds, _) in first.items():\n"
 MANY = "            if number > MOST:\n"
 CALLS = "            for _ in range(number):\n                work()\n"
 RAISED = '        except Exception as error:\n            raise RuntimeError(f"{name!r} raised {error!r}") from error\n'
@@ -80,21 +80,26 @@ WRONG = [
     Wrong("seed 1 unless told otherwise", {"        seed: int = 0,\n": "        seed: int = 1,\n"}),
     Wrong("twenty rounds unless told otherwise", {"rounds: int = 40": "rounds: int = 20"}),
     Wrong("a round too few", {"for lap in range(self.rounds):": "for lap in range(self.rounds - 1):"}),
-    Wrong("the warm-up is a round", {TIMING: TIMING.replace("rounds.get(name, times)", "times[-1:] + rounds.get(name, [])")}),
+    Wrong(
+        "the warm-up is a round", {TIMING: TIMING.replace("seconds, wall, cpu", "seconds, (seconds, *wall), (seconds, *cpu)")}
+    ),
     Wrong(
         "the first call is a round",
-        {APPEND: "                rounds[name].append(before[name][0] if lap == 0 else (wall, cpu))"},
+        {APPEND: "                rounds[name].append(first[name] if lap == 0 else (wall, cpu))"},
         says="the warm-up is a round",
     ),
     Wrong(
         "the first round is not counted",
-        {TIMING: TIMING.replace("rounds.get(name, times)", "(rounds.get(name, times)[1:] or times)")},
+        {TIMING: TIMING.replace("seconds, wall, cpu", "seconds, wall[1:] or wall, cpu[1:] or cpu")},
     ),
-    Wrong("no warm-up but the first call", {WARMUP: "        pass"}),
+    Wrong("no warm-up but the first call", {WARMUP: ""}),
     Wrong("one call too many in the warm-up", {WARMUP: WARMUP.replace("self.warmup - 1", "self.warmup")}),
-    Wrong("the warm-up is of one work", {WARMUP: "        if name == next(iter(self.works)):\n    " + WARMUP}),
-    Wrong("first is that of the last round", {TIMING: TIMING.replace("times[0][0]", "rounds.get(name, times)[-1][0]")}),
-    Wrong("first is CPU time", {TIMING: TIMING.replace("times[0][0]", "times[0][1]")}, says="CPU seconds"),
+    Wrong(
+        "the warm-up is of one work",
+        {WARMUP: WARMUP.replace("self.warmup - 1", "self.warmup - 1 if name == next(iter(self.works)) else 0")},
+    ),
+    Wrong("first is that of the last round", {TIMING: TIMING.replace("seconds, wall", "wall[-1], wall")}),
+    Wrong("first is CPU time", {TIMING: TIMING.replace("seconds, wall", "first[name][1], wall")}, says="CPU seconds"),
     Wrong(
         "the seconds of a round, not of a call", {PER_CALL: "        return wall_seconds, cpu_seconds"}, says="of a whole round"
     ),
@@ -103,14 +108,7 @@ WRONG = [
     ),
     Wrong("cpu is wall", {PER_CALL: "        return wall_seconds / number, wall_seconds / number"}, says="wall seconds"),
     Wrong("wall is cpu", {PER_CALL: "        return cpu_seconds / number, cpu_seconds / number"}, says="CPU seconds"),
-    Wrong(
-        "wall and cpu are lists",
-        {
-            TIMING: TIMING.replace(
-                "*zip(*rounds.get(name, times), strict=True)", "*map(list, zip(*rounds.get(name, times), strict=True))"
-            )
-        },
-    ),
+    Wrong("wall and cpu are lists", {TIMING: TIMING.replace("wall, cpu", "list(wall), list(cpu)")}),
     Wrong(
         "the clock is read around each call",
         {
@@ -120,32 +118,28 @@ WRONG = [
     ),
     Wrong("the number is ignored", {"        if self.number is not None:\n            return self.number\n": ""}),
     Wrong("one call in each round", {FILLS: "        while False:"}),
-    Wrong("a round may be as long as ROUND at most", {FILLS: "        while number * times[-1][0] <= ROUND:"}),
-    Wrong("a round fills ROUND by CPU time", {FILLS: "        while number * times[-1][1] < ROUND:"}),
+    Wrong("a round may be as long as ROUND at most", {FILLS: "        while number * seconds <= ROUND:"}),
+    Wrong(
+        "a round fills ROUND by CPU time",
+        {"            seconds, _ = self._timed(name, number)\n": "            _, seconds = self._timed(name, number)\n"},
+    ),
     Wrong("ten times as many calls", {"            number *= 2\n": "            number *= 10\n"}),
-    Wrong("ROUND is fixed", {FILLS: "        while number * times[-1][0] < 0.005:"}),
+    Wrong("ROUND is fixed", {FILLS: "        while number * seconds < 0.005:"}),
     Wrong(
         "all works have the number of the first",
         {"self._timed(name, numbers[name])": "self._timed(name, numbers[again[0]])"},
     ),
     Wrong("numbers are not reported", {TIMING: TIMING.replace("numbers.get(name, 1)", "1")}),
     Wrong("a clock that stands still is waited for", {MANY: "            if number > 2**17:\n"}),
-    Wrong("a slow work is called again", {AGAIN: "        again = list(before)"}),
+    Wrong("a slow work is called again", {AGAIN: "        again = list(first)"}),
     Wrong("as slow as patience is too slow", {AGAIN: AGAIN.replace("<=", "<")}),
-    Wrong("patience is for the CPU", {AGAIN: AGAIN.replace("times[0][0]", "times[0][1]")}),
+    Wrong("patience is for the CPU", {AGAIN: AGAIN.replace("(wall, _)", "(_, wall)")}),
     Wrong("patience is five seconds", {AGAIN: AGAIN.replace("self.patience", "5.0")}),
     Wrong(
         "slow works come last",
-        {
-            "        for name, times in before.items():\n            seconds": "        for name, times in [(name, before[name]) for name in [*again, *(name for name in before if name not in again)]]:\n            seconds"
-        },
+        {BY_NAME: "        for name, (seconds, _) in sorted(first.items(), key=lambda item: item[0] not in again):\n"},
     ),
-    Wrong(
-        "slow works are dropped",
-        {
-            "        for name, times in before.items():\n            seconds": "        for name, times in [(name, before[name]) for name in again]:\n            seconds"
-        },
-    ),
+    Wrong("slow works are dropped", {BY_NAME: "        for name, (seconds, _) in [(name, first[name]) for name in again]:\n"}),
     Wrong("the works are not copied", {"self.number = dict(works), rounds": "self.number = works, rounds"}),
     Wrong(
         "an error is not named",
@@ -200,30 +194,29 @@ WRONG = [
         },
     ),
     # 19.2: work that is done
-    Wrong("nothing is noticed", {"            if done := spent(seconds):\n": "            if done := 0:\n"}),
-    Wrong("only the rounds are looked at", {SECONDS: "            seconds = [wall for wall, _ in rounds.get(name, [])]"}),
-    Wrong(
-        "only the first call and the rounds are looked at",
-        {SECONDS: "            seconds = [wall for wall, _ in times[:1] + rounds.get(name, [])]"},
-    ),
+    Wrong("nothing is noticed", {SECONDS: "            if done := 0:"}),
+    Wrong("only the rounds are looked at", {SECONDS: "            if done := spent(wall):"}),
     Wrong(
         "only the last call before the rounds is looked at",
-        {SECONDS: "            seconds = [wall for wall, _ in times[-1:] + rounds.get(name, [])]"},
+        {
+            WARMUP: WARMUP + "            first[name] = seconds, _\n",
+            "(name, first[name][0]) for name": "(name, first[name][0], first) for name",
+            "name: str, seconds: float) -> int": "name: str, seconds: float, first: dict) -> int",
+        },
     ),
-    Wrong("calls on the way to number are not noted", {NOTED: "            times[-1] = self._timed(name, number)"}),
-    Wrong("the CPU's times are looked at", {SECONDS: "            seconds = [cpu for _, cpu in times + rounds.get(name, [])]"}),
+    Wrong("the CPU's times are looked at", {SECONDS: "            if done := spent([first[name][1], *cpu]):"}),
     Wrong("the warning names nobody", {'f"{name!r} is {SPENT} times': 'f"a work is {SPENT} times'}),
     Wrong(
         "a RuntimeWarning",
         {
-            "            if done := spent(seconds):\n": "            if done := spent(seconds):\n                warnings.warn(name, RuntimeWarning, stacklevel=2)\n"
+            'times as fast after measurement {done}: {text}", stacklevel=2)': 'times as fast after measurement {done}: {text}", RuntimeWarning, stacklevel=2)'
         },
     ),
     Wrong(
         "one warning for all",
         {
             "timings = {}\n": "timings, warned = {}, False\n",
-            "            if done := spent(seconds):\n": "            if (done := spent(seconds)) and not warned:\n                warned = True\n",
+            SECONDS: "            if (done := spent([seconds, *wall])) and not warned:\n                warned = True",
         },
     ),
     Wrong(
