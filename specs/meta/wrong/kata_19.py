@@ -236,7 +236,7 @@ WRONG = [
     # 19.3: the ratio and its interval
     Wrong("a by b", {LOGS: "    logs = np.log(a) - np.log(b)"}, says="a by b, not b by a"),
     Wrong("the difference of the times", {LOGS: "    logs = b - a"}),
-    Wrong("the logarithm is the ratio", {RATIO: "    ratio = float(np.median(logs))"}, says="the logarithm of it"),
+    Wrong("the logarithm is the ratio", {RATIO: "    ratio = float(np.median(logs))"}),
     Wrong("the mean of the rounds", {RATIO: "    ratio = float(np.mean(b / a))"}, says="the mean"),
     Wrong("the geometric mean", {RATIO: "    ratio = math.exp(np.mean(logs))"}, says="the geometric mean"),
     Wrong("the ratio of the means", {RATIO: "    ratio = b.mean() / a.mean()"}, says="the ratio of the means"),
