@@ -136,7 +136,7 @@ def compare(
 ) -> Comparison:
     """How many times as long as a takes b, by a Benchmark of both with these options.
 
-    Raises: as Benchmark, its run and Result.compare.
+    Raises: ValueError that contains the name if both have the same; as Benchmark, its run and Result.compare.
     """
     raise NotImplementedError("19.4 compare: README.md, 19.4")
 

@@ -95,7 +95,7 @@ def test_equal_seeds_give_equal_orders():
     twice = benchmark(world, {name: world.work(0.01, name=name) for name in "abcd"}, number=1, seed=3, rounds=10)
     twice.run()
     once, world.calls = world.calls, []
-    twice.run()
+    assert len(twice.run().timings["a"].wall) == 10, "a run has its own rounds only"
     assert once == world.calls
     assert orders(world, "abcd") == run("abcd", seed=3, rounds=10)
     assert len({tuple(run("abcd", seed=seed, rounds=10)) for seed in range(5)}) == 5
@@ -218,6 +218,7 @@ def test_numpys_integers_are_integers():
     timing = benchmark(world, {"a": world.work(0.01)}, rounds=np.int64(3), warmup=np.uint8(2), number=np.int32(2)).run()
     assert len(timing.timings["a"].wall) == 3
     assert len(world.calls) == 2 + 3 * 2
+    assert type(timing.timings["a"].number) is int
 
 
 def test_results_are_dropped_at_once(budget):
@@ -249,6 +250,14 @@ def test_a_work_that_raises_is_named(fails):
     with pytest.raises(RuntimeError) as caught:
         benchmark(world, {"sound": world.work(0.01), "faulty": work}).run()
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_an_iterator_that_ends_is_an_error_too():
+    """A work that takes the next item when there is none left raises a StopIteration: an error as any other."""
+    world = World()
+    items = iter(range(5))
+    with rejects(RuntimeError, "items", "StopIteration"):
+        benchmark(world, {"a": world.work(0.01), "items": lambda: (world.work(0.01)(), next(items))}).run()
 
 
 def test_an_interrupt_passes_through():

@@ -149,6 +149,8 @@ def test_the_times_stay_as_they_are(draw):
     want = ratio_interval(a, b)
     assert ratio_interval(tuple(a), list(b)) == want
     assert_close(ratio_interval([1] * 9, [3] * 9), [3.0] * 3)
+    a, b = a.astype(np.float32), b.astype(np.float32)
+    assert_close(ratio_interval(a, b), ratio_interval(a.astype(np.float64), b.astype(np.float64)))
     assert_close(ratio_interval(np.ones(9, np.float32), np.full(9, 3, np.uint8)), [3.0] * 3)
 
 

@@ -162,6 +162,14 @@ def test_the_options_go_to_the_benchmark():
         compare(world.work(1), world.work(1), rounds=0)
 
 
+def test_two_works_need_two_names():
+    """The same name twice would time one of the two against itself: a ValueError contains it."""
+    world = World()
+    with rejects(ValueError, "sort"):
+        compare(world.work(0.01), world.work(0.03), names=("sort", "sort"))
+    assert world.calls == []
+
+
 def test_the_cpu_is_compared_by_its_own_clock():
     """b waits, and computes half as long as a."""
     world = World()

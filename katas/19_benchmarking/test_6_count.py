@@ -12,7 +12,7 @@ from katas.tensor import Tensor
 from katas.transformers import GPT, GPTConfig
 
 from katas import autograd
-from specs.check import assert_close, rejects
+from specs.check import assert_close, frozen, rejects
 from specs.oracles.benchmarking import allocated
 
 FLOAT = 4  # bytes of a float32
@@ -45,7 +45,7 @@ def kept(model, *inputs) -> int:
 )
 def test_a_matrix_product_is_multiplications_and_additions(a, b, flops):
     """(n, k) @ (k, m): k multiplications and k additions for each of n · m values; leading axes are broadcast."""
-    a, b = np.ones(a, np.float32), np.ones(b, np.float32)
+    a, b = frozen(np.ones(a, np.float32)), frozen(np.ones(b, np.float32))
     got = matmul_flops(np.asarray(a @ b), a, b)
     assert_close(got, flops, mistakes={"multiplications only": flops // 2})
     assert type(got) is int
@@ -63,11 +63,11 @@ def test_a_matrix_product_is_multiplications_and_additions(a, b, flops):
 )
 def test_a_convolution_is_a_product_at_each_position(x, kernel, options):
     """For each position of the kernel, image and output channel: in · kernel_h · kernel_w multiplications and additions."""
-    y = conv2d(ones(*x), ones(*kernel), **options).data
+    y = frozen(conv2d(ones(*x), ones(*kernel), **options).data)
     flops = 0
     for _ in np.ndindex(y.shape):
         flops += 2 * kernel[1] * kernel[2] * kernel[3]
-    got = conv2d_flops(y, np.ones(x), np.ones(kernel), stride=(1, 1), padding=(0, 0), columns=None)
+    got = conv2d_flops(y, frozen(np.ones(x)), frozen(np.ones(kernel)), stride=(1, 1), padding=(0, 0), columns=None)
     mistakes = {"multiplications only": flops // 2, "without the input channels": flops // kernel[1]}
     assert_close(got, flops, mistakes=mistakes)
     assert type(got) is int
@@ -134,6 +134,14 @@ def test_inputs_are_passed_on():
     assert seen[0][0] is x
     assert seen[0][2] == [1]
     assert len(seen) == 1, f"the model was called {len(seen)} times"
+    assert kept(Views(w, lambda batch: Tensor(batch["x"][0]) @ w), {"x": [x]}) == FLOAT * 3 * 5, "an input in a dict is one too"
+
+
+def test_what_is_returned_as_it_came_is_not_kept():
+    """A model that returns its input, or its parameter, has no graph."""
+    assert count(lambda x: x, ones(3, 8)) == Counts(0, 0, 0)
+    w = weight(3)
+    assert count(Views(w, lambda x: w), None) == Counts(0, 3, 0)
 
 
 def test_a_view_is_no_memory():
@@ -335,8 +343,8 @@ def test_the_recorder_is_told_and_there_again():
 
 
 def test_after_an_error_all_is_as_before():
-    """The model's error passes through; the recorder and the buffers are those from before."""
-    norm, before = BatchNorm2d(3), Tensor._recorder
+    """The model's error passes through; the recorder, the buffers, the input and the gradients are those from before."""
+    norm, before, x = BatchNorm2d(3), Tensor._recorder, np.arange(24.0).reshape(2, 3, 2, 2)
 
     def fails(x):
         norm(x)
@@ -350,8 +358,10 @@ def test_after_an_error_all_is_as_before():
             return fails(x)
 
     with rejects(ZeroDivisionError):
-        count(Model(), Tensor(np.arange(24.0).reshape(2, 3, 2, 2)))
+        count(Model(), Tensor(x))
     assert Tensor._recorder is before
+    assert norm.weight.grad is None
+    assert_close(x, np.arange(24.0).reshape(2, 3, 2, 2))
     assert_close(norm.running_mean, np.zeros(3, np.float32))
 
 

@@ -73,7 +73,8 @@ class Benchmark:
                 raise ValueError(f"{name} must be an integer of at least 1, not {value!r}")
         if not patience > 0:
             raise ValueError(f"patience must be above 0, not {patience!r}")
-        self.works, self.rounds, self.warmup, self.number = dict(works), rounds, warmup, number
+        self.works, self.rounds, self.warmup = dict(works), rounds, warmup
+        self.number = None if number is None else int(number)  # JSON has no NumPy numbers
         self.seed, self.clock, self.patience = seed, clock, patience
         make_rng(seed)  # which says what is wrong with it
 
@@ -217,9 +218,11 @@ def compare(
 ) -> Comparison:
     """How many times as long as a takes b, by a Benchmark of both with these options.
 
-    Raises: as Benchmark, its run and Result.compare.
+    Raises: ValueError that contains the name if both have the same; as Benchmark, its run and Result.compare.
     """
     first, second = names
+    if first == second:
+        raise ValueError(f"two works need two names, not {first!r} twice")
     return Benchmark({first: a, second: b}, **options).run().compare(first, second, measure, confidence)
 
 

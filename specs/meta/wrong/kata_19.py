@@ -140,7 +140,25 @@ WRONG = [
         {BY_NAME: "        for name, (seconds, _) in sorted(first.items(), key=lambda item: item[0] not in again):\n"},
     ),
     Wrong("slow works are dropped", {BY_NAME: "        for name, (seconds, _) in [(name, first[name]) for name in again]:\n"}),
-    Wrong("the works are not copied", {"self.number = dict(works), rounds": "self.number = works, rounds"}),
+    Wrong("the works are not copied", {"self.warmup = dict(works), rounds": "self.warmup = works, rounds"}),
+    Wrong(
+        "a number of NumPy's is kept as it is",
+        {"        self.number = None if number is None else int(number)": "        self.number = number"},
+    ),
+    Wrong(
+        "the second run has the rounds of the first too",
+        {
+            "        rounds, order, rng = {name: [] for name in again}, again": "        self.past = getattr(self, 'past', {name: [] for name in again})\n        rounds, order, rng = self.past, again"
+        },
+        says="a run has its own rounds only",
+    ),
+    Wrong(
+        "a work that has nothing left ends its round",
+        {
+            "        except Exception as error:\n": "        except StopIteration:\n            pass\n        except Exception as error:\n"
+        },
+        says="let through",
+    ),
     Wrong(
         "an error is not named",
         {RAISED: "        except ZeroDivisionError:\n            raise\n"},
@@ -329,6 +347,10 @@ WRONG = [
             "    if not 0 < confidence < 1:": "    confidence = confidence / 100 if confidence > 1 else confidence\n    if not 0 < confidence < 1:"
         },
     ),
+    Wrong(
+        "computed in the dtype of the times",
+        {"    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)": "    a, b = np.asarray(a), np.asarray(b)"},
+    ),
     # 19.4: compare
     Wrong(
         "slower if the ratio is above 1",
@@ -401,6 +423,7 @@ WRONG = [
             '    measure: str = "wall",\n    confidence: float = 0.99,\n    **options': '    measure: str = "wall",\n    confidence: float = 0.95,\n    **options'
         },
     ),
+    Wrong("one name for both is let through", {"    if first == second:\n": "    if False:\n"}, says="let through"),
     # 19.5: JSON and Markdown
     Wrong(
         "JSON of the medians",
@@ -643,6 +666,7 @@ WRONG = [
             "def _nodes(output: Tensor)": "    return _COUNTED[model]\n\n\n_COUNTED = {}\n\n\ndef _nodes(output: Tensor)",
         },
     ),
+    Wrong("inputs in a dict count", {HELD: HELD.replace("inputs])", "[each for each in inputs if type(each) is not dict]])")}),
     # 19.7: roofline and Pareto front
     Wrong(
         "bytes for each operation",
@@ -756,3 +780,8 @@ WRONG = [
         naive="test_counting_leaves_nothing_behind",
     ),
 ]
+
+EQUIVALENT = {
+    "matmul_flops: arguments are read in the order of memory": "only their shapes count",
+    "conv2d_flops: arguments are read in the order of memory": "only their shapes count",
+}
