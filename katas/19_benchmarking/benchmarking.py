@@ -51,7 +51,7 @@ class Benchmark:
         self,
         works: dict[str, Callable[[], object]],
         rounds: int = 40,
-        warmup: int = 1,
+        warmup: int = 3,
         number: int | None = None,
         seed: int = 0,
         clock: Clock = REAL,

@@ -51,7 +51,7 @@ class Benchmark:
         self,
         works: dict[str, Callable[[], object]],
         rounds: int = 40,
-        warmup: int = 1,
+        warmup: int = 3,
         number: int | None = None,
         seed: int = 0,
         clock: Clock = REAL,
@@ -105,19 +105,18 @@ class Benchmark:
             timings[name] = Timing(numbers.get(name, 1), seconds, wall, cpu)
         return Result(timings)
 
-    def _number(self, name: str, seconds: float) -> int:
-        """Ends the warm-up, whose first call took these seconds, and says how many calls a round takes."""
-        for _ in range(self.warmup - 1):
-            seconds, _ = self._timed(name, 1)
+    def _number(self, name: str, first: float) -> int:
+        """Ends the warm-up, whose first call took so long, and says how many calls of this work take ROUND seconds."""
+        times = [first] + [self._timed(name, 1)[0] for _ in range(self.warmup - 1)]
         if self.number is not None:
             return self.number
-        number = 1
-        while number * seconds < ROUND:
+        least, number = min(times), 1  # of one call: other programs only make it longer
+        while number * least < ROUND:
             number *= 2
             if number > MOST:
                 raise RuntimeError(f"{name!r}: {number // 2} calls take less than {ROUND} seconds: does the clock stand still?")
-            seconds, _ = self._timed(name, number)
-        return number
+            least = min(least, self._timed(name, number)[0])
+        return math.ceil(ROUND / least)
 
     def _timed(self, name: str, number: int) -> tuple[float, float]:
         """Wall and CPU seconds of one call, of so many in a row. What they return is dropped at once."""

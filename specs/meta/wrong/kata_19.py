@@ -10,9 +10,11 @@ NO_TIME = "                if wall == 0:\n"
 APPEND = "                rounds[name].append((wall, cpu))"
 SECONDS = "            if done := spent([seconds, *wall]):"
 TIMING = "            timings[name] = Timing(numbers.get(name, 1), seconds, wall, cpu)"
-WARMUP = "        for _ in range(self.warmup - 1):\n            seconds, _ = self._timed(name, 1)\n"
-FILLS = "        while number * seconds < ROUND:"
+WARMUP = "        times = [first] + [self._timed(name, 1)[0] for _ in range(self.warmup - 1)]"
+FILLS = "        while number * least < ROUND:"
 BY_NAME = "        for name, (seconds, _) in first.items():\n"
+NUMBER = "        return math.ceil(ROUND / least)"
+LEAST = "            least = min(least, self._timed(name, number)[0])"
 MANY = "            if number > MOST:\n"
 CALLS = "            for _ in range(number):\n                work()\n"
 RAISED = '        except Exception as error:\n            raise RuntimeError(f"{name!r} raised {error!r}") from error\n'
@@ -92,7 +94,7 @@ WRONG = [
         "the first round is not counted",
         {TIMING: TIMING.replace("seconds, wall, cpu", "seconds, wall[1:] or wall, cpu[1:] or cpu")},
     ),
-    Wrong("no warm-up but the first call", {WARMUP: ""}),
+    Wrong("no warm-up but the first call", {WARMUP: "        times = [first]"}),
     Wrong("one call too many in the warm-up", {WARMUP: WARMUP.replace("self.warmup - 1", "self.warmup")}),
     Wrong(
         "the warm-up is of one work",
@@ -117,14 +119,31 @@ WRONG = [
         },
     ),
     Wrong("the number is ignored", {"        if self.number is not None:\n            return self.number\n": ""}),
-    Wrong("one call in each round", {FILLS: "        while False:"}),
-    Wrong("a round may be as long as ROUND at most", {FILLS: "        while number * seconds <= ROUND:"}),
+    Wrong("one call in each round", {NUMBER: "        return 1"}),
+    Wrong("a round may be as long as ROUND at most", {NUMBER: "        return max(1, math.floor(ROUND / least))"}),
+    Wrong("a round fills ROUND by CPU time", {NUMBER: "        return math.ceil(ROUND / least / 0.75)"}),
+    Wrong("ten times as many calls", {NUMBER: "        return 10 * math.ceil(ROUND / least)"}),
+    Wrong("a power of two", {NUMBER: "        return number"}),
+    Wrong("half as long", {NUMBER: "        return math.ceil(ROUND / least / 2)"}),
     Wrong(
-        "a round fills ROUND by CPU time",
-        {"            seconds, _ = self._timed(name, number)\n": "            _, seconds = self._timed(name, number)\n"},
+        "no warm-up, and then an interruption", {"        least, number = min(times), 1": "        least, number = times[0], 1"}
     ),
-    Wrong("ten times as many calls", {"            number *= 2\n": "            number *= 10\n"}),
-    Wrong("ROUND is fixed", {FILLS: "        while number * seconds < 0.005:"}),
+    Wrong(
+        "the last call of the warm-up counts", {"        least, number = min(times), 1": "        least, number = times[-1], 1"}
+    ),
+    Wrong(
+        "the mean of the warm-up counts",
+        {"        least, number = min(times), 1": "        least, number = sum(times) / len(times), 1"},
+    ),
+    Wrong(
+        "the last time on the way to number counts",
+        {LEAST: "            least = self._timed(name, number)[0]"},
+        says="",
+    ),
+    Wrong("one call in the warm-up unless told otherwise", {"warmup: int = 3": "warmup: int = 1"}),
+    Wrong(
+        "ROUND is fixed", {FILLS: "        while number * least < 0.005:", NUMBER: "        return math.ceil(0.005 / least)"}
+    ),
     Wrong(
         "all works have the number of the first",
         {"self._timed(name, numbers[name])": "self._timed(name, numbers[again[0]])"},
@@ -216,11 +235,7 @@ WRONG = [
     Wrong("only the rounds are looked at", {SECONDS: "            if done := spent(wall):"}),
     Wrong(
         "only the last call before the rounds is looked at",
-        {
-            WARMUP: WARMUP + "            first[name] = seconds, _\n",
-            "(name, first[name][0]) for name": "(name, first[name][0], first) for name",
-            "name: str, seconds: float) -> int": "name: str, seconds: float, first: dict) -> int",
-        },
+        {SECONDS: "            if done := spent(wall if name in again and self.warmup > 1 else [seconds, *wall]):"},
     ),
     Wrong("the CPU's times are looked at", {SECONDS: "            if done := spent([first[name][1], *cpu]):"}),
     Wrong("the warning names nobody", {'f"{name!r} is {SPENT} times': 'f"a work is {SPENT} times'}),

@@ -43,7 +43,7 @@ class Timing(NamedTuple):  # given
 
 
 class Benchmark:
-    def __init__(self, works, rounds=40, warmup=1, number=None, seed=0, clock=REAL, patience=5.0):
+    def __init__(self, works, rounds=40, warmup=3, number=None, seed=0, clock=REAL, patience=5.0):
         if len(works) == 0:
             raise ValueError("no works")
         for name in works:
@@ -99,15 +99,20 @@ class Benchmark:
             if slow[index]:
                 walls[index], cpus[index] = [wall], [cpu]
                 continue
+            fastest = wall
             for _ in range(self.warmup - 1):
-                self.measure(index, 1)
+                fastest = min(fastest, self.measure(index, 1)[0])
             if self.number is not None:
                 number[index] = self.number
-            else:
-                while self.measure(index, number[index])[0] < ROUND:
-                    number[index] = 2 * number[index]
-                    if number[index] > MOST:
-                        raise RuntimeError(f"{self.names[index]} takes no time")
+                continue
+            calls = 2
+            while calls / 2 * fastest < ROUND:
+                if calls > MOST:
+                    raise RuntimeError(f"{self.names[index]} takes no time")
+                fastest = min(fastest, self.measure(index, calls)[0] / calls)
+                calls *= 2
+            while number[index] * fastest < ROUND:
+                number[index] += 1
         for _ in range(self.rounds):
             places = [index for index in range(len(self.names)) if not slow[index]]
             rng.shuffle(places)
