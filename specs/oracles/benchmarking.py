@@ -54,7 +54,7 @@ class World:
         number = len(self.calls)
         time = number / self.span
         factor = (1 + self.trend * time) * (1 + 0.15 * math.sin(18 * time + self.phase))
-        factor *= (self.other if time > self.start else 1) * (1.04 if number % 2 else 1) * math.exp(0.04 * self.rng.randn())
+        factor *= (self.other if time > self.start else 1) * (1.02 if number % 2 else 1) * math.exp(0.04 * self.rng.randn())
         return factor * (min(8, 1 + self.rng.pareto(1.2)) if self.rng.rand() < 0.05 else 1)
 
 

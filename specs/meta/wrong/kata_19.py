@@ -132,10 +132,6 @@ WRONG = [
         "the last call of the warm-up counts", {"        least, number = min(times), 1": "        least, number = times[-1], 1"}
     ),
     Wrong(
-        "the mean of the warm-up counts",
-        {"        least, number = min(times), 1": "        least, number = sum(times) / len(times), 1"},
-    ),
-    Wrong(
         "the last time on the way to number counts",
         {LEAST: "            least = self._timed(name, number)[0]"},
         says="",

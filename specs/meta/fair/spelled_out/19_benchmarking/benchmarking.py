@@ -191,6 +191,8 @@ class Comparison:
 
 def compare(a, b, names=("a", "b"), measure="wall", confidence=0.99, **options):
     works = dict(zip(names, (a, b), strict=True))
+    if len(works) < 2:
+        raise ValueError(f"one name for both: {names}")
     result = Benchmark(works, **options).run()
     return result.compare(*names, measure=measure, confidence=confidence)
 
