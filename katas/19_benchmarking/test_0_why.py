@@ -44,5 +44,5 @@ def test_a_noisy_clock_proves_a_speed_up_between_identical_programs_and_compare_
     tell(f"identical programs, one after the other: {proven} of {PROGRAMS} pairs differ, by up to {worst:.2f} times")
     tell(f"by compare: {claimed} of {PROGRAMS}; of those that take a tenth longer it finds {found}")
     assert proven >= PROGRAMS / 4
-    assert claimed <= 1
-    assert found >= PROGRAMS - 1
+    assert claimed <= PROGRAMS / 10
+    assert found >= PROGRAMS * 9 / 10
