@@ -96,8 +96,32 @@ def test_the_first_call_alone_is_enough():
     assert len(warned(world, {"a": world.work(0.01, 1e-6)}, rounds=1, number=1)) == 1
 
 
-def test_the_cpu_does_not_count():
-    """A work is done when its wall time falls: one that computes first and then waits as long still works."""
+def test_a_first_call_that_was_interrupted_is_no_work_that_is_done():
+    """Another program ran for a while: the wall's seconds are many, those of the CPU as ever. No warning."""
+    world = World()
+
+    def work(calls=[]):  # noqa: B006
+        world.now += 0.01 if calls else 0.5
+        world.busy += 0.01
+        calls.append(1)
+
+    assert warned(world, {"a": work}, rounds=5) == []
+
+
+def test_without_cpu_seconds_the_wall_decides():
+    """Where the CPU's clock can't tell the times, or a work only waits, all of its seconds are 0."""
+    world = World()
+
+    def work(calls=[]):  # noqa: B006
+        world.now += 1e-4 if calls else 0.5
+        calls.append(1)
+
+    (warning,) = warned(world, {"downloads": work}, rounds=5)
+    assert "downloads" in warning
+
+
+def test_a_work_that_only_computes_less_is_not_done():
+    """One that computes first and then waits as long takes its time: no warning."""
     world = World()
 
     def work(calls=[]):  # noqa: B006

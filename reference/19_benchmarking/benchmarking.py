@@ -97,12 +97,13 @@ class Benchmark:
                     raise RuntimeError(f"{name!r}: by the clock {calls} calls take no time: a larger `number` is needed")
                 rounds[name].append((wall, cpu))
         timings = {}
-        for name, (seconds, _) in first.items():
+        for name, (first_wall, first_cpu) in first.items():
             wall, cpu = zip(*rounds.get(name, [first[name]]), strict=True)
-            if done := spent([seconds, *wall]):
+            done, computed = spent([first_wall, *wall]), [first_cpu, *cpu]
+            if done and (spent(computed) or not any(computed)):  # else the first call was only interrupted
                 text = "was its work done by then, as by a cache or an iterator?"
                 warnings.warn(f"{name!r} is {SPENT} times as fast after measurement {done}: {text}", stacklevel=2)
-            timings[name] = Timing(numbers.get(name, 1), seconds, wall, cpu)
+            timings[name] = Timing(numbers.get(name, 1), first_wall, wall, cpu)
         return Result(timings)
 
     def _number(self, name: str, first: float) -> int:

@@ -8,11 +8,12 @@ LAPS = "        for lap in range(self.rounds):\n" + ORDER + "\n            for n
 AGAIN = "        again = [name for name, (wall, _) in first.items() if wall <= self.patience]"
 NO_TIME = "                if wall == 0:\n"
 APPEND = "                rounds[name].append((wall, cpu))"
-SECONDS = "            if done := spent([seconds, *wall]):"
-TIMING = "            timings[name] = Timing(numbers.get(name, 1), seconds, wall, cpu)"
+SECONDS = "            done, computed = spent([first_wall, *wall]), [first_cpu, *cpu]"
+TIMING = "            timings[name] = Timing(numbers.get(name, 1), first_wall, wall, cpu)"
 WARMUP = "        times = [first] + [self._timed(name, 1)[0] for _ in range(self.warmup - 1)]"
 FILLS = "        while number * least < ROUND:"
-BY_NAME = "        for name, (seconds, _) in first.items():\n"
+NOTICED = "            if done and (spent(computed) or not any(computed)):"
+BY_NAME = "        for name, (first_wall, first_cpu) in first.items():\n"
 NUMBER = "        return math.ceil(ROUND / least)"
 LEAST = "            least = min(least, self._timed(name, number)[0])"
 MANY = "            if number > MOST:\n"
@@ -83,25 +84,23 @@ WRONG = [
     Wrong("twenty rounds unless told otherwise", {"rounds: int = 40": "rounds: int = 20"}),
     Wrong("a round too few", {"for lap in range(self.rounds):": "for lap in range(self.rounds - 1):"}),
     Wrong(
-        "the warm-up is a round", {TIMING: TIMING.replace("seconds, wall, cpu", "seconds, (seconds, *wall), (seconds, *cpu)")}
+        "the warm-up is a round",
+        {TIMING: TIMING.replace("first_wall, wall, cpu", "first_wall, (first_wall, *wall), (first_cpu, *cpu)")},
     ),
     Wrong(
         "the first call is a round",
         {APPEND: "                rounds[name].append(first[name] if lap == 0 else (wall, cpu))"},
         says="the warm-up is a round",
     ),
-    Wrong(
-        "the first round is not counted",
-        {TIMING: TIMING.replace("seconds, wall, cpu", "seconds, wall[1:] or wall, cpu[1:] or cpu")},
-    ),
+    Wrong("the first round is not counted", {TIMING: TIMING.replace("wall, cpu)", "wall[1:] or wall, cpu[1:] or cpu)")}),
     Wrong("no warm-up but the first call", {WARMUP: "        times = [first]"}),
     Wrong("one call too many in the warm-up", {WARMUP: WARMUP.replace("self.warmup - 1", "self.warmup")}),
     Wrong(
         "the warm-up is of one work",
         {WARMUP: WARMUP.replace("self.warmup - 1", "self.warmup - 1 if name == next(iter(self.works)) else 0")},
     ),
-    Wrong("first is that of the last round", {TIMING: TIMING.replace("seconds, wall", "wall[-1], wall")}),
-    Wrong("first is CPU time", {TIMING: TIMING.replace("seconds, wall", "first[name][1], wall")}, says="CPU seconds"),
+    Wrong("first is that of the last round", {TIMING: TIMING.replace("first_wall, wall", "wall[-1], wall")}),
+    Wrong("first is CPU time", {TIMING: TIMING.replace("first_wall", "first_cpu")}, says="CPU seconds"),
     Wrong(
         "the seconds of a round, not of a call", {PER_CALL: "        return wall_seconds, cpu_seconds"}, says="of a whole round"
     ),
@@ -110,7 +109,7 @@ WRONG = [
     ),
     Wrong("cpu is wall", {PER_CALL: "        return wall_seconds / number, wall_seconds / number"}, says="wall seconds"),
     Wrong("wall is cpu", {PER_CALL: "        return cpu_seconds / number, cpu_seconds / number"}, says="CPU seconds"),
-    Wrong("wall and cpu are lists", {TIMING: TIMING.replace("wall, cpu", "list(wall), list(cpu)")}),
+    Wrong("wall and cpu are lists", {TIMING: TIMING.replace("wall, cpu)", "list(wall), list(cpu))")}),
     Wrong(
         "the clock is read around each call",
         {
@@ -152,9 +151,14 @@ WRONG = [
     Wrong("patience is five seconds", {AGAIN: AGAIN.replace("self.patience", "5.0")}),
     Wrong(
         "slow works come last",
-        {BY_NAME: "        for name, (seconds, _) in sorted(first.items(), key=lambda item: item[0] not in again):\n"},
+        {
+            BY_NAME: "        for name, (first_wall, first_cpu) in sorted(first.items(), key=lambda item: item[0] not in again):\n"
+        },
     ),
-    Wrong("slow works are dropped", {BY_NAME: "        for name, (seconds, _) in [(name, first[name]) for name in again]:\n"}),
+    Wrong(
+        "slow works are dropped",
+        {BY_NAME: "        for name, (first_wall, first_cpu) in [(name, first[name]) for name in again]:\n"},
+    ),
     Wrong("the works are not copied", {"self.warmup = dict(works), rounds": "self.warmup = works, rounds"}),
     Wrong(
         "a number of NumPy's is kept as it is",
@@ -227,13 +231,19 @@ WRONG = [
         },
     ),
     # 19.2: work that is done
-    Wrong("nothing is noticed", {SECONDS: "            if done := 0:"}),
-    Wrong("only the rounds are looked at", {SECONDS: "            if done := spent(wall):"}),
+    Wrong("nothing is noticed", {NOTICED: "            if False:"}),
+    Wrong("only the rounds are looked at", {SECONDS: "            done, computed = spent(wall), cpu"}),
     Wrong(
         "only the last call before the rounds is looked at",
-        {SECONDS: "            if done := spent(wall if name in again and self.warmup > 1 else [seconds, *wall]):"},
+        {SECONDS: "            done, computed = spent([first_wall, *wall][self.warmup > 1 :]), [first_cpu, *cpu]"},
     ),
-    Wrong("the CPU's times are looked at", {SECONDS: "            if done := spent([first[name][1], *cpu]):"}),
+    Wrong(
+        "the CPU's times are looked at",
+        {SECONDS: "            done = spent([first_cpu, *cpu])", NOTICED: "            if done:"},
+    ),
+    Wrong("the wall decides alone", {NOTICED: "            if done:"}),
+    Wrong("without CPU seconds nothing is noticed", {NOTICED: "            if done and spent(computed):"}),
+    Wrong("wall or CPU decides", {NOTICED: "            if done or spent(computed):"}),
     Wrong("the warning names nobody", {'f"{name!r} is {SPENT} times': 'f"a work is {SPENT} times'}),
     Wrong(
         "a RuntimeWarning",
@@ -245,7 +255,7 @@ WRONG = [
         "one warning for all",
         {
             "timings = {}\n": "timings, warned = {}, False\n",
-            SECONDS: "            if (done := spent([seconds, *wall])) and not warned:\n                warned = True",
+            NOTICED: "            if done and not warned:\n                warned = True",
         },
     ),
     Wrong(

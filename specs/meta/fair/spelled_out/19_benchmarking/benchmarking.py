@@ -90,10 +90,11 @@ class Benchmark:
     def run(self):
         rng = make_rng(self.seed)
         walls, cpus = defaultdict(list), defaultdict(list)
-        first, number, slow = [], [], []
+        first, computed, number, slow = [], [], [], []
         for index in range(len(self.names)):
             wall, cpu = self.measure(index, 1)
             first.append(wall)
+            computed.append(cpu)
             slow.append(wall > self.patience)
             number.append(1)
             if slow[index]:
@@ -125,7 +126,9 @@ class Benchmark:
         timings = {}
         for index, name in enumerate(self.names):
             timings[name] = Timing(number[index], first[index], tuple(walls[index]), tuple(cpus[index]))
-            if spent([first[index]] + walls[index]) > 0:
+            both = spent([first[index]] + walls[index]) > 0 and spent([computed[index]] + cpus[index]) > 0
+            waits = sum(cpus[index]) + computed[index] == 0 and spent([first[index]] + walls[index]) > 0
+            if both or waits:
                 warnings.warn(f"{name} did its work once", stacklevel=2)
         return Result(timings)
 
