@@ -296,7 +296,9 @@ def test_a_round_without_time_is_named():
     """A given number that is too small for the clock: a RuntimeError contains the name. In the warm-up it does no harm."""
     world = World()
     with rejects(RuntimeError, "nothing at all"):
-        benchmark(world, {"nothing at all": world.work(0.01, 0.01, 0.0)}, number=1).run()
+        benchmark(world, {"nothing at all": world.work(0.01, 0.01, 0.01, 0.0)}, number=1).run()
+    with rejects(RuntimeError, "nothing at all"):
+        benchmark(world, {"nothing at all": world.work(*[0.01] * 20, 0.0)}, number=1).run()
     timing = benchmark(world, {"a": world.work(0.0, 0.01)}, number=1, rounds=2).run().timings["a"]
     assert_close(timing.wall, [0.01] * 2)
     assert timing.first == 0

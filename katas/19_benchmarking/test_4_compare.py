@@ -155,6 +155,11 @@ def test_the_options_go_to_the_benchmark():
     assert (found.a, found.b, found.confidence, found.rounds) == ("x", "y", 0.9, 6)
     assert world.calls.count("x") == 3 + 6 * 2
     assert_close(found.ratio, 2.0)
+    world.calls = []
+    compare(world.work(0.01, name="a"), world.work(0.01, name="b"), **options)
+    calls, world.calls = world.calls, []
+    Benchmark({name: world.work(0.01, name=name) for name in "ab"}, **options).run()
+    assert calls == world.calls, "the order is not that of the seed"
     once = compare(world.work(0.01), world.work(3.0), patience=2.0, **options)
     assert once.verdict == "too few rounds"
     assert_close(once.ratio, 300.0)

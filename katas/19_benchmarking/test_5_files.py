@@ -74,6 +74,9 @@ def test_the_times_are_medians():
     result = Result({"a": Timing(1, 9.0, (1.0, 2.0, 90.0), (3.0, 4.0, 80.0))})
     _, row = table(result.to_markdown("a"))
     assert row[1:3] == ["2 s", "4 s"], "the median is neither the mean nor the least"
+    result = Result({"a": Timing(1, 9.0, (8.0, 1.0, 2.0, 4.0), (1.0, 1.0, 2.0, 2.0))})
+    _, row = table(result.to_markdown("a"))
+    assert row[1:3] == ["3 s", "1.5 s"]
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,7 @@ def test_the_front_is_what_no_other_point_dominates():
 def test_a_tie_in_one_coordinate_decides_nothing():
     """As good in one coordinate and worse in another is dominated."""
     assert pareto({"a": (1, 5), "b": (1, 4), "c": (2, 4)}) == ["b"]
+    assert pareto({"a": (1, 10**9 + 1), "b": (1, 10**9)}) == ["b"], "float32 can't tell them apart"
 
 
 def test_equal_points_stay():

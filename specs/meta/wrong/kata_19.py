@@ -230,6 +230,7 @@ WRONG = [
             "work, wall, cpu = self.works[name], self.clock.wall, self.clock.cpu": "work, wall, cpu = self.works[name], REAL.wall, REAL.cpu"
         },
     ),
+    Wrong("only the first round must take time", {NO_TIME: "                if wall == 0 and lap == 0:\n"}),
     # 19.2: work that is done
     Wrong("nothing is noticed", {NOTICED: "            if False:"}),
     Wrong("only the rounds are looked at", {SECONDS: "            done, computed = spent(wall), cpu"}),
@@ -272,6 +273,15 @@ WRONG = [
     Wrong("SPENT is fixed", {DONE: DONE.replace("SPENT", "10")}),
     Wrong("after the first k that fits", {"return max(done, default=0)": "return min(done, default=0)"}),
     Wrong("whether, not after how many", {"return max(done, default=0)": "return bool(done)"}),
+    Wrong(
+        "the lower of the two later times in the middle",
+        {DONE: DONE.replace("np.median(seconds[k:])", "sorted(seconds[k:])[(len(seconds) - k - 1) // 2]")},
+    ),
+    Wrong(
+        "the upper of the two later times in the middle",
+        {DONE: DONE.replace("np.median(seconds[k:])", "sorted(seconds[k:])[(len(seconds) - k) // 2]")},
+    ),
+    Wrong("a single round without CPU seconds lets the wall decide", {NOTICED: NOTICED.replace("not any", "not all")}),
     # 19.3: the ratio and its interval
     Wrong("a by b", {LOGS: "    logs = np.log(a) - np.log(b)"}, says="a by b, not b by a"),
     Wrong("the difference of the times", {LOGS: "    logs = b - a"}),
@@ -445,6 +455,11 @@ WRONG = [
         },
     ),
     Wrong("one name for both is let through", {"    if first == second:\n": "    if False:\n"}, says="let through"),
+    Wrong(
+        "compare's seed is not passed on",
+        {DIRECT: "    options.pop('seed', None)\n" + DIRECT},
+        says="the order is not that of the seed",
+    ),
     # 19.5: JSON and Markdown
     Wrong(
         "JSON of the medians",
@@ -500,6 +515,10 @@ WRONG = [
         "microseconds are the smallest unit", {'    return f"{seconds / 1e-9:.3g} ns"': '    return f"{seconds / 1e-6:.3g} µs"'}
     ),
     Wrong("more than a unit is needed", {"        if seconds >= size:\n": "        if seconds > size:\n"}),
+    Wrong(
+        "the lower of the two in the middle",
+        {"_duration(np.median(timing.wall))": "_duration(sorted(timing.wall)[(len(timing.wall) - 1) // 2])"},
+    ),
     # 19.6: what a model costs
     Wrong("multiplications only", {MATMUL: "    return y.size * a.shape[-1]"}, says="multiplications only"),
     Wrong(
@@ -688,6 +707,19 @@ WRONG = [
         },
     ),
     Wrong("inputs in a dict count", {HELD: HELD.replace("inputs])", "[each for each in inputs if type(each) is not dict]])")}),
+    Wrong(
+        "after an interrupt counting goes on",
+        {
+            "    finally:\n        Tensor._recorder = recorder\n        module": "    except Exception:\n        Tensor._recorder = recorder\n        module.load_state_dict(state)\n        raise\n    else:\n        Tensor._recorder = recorder\n        module"
+        },
+    ),
+    Wrong(
+        "an unknown operation has a warning once",
+        {
+            "    if unknown:\n": "    unknown -= _SEEN\n    _SEEN.update(unknown)\n    if unknown:\n",
+            "def _nodes(": "_SEEN = set()\n\n\ndef _nodes(",
+        },
+    ),
     # 19.7: roofline and Pareto front
     Wrong(
         "bytes for each operation",
@@ -781,6 +813,10 @@ WRONG = [
             PER_CALL: "        return min(spans), cpu_seconds / number",
         },
         says="the fastest call",
+    ),
+    Wrong(
+        "coordinates in float32",
+        {"    values = np.array([*points.values()], np.float64)": "    values = np.array([*points.values()], np.float32)"},
     ),
     # what the budgets are there to exclude
     Wrong(
