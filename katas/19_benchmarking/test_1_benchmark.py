@@ -216,6 +216,17 @@ def test_the_works_may_be_changed_afterwards():
     assert list(bench.run().timings) == ["a"]
 
 
+def test_benchmarks_share_nothing():
+    """One that is made later, with other works and rounds, changes nothing for the first."""
+    world = World()
+    first = benchmark(world, {"a": world.work(0.01, name="a")}, rounds=2, number=1)
+    benchmark(world, {"b": world.work(0.01, name="b")}, rounds=5, number=3)
+    timings = first.run().timings
+    assert list(timings) == ["a"]
+    assert len(timings["a"].wall) == 2
+    assert set(world.calls) == {"a"}
+
+
 def test_one_work_may_have_two_names():
     """A against A: the same function twice is called for each of its names."""
     world = World()

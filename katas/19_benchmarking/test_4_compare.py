@@ -167,6 +167,16 @@ def test_the_options_go_to_the_benchmark():
         compare(world.work(1), world.work(1), rounds=0)
 
 
+def test_numpys_numbers_are_numbers():
+    """A confidence, and the numbers of calls, may be NumPy's."""
+    world = World()
+    options = {"rounds": np.int64(9), "number": np.int32(1), "clock": Clock(world.wall, world.cpu)}
+    found = compare(world.work(0.01), world.work(0.03), confidence=np.float64(0.9), **options)
+    assert (found.verdict, found.confidence, found.rounds) == ("slower", 0.9, 9)
+    assert result(a=[1.0] * 9, b=[2.0] * 9).compare("a", "b", confidence=np.float64(0.9)).verdict == "slower"
+    assert "slower" in result(a=[1.0] * 9, b=[2.0] * 9).to_markdown("a", confidence=np.float64(0.9))
+
+
 def test_two_works_need_two_names():
     """The same name twice would time one of the two against itself: a ValueError contains it."""
     world = World()

@@ -12,7 +12,7 @@ from katas.tensor import Tensor
 from katas.transformers import GPT, GPTConfig
 
 from katas import autograd
-from specs.check import assert_close, frozen, rejects
+from specs.check import assert_close, frozen, recording, rejects
 from specs.oracles.benchmarking import allocated
 
 FLOAT = 4  # bytes of a float32
@@ -242,6 +242,12 @@ def test_a_deep_graph_can_be_counted():
     assert kept(Views(w, lambda x: forward(x * w)), ones(2)) == FLOAT * 2 * 10_001
 
 
+def test_an_empty_batch_costs_nothing():
+    """No rows, no images: 0 operations, and 0 bytes."""
+    assert count(Linear(8, 5), ones(0, 8)) == Counts(0, 45, 0)
+    assert conv2d_flops(np.ones((0, 5, 6, 6)), np.ones((0, 3, 8, 8)), np.ones((5, 3, 3, 3))) == 0
+
+
 def test_under_no_grad_nothing_is_kept():
     """A model for inference has no graph; its flops and its parameters are the same."""
     with no_grad():
@@ -338,6 +344,9 @@ def test_the_recorder_is_told_and_there_again():
             assert Tensor._recorder is own
     finally:
         Tensor._recorder = before
+    with recording() as probe:  # a list, which is falsy as long as it is empty
+        count(lambda x: x @ w, ones(3, 8))
+    assert [record.op for record in probe] == ["matmul"]
     ((op, result, parents, attrs),) = told
     assert (op, result.shape, parents[1] is w, attrs) == ("matmul", (3, 5), True, {})
 

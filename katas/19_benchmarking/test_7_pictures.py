@@ -90,6 +90,7 @@ def test_the_front_of_few_points():
     assert pareto({"alone": (3, math.inf)}) == ["alone"]
     assert pareto({"a": (3, math.inf), "b": (3, 7), "c": (-math.inf, math.inf)}) == ["b", "c"]
     assert pareto({"a": np.array([1.0, 2.0]), "b": [1, 3]}) == ["a"]
+    assert pareto({"a": (np.float64(1), np.int64(2)), "b": (np.float32(1), 3)}) == ["a"]
 
 
 def test_points_that_can_not_be_compared_are_refused():
@@ -102,6 +103,8 @@ def test_points_that_can_not_be_compared_are_refused():
         pareto({"a": (1, 2), "longer": (1, 2, 3)})
     with rejects(ValueError, "shorter"):
         pareto({"a": (1, 2), "shorter": (1,)})
+    with rejects(ValueError, "shorter"):
+        pareto({"a": np.ones(2), "shorter": np.ones(1)})
 
 
 def test_the_points_stay_as_they_are():

@@ -231,6 +231,12 @@ WRONG = [
         },
     ),
     Wrong("only the first round must take time", {NO_TIME: "                if wall == 0 and lap == 0:\n"}),
+    Wrong(
+        "all benchmarks share their works",
+        {
+            "        self.works, self.rounds, self.warmup = dict(works), rounds, warmup\n": "        Benchmark.works, Benchmark.rounds, self.warmup = dict(works), rounds, warmup\n"
+        },
+    ),
     # 19.2: work that is done
     Wrong("nothing is noticed", {NOTICED: "            if False:"}),
     Wrong("only the rounds are looked at", {SECONDS: "            done, computed = spent(wall), cpu"}),
@@ -720,6 +726,7 @@ WRONG = [
             "def _nodes(": "_SEEN = set()\n\n\ndef _nodes(",
         },
     ),
+    Wrong("a recorder that is falsy is not told", {TOLD: TOLD.replace("recorder is not None", "recorder")}),
     # 19.7: roofline and Pareto front
     Wrong(
         "bytes for each operation",
@@ -839,6 +846,42 @@ WRONG = [
 ]
 
 EQUIVALENT = {
-    "matmul_flops: arguments are read in the order of memory": "only their shapes count",
-    "conv2d_flops: arguments are read in the order of memory": "only their shapes count",
+    **{
+        f"{name}: {habit}": "only shapes count"
+        for name in ("matmul_flops", "conv2d_flops")
+        for habit in ("arguments are read in the order of memory", "infinities and NaN in arguments are made finite")
+    },
+    "conv2d_flops: NumPy's numbers are refused": "it takes none",
+    **{
+        f"compare: {habit}": "it takes no arrays"
+        for habit in (
+            "arguments are changed",
+            "arguments are changed before an error",
+            "axes of length 0 are refused",
+            "infinities and NaN in arguments are made finite",
+            "arguments are read in the order of memory",
+        )
+    },
+    **{
+        f"{name}: a falsy argument is taken as absent": "no falsy argument makes sense"
+        for name in ("compare", "Result.compare", "Result.to_markdown")
+    },
+    **{
+        f"count: {habit}": "the arguments are the model's own"
+        for habit in (
+            "infinities and NaN in arguments are made finite",
+            "arguments are read in the order of memory",
+            "NumPy's numbers are refused",
+        )
+    },
+    "count: a check comes after the effect": "the effect is a warning, and the error follows",
+    "ratio_interval: keywords are taken by position": "there are two, in this order",
+    "ratio_interval: shapes that differ are broadcast": "times with two axes are refused as well",
+    "pareto: shapes that differ are broadcast": "points are in a dict",
+    "Benchmark.run: attributes are those of the construction": "no attribute is promised",
+    "Benchmark.__init__: a check comes after the effect": "there is no object after an error",
+    "Benchmark.__init__: a check comes after the effect, 2": "there is no object after an error",
+    "Benchmark.__init__: None is whatever is falsy": "a number of 0 was refused before",
+    "Benchmark._number: None is whatever is falsy": "a number of 0 was refused before",
+    "_nodes: None is whatever is falsy": "a node has fields, and is true",
 }

@@ -299,7 +299,7 @@ def count(model, *inputs):
     unknown = []
 
     def see(op, result, parents, attrs):
-        if before:
+        if before is not None:
             before(op, result, parents, attrs)
         if op not in _FLOPS:
             unknown.append(op)
