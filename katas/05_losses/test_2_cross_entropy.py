@@ -21,6 +21,12 @@ def one_hot(target: np.ndarray, classes: int) -> np.ndarray:
     return np.eye(classes)[target]
 
 
+def test_the_options_are_attributes():
+    """label_smoothing and ignore_index are attributes, which later katas read."""
+    loss = CrossEntropyLoss(0.25, ignore_index=7)
+    assert (loss.label_smoothing, loss.ignore_index) == (0.25, 7)
+
+
 def test_it_is_minus_the_log_probability_of_the_target(draw):
     """−log softmax(logits)[target], averaged over the samples: a Tensor of shape (); the target is a Tensor or an array."""
     logits, target = draw.normal(4, 5), np.array([3, 0, 4, 3])

@@ -14,6 +14,12 @@ def layer(draw, dtype=np.float64, **options) -> BatchNorm2d:
     return norm
 
 
+def test_the_options_are_attributes():
+    """eps and momentum are attributes."""
+    norm = BatchNorm2d(3, eps=0.25, momentum=0.5)
+    assert (norm.eps, norm.momentum) == (0.25, 0.5)
+
+
 def test_it_begins_as_no_more_than_the_normalisation():
     """weight 1, bias 0, running_mean 0, running_var 1, in float32; the running ones are buffers."""
     norm = BatchNorm2d(3)

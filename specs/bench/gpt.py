@@ -15,8 +15,6 @@ from specs.bench import work
 from specs.datasets.text import Text
 from specs.milestones.recipes import gpt as recipe
 
-VERSION = f"PyTorch {torch.__version__}"
-LAYERS, HEADS, WIDTH, CONTEXT = 4, 4, 128, 64  # of both networks
 BATCH, STEPS, WARMUP = 12, 2000, 100  # of nanoGPT's recipe, as all that follows
 LEARNING_RATE, FINAL, WEIGHT_DECAY = 1e-3, 0.1, 0.1
 torch.set_num_threads(os.cpu_count())
@@ -40,9 +38,9 @@ ATTENTION = {"fused": fused, "explicit": explicit}
 class Rotary(nn.Module):
     """Rotates the channels i and i + head / 2 of queries and keys."""
 
-    def __init__(self, head: int):
+    def __init__(self, head: int, context: int):
         super().__init__()
-        angles = torch.arange(CONTEXT)[:, None] * 10000.0 ** (-torch.arange(0, head, 2) / head)  # (time, head / 2)
+        angles = torch.arange(context)[:, None] * 10000.0 ** (-torch.arange(0, head, 2) / head)  # (time, head / 2)
         self.cos, self.sin = angles.cos().repeat(1, 2), angles.sin().repeat(1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -53,17 +51,20 @@ class Rotary(nn.Module):
 class Block(nn.Module):
     """Its parameters are in the order of the reference's."""
 
-    def __init__(self, norm: Callable[[], nn.Module], rotary: nn.Module, gelu: nn.Module, attention: Callable):
+    def __init__(
+        self, shape: work.Shape, norm: Callable[[], nn.Module], rotary: nn.Module, gelu: nn.Module, attention: Callable
+    ):
         super().__init__()
+        width, self.heads = shape.width, shape.heads
         self.rotary, self.gelu, self.attention = rotary, gelu, attention
         self.ln_1 = norm()
-        self.c_attn = nn.Linear(WIDTH, 3 * WIDTH, bias=False)
-        self.c_proj = nn.Linear(WIDTH, WIDTH, bias=False)
+        self.c_attn = nn.Linear(width, 3 * width, bias=False)
+        self.c_proj = nn.Linear(width, width, bias=False)
         self.ln_2 = norm()
-        self.mlp = nn.Sequential(nn.Linear(WIDTH, 4 * WIDTH, bias=False), self.gelu, nn.Linear(4 * WIDTH, WIDTH, bias=False))
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width, bias=False), self.gelu, nn.Linear(4 * width, width, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
-        qkv = self.c_attn(self.ln_1(x)).unflatten(-1, (3, HEADS, WIDTH // HEADS))
+        qkv = self.c_attn(self.ln_1(x)).unflatten(-1, (3, self.heads, -1))
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (batch, heads, time, head) each
         y = self.attention(self.rotary(q), self.rotary(k), v)
         x = x + self.c_proj(y.transpose(1, 2).flatten(2))
@@ -73,30 +74,33 @@ class Block(nn.Module):
 class GPT(nn.Module):
     """The milestone's: rotary positions, RMSNorm, the tanh form of GELU. nanoGPT's: learned ones, LayerNorm, the exact form."""
 
-    def __init__(self, vocabulary: int, milestone: bool, attention: str):
+    def __init__(self, shape: work.Shape, milestone: bool, attention: str):
         super().__init__()
-        self.wte = nn.Embedding(vocabulary, WIDTH)
-        self.wpe = None if milestone else nn.Embedding(CONTEXT, WIDTH)
-        rotary = Rotary(WIDTH // HEADS) if milestone else nn.Identity()
+        self.wte = nn.Embedding(shape.vocabulary, shape.width)
+        self.wpe = None if milestone else nn.Embedding(shape.context, shape.width)
+        rotary = Rotary(shape.width // shape.heads, shape.context) if milestone else nn.Identity()
         gelu = nn.GELU(approximate="tanh" if milestone else "none")
 
         def norm() -> nn.Module:
-            return nn.RMSNorm(WIDTH, eps=1e-5) if milestone else nn.LayerNorm(WIDTH, bias=False)
+            return nn.RMSNorm(shape.width, eps=1e-5) if milestone else nn.LayerNorm(shape.width, bias=False)
 
-        self.h = nn.Sequential(*(Block(norm, rotary, gelu, ATTENTION[attention]) for _ in range(LAYERS)))
+        self.h = nn.Sequential(*(Block(shape, norm, rotary, gelu, ATTENTION[attention]) for _ in range(shape.layers)))
         self.ln_f = norm()
         for name, parameter in self.named_parameters():
             if parameter.ndim > 1:
                 last = name.endswith(("c_proj.weight", "mlp.2.weight"))  # these add to x
-                nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * LAYERS) if last else 0.02)
+                nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * shape.layers) if last else 0.02)
 
-    def loss(self, x: Tensor, y: Tensor, reduction: str = "mean") -> Tensor:
-        """x, y (batch, time): each id of y is guessed from those of x up to its place."""
+    def forward(self, x: Tensor) -> Tensor:
+        """x (batch, time) → the logits of the next tokens."""
         vectors = self.wte(x)
         if self.wpe is not None:
             vectors = vectors + self.wpe.weight[: x.shape[1]]
-        logits = self.ln_f(self.h(vectors)) @ self.wte.weight.T
-        return F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction=reduction)
+        return self.ln_f(self.h(vectors)) @ self.wte.weight.T
+
+    def loss(self, x: Tensor, y: Tensor, reduction: str = "mean") -> Tensor:
+        """x, y (batch, time): each id of y is guessed from those of x up to its place."""
+        return F.cross_entropy(self(x).flatten(0, 1), y.flatten(), reduction=reduction)
 
 
 def adamw(network: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
@@ -117,19 +121,35 @@ def update(network: GPT, optimizer: torch.optim.AdamW, x: Tensor, y: Tensor) -> 
     return loss.detach(), norm
 
 
-def gpt_steps(attention: str) -> Callable[[], list[np.ndarray]]:
-    """As ours."""
-    network = GPT(recipe.LARGE.vocabulary, milestone=True, attention=attention)
+def build(shape: work.Shape, attention: str) -> GPT:
+    """With the parameters that all sides begin with."""
+    network = GPT(shape, milestone=True, attention=attention)
     parameters = list(network.parameters())
     with torch.no_grad():
         for parameter, value in zip(parameters, work.parameters(p.shape for p in parameters), strict=True):
             parameter.copy_(torch.from_numpy(value))
+    return network
+
+
+def gpt_steps(shape: work.Shape, attention: str) -> Callable[[], list[np.ndarray]]:
+    """As ours."""
+    network, batches = build(shape, attention), torch.from_numpy(shape.ids())
     optimizer = adamw(network, recipe.LEARNING_RATE, recipe.WEIGHT_DECAY)
-    batches = torch.from_numpy(work.tokens(recipe.LARGE.vocabulary))
 
     def call():
         found = [update(network, optimizer, rows[:, :-1], rows[:, 1:]) for rows in batches]
         return [torch.stack(column).numpy() for column in zip(*found, strict=True)]
+
+    return call
+
+
+def gpt_forward(shape: work.Shape, attention: str) -> Callable[[], list[np.ndarray]]:
+    """As ours."""
+    network, (rows,) = build(shape, attention).eval(), torch.from_numpy(shape.ids())
+
+    def call():
+        with torch.no_grad():
+            return [network(rows[:, :-1]).numpy()]
 
     return call
 
@@ -143,10 +163,8 @@ def train_gpt(text: Text, seconds: float | None, attention: str) -> dict[str, fl
     ids = np.array([numbers[letter] for letter in text.text])
     train, test = ids[: len(texts.train)], ids[len(texts.train) - 1 :]  # the last tenth follows on the first part's last one
     torch.manual_seed(0)
-    network, windows = (
-        GPT(len(numbers), milestone=False, attention=attention),
-        torch.from_numpy(train).unfold(0, CONTEXT + 1, 1),
-    )
+    shape = work.MILESTONE._replace(rows=BATCH, vocabulary=len(numbers))
+    network, windows = GPT(shape, milestone=False, attention=attention), torch.from_numpy(train).unfold(0, shape.context + 1, 1)
     optimizer, start, begun = adamw(network, LEARNING_RATE, WEIGHT_DECAY), time.perf_counter(), 0.0
     for step in count():
         passed = time.perf_counter() - start
@@ -162,7 +180,7 @@ def train_gpt(text: Text, seconds: float | None, attention: str) -> dict[str, fl
         rows = windows[torch.randint(len(windows), (BATCH,))]
         update(network, optimizer, rows[:, :-1], rows[:, 1:])
     with torch.no_grad():
-        batches = [[torch.from_numpy(part.data) for part in pair] for pair in recipe.in_order(test, CONTEXT)]
+        batches = [[torch.from_numpy(part.data) for part in pair] for pair in recipe.in_order(test, shape.context)]
         nats = sum(network.loss(x, y, "sum").item() for x, y in batches)
     bits = nats / math.log(2) / len(texts.test.encode())
-    return {"bits": bits, "steps": step, "tokens": step * BATCH * CONTEXT, "seconds": passed}
+    return {"bits": bits, "steps": step, "tokens": step * BATCH * shape.context, "seconds": passed}

@@ -14,7 +14,6 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from specs.bench import work
 
-VERSION = f"transformers {transformers.__version__}"
 STD = 0.2  # large enough that continuations are not one token again and again
 transformers.utils.logging.disable_progress_bar()
 

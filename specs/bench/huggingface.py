@@ -7,14 +7,11 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"  # read when the first work begin
 from collections.abc import Callable
 
 import numpy as np
-import tokenizers
 from tokenizers import ByteLevelBPETokenizer
 
 from specs.bench import work
 from specs.datasets.fetch import fetch
 from specs.datasets.gpt2 import END, GPT2, Sample
-
-VERSION = f"tokenizers {tokenizers.__version__}"
 
 
 def _trained(text: str) -> ByteLevelBPETokenizer:

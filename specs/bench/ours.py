@@ -1,4 +1,4 @@
-"""The work, by the reference."""
+"""The work, by the reference: the clear code of katas 02 to 14, unless KATA_ACCELERATE is 1."""
 
 import math
 import time
@@ -8,11 +8,12 @@ from collections.abc import Callable
 import numpy as np
 from katas.autograd import no_grad
 from katas.losses import CrossEntropyLoss
-from katas.optimizers import AdamW, clip_grad_norm
+from katas.optimizers import clip_grad_norm
 from katas.spatial import conv2d
 from katas.tensor import Tensor
 from katas.tokenization import BPETokenizer
-from katas.transformers import GPT, generate
+from katas.training import Trainer
+from katas.transformers import GPT, GPTConfig, generate
 
 from specs.bench import work
 from specs.check import count_steps
@@ -22,8 +23,7 @@ from specs.datasets.gpt2 import GPT2
 from specs.datasets.text import Text
 from specs.milestones.recipes import cifar10 as recipe
 from specs.milestones.recipes import gpt
-
-VERSION = f"NumPy {np.__version__}"
+from specs.milestones.recipes.accelerated import accelerated
 
 
 def convolution(case: work.Convolution) -> Callable[[], list[np.ndarray]]:
@@ -46,11 +46,13 @@ def step() -> Callable[[], list[np.ndarray]]:
     parameters = network.parameters()
     for parameter, value in zip(parameters, work.parameters(p.shape for p in parameters), strict=True):
         parameter.data[...] = value
-    (x, y), criterion, optimizer = work.photographs(), CrossEntropyLoss(label_smoothing=0.05), recipe.sgd(network)
+    (x, y), criterion = work.photographs(), CrossEntropyLoss(label_smoothing=0.05)
+    trainer = Trainer(**accelerated(network, criterion, recipe.sgd(network)))
+    model, optimizer = trainer.model, trainer.optimizer
 
     def call():
         optimizer.zero_grad()
-        loss = criterion(network(Tensor(x)), Tensor(y))
+        loss = model(Tensor(x), Tensor(y))
         loss.backward()
         optimizer.step()
         return [loss.data, *(parameter.data for parameter in parameters)]
@@ -64,25 +66,43 @@ def train_cifar10(seed: int) -> dict[str, float]:
     return {"accuracy": trainer.history[-1]["metric"], "seconds": sum(epoch["seconds"] for epoch in trainer.history)}
 
 
-def gpt_steps() -> Callable[[], list[np.ndarray]]:
-    """A call trains the milestone's GPT on a few batches: it gives the loss before each step, and the norm of its gradient."""
-    network = gpt.build(" " * gpt.ENOUGH, np.random.default_rng(0))  # a text of that length asks for the large network
+def build(shape: work.Shape) -> GPT:
+    """With the parameters that all sides begin with."""
+    sizes = shape.vocabulary, shape.context, shape.layers, shape.heads, shape.width
+    network = GPT(GPTConfig(*sizes, bias=False, positions="rotary", norm="rms", window=shape.window), np.random.default_rng(0))
     parameters = network.parameters()
     for parameter, value in zip(parameters, work.parameters(p.shape for p in parameters), strict=True):
         parameter.data[...] = value
-    groups, criterion = network.parameter_groups(gpt.WEIGHT_DECAY), CrossEntropyLoss()
-    optimizer = AdamW(groups, lr=gpt.LEARNING_RATE, betas=(0.9, 0.99))
-    batches = work.tokens(gpt.LARGE.vocabulary)
+    return network
+
+
+def gpt_steps(shape: work.Shape) -> Callable[[], list[np.ndarray]]:
+    """A call trains a GPT on a few batches: it gives the loss before each step, and the norm of its gradient."""
+    network = build(shape)
+    parameters = network.parameters()
+    trainer = Trainer(**accelerated(network, CrossEntropyLoss(), gpt.adamw(network, gpt.LEARNING_RATE)))
+    model, optimizer = trainer.model, trainer.optimizer
 
     def step(rows: np.ndarray) -> tuple[np.ndarray, float]:
         optimizer.zero_grad()
-        loss = criterion(network(Tensor(rows[:, :-1])), Tensor(rows[:, 1:]))
+        loss = model(Tensor(rows[:, :-1]), Tensor(rows[:, 1:]))
         loss.backward()
         norm = clip_grad_norm(parameters, 1.0)
         optimizer.step()
         return loss.data, norm
 
-    return lambda: [np.array(column) for column in zip(*map(step, batches), strict=True)]
+    return lambda: [np.array(column) for column in zip(*map(step, shape.ids()), strict=True)]
+
+
+def gpt_forward(shape: work.Shape, network: GPT | None = None) -> Callable[[], list[np.ndarray]]:
+    """A call gives the logits of all tokens of a few rows, by this network or a clear one."""
+    network, (rows,) = (network or build(shape)).eval(), shape.ids()
+
+    def call():
+        with no_grad():
+            return [network(rows[:, :-1]).data]
+
+    return call
 
 
 def train_gpt(text: Text) -> dict[str, float]:

@@ -14,7 +14,6 @@ from specs.datasets.cifar10 import cifar10
 from specs.datasets.images import Images
 from specs.milestones.recipes import cifar10 as recipe
 
-VERSION = f"PyTorch {torch.__version__}"
 LAYOUTS = {"default": torch.contiguous_format, "channels_last": torch.channels_last}
 torch.set_num_threads(os.cpu_count())
 
@@ -41,9 +40,10 @@ def build(layout: str) -> nn.Sequential:
         conv = nn.Conv2d(channels, out, kernel_size, stride, padding=1, bias=False)
         return [conv, nn.BatchNorm2d(out), nn.ReLU()]
 
-    stem, first, second, last = block(3, 24, 4, stride=2), block(24, 48), block(48, 64), block(64, 96)
+    a, b, c, d = recipe.CHANNELS
+    stem, first, second, last = block(3, a, 4, stride=2), block(a, b), block(b, c), block(c, d)
     pools = [nn.MaxPool2d(2), nn.MaxPool2d(2), nn.MaxPool2d(4)]
-    layers = [*stem, *first, pools[0], *second, pools[1], *last, pools[2], nn.Flatten(), nn.Linear(96, 10)]
+    layers = [*stem, *first, pools[0], *second, pools[1], *last, pools[2], nn.Flatten(), nn.Linear(d, 10)]
     return nn.Sequential(*layers).to(memory_format=LAYOUTS[layout])
 
 
@@ -52,7 +52,7 @@ def sgd(network: nn.Module) -> torch.optim.SGD:
     weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in network.parameters() if parameter.ndim == 1]
     groups = [{"params": weights, "weight_decay": recipe.WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.SGD(groups, lr=recipe.LEARNING_RATE, momentum=0.9, nesterov=True)
+    return torch.optim.SGD(groups, lr=recipe.LEARNING_RATE, momentum=0.9, nesterov=True, fused=True)
 
 
 def step(layout: str) -> Callable[[], list[np.ndarray]]:

@@ -38,6 +38,7 @@ class Convolution(NamedTuple):
         )
 
 
+LOOPED = Convolution(2, 16, 16, 16)  # small enough for loops
 CONVOLUTIONS = [
     Convolution(128, 3, 24, 32, 4, stride=2),  # these four are the milestone's network
     Convolution(128, 24, 48, 16),
@@ -58,17 +59,40 @@ def parameters(shapes: Iterable[tuple[int, ...]]) -> list[np.ndarray]:
 
 
 def photographs() -> tuple[np.ndarray, np.ndarray]:
-    """A batch of normalised images and their labels."""
+    """A batch of normalised images and their labels: some, and again the same.
+
+    So who normalizes each half by itself, as two shards do, computes what others compute.
+    """
     rng = np.random.default_rng(2)
-    return rng.standard_normal((BATCH, 3, 32, 32), np.float32), rng.integers(0, 10, BATCH)
+    images, labels = rng.standard_normal((BATCH // 2, 3, 32, 32), np.float32), rng.integers(0, 10, BATCH // 2)
+    return np.concatenate([images, images]), np.concatenate([labels, labels])
 
 
-STEPS, ROWS, CONTEXT = 4, 16, 64  # of a turn, of the milestone's batch, and its tokens in a row
+class Shape(NamedTuple):
+    """A GPT as the milestone's, but for its size, and the ids that a turn trains it on."""
+
+    layers: int
+    heads: int
+    width: int
+    context: int  # tokens in a row
+    rows: int
+    steps: int = 1
+    window: int | None = None
+    vocabulary: int = 1024
+
+    def __str__(self) -> str:
+        size, steps = f"{self.layers} × {self.width} wide", f"{self.steps} × " if self.steps > 1 else ""
+        return f"{size}, {steps}{self.rows} × {self.context:,} tokens"
+
+    def ids(self) -> np.ndarray:
+        """Random, (steps, rows, context + 1), low ones more often, as in a text: so there is something to learn."""
+        shape = self.steps, self.rows, self.context + 1
+        return (self.vocabulary * np.random.default_rng(4).random(shape) ** 6).astype(np.int64)
 
 
-def tokens(vocabulary: int) -> np.ndarray:
-    """Random ids, (STEPS, ROWS, CONTEXT + 1), low ones more often, as in a text: so there is something to learn."""
-    return (vocabulary * np.random.default_rng(4).random((STEPS, ROWS, CONTEXT + 1)) ** 6).astype(np.int64)
+MILESTONE = Shape(4, 4, 128, 64, 16, steps=4, window=64)
+WIDE = Shape(6, 6, 384, 256, 4)  # as nanoGPT's for Shakespeare's characters
+READER = Shape(4, 4, 128, 1024, 1)  # reads only
 
 
 class GPT2(NamedTuple):

@@ -11,9 +11,10 @@ from specs.check.asserts import (
     assert_close,
     assert_dtype,
     assert_gradient,
+    assert_reentrant,
     rejects,
 )
-from specs.check.budgets import Budget, count_steps, cpu_ratio, measure_bytes
+from specs.check.budgets import Budget, best_ratio, count_steps, cpu_ratio, measure_bytes
 from specs.check.draw import Draw, frozen, global_state, layouts
 from specs.check.probe import PRIMITIVES, Probe, Record, recording
 from specs.check.rules import assert_rule, derived
@@ -35,7 +36,9 @@ __all__ = [
     "assert_close",
     "assert_dtype",
     "assert_gradient",
+    "assert_reentrant",
     "assert_rule",
+    "best_ratio",
     "count_steps",
     "cpu_ratio",
     "derived",

@@ -1,6 +1,7 @@
 """What specs assert with: `assert_close`, `assert_gradient` and `rejects`. None of it uses the learner's code."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from fractions import Fraction
 from typing import NamedTuple
@@ -48,6 +49,34 @@ def assert_close(got, want, tolerance: Tolerance | None = None, mistakes: dict |
     wrong = ~_close(got, want, tolerance)
     if wrong.any():
         raise Mismatch(_story(name, _difference(got, want, wrong), _diagnosis(got, want, tolerance, mistakes)))
+
+
+_SECONDS = 8  # for two threads to come to an end
+
+
+def assert_reentrant(call: Callable[[int], Iterable], times: int = 30) -> None:
+    """Raises unless two threads at once, one with call(1) and one with call(2), get the arrays that each gets alone."""
+    wants = {number: [array(result).copy() for result in call(number)] for number in (1, 2)}
+    together, errors = threading.Barrier(2), []
+
+    def work(number: int) -> None:
+        try:
+            together.wait(5)
+            for _ in range(times):
+                for got, want in zip(call(number), wants[number], strict=True):
+                    assert_close(got, want, name="of two threads at once")
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in wants]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(_SECONDS)
+    if errors:
+        raise errors[0]
+    if any(thread.is_alive() for thread in threads):
+        raise Mismatch("two threads that call it at once do not come to an end")
 
 
 def assert_dtype(got, dtype) -> None:

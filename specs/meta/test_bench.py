@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 import numpy as np
@@ -10,9 +11,9 @@ import pytest
 
 from specs import oracles
 from specs.bench import __main__ as bench
-from specs.bench import cases, report, work
+from specs.bench import cases, decoding, report, work
+from specs.bench.__main__ import Bar
 from specs.bench.documented import DOCUMENTED
-from specs.bench.side import Side
 from specs.datasets.fetch import Unavailable, fetch
 from specs.datasets.gpt2 import GPT2
 from specs.datasets.text import Text
@@ -21,65 +22,107 @@ from specs.door import ROOT, VARIABLE
 FIGURES = {
     "time": "2026-01-02T03:04:05+00:00",
     "machine": {"cores": 2, "processor": "a processor", "platform": "Linux"},
-    "versions": ["Python 3", "NumPy 2", "PyTorch 2"],
+    "versions": ["Python 3", "numpy 2", "torch 2"],
     "convolution": [
         {
             "work": "3×3",
             "seconds": {
-                "NumPy": [0.010, 0.020, 0.040],
+                "clear": [0.010, 0.020, 0.040],
+                "fast": [0.005, 0.010, 0.010],
                 "PyTorch, default": [0.009, 0.030, 0.031],
                 "PyTorch, channels_last": [0.008, 0.005, 0.020],
             },
+            "ratios": bench.gains(Bar("≥ 1.0", "≥ 1.2"), Bar("≥ 2")),
         }
     ],
-    "step": [{"work": "a step", "seconds": {"NumPy": [0.1], "PyTorch, default": [0.2], "PyTorch, channels_last": [0.3]}}],
-    "training": [{"side": "NumPy", "seed": 0, "accuracy": 0.7512, "seconds": 99.96, "MB": 512.3}],
+    "loops": [
+        {
+            "work": "forward",
+            "seconds": {"fast": [0.001], "loops": [0.0995]},
+            "ratios": [bench.ratio("fast", "loops", Bar("≥ 100"))],
+        }
+    ],
+    "step": [
+        {
+            "work": "a step",
+            "seconds": {"clear": [0.1], "PyTorch, default": [0.2], "PyTorch, channels_last": [0.3]},
+            "ratios": [bench.ratio("clear", "PyTorch")],
+        }
+    ],
+    "training": [{"side": "fast", "seed": 0, "accuracy": 0.7512, "seconds": 99.96, "MB": 512.3}],
+    "trained": [bench.valued("seconds", [99.96], Bar(aim="≤ 60")), bench.valued("accuracy", [75.12], Bar("≥ 75.5"))],
     "text": "a text (7 characters)",
     "tokenization": [
-        {"work": "merging", "seconds": {"reference": [0.2, 0.2], "tokenizers": [0.1, 0.05]}, "wanted": "≥ 0.375"},
-        {"work": "reading", "seconds": {"reference": [0.2], "tokenizers": [0.1]}, "wanted": "≥ 0.51"},
+        {
+            "work": "merging",
+            "seconds": {"reference": [0.2, 0.2], "tokenizers": [0.1, 0.05]},
+            "ratios": [bench.ratio("reference", "tokenizers", Bar("≥ 0.375"))],
+        },
+        {
+            "work": "reading",
+            "seconds": {"reference": [0.2], "tokenizers": [0.1]},
+            "ratios": [bench.ratio("reference", "tokenizers", Bar("≥ 0.51"))],
+        },
     ],
     "gpt": [
         {
             "work": "4 steps",
-            "seconds": {"NumPy": [0.5, 1.0], "PyTorch, fused attention": [0.2, 0.3], "PyTorch, explicit attention": [0.4, 0.4]},
-            "wanted": "≥ 0.36",
+            "seconds": {"clear": [0.5, 1.0], "PyTorch, fused attention": [0.2, 0.3], "PyTorch, explicit attention": [0.4, 0.4]},
+            "ratios": [bench.ratio("clear", "PyTorch", Bar("≥ 0.36"))],
             "tokens": 3000,
         }
     ],
-    "gpt2": [
-        {"work": "logits", "values": [100.5], "wanted": "≤ 100"},
-        {"work": "continuations", "values": [0], "wanted": "≤ 0"},
+    "decoding": [
+        {
+            "work": "8 tokens",
+            "seconds": {
+                "cached, 1 thread": [0.001],
+                "cached, 2 threads": [0.002],
+                "PyTorch, fused attention, 1 thread": [0.002],
+            },
+            "ratios": [bench.ratio("cached", "PyTorch", Bar("≥ 1.5", "≥ 2.0"))],
+        }
     ],
+    "written": [
+        {
+            "work": "a text",
+            "seconds": {"cached": [1.0], "uncached": [9.9]},
+            "ratios": [bench.ratio("cached", "uncached", Bar("≥ 10"))],
+        }
+    ],
+    "gpt2": [bench.valued("logits", [100.5], Bar("≤ 100")), bench.valued("continuations", [0], Bar("≤ 0"))],
     "language": [{"recipe": "ours", "bits": 2.2004, "steps": 1500, "tokens": 1_536_000, "seconds": 160.04, "MB": None}],
+    "minutes": [bench.valued("bits", [2.2004], Bar("≤ 2.25", "≤ 2.18"))],
     "growth": [
-        {"work": "memory", "values": [1.0, 1.2, 9.0], "wanted": "≤ 1.2"},
-        {"work": "steps", "values": [2.51], "wanted": "≤ 2.5"},
-        {"work": "time", "values": [2.51]},
+        bench.valued("memory", [1.0, 1.2, 9.0], Bar("≤ 1.2")),
+        bench.valued("steps", [2.51], Bar("≤ 2.5")),
+        bench.valued("time", [2.51]),
     ],
 }
 
 
-def test_the_table_quotes_medians_spreads_and_the_ratio_to_the_faster_layout():
-    """The ratio is taken turn by turn: its median is not the ratio of the medians."""
+def test_the_table_quotes_medians_spreads_and_ratios():
+    """A ratio is taken turn by turn, with the faster layout: its median is not the ratio of the medians."""
     text = report.markdown(FIGURES)
-    row = "| 3×3 | 20.0 (10.0–40.0) | 30.0 (9.0–31.0) | 8.0 (5.0–20.0) | 0.50 (0.25–0.80) |"
-    assert row in text.splitlines()
+    times = "| 3×3 | 20.0 (10.0–40.0) | 10.0 (5.0–10.0) | 30.0 (9.0–31.0) | 8.0 (5.0–20.0) |"
+    assert f"{times} 0.50 (0.25–0.80) | 1.60 (0.50–2.00), wanted ≥ 1.0, aim ≥ 1.2 | 2.00 (2.00–4.00), wanted ≥ 2 |" in text
+    assert "| clear : PyTorch | fast : PyTorch | fast : clear |" in text
     assert "| a step | 100.0 (100.0–100.0) | 200.0 (200.0–200.0) | 300.0 (300.0–300.0) | 2.00 (2.00–2.00) |" in text
-    assert "| NumPy | 0 | 75.12% | 100.0 | 512 MB |" in text
-    assert "Python 3, NumPy 2, PyTorch 2; a processor, 2 cores; 2026-01-02." in text
+    assert "| fast | 0 | 75.12% | 100.0 | 512 MB |" in text
+    assert "Python 3, numpy 2, torch 2; a processor, 2 cores; 2026-01-02." in text
     assert text.count("Data: a text (7 characters).") == 2
+    assert "| 8 tokens | 1.0 (1.0–1.0) | 2.0 (2.0–2.0) | 2.0 (2.0–2.0) | 2.00 (2.00–2.00), wanted ≥ 1.5, aim ≥ 2.0 |" in text
     assert "| ours | 2.200 | 160.0 | 1,500 | 9,598 | ? |" in text
 
 
 def test_tokens_a_second_are_those_of_the_median():
     """3,000 tokens in 0.75, 0.25 and 0.4 seconds."""
-    want = "Tokens a second: NumPy 4,000; PyTorch, fused attention 12,000; PyTorch, explicit attention 7,500."
+    want = "Tokens a second, 4 steps: clear 4,000; PyTorch, fused attention 12,000; PyTorch, explicit attention 7,500."
     assert want in report.markdown(FIGURES).splitlines()
 
 
 def test_the_bar_that_is_shown_is_the_one_that_counts():
-    """It is compared with the median; a work beyond it is marked in its row, and named at the end. Some have no bar."""
+    """It is compared with the median; a work beyond it is marked in its row, and named at the end. An aim is only shown."""
     lines = report.markdown(FIGURES).splitlines()
     assert "| merging | 200.0 (200.0–200.0) | 75.0 (50.0–100.0) | 0.38 (0.25–0.50), wanted ≥ 0.375 |" in lines
     assert "| reading | 200.0 (200.0–200.0) | 100.0 (100.0–100.0) | 0.50 (0.50–0.50), wanted ≥ 0.51: **missed** |" in lines
@@ -88,33 +131,120 @@ def test_the_bar_that_is_shown_is_the_one_that_counts():
     assert "| time | 2.51 (2.51–2.51) |" in lines
     assert [line for line in lines if line.startswith("Missed")] == [f"Missed: {bar}" for bar in report.missed(FIGURES)]
     assert "| continuations | 0.00 (0.00–0.00), wanted ≤ 0 |" in lines
+    assert "| seconds | 99.96 (99.96–99.96), aim ≤ 60 |" in lines
+    assert "| bits | 2.20 (2.20–2.20), wanted ≤ 2.25, aim ≤ 2.18 |" in lines
     assert report.missed(FIGURES) == [
-        "reading: 0.50, wanted ≥ 0.51",
-        "steps: 2.51, wanted ≤ 2.5",
-        "4 steps: 0.35, wanted ≥ 0.36",
+        "forward, fast : loops: 99.50, wanted ≥ 100",
+        "accuracy: 75.12, wanted ≥ 75.5",
+        "reading, reference : tokenizers: 0.50, wanted ≥ 0.51",
+        "4 steps, clear : PyTorch: 0.35, wanted ≥ 0.36",
+        "a text, cached : uncached: 9.90, wanted ≥ 10",
         "logits: 100.50, wanted ≤ 100",
+        "steps: 2.51, wanted ≤ 2.5",
     ]
 
 
+@pytest.fixture
+def asked(monkeypatch, tmp_path):
+    """Runs the bench, of which nothing is measured: what it was asked to measure. Files are written to tmp_path."""
+
+    def run(figures: dict, *arguments: str) -> tuple:
+        calls = []
+        monkeypatch.setattr(sys, "argv", ["bench", *arguments])
+        monkeypatch.setattr(bench, "FOLDER", tmp_path)
+        monkeypatch.setattr(bench, "fetch", lambda _: None)
+        monkeypatch.setattr(bench, "shakespeare", lambda: Text("a text", "a text (6 characters)"))
+        monkeypatch.setattr(bench, "measured", lambda parts, _, long: calls.append((list(parts), long)) or figures)
+        with pytest.raises(SystemExit) as ended:
+            bench.main()
+        return ended.value.code, *calls[0]
+
+    return run
+
+
 @pytest.mark.parametrize(("bar", "code"), [("≤ 2.5", 1), ("≤ 2.6", 0)])
-def test_a_missed_bar_fails_the_bench(monkeypatch, tmp_path, capsys, bar, code):
+def test_a_missed_bar_fails_the_bench(asked, tmp_path, capsys, bar, code):
     """After the tables are written and printed."""
-    rows = FIGURES["tokenization"][:1], [{"work": "steps", "values": [2.51], "wanted": bar}]
-    monkeypatch.setattr(sys, "argv", ["bench", "--quick"])
-    monkeypatch.setattr(bench, "FOLDER", tmp_path)
-    monkeypatch.setattr(bench, "fetch", lambda _: None)
-    monkeypatch.setattr(bench, "shakespeare", lambda: Text("a text", "a text (6 characters)"))
-    for sides in ("sides", "readers", "writers", "loaders"):
-        monkeypatch.setattr(bench, sides, list)
-    monkeypatch.setattr(bench, "gpt_step", lambda _: FIGURES["gpt"][0] | {"wanted": "≥ 0.3"})
-    monkeypatch.setattr(bench, "gpt2", lambda _: FIGURES["gpt2"][1:])
-    monkeypatch.setattr(bench, "compared", lambda *_: FIGURES["step"][0])
-    monkeypatch.setattr(bench, "tokenization", lambda *_: rows)
-    with pytest.raises(SystemExit) as ended:
-        bench.main()
-    assert ended.value.code == code
+    rows = [bench.valued("steps", [2.51], Bar(bar))]
+    parts = ("time", "machine", "versions", "text", "convolution", "step", "loops")
+    loops = [FIGURES["loops"][0] | {"ratios": [bench.ratio("fast", "loops", Bar("≥ 99"))]}]
+    figures = {part: FIGURES[part] for part in parts} | {
+        "loops": loops,
+        "tokenization": FIGURES["tokenization"][:1],
+        "growth": rows,
+    }
+    assert asked(figures, "--quick")[0] == code
     assert (tmp_path / "bench.md").read_text(encoding="utf-8") in capsys.readouterr().out
-    assert json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))["growth"] == rows[1]
+    assert json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))["growth"] == rows
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts", "long"),
+    [
+        ([], [*bench.PARTS], False),
+        (["--long"], [*bench.PARTS], True),
+        (["--quick"], ["convolution", "step", "gpt", "decoding", "gpt2", "tokenization"], False),
+        (["--only", "gpt", "training"], ["gpt", "training"], False),
+    ],
+)
+def test_parts_can_be_left_out(asked, tmp_path, arguments, parts, long):
+    """Whole trainings, or all but a few; then the files of a whole run stay as they are."""
+    assert asked(FIGURES, *arguments) == (1, parts, long)
+    assert (tmp_path / "bench.json").exists() == ("--only" not in arguments)
+
+
+def test_each_part_is_measured_and_shown_alone(monkeypatch):
+    """PyTorch trains on CIFAR-10 in the layout that was faster in a step, which is therefore measured before."""
+    layouts, empty = [], contextmanager(lambda *_: iter([[]]))
+    monkeypatch.setattr(bench, "opened", empty)
+    monkeypatch.setattr(bench, "convolutions", lambda: {name: FIGURES[name] for name in ("convolution", "loops")})
+    monkeypatch.setattr(bench, "steps", lambda: {"step": FIGURES["step"]})
+    monkeypatch.setattr(bench, "gpts", lambda: {"gpt": FIGURES["gpt"]})
+    monkeypatch.setattr(bench, "decodings", lambda: {name: FIGURES[name] for name in ("decoding", "written")})
+    monkeypatch.setattr(bench, "gpt2", lambda _: FIGURES["gpt2"])
+    monkeypatch.setattr(bench, "tokenization", lambda *_: (FIGURES["tokenization"], FIGURES["growth"]))
+    monkeypatch.setattr(bench, "languages", lambda *_: {name: FIGURES[name] for name in ("language", "minutes")})
+
+    def trainings(layout: str) -> dict:
+        layouts.append(layout)
+        return {name: FIGURES[name] for name in ("training", "trained")}
+
+    monkeypatch.setattr(bench, "trainings", trainings)
+    text = Text("a text", "a text (6 characters)")
+    assert bench.measured(bench.PARTS, text, False).keys() == FIGURES.keys()
+    headings = [
+        line
+        for part in bench.PARTS
+        for line in report.markdown(bench.measured([part], text, False)).splitlines()
+        if line.startswith("## ")
+    ]
+    assert headings == [
+        "## Convolution, forward and backward",
+        "## A training step on CIFAR-10",
+        "## GPTs",
+        "## Decoding with a cache",
+        "## GPT-2's architecture",
+        "## Tokenization",
+        "## A training step on CIFAR-10",
+        "## Training on CIFAR-10",
+        "## Training on a text",
+    ]
+    assert layouts == ["PyTorch, default"] * 2
+
+
+def test_one_text_and_many_have_bars_of_their_own():
+    """Decoding one text at a time must be faster than PyTorch, sixteen as fast."""
+    assert {case.batch: bench.decoding_bar(case) for case in decoding.CASES} == {
+        1: Bar("≥ 1.5", "≥ 2.0"),
+        16: Bar("≥ 1.0", "≥ 1.3"),
+    }
+    assert [case.length for case in decoding.CASES] == [128, 512, 1024] * 2
+
+
+def test_each_convolution_has_its_bar():
+    """First layers, and those of few channels or small images, must reach less."""
+    bars = [bench.convolution_bar(case).wanted for case in work.CONVOLUTIONS]
+    assert bars == ["≥ 0.4", "≥ 0.85", "≥ 0.85", "≥ 0.85", "≥ 0.4", "≥ 0.85", "≥ 1.0", "≥ 1.0"]
 
 
 class Fake:
@@ -130,31 +260,31 @@ class Fake:
         self.turns += 1
         return self.turns
 
+    def close(self):
+        pass
+
 
 def test_sides_take_turns():
     """The first is for warming up."""
-    sides = [Fake("NumPy", 1.0), Fake("PyTorch, default", 1.0)]
-    found = bench.compared(sides, "nothing", "idle")
-    assert found == {"work": "nothing", "seconds": {side.name: list(range(2, bench.ROUNDS + 2)) for side in sides}}
+    sides, ratios = [Fake("clear", 1.0), Fake("PyTorch, default", 1.0)], [bench.ratio("clear", "PyTorch")]
+    found = bench.compared(sides, ratios, "nothing", "idle")
+    turns = {side.name: list(range(2, bench.ROUNDS + 2)) for side in sides}
+    assert found == {"work": "nothing", "seconds": turns, "ratios": ratios}
 
 
 def test_sides_that_compute_something_else_are_not_compared():
     """Times of different work say nothing."""
     with pytest.raises(AssertionError, match="nothing: PyTorch, default computes"):
-        bench.compared([Fake("NumPy", 1.0), Fake("PyTorch, default", 1.1)], "nothing", "idle")
+        bench.compared([Fake("clear", 1.0), Fake("PyTorch, default", 1.1)], [], "nothing", "idle")
 
 
 def test_our_side_computes_a_convolution_and_steps():
     """In a process of its own, from the reference."""
     case = work.Convolution(2, 4, 5, 6, 3, stride=2)
-    side = Side("NumPy", "specs.bench.ours")
-    try:
+    with bench.opened(bench.NUMPY[0]) as (side,):
         y, to_weight, to_x = side.prepare("convolution", case)
         loss, *parameters = side.prepare("step")
         assert 0 < side.seconds(0.01) < 10
-        assert side.version() == f"NumPy {np.__version__}"
-    finally:
-        side.close()
     x, weight, g = case.inputs()
     want_x, want_weight, _ = oracles.spatial.conv2d_gradients(g, x, weight, (2, 2), (1, 1))
     for got, want in ((y, oracles.spatial.conv2d(x, weight, None, (2, 2), (1, 1))), (to_x, want_x), (to_weight, want_weight)):
@@ -163,40 +293,76 @@ def test_our_side_computes_a_convolution_and_steps():
     assert [array.ndim for array in parameters] == [4, 1, 1] * 4 + [2, 1]
 
 
+@pytest.mark.timeout(120)
+def test_kata_15_computes_the_same():
+    """In halves, too, of which each is normalized alone."""
+    shape = work.MILESTONE._replace(layers=1, steps=2)
+    with bench.opened(*bench.NUMPY) as sides:
+        for case in (work.Convolution(4, 3, 5, 6), work.Convolution(4, 8, 5, 6)):
+            bench.prepare(sides, str(case), "convolution", case)
+        bench.prepare(sides, "a step", "step")
+        bench.prepare(sides, "a GPT", "gpt_steps", shape)
+        bench.prepare(sides, "a reader", "gpt_forward", work.READER._replace(layers=1, context=100))
+    with bench.opened(*bench.LOOPS) as sides:
+        bench.prepare(sides, "loops", "forward", work.Convolution(2, 3, 4, 6))
+
+
+def test_a_recipe_is_chosen_without_what_tests_it():
+    """What is held out comes from the training images, and from the first nine tenths of the text."""
+    program = """
+import numpy as np
+from specs.datasets.images import Images
+from specs.datasets.text import Text
+from specs.milestones.recipes import cifar10, gpt
+numbers = np.arange(6000)
+held = cifar10.held_out(Images(numbers, numbers, -numbers, -numbers, "numbers", ()))
+print(*[len(held.train_images), held.test_labels.min(), held.test_images.max()])
+print(gpt.held_out(gpt.corpus(Text("a" * 81 + "b" * 9 + "c" * 10, "letters")))[:2])
+"""
+    world = os.environ | {VARIABLE: "reference"}
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=world, capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["1000 1000 5999", str(("a" * 81, "b" * 9))], done.stderr
+
+
+def test_only_the_fast_side_is_accelerated(monkeypatch):
+    """Whatever the environment of the bench says."""
+    monkeypatch.setenv("KATA_ACCELERATE", "1")
+    with bench.opened(*bench.NUMPY) as sides:
+        assert [side.process.submit(os.getenv, "KATA_ACCELERATE").result() for side in sides] == ["0", "1"]
+
+
 @pytest.mark.timeout(60)
 def test_our_side_trains_a_gpt():
     """The losses fall, and the gradients are so large that they are clipped."""
-    side = Side("NumPy", "specs.bench.ours")
-    try:
-        losses, norms = side.prepare("gpt_steps")
-    finally:
-        side.close()
-    assert losses.shape == norms.shape == (work.STEPS,)
+    with bench.opened(bench.NUMPY[0]) as (side,):
+        losses, norms = side.prepare("gpt_steps", work.MILESTONE)
+    assert losses.shape == norms.shape == (work.MILESTONE.steps,)
     assert (np.diff(losses) < 0).all()
     assert (norms > 1).all()
 
 
-def test_a_turn_has_batches_of_the_milestones_size():
-    """So many rows, each of so many tokens and one more: the last one is only guessed."""
-    program = "from specs.milestones.recipes.gpt import BATCH, CONTEXT; print(BATCH, CONTEXT)"
-    world = os.environ | {VARIABLE: "reference"}
+def test_a_turn_trains_the_milestones_gpt():
+    """Its size, and batches of its size: so many rows, each of so many tokens and one more, which is only guessed."""
+    program = """
+from specs.milestones.recipes.gpt import *
+config = build(" " * ENOUGH, np.random.default_rng(0)).config
+print(config.n_layer, config.n_head, config.d_model, CONTEXT, BATCH, config.window, config.vocab_size)
+"""
+    world, (layers, heads, width, context, rows, steps, *others) = os.environ | {VARIABLE: "reference"}, work.MILESTONE
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=world, capture_output=True, text=True)
-    assert done.stdout.split() == [str(work.ROWS), str(work.CONTEXT)], done.stderr
-    assert work.tokens(1024).shape == (work.STEPS, work.ROWS, work.CONTEXT + 1)
+    assert done.stdout.split() == [str(number) for number in (layers, heads, width, context, rows, *others)], done.stderr
+    assert work.MILESTONE.ids().shape == (steps, rows, context + 1)
 
 
 @pytest.mark.timeout(300)  # PyTorch takes seconds to import
 @pytest.mark.skipif(find_spec("torch") is None, reason="PyTorch is not installed")
-def test_pytorch_trains_the_same_gpt(monkeypatch):
-    """From the same weights, with its own kernel for attention and without, it has the same losses and gradient norms."""
+def test_pytorch_trains_and_reads_with_the_same_gpt(monkeypatch):
+    """From the same weights, with its own kernel for attention and without: the same losses, gradient norms and logits."""
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")  # beside other processes PyTorch's waiting threads would take the cores
-    sides = bench.writers()
-    assert len(sides) == 3
-    try:
-        bench.prepare(sides, "a GPT", "gpt_steps")
-    finally:
-        for side in sides:
-            side.close()
+    with bench.opened(bench.NUMPY[0], *bench.ATTENTION) as sides:
+        bench.prepare(sides, "a GPT", "gpt_steps", work.MILESTONE)
+        bench.prepare(sides, "a wider GPT", "gpt_steps", work.WIDE._replace(layers=1))
+        bench.prepare(sides, "a reader", "gpt_forward", work.READER._replace(layers=1))
 
 
 @pytest.mark.timeout(300)  # PyTorch takes seconds to import
@@ -204,35 +370,68 @@ def test_pytorch_trains_the_same_gpt(monkeypatch):
 def test_nanogpts_recipe_is_scored_in_bits_per_byte():
     """Nobody guesses random letters. Each of three costs log2(3) bits, and somewhat more before it is learned: 0.79 a byte."""
     letters = "".join(np.random.default_rng(0).choice([*"äöü"], 3000))
-    side, text = Side("PyTorch", "specs.bench.gpt", "fused"), Text(letters, "three letters")
-    try:
-        found = side.train("train_gpt", text, 2.0)
-    finally:
-        side.close()
+    with bench.opened(bench.ATTENTION[0]) as (side,):
+        found = side.train("train_gpt", Text(letters, "three letters"), 2.0)
     assert 0.77 < found["bits"] < 1.5
     assert found["seconds"] >= 2
     assert found["tokens"] == found["steps"] * 12 * 64 > 0
 
 
-def test_nanogpts_recipe_has_the_seconds_of_the_milestone(monkeypatch):
-    """It is trained as published first."""
+@pytest.mark.timeout(60)
+def test_kata_15_trains_a_gpt_for_so_many_minutes():
+    """Nobody guesses random words: each of 27 costs log2(27) bits, 1.19 a byte. Before it learns, it takes about 2."""
+    words = np.random.default_rng(0).choice([*"abc"], (5000, 3))
+    text = Text(" ".join(map("".join, words)), "27 words")
+    with bench.opened(bench.NUMPY[1]) as (side,):
+        found = side.train("train_gpt", text, 1 / 30)
+    assert 1.15 < found["bits"] < 1.8
+    assert found["seconds"] >= 2
+    assert found["tokens"] == found["steps"] * 16 * 64 > 0
+
+
+@pytest.fixture
+def trained(monkeypatch) -> list[tuple]:
+    """The trainings of sides that train in no time, one a little better than the one before."""
     calls = []
 
     class Training(Fake):
-        def train(self, work, text, *seconds):
-            calls.append((self.name, *seconds))
-            return {"seconds": 7.5}
-
-        def close(self):
-            pass
+        def train(self, *arguments):
+            calls.append((self.name, *arguments))
+            return {"seconds": 7.5 if self.name == "clear" else 5.0, "bits": 2.2, "accuracy": 0.76 + len(calls) / 1000}
 
     monkeypatch.setattr(bench, "Side", lambda name, *_: Training(name, 0.0))
-    assert [row["recipe"] for row in bench.languages(Text("a text", "a text"))] == [
-        "milestone 3, NumPy",
+    return calls
+
+
+@pytest.mark.parametrize(("long", "minutes"), [(False, [5]), (True, [5, 15])])
+def test_nanogpts_recipe_has_the_seconds_of_the_milestone(trained, long, minutes):
+    """It is trained as published first. Kata 15 trains for five minutes, or for fifteen too."""
+    found = bench.languages(Text("a text", "a text"), long)
+    assert [run["recipe"] for run in found["language"]] == [
+        "milestone 3, clear",
         "nanoGPT's, PyTorch, as published",
         "nanoGPT's, PyTorch, for the same seconds",
+        *(f"fast, {number} minutes" for number in minutes),
     ]
-    assert calls == [("NumPy",), ("PyTorch", None), ("PyTorch", 7.5)]
+    theirs = "PyTorch, fused attention"
+    assert [(name, *options) for name, _, _, *options in trained] == [
+        ("clear",),
+        (theirs, None),
+        (theirs, 7.5),
+        *(("fast", number) for number in minutes),
+    ]
+    assert [(row["values"], row["wanted"]) for row in found["minutes"]] == [
+        ([2.2], bench.BARS[f"{number} minutes"].wanted) for number in minutes
+    ]
+
+
+def test_the_least_accurate_seed_and_pytorchs_time_count(trained):
+    """Clear code, which takes longest, is trained from one seed only."""
+    found = bench.trainings("PyTorch, channels_last")
+    names = [(run["side"], run["seed"]) for run in found["training"]]
+    assert names == [("clear", 0), *((name, seed) for seed in range(5) for name in ("fast", "PyTorch, channels_last"))]
+    accuracy, times, seconds = [row["values"] for row in found["trained"]]
+    assert (accuracy, times, seconds) == ([pytest.approx(76.2)], [1.0] * 5, [5.0] * 5)
 
 
 class Writer:
@@ -262,38 +461,32 @@ def test_other_logits_and_other_continuations_than_transformers_are_missed(logit
     """Continuations may part where both tokens are equally good up to rounding."""
     rows = bench.gpt2([Writer("NumPy", logits, new), Writer("transformers", LOGITS, NEW, MARGINS)])
     assert [row["values"][0] for row in rows] == pytest.approx(values * len(work.SHAPES))
-    missed = report.missed(FIGURES | {"tokenization": [], "growth": [], "gpt": [], "gpt2": rows})
+    missed = report.missed({"gpt2": rows})
     assert len(missed) == len(work.SHAPES) * ((values[0] > 100) + (values[1] > 0))
 
 
 def test_logits_that_are_no_numbers_are_missed():
     """NaN is not below any bar."""
     rows = bench.gpt2([Writer("NumPy", LOGITS * np.nan, NEW), Writer("transformers", LOGITS, NEW, MARGINS)])
-    assert len(report.missed(FIGURES | {"tokenization": [], "growth": [], "gpt": [], "gpt2": rows})) == len(work.SHAPES)
+    assert len(report.missed({"gpt2": rows})) == len(work.SHAPES)
 
 
 @pytest.mark.timeout(300)  # PyTorch takes seconds to import
 @pytest.mark.skipif(find_spec("transformers") is None, reason="transformers is not installed")
 def test_gpt2s_architecture_gives_the_logits_of_transformers():
     """Of random weights, which transformers wrote into a file."""
-    sides = bench.loaders()
-    try:
+    with bench.opened(*bench.LOADERS) as sides:
         rows = bench.gpt2(sides)
-    finally:
-        for side in sides:
-            side.close()
     assert len(rows) == 2 * len(work.SHAPES)
-    assert not report.missed(FIGURES | {"tokenization": [], "growth": [], "gpt": [], "gpt2": rows})
+    assert not report.missed({"gpt2": rows})
 
 
 def test_our_side_trains_and_encodes():
     """It gives the size of the vocabulary, and the number of ids of the text that it was trained on."""
-    text, side = "".join(work.words(1))[:20_000], Side("reference", "specs.bench.ours")
-    try:
+    text = "".join(work.words(1))[:20_000]
+    with bench.opened(bench.READERS[0]) as (side,):
         assert side.prepare("training", text) == [work.VOCABULARY]
         (ids,) = side.prepare("encoding", text)
-    finally:
-        side.close()
     assert len(text) / 4 < ids < len(text) / 1.2
 
 
@@ -331,12 +524,9 @@ def test_the_ids_of_the_samples_are_those_of_tokenizers():
         fetch(GPT2)
     except Unavailable as error:
         pytest.skip(str(error))
-    side = Side("tokenizers", "specs.bench.huggingface")
-    try:
+    with bench.opened(bench.READERS[1]) as (side,):
         bench.check_samples(side)
         assert side.prepare("training", "".join(work.words(1))[:20_000]) == [work.VOCABULARY]
-    finally:
-        side.close()
 
 
 @pytest.mark.parametrize("key", DOCUMENTED)

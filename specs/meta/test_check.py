@@ -1,9 +1,24 @@
 """What specs assert with, on known answers: right results pass, wrong ones fail, and the diagnosis is the right one."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 
-from specs.check import EXACT, FLOAT32, FLOAT64, GRADIENT, Mismatch, assert_close, assert_dtype, assert_gradient, rejects
+from specs.check import (
+    EXACT,
+    FLOAT32,
+    FLOAT64,
+    GRADIENT,
+    Mismatch,
+    assert_close,
+    assert_dtype,
+    assert_gradient,
+    assert_reentrant,
+    asserts,
+    rejects,
+)
 
 X = np.random.RandomState(0).standard_normal((3, 4))
 S = X[:, :3]
@@ -153,3 +168,44 @@ def test_what_is_rejected_rightly_passes():
 def test_a_stub_is_no_rejection(error):
     with pytest.raises(NotImplementedError, match=r"07\.1"), rejects(error):
         raise NotImplementedError("07.1 f: README.md, 07.1")
+
+
+def test_two_threads_with_results_of_their_own_pass():
+    assert_reentrant(lambda number: [number * X, X + number])
+
+
+def test_two_threads_with_one_scratch_array_fail():
+    scratch = np.empty_like(X)
+
+    def call(number):
+        np.multiply(X, number, out=scratch)
+        time.sleep(0.001)  # the other one writes
+        return [scratch]
+
+    assert "of two threads at once" in said(assert_reentrant, call)
+
+
+def test_an_error_in_a_thread_is_raised():
+    """A thread that dies has compared nothing."""
+    main = threading.get_ident()
+
+    def call(number):
+        if threading.get_ident() != main:
+            raise KeyError("lost")
+        return [X]
+
+    with pytest.raises(KeyError, match="lost"):
+        assert_reentrant(call)
+
+
+def test_threads_that_wait_for_each_other_fail(monkeypatch):
+    main, ended = threading.get_ident(), threading.Event()
+    monkeypatch.setattr(asserts, "_SECONDS", 0.1)
+
+    def call(number):
+        if threading.get_ident() != main:
+            ended.wait()
+        return [X]
+
+    assert "do not come to an end" in said(assert_reentrant, call)
+    ended.set()

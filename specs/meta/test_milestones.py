@@ -37,20 +37,22 @@ def test_it(milestone):
 def box(tmp_path):
     """Two milestones that ask for one recipe, which stands on a kata and on another recipe, and that on one more kata."""
     box = Box(tmp_path / "box", {})
-    shutil.copy(ROOT / "specs/milestones/conftest.py", box.write("specs/milestones/conftest.py", ""))
+    for name in ("specs/milestones/conftest.py", "specs/milestones/recipes/accelerated.py"):
+        shutil.copy(ROOT / name, box.write(name, ""))
     box.write("katas/03_activations/activations.py", "")
     box.write("katas/07_autograd/autograd.py", "")
     box.write("katas/08_training/training.py", TRAINING)
     box.write("specs/milestones/recipes/recipe.py", RECIPE)
-    box.write("specs/milestones/recipes/other.py", "import katas.activations\n")
+    box.write("specs/milestones/recipes/other.py", "import katas.activations\nimport specs.milestones.recipes.accelerated\n")
+    box.write("katas/15_acceleration/acceleration.py", "")
     for number in (2, 4):
         box.write(f"specs/milestones/test_{number}_it.py", MILESTONE)
     return box
 
 
-def trainings(box: Box) -> int:
+def trainings(box: Box, accelerate: str = "") -> int:
     """How many times both milestones together trained."""
-    printed = box.pytest("-s", "specs/milestones")
+    printed = box.pytest("-s", "specs/milestones", env={"KATA_ACCELERATE": accelerate})
     assert [spec["outcome"] for spec in box.results()] == ["green"] * 2, printed
     return printed.count("it is trained")
 
@@ -64,6 +66,13 @@ def test_a_recipe_is_trained_once_for_all_that_ask(box):
     for name in ("katas/08_training/training.py", "katas/03_activations/activations.py", "specs/milestones/recipes/other.py"):
         box.write(name, (box.root / name).read_text() + "changed = 1\n")
         assert trainings(box) == 1, name
+
+
+def test_an_accelerated_training_is_another_and_stands_on_kata_15(box):
+    """With KATA_ACCELERATE=1 a recipe is trained again, and a change of kata 15 trains it once more; without, it does not."""
+    assert [trainings(box), trainings(box, "1"), trainings(box), trainings(box, "1")] == [1, 1, 0, 0]
+    box.write("katas/15_acceleration/acceleration.py", "changed = 1\n")
+    assert [trainings(box), trainings(box, "1")] == [0, 1]
 
 
 def test_only_the_last_trainings_of_a_recipe_are_kept(box):

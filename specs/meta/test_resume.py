@@ -184,11 +184,11 @@ def recipe(name: str, path: Path, last: float = math.inf) -> dict:
     return {"network": trainer.network.state_dict(), "optimizer": trainer.optimizer.state_dict(), "history": history}
 
 
-def killed_recipes(name: str, impl: str, folder: Path) -> list[int]:
+def killed_recipes(name: str, impl: str, folder: Path, accelerate: str = "") -> list[int]:
     """Kills a milestone's training in its epochs; it has to resume from the last whole one. Returns how many those were."""
     from specs.oracles.training import assert_same
 
-    os.environ[VARIABLE] = impl
+    os.environ |= {VARIABLE: impl, "KATA_ACCELERATE": accelerate}
     want, epochs = recipe(name, folder / "whole"), []
     for last in (0.4, 1.4, len(want["history"])):
         path = folder / str(last)
@@ -206,6 +206,12 @@ def test_the_milestones_trainings_resume_bit_for_bit(name, epochs, tmp_path):
     statistics and momentum go on as they would have.
     """
     assert apart(killed_recipes, name, "reference", tmp_path) == [0, 1, epochs - 1]
+
+
+@pytest.mark.parametrize(("name", "epochs"), [("cifar10", 3), ("gpt", 10)])
+def test_accelerated_trainings_resume_bit_for_bit(name, epochs, tmp_path):
+    """With KATA_ACCELERATE=1 too: two threads give the same numbers at every run, and the flat optimizer goes on."""
+    assert apart(killed_recipes, name, "reference", tmp_path, "1") == [0, 1, epochs - 1]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from specs.door import KATAS, ROOT, relative, source
+from specs.milestones.recipes.accelerated import accelerates
 
 KEPT = 4  # trainings of one recipe
 SEED = 0
@@ -63,12 +64,15 @@ class Milestone:
     def trained(self, recipe: ModuleType, data, progress=None):
         """The Trainer at the end of the training recipe.train, of data (with a `source`), from SEED.
 
-        Its checkpoint is in `trained`, one for each state of the recipe, the katas that it imports, the data and NumPy. So
-        whoever asks first trains, what was interrupted goes on, and nothing is trained again until something changes.
+        Its checkpoint is in `trained`, one for each state of the recipe, the katas that it imports, the data and NumPy, with
+        kata 15 and without. So whoever asks first trains, what was interrupted goes on, and nothing is trained again until
+        something changes.
         """
         from katas.training import load_checkpoint
 
         path = self._checkpoint(Path(recipe.__file__), data.source)
+        if accelerates():
+            self.note("accelerated by kata 15")
         if path.exists():
             try:
                 load_checkpoint(path)
@@ -80,7 +84,7 @@ class Milestone:
 
     def _checkpoint(self, recipe: Path, data: str) -> Path:
         """Where a recipe's training is kept. Older ones are deleted."""
-        key = hashlib.sha256(f"{data}, seed {SEED}, NumPy {np.__version__}".encode())
+        key = hashlib.sha256(f"{data}, seed {SEED}, NumPy {np.__version__}, accelerated: {accelerates()}".encode())
         for file in sorted(_needs(recipe)):
             key.update(file.read_bytes())
         path = self.folder / "trained" / f"{recipe.stem}-{key.hexdigest()[:12]}.safetensors"
@@ -96,8 +100,8 @@ def _within(value: float, bound: str) -> bool:
 
 
 def _needs(recipe: Path) -> set[Path]:
-    """The files of a recipe, of the recipes and katas that it imports, and of those that they import."""
-    files = {f"katas.{kata.module}": source(kata) for kata in KATAS}
+    """The files of a recipe, of the recipes and katas that it imports, and of those that they import; 15 only if it is used."""
+    files = {f"katas.{kata.module}": source(kata) for kata in KATAS if kata.module != "acceleration" or accelerates()}
     files |= {f"specs.milestones.recipes.{path.stem}": path for path in recipe.parent.glob("*.py")}
     found, waiting = set(), [recipe]
     while waiting:

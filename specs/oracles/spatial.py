@@ -45,6 +45,29 @@ def conv2d_gradients(g: np.ndarray, x: np.ndarray, weight: np.ndarray, stride: P
     return to_x, to_weight, np.array([math.fsum(g[:, o].ravel()) for o in range(len(weight))])
 
 
+def direct(x: np.ndarray, weight: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0)) -> np.ndarray:
+    """conv2d for thousands of pixels: one offset in the kernel after the other, in float64."""
+    (kh, kw), (sh, sw), (ph, pw) = weight.shape[2:], stride, padding
+    x, weight = np.pad(x.astype(np.float64), ((0, 0), (0, 0), (ph, ph), (pw, pw))), weight.astype(np.float64)
+    h, w = x.shape[2] - kh + 1, x.shape[3] - kw + 1
+    offsets = np.ndindex(kh, kw)
+    return sum(np.einsum("nchw,oc->nohw", x[:, :, k : k + h : sh, m : m + w : sw], weight[:, :, k, m]) for k, m in offsets)
+
+
+def direct_gradients(g: np.ndarray, x: np.ndarray, weight: np.ndarray, stride: Pair = (1, 1), padding: Pair = (0, 0)) -> tuple:
+    """The gradients of ⟨g, direct(x, weight)⟩ by x and weight."""
+    (kh, kw), (sh, sw), (ph, pw) = weight.shape[2:], stride, padding
+    g, weight = g.astype(np.float64), weight.astype(np.float64)
+    padded = np.pad(x.astype(np.float64), ((0, 0), (0, 0), (ph, ph), (pw, pw)))
+    to_x, to_weight = np.zeros(padded.shape), np.zeros(weight.shape)
+    h, w = padded.shape[2] - kh + 1, padded.shape[3] - kw + 1
+    for k, m in np.ndindex(kh, kw):
+        seen = np.s_[:, :, k : k + h : sh, m : m + w : sw]
+        to_x[seen] += np.einsum("nohw,oc->nchw", g, weight[:, :, k, m])
+        to_weight[:, :, k, m] = np.einsum("nohw,nchw->oc", g, padded[seen])
+    return to_x[:, :, ph : ph + x.shape[2], pw : pw + x.shape[3]], to_weight
+
+
 def pooled(function, x: np.ndarray, kernel_size: Pair, stride: Pair) -> np.ndarray:
     """function (max, say) of the list of numbers in each window."""
     (batch, channels, h, w), (kh, kw), (sh, sw) = x.shape, kernel_size, stride

@@ -7,6 +7,17 @@ MSE = "loss = _narrow((difference * difference).mean(), prediction)"
 NARROW = "        loss = _narrow(loss, logits)\n"
 
 WRONG = [
+    # attributes
+    Wrong(
+        "the smoothing has another name",
+        {
+            "label_smoothing = float(label_smoothing)": "smoothing = float(label_smoothing)",
+            "* (1 - self.label_smoothing)\n        if self.label_smoothing:  #": "* (1 - self.smoothing)\n        if self.smoothing:  #",
+            "[rows].mean() * self.label_smoothing": "[rows].mean() * self.smoothing",
+            "share[rows] * (1 - self.label_smoothing)\n        if self.label_smoothing:": "share[rows] * (1 - self.smoothing)\n        if self.smoothing:",
+            "(self.label_smoothing / shape": "(self.smoothing / shape",
+        },
+    ),
     # mean squared error
     Wrong(
         "squared errors are summed",

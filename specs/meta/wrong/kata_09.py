@@ -307,6 +307,10 @@ WRONG = [
         says="a silent promotion",
     ),
     # batch normalisation
+    Wrong(
+        "eps has another name",
+        {"self.eps, self.momentum = eps": "self.epsilon, self.momentum = eps", "(var + self.eps)": "(var + self.epsilon)"},
+    ),
     Wrong("squares of float16 overflow", {"        if x.dtype == np.float16:\n": "        if False:\n"}),
     Wrong(
         "each image is normalised by itself",

@@ -11,6 +11,7 @@ from katas.spatial import CNN, BatchNorm2d, Conv2d, MaxPool2d
 from katas.training import Batches, Progress, Trainer, one_cycle_schedule
 
 from specs.datasets.images import Images
+from specs.milestones.recipes.accelerated import accelerated
 
 EPOCHS, BATCH, LEARNING_RATE = 2, 128, 0.1  # chosen on 5,000 of the training images: 99.2%
 MEAN, DEVIATION = 0.13, 0.31  # of MNIST's pixels between 0 and 1
@@ -45,6 +46,7 @@ def train(digits: Images, seed: int, progress: Progress | None = None, checkpoin
     data = Batches(scaled(digits.train_images), digits.train_labels.astype(np.int64), BATCH, rng)
     optimizer = SGD(network.parameters(), lr=LEARNING_RATE, momentum=0.9, nesterov=True, weight_decay=5e-4)
     schedule = one_cycle_schedule(EPOCHS * len(data))
-    trainer = Trainer(network, CrossEntropyLoss(), optimizer, schedule=schedule, progress=progress, checkpoint=checkpoint)
+    learning = accelerated(network, CrossEntropyLoss(), optimizer)
+    trainer = Trainer(**learning, schedule=schedule, progress=progress, checkpoint=checkpoint)
     trainer.fit(data, EPOCHS, in_order(digits.test_images, digits.test_labels))
     return trainer

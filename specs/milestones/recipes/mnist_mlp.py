@@ -10,6 +10,7 @@ from katas.optimizers import SGD
 from katas.training import Batches, Progress, Trainer, cosine_schedule
 
 from specs.datasets.images import Images
+from specs.milestones.recipes.accelerated import accelerated
 
 EPOCHS, BATCH, LEARNING_RATE = 5, 128, 0.1
 
@@ -30,7 +31,7 @@ def train(digits: Images, seed: int, progress: Progress | None = None, checkpoin
     network, images, labels = build(rng), flat(digits.train_images), digits.train_labels.astype(np.int64)
     data = Batches(images, labels, BATCH, rng)
     optimizer = SGD(network.parameters(), lr=LEARNING_RATE, momentum=0.9, nesterov=True)
-    schedule = cosine_schedule(EPOCHS * len(data))
-    trainer = Trainer(network, CrossEntropyLoss(), optimizer, schedule=schedule, progress=progress, checkpoint=checkpoint)
+    options = {"schedule": cosine_schedule(EPOCHS * len(data)), "progress": progress, "checkpoint": checkpoint}
+    trainer = Trainer(**accelerated(network, CrossEntropyLoss(), optimizer), **options)
     trainer.fit(data, EPOCHS)
     return trainer

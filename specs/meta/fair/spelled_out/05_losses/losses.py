@@ -40,7 +40,7 @@ class MSELoss(_Loss):
 class CrossEntropyLoss(_Loss):
     def __init__(self, label_smoothing=0.0, ignore_index=-100):
         if 0 <= label_smoothing < 1:
-            self.smoothing, self.ignore = label_smoothing, ignore_index
+            self.label_smoothing, self.ignore_index = label_smoothing, ignore_index
         else:
             raise ValueError(f"label_smoothing {label_smoothing}")
 
@@ -53,15 +53,15 @@ class CrossEntropyLoss(_Loss):
             raise ValueError(f"logits {logits.shape}, target {t.shape}")
         classes = logits.shape[-1]
         t = t.astype(np.int64)[..., np.newaxis]
-        counts = t != self.ignore
+        counts = t != self.ignore_index
         n = np.count_nonzero(counts)
         if n == 0:
-            raise ValueError(f"all of {logits.shape[:-1]} targets are ignore_index={self.ignore}")
+            raise ValueError(f"all of {logits.shape[:-1]} targets are ignore_index={self.ignore_index}")
         hot = t == np.arange(classes)
         unknown = counts & ~hot.any(-1, keepdims=True)
         if unknown.any():
             raise ValueError(f"class {t[unknown][0]} of {classes}")
-        table = np.where(hot, 1 - self.smoothing, 0) + self.smoothing / classes
+        table = np.where(hot, 1 - self.label_smoothing, 0) + self.label_smoothing / classes
         return (table * counts / n).astype(logits.dtype)
 
     def loss(self, logits, target):
@@ -71,7 +71,7 @@ class CrossEntropyLoss(_Loss):
         return -(where(wanted > 0, logs, 0.0) * wanted).sum()
 
     def counted(self, target):
-        return sum(1 for label in Tensor(target).data.flat if label != self.ignore)
+        return sum(1 for label in Tensor(target).data.flat if label != self.ignore_index)
 
     def slope(self):
         logs, wanted = self.kept()
