@@ -1,15 +1,16 @@
 """Benchmarking: which of two programs is faster, by how much, and how sure that is; and what a model costs."""
 
+import gc
 import json
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import FunctionType, ModuleType
 from typing import NamedTuple
 
 import numpy as np
-from katas.autograd import Node
 from katas.environment import Machine, make_rng
 from katas.layers import Module
 from katas.tensor import Tensor
@@ -207,12 +208,26 @@ defflops("conv2d", conv2d_flops)
 for _op in (  # given: no products
     *("add", "sub", "mul", "div", "neg", "pow", "exp", "log", "sqrt", "tanh", "maximum", "where", "sum", "max"),
     *("reshape", "permute", "getitem", "concatenate", "max_pool2d", "avg_pool2d", "embedding", "rotary"),
+    *("gelu", "layer_norm", "rms_norm", "batch_norm_relu", "softmax_cross_entropy", "fast_max_pool2d"),
+    "data_parallel",  # whose shards' operations are counted
 ):
     defflops(_op, lambda y, *parents, **attrs: 0)
+
+# Of kata 15's operations, what their definitions multiply: an algorithm that finds the same with less is faster, not smaller
+defflops("fast_conv2d", conv2d_flops)
+for _op in ("linear", "linear_gelu"):  # given: x Wᵀ
+    defflops(_op, lambda y, x, weight, *bias, **attrs: matmul_flops(y, x, weight.T))
+defflops(  # q kᵀ, which is (…, queries, keys), and its product with v
+    "fused_attention",
+    lambda y, q, k, v, **attrs: 2 * math.prod(y.shape[:-1]) * k.shape[-2] * (q.shape[-1] + v.shape[-1]),
+)
+defflops("self_attention", lambda y, qkv, **attrs: 4 * y.size * y.shape[-2])  # the same of y (batch, time, heads · head_dim)
 
 
 def count(model: Callable[..., Tensor], *inputs) -> Counts:
     """What model(*inputs), a Module or a function that returns a Tensor, costs, by calling it once. Its buffers stay.
+
+    What is seen are operations (Tensor._result), not what is computed of arrays alone.
 
     A UserWarning contains the names of operations without a rule. Raises: TypeError that contains the type if the model
     returns anything but a Tensor.

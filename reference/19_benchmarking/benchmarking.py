@@ -1,15 +1,16 @@
 """Benchmarking: which of two programs is faster, by how much, and how sure that is; and what a model costs."""
 
+import gc
 import json
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import FunctionType, ModuleType
 from typing import NamedTuple
 
 import numpy as np
-from katas.autograd import Node
 from katas.environment import Machine, make_rng
 from katas.layers import Module
 from katas.tensor import Tensor
@@ -321,27 +322,40 @@ defflops("conv2d", conv2d_flops)
 for _op in (  # given: no products
     *("add", "sub", "mul", "div", "neg", "pow", "exp", "log", "sqrt", "tanh", "maximum", "where", "sum", "max"),
     *("reshape", "permute", "getitem", "concatenate", "max_pool2d", "avg_pool2d", "embedding", "rotary"),
+    *("gelu", "layer_norm", "rms_norm", "batch_norm_relu", "softmax_cross_entropy", "fast_max_pool2d"),
+    "data_parallel",  # whose shards' operations are counted
 ):
     defflops(_op, lambda y, *parents, **attrs: 0)
+
+# Of kata 15's operations, what their definitions multiply: an algorithm that finds the same with less is faster, not smaller
+defflops("fast_conv2d", conv2d_flops)
+for _op in ("linear", "linear_gelu"):  # given: x Wᵀ
+    defflops(_op, lambda y, x, weight, *bias, **attrs: matmul_flops(y, x, weight.T))
+defflops(  # q kᵀ, which is (…, queries, keys), and its product with v
+    "fused_attention",
+    lambda y, q, k, v, **attrs: 2 * math.prod(y.shape[:-1]) * k.shape[-2] * (q.shape[-1] + v.shape[-1]),
+)
+defflops("self_attention", lambda y, qkv, **attrs: 4 * y.size * y.shape[-2])  # the same of y (batch, time, heads · head_dim)
 
 
 def count(model: Callable[..., Tensor], *inputs) -> Counts:
     """What model(*inputs), a Module or a function that returns a Tensor, costs, by calling it once. Its buffers stay.
+
+    What is seen are operations (Tensor._result), not what is computed of arrays alone.
 
     A UserWarning contains the names of operations without a rule. Raises: TypeError that contains the type if the model
     returns anything but a Tensor.
     """
     module = model if isinstance(model, Module) else Module()  # a function has no parameters and no buffers
     parameters, state = module.parameters(), module.state_dict()
-    held = list(_arrays([parameters, [array for _, array in module.named_buffers()], inputs]))
-    flops, unknown, recorder = 0, set(), Tensor._recorder
+    there = _memories([parameters, [array for _, array in module.named_buffers()], inputs])
+    flops, unknown, recorder = [], set(), Tensor._recorder  # a list and a set may be changed by several threads
 
     def counting(op: str, result: Tensor, parents: tuple[Tensor, ...], attrs: dict) -> None:
-        nonlocal flops
         if recorder is not None:
             recorder(op, result, parents, attrs)
         if op in _FLOPS:
-            flops += _FLOPS[op](result.data, *[parent.data for parent in parents], **attrs)
+            flops.append(_FLOPS[op](result.data, *[parent.data for parent in parents], **attrs))
         else:
             unknown.add(op)
 
@@ -355,36 +369,32 @@ def count(model: Callable[..., Tensor], *inputs) -> Counts:
         raise TypeError(f"the model must return a Tensor, not a {type(output).__name__}")
     if unknown:
         warnings.warn(f"counted as 0 FLOPs, without a rule by defflops: {', '.join(sorted(unknown))}", stacklevel=2)
-    given = {id(_memory(array)) for array in held}
-    arrays = _arrays([[node.arrays, node.attrs] for node in _nodes(output)])
-    kept = {id(memory): memory.nbytes for memory in map(_memory, arrays)}
+    kept = _memories(getattr(output, "node", None))
     return Counts(
-        flops,
+        sum(flops),
         sum(parameter.size for parameter in parameters),
-        sum(size for memory, size in kept.items() if memory not in given),
+        sum(memory.nbytes for key, memory in kept.items() if key not in there),
     )
 
 
-def _nodes(output: Tensor) -> list[Node]:
-    """All nodes of the graph of a Tensor, each once."""
-    found, waiting = {}, [output]
+def _memories(value) -> dict[int, np.ndarray]:
+    """The arrays, by id, whose memory a value keeps alive, however deep inside: in containers, objects, bound arguments."""
+    found, seen, waiting = {}, {}, [value]
     while waiting:
-        node = getattr(waiting.pop(), "node", None)
-        if node is not None and id(node) not in found:
-            found[id(node)] = node
-            waiting += node.parents
-    return list(found.values())
-
-
-def _arrays(value) -> Iterator[np.ndarray]:
-    """The arrays in a value: in lists, tuples, dicts and Tensors, to any depth."""
-    if isinstance(value, np.ndarray):
-        yield value
-    elif isinstance(value, Tensor):
-        yield value.data
-    elif isinstance(value, list | tuple | dict):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from _arrays(part)
+        value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen[id(value)] = value
+        if isinstance(value, np.ndarray):
+            memory = _memory(value)
+            found[id(memory)] = memory
+        elif isinstance(value, Tensor):  # without its grad, which no graph keeps
+            waiting += [value.data, getattr(value, "node", None)]
+        elif isinstance(value, FunctionType):  # without the names of its module
+            waiting += value.__closure__ or ()
+        elif not isinstance(value, type | ModuleType):
+            waiting += gc.get_referents(value)
+    return found
 
 
 def _memory(array: np.ndarray) -> np.ndarray:

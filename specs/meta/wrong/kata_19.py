@@ -40,10 +40,17 @@ ROUNDED = '    seconds = float(f"{seconds:.3g}")  # before the unit is chosen: 0
 MATMUL = "    return 2 * y.size * a.shape[-1]"
 CONV = "    return 2 * y.size * math.prod(weight.shape[1:])"
 TOLD = "        if recorder is not None:\n            recorder(op, result, parents, attrs)\n"
-HELD = "    held = list(_arrays([parameters, [array for _, array in module.named_buffers()], inputs]))"
-KEPT = "    kept = {id(memory): memory.nbytes for memory in map(_memory, arrays)}"
-GRAPH = "    arrays = _arrays([[node.arrays, node.attrs] for node in _nodes(output)])"
-FOUND = "        if node is not None and id(node) not in found:"
+HELD = "    there = _memories([parameters, [array for _, array in module.named_buffers()], inputs])"
+COST = "            flops.append(_FLOPS[op](result.data, *[parent.data for parent in parents], **attrs))"
+KEPT = '    kept = _memories(getattr(output, "node", None))'
+SUMMED = "        sum(memory.nbytes for key, memory in kept.items() if key not in there),"
+SEEN = "        if id(value) in seen:"
+MEMORY = "            memory = _memory(value)\n            found[id(memory)] = memory\n"
+OF_TENSORS = '            waiting += [value.data, getattr(value, "node", None)]'
+OF_FUNCTIONS = "            waiting += value.__closure__ or ()"
+SEARCHED = "        elif not isinstance(value, type | ModuleType):"
+HOLDS = "            waiting += gc.get_referents(value)"
+NODES = " if hasattr(value, 'arrays') else gc.get_referents(value)"
 PARAMETERS = "        sum(parameter.size for parameter in parameters),"
 OWNER = '    while (array := getattr(array, "base", None)) is not None:'
 FRONT = "    return [name for name, dominated in zip(points, (no_larger & smaller).any(0), strict=True) if not dominated]"
@@ -551,15 +558,12 @@ WRONG = [
     ),
     Wrong(
         "a bias counts",
-        {
-            'defflops("conv2d", conv2d_flops)\n': 'defflops("conv2d", conv2d_flops)\n',
-            "flops += _FLOPS[op](result": "flops += result.size * (op == 'add') + _FLOPS[op](result",
-        },
+        {COST: COST.replace("append(", "append(result.size * (op == 'add') + ")},
         says="the bias counts",
     ),
     Wrong(
         "forward and backward",
-        {"    return Counts(\n        flops,\n": "    return Counts(\n        3 * flops,\n"},
+        {"        sum(flops),\n": "        3 * sum(flops),\n"},
         says="forward and backward",
     ),
     Wrong(
@@ -574,7 +578,21 @@ WRONG = [
             "        if op in _FLOPS:\n": "        if op in _FLOPS and not result.requires_grad and op == 'matmul':\n            pass\n        elif op in _FLOPS:\n"
         },
     ),
-    Wrong("flops of the last operation", {"            flops += _FLOPS[op](result": "            flops = _FLOPS[op](result"}),
+    Wrong("flops of the last operation", {"        sum(flops),\n": "        sum(flops[-1:]),\n"}),
+    Wrong(
+        "threads lose each other's operations",
+        {
+            "    flops, unknown, recorder = [], set()": "    flops, unknown, recorder = 0, set()",
+            COST: COST.replace("flops.append(", "nonlocal flops\n            flops += (").replace("attrs))", "attrs))"),
+            "        sum(flops),\n": "        flops,\n",
+        },
+    ),
+    Wrong(
+        "only the calling thread is watched",
+        {
+            "    Tensor._recorder = counting\n": "    import threading\n\n    own = threading.get_ident()\n    Tensor._recorder = lambda *told: (counting if threading.get_ident() == own else recorder)(*told)\n"
+        },
+    ),
     Wrong("the other recorder is not told", {TOLD: ""}),
     Wrong("the other recorder must be one", {TOLD: "        recorder(op, result, parents, attrs)\n"}),
     Wrong(
@@ -604,7 +622,9 @@ WRONG = [
     ),
     Wrong(
         "the model is called twice",
-        {"        output = model(*inputs)\n": "        model(*inputs)\n        flops = 0\n        output = model(*inputs)\n"},
+        {
+            "        output = model(*inputs)\n": "        model(*inputs)\n        flops.clear()\n        output = model(*inputs)\n"
+        },
     ),
     Wrong(
         "inputs become Tensors",
@@ -628,11 +648,11 @@ WRONG = [
     ),
     Wrong(
         "rules receive Tensors",
-        {"(result.data, *[parent.data for parent in parents], **attrs)": "(result, *parents, **attrs)"},
+        {COST: COST.replace("result.data, *[parent.data for parent in parents]", "result, *parents")},
     ),
     Wrong(
         "rules receive no attributes",
-        {"*[parent.data for parent in parents], **attrs)\n        else": "*[parent.data for parent in parents])\n        else"},
+        {COST: COST.replace(", **attrs", "")},
     ),
     Wrong("anything is a Tensor", {"    if not isinstance(output, Tensor):\n": "    if output is None:\n"}),
     Wrong(
@@ -650,54 +670,108 @@ WRONG = [
     Wrong("buffers are parameters", {PARAMETERS: "        sum(array.size for array in state.values()),"}),
     Wrong("bytes of parameters", {PARAMETERS: "        sum(parameter.data.nbytes for parameter in parameters),"}),
     Wrong("the number of Parameters", {PARAMETERS: "        len(parameters),"}),
-    Wrong("views count", {KEPT: "    kept = {id(array): array.nbytes for array in arrays}"}),
+    Wrong("views count", {MEMORY: "            found[id(value)] = value\n"}),
     Wrong(
-        "only the part of the memory that is seen", {KEPT: "    kept = {id(_memory(array)): array.nbytes for array in arrays}"}
+        "only the part of the memory that is seen",
+        {MEMORY: "            found.setdefault(id(_memory(value)), value)\n"},
     ),
     Wrong(
         "each use of an array counts",
         {
-            KEPT: "    kept = {(id(_memory(array)), i): _memory(array).nbytes for i, array in enumerate(arrays)}",
-            "for memory, size in kept.items() if memory not in given)": "for (memory, _), size in kept.items() if memory not in given)",
+            SEEN: "        if id(value) in seen and not isinstance(value, np.ndarray):",
+            MEMORY: "            found[id(_memory(value)), len(found)] = _memory(value)\n",
+            SUMMED: "        sum(memory.nbytes for (key, _), memory in kept.items() if key not in {key for key, _ in there}),",
         },
     ),
     Wrong("parameters count", {HELD: HELD.replace("[parameters, [array", "[[array")}),
     Wrong("inputs count", {HELD: HELD.replace(", inputs]", "]")}, says="with the input"),
-    Wrong("buffers count", {HELD: "    held = list(_arrays([parameters, inputs]))"}),
+    Wrong("buffers count", {HELD: "    there = _memories([parameters, inputs])"}),
     Wrong(
         "views of inputs count",
-        {"    given = {id(_memory(array)) for array in held}": "    given = {id(array) for array in held}"},
+        {
+            HELD: HELD.replace("inputs])", "inputs], lambda array: array)"),
+            "def _memories(value)": "def _memories(value, own=None)",
+            MEMORY: MEMORY.replace("_memory(", "(own or _memory)("),
+        },
     ),
-    Wrong("only results are kept", {GRAPH: "    arrays = _arrays([node.arrays[0] for node in _nodes(output)])"}),
-    Wrong("attributes are not kept", {GRAPH: "    arrays = _arrays([node.arrays for node in _nodes(output)])"}),
+    Wrong(
+        "what an input has in its attributes counts",
+        {
+            HELD: HELD.replace(
+                "inputs])", "[vars(each).get('data') if hasattr(each, '__dict__') else each for each in inputs]])"
+            )
+        },
+    ),
+    Wrong(
+        "only results are kept",
+        {
+            OF_TENSORS: "            waiting += [value.node] if hasattr(value, 'node') else []",
+            HOLDS: "            waiting += [value.parents, value.arrays[0]]" + NODES,
+        },
+    ),
+    Wrong("attributes are not kept", {HOLDS: "            waiting += [value.parents, value.arrays]" + NODES}),
     Wrong(
         "arrays inside of attributes' tuples are overlooked",
         {
-            GRAPH: "    arrays = _arrays([[*node.arrays, *(each for each in node.attrs.values() if isinstance(each, np.ndarray))] for node in _nodes(output)])"
+            HOLDS: "            waiting += [*value[1:3], *(each for each in value.attrs.values() if isinstance(each, np.ndarray))]"
+            + NODES
         },
     ),
     Wrong(
         "arrays inside of dicts are overlooked",
         {
-            "    elif isinstance(value, list | tuple | dict):\n        for part in value.values() if isinstance(value, dict) else value:": "    elif isinstance(value, list | tuple) or (isinstance(value, dict) and 'in' not in value):\n        for part in value.values() if isinstance(value, dict) else value:"
+            SEARCHED: "        elif not isinstance(value, type | ModuleType) and not (isinstance(value, dict) and 'in' in value):"
         },
     ),
-    Wrong("the last operation only", {"            waiting += node.parents\n": ""}),
+    Wrong("only containers are searched", {SEARCHED: "        elif isinstance(value, list | tuple | dict):"}),
     Wrong(
-        "the first operand's graph only", {"            waiting += node.parents\n": "            waiting += node.parents[:1]\n"}
+        "objects are overlooked",
+        {SEARCHED: "        elif isinstance(value, list | tuple | dict | __import__('functools').partial):"},
     ),
+    Wrong(
+        "bound arguments are overlooked",
+        {SEARCHED: "        elif not isinstance(value, type | ModuleType | __import__('functools').partial):"},
+    ),
+    Wrong(
+        "a method's object is overlooked",
+        {SEARCHED: "        elif not isinstance(value, type | ModuleType | __import__('types').MethodType):"},
+    ),
+    Wrong("closures are overlooked", {OF_FUNCTIONS: "            pass"}),
+    Wrong(
+        "all that a function's module has counts",
+        {
+            OF_FUNCTIONS: "            waiting += [*(value.__closure__ or ()), vars(__import__('sys').modules[value.__module__])]"
+        },
+    ),
+    Wrong("what a class has counts", {SEARCHED: "        elif not isinstance(value, ModuleType):"}),
+    Wrong("gradients count", {OF_TENSORS: '            waiting += [value.data, getattr(value, "node", None), value.grad]'}),
+    Wrong("the last operation only", {HOLDS: "            waiting += value[2:]" + NODES}),
+    Wrong("the first operand's graph only", {HOLDS: "            waiting += [value.parents[:1], *value[2:]]" + NODES}),
     Wrong(
         "the graph is walked by recursion",
         {
-            "    return list(found.values())\n": "    def walk(tensor):\n        for parent in getattr(tensor, 'node', Node('', (), (), {})).parents:\n            walk(parent)\n\n    walk(output)\n    return list(found.values())\n"
+            KEPT: "    def walk(tensor):\n        for parent in tensor.node.parents if hasattr(tensor, 'node') else ():\n            walk(parent)\n\n    walk(output)\n"
+            + KEPT
         },
     ),
+    Wrong("numbers, not bytes", {SUMMED: SUMMED.replace("nbytes", "size")}, says="numbers, not bytes"),
+    Wrong("four bytes a number", {SUMMED: SUMMED.replace("memory.nbytes", "4 * memory.size")}),
     Wrong(
-        "numbers, not bytes",
-        {"    kept = {id(memory): memory.nbytes for": "    kept = {id(memory): memory.size for"},
-        says="numbers, not bytes",
+        "kata 15's linear layers multiply nothing",
+        {"matmul_flops(y, x, weight.T))": "0)"},
     ),
-    Wrong("four bytes a number", {"    kept = {id(memory): memory.nbytes for": "    kept = {id(memory): 4 * memory.size for"}),
+    Wrong("fused attention has one product", {"(q.shape[-1] + v.shape[-1])": "q.shape[-1]"}),
+    Wrong(
+        "self-attention has one product",
+        {'defflops("self_attention", lambda y, qkv, **attrs: 4': 'defflops("self_attention", lambda y, qkv, **attrs: 2'},
+    ),
+    Wrong(
+        "shards' operations count twice",
+        {
+            '    "data_parallel",  # whose': "    *(),  # whose",
+            "# Of kata 15's operations": 'defflops("data_parallel", lambda y, *parents, **attrs: 1)\n\n# Of kata 15\'s operations',
+        },
+    ),
     Wrong("the base of the base is overlooked", {OWNER: '    if (array := getattr(array, "base", None)) is not None:'}),
     Wrong("bases that are no arrays end the search", {OWNER: "    while isinstance(array := array.base, np.ndarray):"}),
     Wrong(
@@ -708,8 +782,8 @@ WRONG = [
         "counts are kept for the next time",
         {
             "    module = model if isinstance(model, Module)": "    if model in _COUNTED:\n        return _COUNTED[model]\n    module = model if isinstance(model, Module)",
-            "    return Counts(\n        flops,": "    _COUNTED[model] = Counts(\n        flops,",
-            "def _nodes(output: Tensor)": "    return _COUNTED[model]\n\n\n_COUNTED = {}\n\n\ndef _nodes(output: Tensor)",
+            "    return Counts(\n        sum(flops),": "    _COUNTED[model] = Counts(\n        sum(flops),",
+            "def _memories(": "    return _COUNTED[model]\n\n\n_COUNTED = {}\n\n\ndef _memories(",
         },
     ),
     Wrong("inputs in a dict count", {HELD: HELD.replace("inputs])", "[each for each in inputs if type(each) is not dict]])")}),
@@ -723,7 +797,7 @@ WRONG = [
         "an unknown operation has a warning once",
         {
             "    if unknown:\n": "    unknown -= _SEEN\n    _SEEN.update(unknown)\n    if unknown:\n",
-            "def _nodes(": "_SEEN = set()\n\n\ndef _nodes(",
+            "def _memories(": "_SEEN = set()\n\n\ndef _memories(",
         },
     ),
     Wrong("a recorder that is falsy is not told", {TOLD: TOLD.replace("recorder is not None", "recorder")}),

@@ -1,9 +1,11 @@
 """Kata 19 in another style: step by step, with plain loops, dicts and intervals of memory."""
 
+import functools
 import json
 import math
 import statistics
 import time
+import types
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -289,8 +291,22 @@ defflops("conv2d", conv2d_flops)
 for _op in (  # given: no products
     *("add", "sub", "mul", "div", "neg", "pow", "exp", "log", "sqrt", "tanh", "maximum", "where", "sum", "max"),
     *("reshape", "permute", "getitem", "concatenate", "max_pool2d", "avg_pool2d", "embedding", "rotary"),
+    *("gelu", "layer_norm", "rms_norm", "batch_norm_relu", "softmax_cross_entropy", "fast_max_pool2d"),
+    "data_parallel",
 ):
     defflops(_op, lambda y, *parents, **attrs: 0)
+
+
+def fused_flops(y, q, k, v, **attrs):
+    scores = y[..., 0].size * k.shape[-2]
+    return 2 * scores * q.shape[-1] + 2 * scores * v.shape[-1]
+
+
+defflops("fast_conv2d", conv2d_flops)
+defflops("linear", lambda y, x, weight, *bias: 2 * y.size * x.shape[-1])
+defflops("linear_gelu", lambda y, x, weight, *bias, shared, slope: 2 * y.size * x.shape[-1])
+defflops("fused_attention", fused_flops)
+defflops("self_attention", lambda y, qkv, **attrs: 4 * y.size * qkv.shape[1])
 
 
 def count(model, *inputs):
@@ -353,16 +369,29 @@ def graph_of(output):
     return nodes.values()
 
 
-def found_in(value):
-    if isinstance(value, Tensor):
-        return [value.data]
+def found_in(value, met=None):
+    """The arrays in a value, part by part, however it holds them."""
+    met = set() if met is None else met
+    if value is None or isinstance(value, str | int | float | type) or id(value) in met:
+        return []
+    met.add(id(value))
     if isinstance(value, np.ndarray):
         return [value]
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        return [array for part in value for array in found_in(part)]
-    return []
+    if isinstance(value, Tensor):
+        parts = [value.data, *[part for node in graph_of(value) for part in (*node.arrays, node.attrs)]]
+    elif isinstance(value, dict):
+        parts = list(value.values())
+    elif isinstance(value, list | tuple | set):
+        parts = list(value)
+    elif isinstance(value, functools.partial):
+        parts = [value.func, *value.args, *value.keywords.values()]
+    elif isinstance(value, types.MethodType):
+        parts = [value.__self__]
+    elif isinstance(value, types.FunctionType):
+        parts = [cell.cell_contents for cell in value.__closure__ or ()]
+    else:
+        parts = list(getattr(value, "__dict__", {}).values())
+    return [array for part in parts for array in found_in(part, met)]
 
 
 def owner(array):
