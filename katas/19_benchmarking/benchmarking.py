@@ -3,6 +3,7 @@
 import gc
 import json
 import math
+import operator
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -11,12 +12,13 @@ from types import FunctionType, ModuleType
 from typing import NamedTuple
 
 import numpy as np
+from katas.autograd import Node
 from katas.environment import Machine, make_rng
 from katas.layers import Module
 from katas.tensor import Tensor
 
 ROUND = 0.005  # given: the wall seconds that a round takes at least, unless `number` is given
-MOST = 1_000_000  # given: no more calls than about this in a round
+MOST = 1_000_000  # given: calls in a round, at most, unless `number` is given
 SPENT = 10  # given: how many times faster a work becomes, once it is done
 RESAMPLES = 2000  # given: how many times the bootstrap draws
 
@@ -213,7 +215,7 @@ for _op in (  # given: no products
 ):
     defflops(_op, lambda y, *parents, **attrs: 0)
 
-# Of kata 15's operations, what their definitions multiply: an algorithm that finds the same with less is faster, not smaller
+# Kata 15's operations count what their definitions multiply: an algorithm that needs less is faster at the same work
 defflops("fast_conv2d", conv2d_flops)
 for _op in ("linear", "linear_gelu"):  # given: x Wᵀ
     defflops(_op, lambda y, x, weight, *bias, **attrs: matmul_flops(y, x, weight.T))
@@ -227,10 +229,8 @@ defflops("self_attention", lambda y, qkv, **attrs: 4 * y.size * y.shape[-2])  # 
 def count(model: Callable[..., Tensor], *inputs) -> Counts:
     """What model(*inputs), a Module or a function that returns a Tensor, costs, by calling it once. Its buffers stay.
 
-    What is seen are operations (Tensor._result), not what is computed of arrays alone.
-
-    A UserWarning contains the names of operations without a rule. Raises: TypeError that contains the type if the model
-    returns anything but a Tensor.
+    It sees operations (Tensor._result), not what is computed of arrays alone. A UserWarning contains the names of operations
+    without a rule. Raises: TypeError that contains the type if the model returns anything but a Tensor.
     """
     raise NotImplementedError("19.6 count: README.md, 19.6")
 
@@ -304,7 +304,7 @@ def draw_pareto(path: str, points: dict[str, Sequence[float]], labels: tuple[str
     front = sorted((*points[name],) for name in pareto(points))
     figure = Figure(figsize=(7, 5), layout="constrained")
     axes = figure.subplots()
-    axes.step(*zip(*front, strict=True), "k", where="post")
+    axes.step([x for x, _ in front], [y for _, y in front], "k", where="post")
     for name, (x, y) in points.items():
         axes.plot(x, y, "o")
         axes.annotate(f" {name}", (x, y))

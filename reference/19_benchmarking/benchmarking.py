@@ -3,6 +3,7 @@
 import gc
 import json
 import math
+import operator
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -11,12 +12,13 @@ from types import FunctionType, ModuleType
 from typing import NamedTuple
 
 import numpy as np
+from katas.autograd import Node
 from katas.environment import Machine, make_rng
 from katas.layers import Module
 from katas.tensor import Tensor
 
 ROUND = 0.005  # given: the wall seconds that a round takes at least, unless `number` is given
-MOST = 1_000_000  # given: no more calls than about this in a round
+MOST = 1_000_000  # given: calls in a round, at most, unless `number` is given
 SPENT = 10  # given: how many times faster a work becomes, once it is done
 RESAMPLES = 2000  # given: how many times the bootstrap draws
 
@@ -75,7 +77,7 @@ class Benchmark:
         if not patience > 0:
             raise ValueError(f"patience must be above 0, not {patience!r}")
         self.works, self.rounds, self.warmup = dict(works), rounds, warmup
-        self.number = None if number is None else int(number)  # JSON has no NumPy numbers
+        self.number = None if number is None else int(number)
         self.seed, self.clock, self.patience = seed, clock, patience
         make_rng(seed)  # which says what is wrong with it
 
@@ -112,12 +114,12 @@ class Benchmark:
         times = [first] + [self._timed(name, 1)[0] for _ in range(self.warmup - 1)]
         if self.number is not None:
             return self.number
-        least, number = min(times), 1  # of one call: other programs only make it longer
-        while number * least < ROUND:
-            number *= 2
-            if number > MOST:
-                raise RuntimeError(f"{name!r}: {number // 2} calls take less than {ROUND} seconds: does the clock stand still?")
-            least = min(least, self._timed(name, number)[0])
+        number = 1  # the least time counts: other programs only make a call longer; 0 only says that the clock can't tell
+        while (least := min(filter(None, times), default=0)) * number < ROUND:
+            if number == MOST:
+                raise RuntimeError(f"{name!r}: {number} calls take less than {ROUND} seconds: does the clock stand still?")
+            number = min(2 * number, MOST)
+            times.append(self._timed(name, number)[0])
         return math.ceil(ROUND / least)
 
     def _timed(self, name: str, number: int) -> tuple[float, float]:
@@ -129,8 +131,8 @@ class Benchmark:
                 work()
         except Exception as error:
             raise RuntimeError(f"{name!r} raised {error!r}") from error
-        wall_seconds = wall() - wall_start
-        cpu_seconds = cpu() - cpu_start
+        wall_seconds = float(wall() - wall_start)  # JSON has no NumPy numbers
+        cpu_seconds = float(cpu() - cpu_start)
         if not (0 <= wall_seconds < math.inf and 0 <= cpu_seconds < math.inf):
             raise RuntimeError(f"{name!r}: by the clock it took {wall_seconds} s, and {cpu_seconds} s of the CPU")
         return wall_seconds / number, cpu_seconds / number
@@ -172,7 +174,7 @@ def ratio_interval(
         if wrong.size:
             raise ValueError(f"a time must be positive and finite, not {wrong[0]}")
     logs = np.log(b) - np.log(a)  # (rounds,): twice as long and half as long are equally far from 1
-    ratio = math.exp(np.median(logs))
+    ratio = float(np.exp(np.median(logs)))
     if 2.0 ** (1 - min(a.size, b.size)) > 1 - confidence:  # so often all rounds lie on the same side of the true median
         return ratio, 0.0, math.inf
     drawn = make_rng(seed).integers(len(logs), size=(RESAMPLES, len(logs)))
@@ -199,7 +201,7 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """What b is: "slower" or "faster" if 1 is outside the interval, else "no difference"; or "too few rounds" to tell."""
-        if self.high == math.inf:
+        if (self.low, self.high) == (0, math.inf):
             return "too few rounds"
         return "slower" if self.low > 1 else "faster" if self.high < 1 else "no difference"
 
@@ -263,6 +265,7 @@ class Result:
 
         Raises: as compare.
         """
+        self.compare(baseline, baseline, measure, confidence)  # which raises, also if there is no row
         lines = [
             f"| work | wall | CPU | times {_cell(baseline)} | {100 * confidence:g}% interval | verdict |",
             "|---|---:|---:|---:|---:|---|",
@@ -277,14 +280,14 @@ class Result:
 
 def _cell(text: str) -> str:
     """A text that ends neither a cell nor a line of a table."""
-    return " ".join(text.replace("|", "\\|").split())
+    return " ".join(text.replace("|", "\\|").splitlines())
 
 
 def _duration(seconds: float) -> str:
     seconds = float(f"{seconds:.3g}")  # before the unit is chosen: 0.9996 ms is 1 ms, not 1e+03 µs
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
+            return f"{seconds / size:.9g} {unit}"  # 1230 s, not 1.23e+03 s
     return f"{seconds / 1e-9:.3g} ns"
 
 
@@ -327,7 +330,7 @@ for _op in (  # given: no products
 ):
     defflops(_op, lambda y, *parents, **attrs: 0)
 
-# Of kata 15's operations, what their definitions multiply: an algorithm that finds the same with less is faster, not smaller
+# Kata 15's operations count what their definitions multiply: an algorithm that needs less is faster at the same work
 defflops("fast_conv2d", conv2d_flops)
 for _op in ("linear", "linear_gelu"):  # given: x Wᵀ
     defflops(_op, lambda y, x, weight, *bias, **attrs: matmul_flops(y, x, weight.T))
@@ -341,10 +344,8 @@ defflops("self_attention", lambda y, qkv, **attrs: 4 * y.size * y.shape[-2])  # 
 def count(model: Callable[..., Tensor], *inputs) -> Counts:
     """What model(*inputs), a Module or a function that returns a Tensor, costs, by calling it once. Its buffers stay.
 
-    What is seen are operations (Tensor._result), not what is computed of arrays alone.
-
-    A UserWarning contains the names of operations without a rule. Raises: TypeError that contains the type if the model
-    returns anything but a Tensor.
+    It sees operations (Tensor._result), not what is computed of arrays alone. A UserWarning contains the names of operations
+    without a rule. Raises: TypeError that contains the type if the model returns anything but a Tensor.
     """
     module = model if isinstance(model, Module) else Module()  # a function has no parameters and no buffers
     parameters, state = module.parameters(), module.state_dict()
@@ -369,7 +370,8 @@ def count(model: Callable[..., Tensor], *inputs) -> Counts:
         raise TypeError(f"the model must return a Tensor, not a {type(output).__name__}")
     if unknown:
         warnings.warn(f"counted as 0 FLOPs, without a rule by defflops: {', '.join(sorted(unknown))}", stacklevel=2)
-    kept = _memories(getattr(output, "node", None))
+    graph: Node | None = getattr(output, "node", None)
+    kept = _memories(graph)
     return Counts(
         sum(flops),
         sum(parameter.size for parameter in parameters),
@@ -453,10 +455,11 @@ def pareto(points: dict[str, Sequence[float]]) -> list[str]:
     for name, point in points.items():
         if len(point) != size or any(map(math.isnan, point)):
             raise ValueError(f"{name!r} has the coordinates {tuple(point)}: {size} numbers are needed")
-    values = np.array([*points.values()], np.float64).reshape(len(points), size)
-    no_larger = (values[:, None] <= values).all(-1)  # (n, n): whether i is nowhere larger than j
-    smaller = (values[:, None] < values).any(-1)
-    return [name for name, dominated in zip(points, (no_larger & smaller).any(0), strict=True) if not dominated]
+    return [name for name, point in points.items() if not any(_dominates(other, point) for other in points.values())]
+
+
+def _dominates(a: Sequence[float], b: Sequence[float]) -> bool:
+    return all(map(operator.le, a, b)) and any(map(operator.lt, a, b))
 
 
 def draw_roofline(path: str, machine: Machine, programs: Sequence[Measured]) -> None:  # given
@@ -484,7 +487,7 @@ def draw_pareto(path: str, points: dict[str, Sequence[float]], labels: tuple[str
     front = sorted((*points[name],) for name in pareto(points))
     figure = Figure(figsize=(7, 5), layout="constrained")
     axes = figure.subplots()
-    axes.step(*zip(*front, strict=True), "k", where="post")
+    axes.step([x for x, _ in front], [y for _, y in front], "k", where="post")
     for name, (x, y) in points.items():
         axes.plot(x, y, "o")
         axes.annotate(f" {name}", (x, y))

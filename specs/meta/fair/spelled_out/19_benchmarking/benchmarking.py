@@ -87,7 +87,7 @@ class Benchmark:
         for seconds in (wall, cpu):
             if math.isnan(seconds) or math.isinf(seconds) or seconds < 0:
                 raise RuntimeError(f"the clock is broken: {name} took {seconds} seconds")
-        return wall, cpu
+        return float(wall), float(cpu)
 
     def run(self):
         rng = make_rng(self.seed)
@@ -102,18 +102,21 @@ class Benchmark:
             if slow[index]:
                 walls[index], cpus[index] = [wall], [cpu]
                 continue
-            fastest = wall
+            fastest = wall if wall > 0 else math.inf
             for _ in range(self.warmup - 1):
-                fastest = min(fastest, self.measure(index, 1)[0])
+                again = self.measure(index, 1)[0]
+                fastest = min(fastest, again) if again > 0 else fastest
             if self.number is not None:
                 number[index] = self.number
                 continue
-            calls = 2
-            while calls / 2 * fastest < ROUND:
-                if calls > MOST:
-                    raise RuntimeError(f"{self.names[index]} takes no time")
-                fastest = min(fastest, self.measure(index, calls)[0] / calls)
+            calls = 1
+            while (fastest == math.inf or calls * fastest < ROUND) and calls <= MOST:
                 calls *= 2
+                seconds = self.measure(index, calls)[0]
+                if seconds > 0:
+                    fastest = min(fastest, seconds / calls)
+            if MOST * fastest < ROUND or fastest == math.inf:
+                raise RuntimeError(f"{self.names[index]} takes no time")
             while number[index] * fastest < ROUND:
                 number[index] += 1
         for _ in range(self.rounds):
@@ -182,7 +185,7 @@ class Comparison:
 
     @property
     def verdict(self):
-        if self.low == 0:
+        if self.low == 0 and math.isinf(self.high):
             return "too few rounds"
         if self.low <= 1 <= self.high:
             return "no difference"
@@ -232,6 +235,8 @@ class Result:
         return cls(timings)
 
     def to_markdown(self, baseline, measure="wall", confidence=0.99):
+        if baseline not in self.timings:
+            raise ValueError(f"no work {baseline}")
         rows = [["", "wall time", "CPU time", "by " + baseline, "interval", ""]]
         for name, timing in self.timings.items():
             found = self.compare(baseline, name, measure, confidence)
@@ -240,7 +245,7 @@ class Result:
             rows.append([name, wall, cpu, f"{found.ratio:.4g}", interval, "baseline" if name == baseline else found.verdict])
         lines = []
         for row in rows:
-            cells = [cell.replace("|", "\\|").replace("\n", " ") for cell in row]
+            cells = [cell.replace("|", "\\|").replace("\n", " ").replace("\r", " ") for cell in row]
             lines.append("| " + " | ".join(cells) + " |")
         lines.insert(1, "| " + " | ".join(["---"] * 6) + " |")
         return "\n".join(lines)
@@ -251,6 +256,8 @@ def text_of(seconds):
         return "0 ns"
     digits = 2 - math.floor(math.log10(seconds))
     seconds = round(seconds, digits)
+    if seconds >= 1000:
+        return f"{seconds:.0f} s"
     for unit, factor in (("s", 1), ("ms", 1e3), ("µs", 1e6)):
         if round(seconds * factor, 9) >= 1:
             return f"{seconds * factor:.3g} {unit}"
@@ -475,7 +482,7 @@ def draw_pareto(path: str, points: dict[str, Sequence[float]], labels: tuple[str
     front = sorted((*points[name],) for name in pareto(points))
     figure = Figure(figsize=(7, 5), layout="constrained")
     axes = figure.subplots()
-    axes.step(*zip(*front, strict=True), "k", where="post")
+    axes.step([x for x, _ in front], [y for _, y in front], "k", where="post")
     for name, (x, y) in points.items():
         axes.plot(x, y, "o")
         axes.annotate(f" {name}", (x, y))
