@@ -969,6 +969,7 @@ EQUIVALENT = {
         for habit in ("arguments are read in the order of memory", "infinities and NaN in arguments are made finite")
     },
     "conv2d_flops: NumPy's numbers are refused": "it takes none",
+    "spent: NumPy's numbers are refused": "it takes none",
     **{
         f"compare: {habit}": "it takes no arrays"
         for habit in (
@@ -1000,5 +1001,4 @@ EQUIVALENT = {
     "Benchmark.__init__: a check comes after the effect, 2": "there is no object after an error",
     "Benchmark.__init__: None is whatever is falsy": "a number of 0 was refused before",
     "Benchmark._number: None is whatever is falsy": "a number of 0 was refused before",
-    "_nodes: None is whatever is falsy": "a node has fields, and is true",
 }
