@@ -126,6 +126,7 @@ WRONG = [
         },
     ),
     Wrong("the number is ignored", {"        if self.number is not None:\n            return self.number\n": ""}),
+    Wrong("all benchmarks have the last one's number", {"        self.number = None": "        type(self).number = None"}),
     Wrong("one call in each round", {NUMBER: "        return 1"}),
     Wrong("a round may be as long as ROUND at most", {NUMBER: "        return max(1, math.floor(ROUND / least))"}),
     Wrong("a round fills ROUND by CPU time", {NUMBER: "        return math.ceil(ROUND / least / 0.75)"}),
@@ -970,6 +971,7 @@ EQUIVALENT = {
     },
     "conv2d_flops: NumPy's numbers are refused": "it takes none",
     "spent: NumPy's numbers are refused": "it takes none",
+    "pareto: NumPy's numbers are refused": "it takes none",
     **{
         f"compare: {habit}": "it takes no arrays"
         for habit in (
