@@ -199,7 +199,7 @@ def test_integers_beside_integers_stay_exact(channels, dtypes, draw):
 @pytest.mark.parametrize("dtypes", [(np.float32, np.float64), (np.float64, np.float32), (np.float16, np.float32)], ids=str)
 @pytest.mark.parametrize("channels", [2, 8])
 def test_the_wider_dtype_wins(channels, dtypes, draw):
-    """Images and a weight of different dtypes give conv2d's dtype, the wider one, with its digits, and gradients of their own."""
+    """Images and a weight of different dtypes give conv2d's dtype, the wider one, with its digits. Gradients have their own."""
     wide = np.result_type(*dtypes)
     x, weight = draw.normal(2, channels, 4, 8).astype(dtypes[0]), draw.normal(3, channels, 3, 3).astype(dtypes[1])
     g, leaves = draw.normal(2, 3, 4, 8).astype(wide), [Tensor(array, requires_grad=True) for array in (x, weight)]

@@ -178,8 +178,8 @@ def test_a_mask_may_be_a_tensor_a_list_or_one_value_and_change_later(draw):
 
 
 def test_options_may_be_numpys(draw):
-    """A window and a causal of NumPy's are as good as Python's, in a text longer than they can count, too. A window may be larger
-    than any text.
+    """A window and a causal of NumPy's are as good as Python's, in a text longer than their dtype can count, too. A window may
+    be larger than any text.
     """
     for queries, keys in ((4, 5), (4, 4), (300, 300)):
         q, k, v = inputs(draw, queries, keys)
@@ -195,8 +195,8 @@ def test_options_may_be_numpys(draw):
 def test_leading_axes_are_broadcast(draw):
     """Each of q, k and v may have fewer leading axes than the others, or axes of length 1; its gradient has its own shape."""
     q, k, v = inputs(draw, 70, 80, 2, 3)
-    fewer = (q[0, 0], k, v), (q, k[0, 0], v), (q, k, v[0, 0]), (q, k[0, 0], v[0, 0]), (q[0, 0], k, v[0, 0]), (q[0, 0], k[0, 0], v)
-    for parts in (*fewer, (q, k[:, :1], v[:, :1]), (q[:1], k[:, :1], v[0]), (q[:1], k[0, :1], v)):
+    fewer = [[array if i in full else array[0, 0] for i, array in enumerate((q, k, v))] for full in ({0}, {1}, {2}, {0, 1})]
+    for parts in (*fewer, (q[0, 0], k, v), (q, k[0, 0], v), (q, k[:, :1], v[:, :1]), (q[:1], k[:, :1], v[0])):
         whole = [np.broadcast_to(part, (2, 3, *part.shape[-2:])) for part in parts]
         assert_close(got(*parts, causal=True), oracles.attention.dense(*whole, causal=True))
         check_gradients(draw, *parts, causal=True)

@@ -207,18 +207,16 @@ def test_data_in_any_order(draw):
     assert_equal(first, second, plain, other)
 
 
+@pytest.mark.parametrize("values", ["other values", "equal values"])
 @pytest.mark.parametrize("when", ["before the first step", "between steps"])
-def test_data_that_is_rebound_is_noticed(when, draw):
-    """Other code may give a parameter another array as data: the next step starts from its values, and changes that array's. So
-    it does if the values are the same.
-    """
+def test_data_that_is_rebound_is_noticed(when, values, draw):
+    """Other code may give a parameter another array as data: the next step starts from it, though its values may be equal."""
     first, second, plain, other = twins(draw, "AdamW")
     for step in range(4):
         if step == (0 if when == "before the first step" else 2):
             for number in (0, 4):
-                values = draw.normal(*first[number].shape, dtype=np.float32)
-                first[number].data, second[number].data = values.copy(), values.copy()
-            first[1].data, second[1].data = first[1].data.copy(), second[1].data.copy()
+                new = first[number].data if values == "equal values" else draw.normal(*first[number].shape, dtype=np.float32)
+                first[number].data, second[number].data = new.copy(), new.copy()
         give(draw, first, second)
         plain.step()
         other.step()
