@@ -783,6 +783,10 @@ WRONG = [
             "            layer[...] = layer[:, rows]": "            keep = min(int(self.lengths[rows].max()), self._slots)\n            layer[..., :keep] = layer[:, rows, ..., :keep]"
         },
     ),
+    Wrong(
+        "sizes as NumPy's integers",
+        {"np.empty(self.batch * self.n_head * slots, dtype)": "np.empty(batch * n_head * slots, dtype)"},
+    ),
     Wrong("a row fails alone", {"self._first[rows], self._begun[rows]": "self._first[rows], self._begun[rows].copy()"}),
     Wrong(
         "prefill context of real tokens",
