@@ -64,6 +64,24 @@ def tensors(arrays) -> list[Tensor]:
 # All of them but cross-entropy
 
 
+@pytest.mark.parametrize("name", [name for name in CALLS if name != "batch_norm_relu"])
+def test_a_long_input_is_as_good_as_its_parts(name, draw):
+    """40,009 rows, which fill no whole number of blocks: values and gradients are those of a thousand rows at a time."""
+    function, (_, *shapes), _ = CALLS[name]
+    x, weights = draw.normal(40_009, 5), [draw.uniform(0.5, 2, *shape) for shape in shapes]
+    g, whole, shared, parts = draw.normal(*x.shape), tensors((x, *weights)), tensors(weights), []
+    y = function(*whole)
+    y.backward(g)
+    for start in range(0, len(x), 1000):
+        parts.append(Tensor(x[start : start + 1000], requires_grad=True))
+        part = function(parts[-1], *shared)
+        assert_close(y.data[start : start + 1000], part.data, name=f"rows from {start} on")
+        part.backward(g[start : start + 1000])
+    assert_close(whole[0].grad, np.concatenate([part.grad for part in parts]), name="x")
+    for weight, other in zip(whole[1:], shared, strict=True):
+        assert_close(weight.grad, other.grad)
+
+
 @calls
 def test_values_are_the_layers(name, draw):
     """The values of the layer of kata 03, 09 or 14, by explicit loops."""

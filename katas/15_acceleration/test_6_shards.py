@@ -798,6 +798,13 @@ def test_an_interrupt_of_the_caller_waits_for_the_shards(where, monkeypatch):
     assert [parameter.grad for parameter in model.parameters()] == [None, None]
 
 
+def test_threads_may_be_numpys(draw):
+    """As of an array's shape: np.uint8(2) are two threads, however long the batch."""
+    x, y = batch(draw, 300)
+    losses = [data_parallel(Model(mean_square), threads)(x, y) for threads in (2, np.uint8(2), np.int64(2))]
+    assert_close(np.stack([loss.data for loss in losses]), np.full(3, losses[0].data))
+
+
 @pytest.mark.parametrize("threads", [0, -1])
 def test_no_threads_are_named(threads):
     """`threads` below 1 raises a ValueError that contains it, when data_parallel is called."""

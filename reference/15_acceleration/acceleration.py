@@ -1228,7 +1228,7 @@ def data_parallel(model: Module, threads: int = 2) -> Module:
     """
     if threads < 1:
         raise ValueError(f"threads must be 1 or more, not {threads!r}")
-    return _DataParallel(model, threads)
+    return _DataParallel(model, operator.index(threads))  # a NumPy uint8 would overflow
 
 
 class _DataParallel(Module):

@@ -932,13 +932,17 @@ WRONG = [
         },
     ),
     Wrong("y is not cut", {"(x[start:stop], y[start:stop])": "(x[start:stop], y)"}),
-    Wrong("always two threads", {"    return _DataParallel(model, threads)": "    return _DataParallel(model, 2)"}),
-    Wrong("always one thread", {"    return _DataParallel(model, threads)": "    return _DataParallel(model, 1)"}),
+    Wrong(
+        "always two threads", {"    return _DataParallel(model, operator.index(threads))": "    return _DataParallel(model, 2)"}
+    ),
+    Wrong(
+        "always one thread", {"    return _DataParallel(model, operator.index(threads))": "    return _DataParallel(model, 1)"}
+    ),
     Wrong(
         "four threads unless told otherwise",
         {"def data_parallel(model: Module, threads: int = 2)": "def data_parallel(model: Module, threads: int = 4)"},
     ),
-    Wrong("the model itself, on no threads", {"    return _DataParallel(model, threads)": "    return model"}),
+    Wrong("the model itself, on no threads", {"    return _DataParallel(model, operator.index(threads))": "    return model"}),
     Wrong(
         "a replica of the first call",
         {
@@ -1416,6 +1420,13 @@ WRONG = [
             "    plan = _Plan(heads, q.shape[-2], k.shape[-2], mask, causal, window)\n": "    window = None if window is None else min(int(window), k.shape[-2])\n    plan = _Plan(heads, q.shape[-2], k.shape[-2], mask, causal, window)\n",
         },
     ),
+    Wrong(
+        "gelu of whole chunks",
+        {
+            "for start in range(0, x.size, _CHUNK)": "for start in range(0, x.size if x.size < _CHUNK else x.size // _CHUNK * _CHUNK, _CHUNK)"
+        },
+    ),
+    Wrong("threads as NumPy's integer", {"operator.index(threads)": "threads"}),
     Wrong(
         "flat rebound to equal values",
         {
