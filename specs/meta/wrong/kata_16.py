@@ -777,4 +777,21 @@ WRONG = [
         },
     ),
     Wrong("equal if first and last are", {"(starts == longest - 1).all()": "starts[0] == starts[-1]"}),
+    Wrong(
+        "reorder leaves tails",
+        {
+            "            layer[...] = layer[:, rows]": "            keep = min(int(self.lengths[rows].max()), self._slots)\n            layer[..., :keep] = layer[:, rows, ..., :keep]"
+        },
+    ),
+    Wrong(
+        "sizes as NumPy's integers",
+        {"np.empty(self.batch * self.n_head * slots, dtype)": "np.empty(batch * n_head * slots, dtype)"},
+    ),
+    Wrong("a row fails alone", {"self._first[rows], self._begun[rows]": "self._first[rows], self._begun[rows].copy()"}),
+    Wrong(
+        "prefill context of real tokens",
+        {
+            "_check_context(model.config, int(cache.lengths.max()) + ids.shape[1])": "_check_context(model.config, int((cache.lengths + real.sum(1)).max()))"
+        },
+    ),
 ]
