@@ -797,6 +797,9 @@ WRONG = [
         "kata 15's linear layers multiply nothing",
         {"matmul_flops(y, x, weight.T))": "0)"},
     ),
+    Wrong("data_parallel has no rule", {'    "data_parallel",  # whose': "    *(),  # whose"}),
+    Wrong("kata 15's norms have no rules", {'"gelu", "layer_norm", "rms_norm", ': '"gelu", '}),
+    Wrong("embeddings have no rule", {'"avg_pool2d", "embedding", ': '"avg_pool2d", '}),
     Wrong("fused attention has one product", {"(q.shape[-1] + v.shape[-1])": "q.shape[-1]"}),
     Wrong(
         "self-attention has one product",
