@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from katas.embeddings import Embedding
@@ -94,8 +94,6 @@ def integer_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 # 17.4 Layers
 
-UNLIMITED = np.array([-np.inf, np.inf], np.float32)  # given: the limits of inputs that stay floats
-
 
 class QuantizedLinear(Linear):
     """Linear, for inference: weight is a Quantized or Quantized4 (out_features, in_features), bias a Parameter or None.
@@ -109,7 +107,8 @@ class QuantizedLinear(Linear):
     def forward(self, x: Tensor) -> Tensor:
         """x (…, in_features) → (…, out_features), in x's dtype.
 
-        Raises, as all three: RuntimeError that contains "inference" where a gradient would be recorded. ValueError as Linear.
+        Raises, as all three: RuntimeError that contains "inference" where a gradient would be recorded. ValueError as Linear;
+        with finite limits also as quantize_array, and as calibrate for weights that don't suit.
         """
         raise NotImplementedError("17.4 QuantizedLinear.forward: README.md, 17.4")
 
@@ -154,8 +153,8 @@ def calibrate(model: Module, batches: Iterable, percentile: float = 100.0) -> No
     """Calls a quantized model with each batch, and sets the limits of all QuantizedLinear: their inputs are int8 from then on.
 
     An Observer watches the inputs of each. After an error, all limits are as before.
-    Raises: ValueError unless all weights are int8 and symmetric, with one scale or one for each row; RuntimeError that contains
-    "observe" if no batch reaches one of the layers.
+    Raises: ValueError unless there is such a layer, and all weights are int8 and symmetric, with one scale or one for each row;
+    RuntimeError that contains "observe" if no batch reaches one of the layers.
     """
     raise NotImplementedError("17.5 calibrate: README.md, 17.5")
 

@@ -275,9 +275,13 @@ def test_an_axis_that_does_not_exist_is_refused(axis, draw):
         quantize_array(1.5, 0)
 
 
-@pytest.mark.parametrize("limits", [(1.0, -1.0), (np.nan, 1.0), (0.0, np.nan), (-np.inf, 1.0), (0.0, np.inf)], ids=str)
+@pytest.mark.parametrize(
+    "limits",
+    [(1.0, -1.0), (np.nan, 1.0), (0.0, np.nan), (-np.inf, 1.0), (0.0, np.inf), (0.0, 1e39), (-1e39, 0.0)],
+    ids=str,
+)
 def test_limits_that_are_none_are_refused(limits):
-    """Limits that are not finite, or with low > high, raise a ValueError that contains both."""
+    """Limits that are not finite as float32, or with low > high, raise a ValueError that contains both."""
     for symmetric in (True, False):
         with rejects(ValueError, *map(str, limits)):
             quantize_array([0.5], symmetric=symmetric, limits=limits)

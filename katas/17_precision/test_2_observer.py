@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from katas.precision import Observer
@@ -88,6 +91,22 @@ def test_repeated_values_count_as_often_as_they_come():
         assert near(observed(np.split(values, 10), percentile), (1, high))
 
 
+@pytest.mark.parametrize("percentile", [62.5, 75, 87.5])
+def test_a_percentile_that_a_value_just_reaches(percentile):
+    """With 75, six of eight values have to be at most high: the sixth is enough, and high is not the seventh."""
+    values = np.array([3.0, -1.0, 8.0, 40.0, -6.0, 2.0, -30.0, 5.0])
+    got, want = observed([values], percentile), oracles.precision.limits(values, percentile)
+    assert near(got, want), f"got {got}, want {want}"
+
+
+@pytest.mark.parametrize("n", [300, 70_000])
+def test_any_number_of_values_may_be_equal(n):
+    """Counts of equal values don't wrap around."""
+    batches = [np.full(n, 2.0), np.full(n // 10 - 1, 5.0), np.full(n // 20, -5.0)]
+    got, want = observed(batches, 90), oracles.precision.limits(np.concatenate(batches), 90)
+    assert near(got, want), f"got {got}, want {want}"
+
+
 def test_batches_of_any_shape_and_kind(draw):
     """An array of any shape and order, a Tensor, lists, integers; an empty batch changes nothing."""
     x = draw.normal(4, 5, 6)
@@ -100,13 +119,17 @@ def test_batches_of_any_shape_and_kind(draw):
 
 
 def test_a_batch_is_not_kept(draw):
-    """It may be changed after the call."""
+    """A batch may be changed after the call, and the observer does not hold it."""
     x = np.array(draw.normal(50))
     for percentile in (100.0, 90.0):
         observer, want = Observer(percentile), observed([x.copy()], percentile)
         observer.observe(values := x.copy())
         values[...] = 1e6
         assert observer.limits() == want
+        kept = weakref.ref(values)
+        del values
+        gc.collect()
+        assert kept() is None, "the observer holds the batch"
 
 
 def test_limits_can_be_asked_for_again(draw):

@@ -41,6 +41,16 @@ def test_sums_are_exact_wherever_the_parts_end(draw):
         assert_close(integer_product(a, b), a.astype(np.int64) @ b.astype(np.int64).T)
 
 
+@pytest.mark.parametrize("k", [1025, 1026, 1034, 1537, 2048, 2049, 4097])
+def test_an_odd_sum_beyond_2_24_is_exact(k):
+    """float32 holds no odd integers beyond 2²⁴: a part must not have more than EXACT columns."""
+    for low, high in ((-128, -128), (-128, 127)):
+        for last in (1, -1):
+            a, b = np.full((1, k), low, np.int8), np.full((1, k), high, np.int8)
+            a[0, -1], b[0, -1] = 1, last
+            assert_close(integer_product(a, b), np.array([[(k - 1) * low * high + last]]))
+
+
 @pytest.mark.parametrize(("n", "m", "k"), [(0, 3, 5), (2, 0, 5), (2, 3, 0), (0, 0, 0)])
 def test_nothing_gives_zeros(n, m, k):
     """Without rows the product is empty; without columns it is 0."""

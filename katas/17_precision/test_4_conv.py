@@ -79,6 +79,14 @@ def test_the_result_has_the_dtype_of_x(draw):
         assert_close(layer(Tensor(x.astype(dtype))), want(layer, x), FLOAT32)
 
 
+def test_float16_holds_the_result_not_the_sums():
+    """Sums, and the bias, are float32 at least: 80,000 - 50,000 is 30,000, though float16 ends at 65,504."""
+    layer = QuantizedConv2d(quantize_array(np.full((1, 2, 1, 1), 40_000.0)), np.array([-50_000.0], np.float32))
+    got = layer(Tensor(np.ones((1, 2, 2, 2), np.float16)))
+    assert_dtype(got, np.float16)
+    assert_close(got, np.full((1, 1, 2, 2), 30_000.0), FLOAT32)
+
+
 @pytest.mark.parametrize("order", ["column by column", "backwards", "in steps"])
 def test_images_may_lie_in_memory_in_any_order(order, draw):
     """And they stay as they are."""

@@ -117,6 +117,15 @@ def test_the_result_has_the_dtype_of_x(draw):
     assert np.abs(got.data - want(layer, x)).max() < 0.02
 
 
+def test_float16_holds_the_result_not_the_sums():
+    """Sums, and the bias, are float32 at least: 80,000 - 50,000 is 30,000, though float16 ends at 65,504."""
+    x = np.ones((1, 2), np.float16)
+    layer = QuantizedLinear(quantize_array([[40_000.0, 40_000.0]]), np.array([-50_000.0], np.float32))
+    got = layer(Tensor(x))
+    assert_dtype(got, np.float16)
+    assert_close(got, np.array([[30_000.0]]), FLOAT32)
+
+
 def test_attributes_may_be_exchanged(draw):
     """The layer multiplies by the weight and the bias that it holds now."""
     layer, other, x = made(draw), made(draw, bias=False), draw.normal(3, 6)

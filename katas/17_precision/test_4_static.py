@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from katas.precision import QuantizedLinear, quantize_array
+from katas.precision import QuantizedLinear, quantize_array, quantize_groups
 from katas.tensor import Tensor
 
 from specs import oracles
@@ -46,9 +46,10 @@ def test_one_scale_for_all_weights(draw):
 
 
 @pytest.mark.parametrize(("out", "size"), [(7, 25_000), (3, 70_000), (300, 900)])
-def test_sums_are_exact_in_blocks(out, size, draw):
-    """Of many rows, and of long ones, whose sums don't fit into a float32 or an int32."""
-    layer, x = made(draw, (-2, 3), out, size), inputs(draw, (-2, 3), 1, size)
+@pytest.mark.parametrize("axis", [0, None])
+def test_sums_are_exact_in_blocks(axis, out, size, draw):
+    """Of many rows, and of long ones, whose sums don't fit into a float32 or an int32; with a scale for each row, or one."""
+    layer, x = made(draw, (-2, 3), out, size, axis=axis), inputs(draw, (-2, 3), 1, size)
     scale, zero_point = oracles.precision.step([-2.0, 3.0], symmetric=False)
     q = np.clip(np.round(x / scale), -128 - zero_point, 127 - zero_point).astype(np.int64)
     sums = q @ layer.weight.values.T.astype(np.int64)
@@ -61,6 +62,32 @@ def test_inputs_beyond_the_limits_become_the_nearest(draw):
     far = np.full((1, 6), 1e6, np.float32)
     for x in (far, -far, 1e30 * far):
         assert_close(layer(Tensor(x)), want(layer, x), FLOAT32)
+
+
+def test_zeros_are_zeros_however_large_the_steps():
+    """The scales of inputs and weights may be so large that their product is no float32: 0 times that is 0."""
+    layer = QuantizedLinear(quantize_array(np.full((2, 3), 1e30), 0))
+    layer.limits[...] = (-1e14, 1e14)
+    assert_close(layer(Tensor(np.zeros((1, 3), np.float32))), np.zeros((1, 2)))
+
+
+@pytest.mark.parametrize("kind", ["affine", "affine, each row", "a scale for each column", "4 bits"])
+def test_weights_that_integers_can_not_multiply_are_refused(kind, draw):
+    """Affine weights, scales along another axis and 4 bits raise a ValueError if limits are finite, and work if not."""
+    w = draw.normal(4, 6) + 0.5
+    make = {
+        "affine": lambda: quantize_array(w, symmetric=False),
+        "affine, each row": lambda: quantize_array(w, 0, symmetric=False),
+        "a scale for each column": lambda: quantize_array(w, 1),
+        "4 bits": lambda: quantize_groups(w),
+    }
+    layer, x = QuantizedLinear(make[kind]()), Tensor(draw.normal(3, 6))
+    floats = layer(x).data
+    layer.limits[...] = (-2, 3)
+    with rejects(ValueError):
+        layer(x)
+    layer.limits[...] = (-np.inf, np.inf)
+    assert_close(layer(x), floats)
 
 
 def test_limits_are_read_in_each_call(draw):
@@ -94,10 +121,10 @@ def test_the_dtype_and_the_leading_axes_stay(draw):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_inputs_that_are_not_finite_are_refused(value, draw):
-    """No integer means NaN: a ValueError contains it."""
-    x = np.array(draw.normal(3, 6))
-    x[1, 2] = value
-    with rejects(ValueError, str(value)):
+    """No integer means NaN: a ValueError contains it and its index in x."""
+    x = np.array(draw.normal(2, 3, 6))
+    x[1, 2, 4] = value
+    with rejects(ValueError, str(value), "(1, 2, 4)"):
         made(draw, (-1, 1))(Tensor(x))
 
 

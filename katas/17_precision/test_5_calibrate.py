@@ -46,6 +46,35 @@ def test_a_percentile_leaves_out_outliers(draw):
     assert abs(model[0].limits[1] - max(x.data.max() for x in data)) < 1e-6
 
 
+def test_layers_with_one_weight_have_limits_of_their_own(draw):
+    """Tied layers share a Quantized, not their inputs; a tied layer that no batch reaches is an error too."""
+
+    class Tied(Module):
+        def __init__(self):
+            self.first, self.second, self.skipped = Linear(6, 6), Linear(6, 6), False
+            self.second.weight = self.first.weight
+
+        def forward(self, x):
+            return self.first(x) if self.skipped else self.first(x) + self.second(10 * x)
+
+    model, data = quantize(Tied()), batches(draw)
+    assert model.first.weight is model.second.weight
+    calibrate(model, data)
+    inputs = np.concatenate([x.data for x in data])
+    assert_close(model.first.limits, np.array([inputs.min(), inputs.max()]), FLOAT32)
+    assert_close(model.second.limits, np.array([10 * inputs.min(), 10 * inputs.max()]), FLOAT32)
+    model = quantize(Tied())
+    model.skipped = True
+    with rejects(RuntimeError, "observe"):
+        calibrate(model, data)
+
+
+def test_a_model_without_quantized_layers_is_refused(draw):
+    """There is nothing to calibrate in a model that was not quantized: a ValueError, before any batch."""
+    with rejects(ValueError):
+        calibrate(Sequential(Linear(6, 8)), batches(draw))
+
+
 def test_inputs_are_int8_from_then_on(draw):
     """The model then computes with rounded inputs, and hardly differs; a value beyond the limits is clipped."""
     model, data = made(), batches(draw)
@@ -112,9 +141,9 @@ def test_an_error_changes_nothing(draw):
         calibrate(model, [Tensor(9 * data[1].data), Tensor(np.ones((7, 6), np.float32))])
     assert_close(model.first.limits, limits)
     assert_close(model(data[1]), want)
-    bad = np.ones((3, 6), np.float32)
-    bad[1, 2] = np.nan
-    with rejects(ValueError, "nan", "(1, 2)"):
+    bad = np.ones((2, 3, 6), np.float32)
+    bad[1, 2, 4] = np.nan
+    with rejects(ValueError, "nan", "(1, 2, 4)"):
         calibrate(model, [Tensor(9 * data[1].data), Tensor(bad)])
     assert_close(model(data[1]), want)
     with rejects(ValueError, "40"):

@@ -1,6 +1,9 @@
+import gc
+import weakref
+
 import numpy as np
 import pytest
-from katas.layers import Linear, Sequential
+from katas.layers import Linear, Parameter, Sequential
 from katas.precision import (
     Observer,
     Quantized,
@@ -84,6 +87,39 @@ def test_what_is_made_may_be_written_to(name):
     want = array(call(*given)).copy()
     array(call(*given))[...] = 1
     assert_close(array(call(*given)), want)
+
+
+def alive(call, *shape: int, dtype=np.float32) -> bool:
+    """Whether an array is still held after call(array)."""
+    given = np.ones(shape, dtype)
+    watch = weakref.ref(given)
+    call(given)
+    del given
+    gc.collect()
+    return watch() is not None
+
+
+def test_what_is_given_is_not_held():
+    """Layers don't hold their inputs, nor a quantized model the floats it was made of, nor a calibrated one its batches."""
+    linear, conv = QuantizedLinear(quantize_array(FLOATS, 0)), QuantizedConv2d(quantize_array(IMAGES, 0))
+    embedding, model, made = QuantizedEmbedding(quantize_array(FLOATS, 0)), quantize(Sequential(Linear(4, 4))), []
+    assert not alive(lambda x: linear(Tensor(x)), 3, 4)
+    assert not alive(lambda x: conv(Tensor(x)), 1, 4, 3, 3)
+    assert not alive(lambda ids: embedding(ids), 3, dtype=np.int64)
+    assert not alive(lambda x: calibrate(model, [Tensor(x)]), 3, 4)
+    assert not alive(lambda x: model(Tensor(x)), 3, 4)
+    assert not alive(lambda x: made.append(quantize_array(x, 0)), 3, 4)
+    assert not alive(lambda x: made.append(quantize_groups(x)), 3, 4)
+    assert not alive(lambda x: made.append(half_state({"x": x})), 3, 4)
+    floats = Linear(4, 4)
+
+    def exchanged(weight):
+        floats.weight = Parameter(weight)
+        floats.weight.data = weight
+        made.append(quantize(floats))
+        floats.weight = None
+
+    assert not alive(exchanged, 4, 4)
 
 
 REFUSED = {
