@@ -63,7 +63,7 @@ calls = pytest.mark.parametrize("name", CALLS)
 
 @calls
 def test_nothing_else_is_touched(name):
-    """Neither NumPy's global generator, nor its error handling, nor the working directory."""
+    """Each function leaves NumPy's global generator, its error handling and the working directory alone."""
     call, *given = CALLS[name]
     with undisturbed():
         call(*given)
@@ -71,7 +71,7 @@ def test_nothing_else_is_touched(name):
 
 @calls
 def test_what_is_given_stays(name):
-    """Arrays are not written to, and what is made shares no memory with them."""
+    """Each function leaves its arrays as they are, and its result shares no memory with them."""
     call, *given = CALLS[name]
     copies = [np.array(values) for values in given]
     made = array(call(*copies))
@@ -82,7 +82,7 @@ def test_what_is_given_stays(name):
 
 @calls
 def test_what_is_made_may_be_written_to(name):
-    """It is the caller's: the same call gives the same again."""
+    """Each result may be written to: the same call gives the same again."""
     call, *given = CALLS[name]
     want = array(call(*given)).copy()
     array(call(*given))[...] = 1
@@ -137,7 +137,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_refused_stays(name):
-    """After an error, arrays are as they were."""
+    """After an error, the arrays that a function was given are as they were."""
     call, error, given = REFUSED[name]
     values = given.copy()
     with rejects(error):
@@ -161,7 +161,7 @@ def test_numbers_may_be_numpys():
 
 
 def test_options_may_be_named_in_any_order():
-    """Each by its name."""
+    """Arguments may be given by their names, in any order."""
     assert_close(
         quantize_array(limits=(-1, 3), symmetric=False, axis=None, x=FLOATS).values,
         quantize_array(FLOATS, None, False, (-1, 3)).values,
@@ -183,7 +183,7 @@ def test_options_may_be_named_in_any_order():
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_an_image_that_is_not_finite_shows(value):
-    """It gives no finite numbers where a kernel sees it; other images are as without."""
+    """An image with NaN or infinity gives values that are not finite where a kernel sees it; other images are as without it."""
     layer, x = QuantizedConv2d(quantize_array(IMAGES, 0)), np.tile(IMAGES, (3, 1, 1, 1))
     want = layer(Tensor(x)).data.copy()
     x[1, 2, 0, 0] = value

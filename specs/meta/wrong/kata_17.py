@@ -745,9 +745,7 @@ WRONG = [
     ),
     Wrong("the model is put into eval mode by calibrate", {BATCHES: "        model.eval()\n" + BATCHES}),
     Wrong("batches are gone through twice", {BATCHES: "        list(batches)\n" + BATCHES}),
-    Wrong(
-        "limits are replaced, not written", {SET: SET.replace("layer.limits[...] = pair", "layer.limits = np.float32(pair)")}
-    ),
+    Wrong("limits are replaced, not written", {SET: SET.replace("layer.limits[...] = pair", "layer.limits = pair")}),
     # half precision
     Wrong("overflow becomes infinity", {RAISED: '    if False:\n        raise ValueError(f"float16'}, says="let through"),
     Wrong(
