@@ -98,6 +98,14 @@ def test_images_may_lie_in_memory_in_any_order(order, draw):
     assert_close(layer(Tensor(layouts(x)[order])), want(layer, x), FLOAT32)
 
 
+def test_attributes_may_be_exchanged(draw):
+    """A layer uses the weight, bias, stride and padding that it has at the call."""
+    layer, other, x = made(draw), made(draw, (2, 1), (1, 2), bias=False), draw.normal(2, 3, 6, 7)
+    layer(Tensor(x))
+    layer.weight, layer.bias, layer.stride, layer.padding = other.weight, None, (2, 1), (1, 2)
+    assert_close(layer(Tensor(x)), want(other, x), FLOAT32)
+
+
 def test_no_images_give_no_images(draw):
     """An empty batch has an empty result."""
     assert made(draw)(Tensor(np.zeros((0, 3, 6, 7), np.float32))).shape == (0, 5, 5, 5)

@@ -475,6 +475,17 @@ WRONG = [
         "height and width are exchanged",
         {VIEW: "        view = windows(x.data, self.weight.shape[2:], self.stride[::-1], self.padding[::-1])"},
     ),
+    Wrong(
+        "a convolution has the stride that it was made with",
+        {CONV: CONV + "        self._stride = stride\n", VIEW: VIEW.replace("self.stride", "self._stride")},
+    ),
+    Wrong(
+        "an embedding has the size that it was made with",
+        {
+            '        """ids (…) → float32': '        self._num = vars(self).get("_num", self.weight.shape[0])\n        """ids (…) → float32',
+            "        ids, num = Tensor(ids).data, self.weight.shape[0]": "        ids, num = Tensor(ids).data, self._num",
+        },
+    ),
     Wrong("there is no stride", {VIEW: VIEW.replace("self.stride", "1")}),
     Wrong("there is no padding", {VIEW: VIEW.replace("self.padding", "0")}),
     Wrong("kernel and channel axes are mixed up", {COLUMNS: COLUMNS.replace("0, 2, 3, 1, 4, 5", "0, 2, 3, 4, 5, 1")}),
