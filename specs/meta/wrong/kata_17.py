@@ -625,6 +625,13 @@ WRONG = [
         },
     ),
     Wrong(
+        "arrays that are no buffers are shared",
+        {
+            COPIED: "    for module in model.modules():\n        memo |= {id(value): value for value in vars(module).values() if type(value) is np.ndarray and id(value) not in {id(array) for _, array in model.named_buffers()}}\n"
+            + COPIED
+        },
+    ),
+    Wrong(
         "tied weights are quantized twice",
         {KEY: "            key = id(layer)\n            names[key] = names.get(id(weight), '')\n"},
     ),
