@@ -118,6 +118,15 @@ def test_images_that_do_not_fit_are_refused(shape, draw):
         made(draw)(Tensor(np.zeros(shape, np.float32)))
 
 
+def test_an_image_smaller_than_the_kernel_is_refused(draw):
+    """An image in which the kernel has no place raises kata 09's ValueError; with padding it may have one."""
+    x = Tensor(np.ones((2, 3, 1, 2), np.float32))
+    with rejects(ValueError):
+        made(draw)(x)
+    layer = made(draw, (1, 1), (1, 1))
+    assert_close(layer(x), want(layer, x.data), FLOAT32)
+
+
 def test_it_is_for_inference(draw):
     """QuantizedConv2d: where a gradient would be recorded, a RuntimeError contains "inference". Under no_grad it works."""
     layer, x = made(draw), Tensor(draw.normal(2, 3, 6, 7), requires_grad=True)

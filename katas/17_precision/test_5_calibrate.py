@@ -69,6 +69,29 @@ def test_layers_with_one_weight_have_limits_of_their_own(draw):
         calibrate(model, data)
 
 
+def test_a_model_that_is_one_layer_can_be_calibrated(draw):
+    """The model may itself be a QuantizedLinear."""
+    layer, x = quantize(Linear(6, 8)), Tensor(draw.normal(5, 6, dtype=np.float32))
+    calibrate(layer, [x])
+    assert_close(layer.limits, np.array([x.data.min(), x.data.max()]), FLOAT32)
+
+
+def test_a_layer_that_is_called_twice_has_the_limits_of_both_calls(draw):
+    """All inputs of a layer count, from whichever call in a batch they come."""
+
+    class Again(Module):
+        def __init__(self):
+            self.layer = Linear(6, 6)
+
+        def forward(self, x):
+            return self.layer(x) + self.layer(10 * x)
+
+    model, data = quantize(Again()), batches(draw)
+    calibrate(model, data)
+    inputs = np.concatenate([x.data for x in data])
+    assert_close(model.layer.limits, np.array([10 * inputs.min(), 10 * inputs.max()]), FLOAT32)
+
+
 def test_a_model_without_quantized_layers_is_refused(draw):
     """A model that was not quantized has nothing to calibrate: a ValueError, before any batch."""
     with rejects(ValueError):

@@ -296,6 +296,10 @@ WRONG = [
     Wrong("magnitudes are observed", {CHECKED: "        x = np.abs(_finite(x))\n        bits"}),
     Wrong("negative floats count upwards", {UPWARDS: "        upwards = np.r_[0x8000:0x10000, 0:0x8000]"}),
     Wrong("positive values come first", {UPWARDS: "        upwards = np.r_[0:0x8000, 0xFFFF:0x7FFF:-1]"}),
+    Wrong(
+        "sixteen bits are rounded, to infinity",
+        {BITS: "        bits = (np.ascontiguousarray(x).view(np.uint32) + np.uint32(0x8000)) >> 16\n"},
+    ),
     Wrong("only eight bits are counted", {BITS: "        bits = (np.ascontiguousarray(x).view(np.uint32) >> 24) << 8\n"}),
     Wrong(
         "the percentile is a fraction of one tail", {NEEDED: "        needed = (50 + self.percentile / 2) * counts.sum() / 100"}
@@ -494,6 +498,13 @@ WRONG = [
         "the channels stay last",
         {
             "        return _result(self, y, x).permute(0, 3, 1, 2)": "        return Tensor(_result(self, y, x).data.reshape(batch, -1, out_h, out_w))"
+        },
+    ),
+    Wrong(
+        "an image smaller than the kernel gives nothing",
+        {
+            IMAGES: "        if x.shape[2] < self.weight.shape[2]:\n            return Tensor(np.zeros((len(x), self.weight.shape[0], 0, 0), np.float32))\n"
+            + IMAGES
         },
     ),
     Wrong("channels are not checked", {IMAGES: "        if x.ndim != 4:"}),
@@ -719,6 +730,8 @@ WRONG = [
             + "\n    shared = {}\n    observers = {layer: shared.setdefault(id(layer.weight), observer) for layer, observer in observers.items()}"
         },
     ),
+    Wrong("the model itself is not calibrated", {OBSERVERS: OBSERVERS.replace("model.modules()", "model.modules()[1:]")}),
+    Wrong("only a layer's first call is observed", {OBSERVED: OBSERVED + "            self._observer = Observer()\n"}),
     Wrong("nothing to calibrate is no error", {"    if not observers:\n": "    if False:\n"}),
     Wrong("rows are observed, not x", {OBSERVED: OBSERVED.replace("x.data", "x.data.reshape(-1, self.in_features)")}),
     Wrong("the observer stays", {FINALLY: "    finally:\n        pass\n"}),
