@@ -605,7 +605,7 @@ WRONG = [
     ),
     Wrong(
         "the name is the subclass's",
-        {"{names[key]} is in a subclass, which accelerate makes too": "{type(layer).__name__} is a subclass"},
+        {"{names[key]}: a subclass, as": "{type(layer).__name__}: a subclass, as"},
         says="is not named",
     ),
     Wrong(
