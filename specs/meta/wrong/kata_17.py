@@ -732,6 +732,13 @@ WRONG = [
     ),
     Wrong("the model itself is not calibrated", {OBSERVERS: OBSERVERS.replace("model.modules()", "model.modules()[1:]")}),
     Wrong("only a layer's first call is observed", {OBSERVED: OBSERVED + "            self._observer = Observer()\n"}),
+    Wrong(
+        "nothing to calibrate is an error after all batches",
+        {
+            OBSERVERS: "    batches = list(batches)\n" + OBSERVERS,
+        },
+    ),
+    Wrong("a zero point of 0 is none", {SUITED: SUITED.replace("weight.zero_point is not None", "np.any(weight.zero_point)")}),
     Wrong("nothing to calibrate is no error", {"    if not observers:\n": "    if False:\n"}),
     Wrong("rows are observed, not x", {OBSERVED: OBSERVED.replace("x.data", "x.data.reshape(-1, self.in_features)")}),
     Wrong("the observer stays", {FINALLY: "    finally:\n        pass\n"}),
@@ -1180,10 +1187,7 @@ EQUIVALENT = {
         f"{name}: a check comes after the effect": "nothing outside is changed before the check"
         for name in ("Observer.__init__", "integer_product", "quantize", "pack")
     },
-    **{
-        f"{name}: None is whatever is falsy": "an observer is never falsy; a bias or a zero point of one 0 adds nothing"
-        for name in ("_product", "QuantizedLinear.forward", "calibrate")
-    },
-    "QuantizedLinear.forward: None is whatever is falsy, 2": "an observer is never falsy; a bias or a zero point of one 0 adds nothing",
+    "QuantizedLinear.forward: None is whatever is falsy": "an observer is never falsy",
+    "QuantizedLinear.forward: None is whatever is falsy, 2": "an observer is never falsy",
     "quantize_groups: a check comes after the effect, 2": "nothing outside is changed before the check",
 }
