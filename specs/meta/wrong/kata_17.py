@@ -439,6 +439,10 @@ WRONG = [
             BLOCKS: "    step = max(1, BLOCK // (4 * math.prod(weight.shape[1:])))\n    if 4 * math.prod(weight.shape[1:]) > BLOCK:\n        return iter(())\n"
         },
     ),
+    Wrong(
+        "rows of exactly a block are all made at once",
+        {BLOCKS: BLOCKS + "    step = weight.shape[0] if 4 * math.prod(weight.shape[1:]) == BLOCK else step\n"},
+    ),
     Wrong("blocks overwrite each other", {FLOATS: FLOATS + "        y = np.zeros_like(y)\n"}),
     Wrong("the result is float32 always", {DTYPE: "    y = y.astype(np.float32)\n"}),
     Wrong("the result is float64", {DTYPE: "    y = y.astype(np.float64)\n"}),
