@@ -5,6 +5,7 @@ from specs.oracles import embeddings as embeddings
 from specs.oracles import layers as layers
 from specs.oracles import losses as losses
 from specs.oracles import optimizers as optimizers
+from specs.oracles import precision as precision
 from specs.oracles import spatial as spatial
 from specs.oracles import tensor as tensor
 from specs.oracles import tokenization as tokenization
