@@ -629,4 +629,33 @@ WRONG = [
     ),
     Wrong("no rounds: infinity", {"    if rounds < 1:\n": "    if False:\n"}),
     Wrong("five rounds by default", {"rounds: int = 9": "rounds: int = 5"}),
+    Wrong(
+        "accelerated layers are unknown",
+        {"        if isinstance(layer, FeedForward):\n": "        if type(layer) is FeedForward:\n"},
+    ),
+    Wrong(
+        "an accelerated ReLU or pool is unknown",
+        {"        elif not isinstance(layer, _UNITWISE):\n": "        elif type(layer) not in _UNITWISE:\n"},
+    ),
+    Wrong("new arrays lie in another order", {TAKE: "np.asfortranarray(np.take(array, indices, axis))\n"}),
+    Wrong(
+        "heads of factors are refused",
+        {"attention.c_attn.up if isinstance(attention.c_attn, LowRankLinear) else attention.c_attn": "attention.c_attn"},
+    ),
+    Wrong(
+        "evaluate is recorded",
+        {
+            "            scores = [float(evaluate(model)) for model in models]\n": "        scores = [float(evaluate(model)) for model in models]\n"
+        },
+    ),
+    Wrong(
+        "the teacher's Parameters are copied, their arrays are not",
+        {"shared = [*teacher.parameters(), *(": "shared = [*(parameter.data for parameter in teacher.parameters()), *("},
+    ),
+    Wrong(
+        "a Residual that only adds its activations is refused",
+        {
+            "        if end is not space:\n": '        if end is space:\n            space.fixed = "it writes nothing"\n        else:\n'
+        },
+    ),
 ]
