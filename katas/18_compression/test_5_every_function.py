@@ -1,0 +1,223 @@
+import numpy as np
+import pytest
+from katas.activations import ReLU
+from katas.attention import MultiHeadAttention
+from katas.layers import Linear, Module, Parameter, Sequential
+from katas.model_compression import (
+    Distillation,
+    LowRankLinear,
+    Masks,
+    Residual,
+    compressed_size,
+    distillation_loss,
+    head_scores,
+    held_bytes,
+    low_rank,
+    masked,
+    prune,
+    prune_heads,
+    prune_units,
+    report,
+    strongest,
+    unit_scores,
+)
+from katas.optimizers import SGD
+from katas.tensor import Tensor
+
+from specs.check import array, assert_close, undisturbed
+
+
+def seeded() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def mlp() -> Sequential:
+    return Sequential(Linear(4, 6, rng=seeded()), ReLU(), Linear(6, 3, rng=seeded()))
+
+
+def with_masks(weight, kept) -> np.ndarray:
+    parameter = Parameter(weight)
+    masks = Masks([(parameter, kept)])
+    masks.apply()
+    return np.append(parameter.data, masks.sparsity)
+
+
+def pruned(weight, per_layer=False) -> np.ndarray:
+    module = Module()
+    module.weight = Parameter(weight)
+    masks = prune(module, 0.5, per_layer)
+    found = Masks.of(module)
+    return np.append(module.weight.data, [masks.sparsity, found.sparsity])
+
+
+def stepped(gradient) -> np.ndarray:
+    module = Module()
+    module.weight = Parameter(np.ones((4, 4), np.float32))
+    optimizer = masked(SGD([module.weight], lr=0.1, momentum=0.9), prune(module, 0.5))
+    module.weight.grad = np.array(gradient)
+    optimizer.step()
+    optimizer.load_state_dict(optimizer.state_dict())
+    return module.weight.data
+
+
+def of_units(x, keep) -> Tensor:
+    model = mlp()
+    prune_units(model, model[0], keep)
+    return model(Tensor(x))
+
+
+def of_heads(x, keep, how=lambda attention, x: attention(Tensor(x))) -> np.ndarray:
+    attention = MultiHeadAttention(4, 2, rng=seeded())
+    prune_heads(attention, keep)
+    return how(attention, x)
+
+
+def factored(x) -> Tensor:
+    layer = Linear(4, 4, rng=seeded())
+    layer.weight.data[...] = 1
+    low_rank(layer, 0.1)
+    return layer(Tensor(x))
+
+
+def distilled(x) -> Tensor:
+    objective = Distillation(mlp(), mlp(), 3.0)
+    objective.counted(Tensor(x), [0, 1, 2, 0])
+    return objective(Tensor(x), [0, 1, 2, 0])
+
+
+FLOATS, BATCH = (
+    np.linspace(-1, 2, 16, dtype=np.float32).reshape(4, 4),
+    np.linspace(-1, 2, 24, dtype=np.float32).reshape(2, 3, 4),
+)
+KEPT, UNITS = np.eye(4, dtype=bool) | np.tri(4, 4, -2, bool), np.array([4, 0, 3])
+MASK = np.array([[True, True, False], [True, True, True]])
+CALLS = {
+    "Masks": (with_masks, FLOATS, KEPT),
+    "prune": (pruned, FLOATS),
+    "prune, per layer": (lambda x: pruned(x, True), FLOATS),
+    "masked": (stepped, FLOATS),
+    "Residual": (lambda x: Residual(Linear(4, 4, rng=seeded()))(Tensor(x)), FLOATS),
+    "unit_scores": (lambda x: unit_scores(model := mlp(), model[0]) + 0 * x[0, 0], FLOATS),
+    "strongest": (lambda scores: strongest(scores, 2), FLOATS[0]),
+    "prune_units": (of_units, FLOATS, UNITS),
+    "head_scores": (lambda keep: head_scores(MultiHeadAttention(4, 2, rng=seeded()))[keep], np.array([1, 0])),
+    "prune_heads": (of_heads, BATCH, np.array([1])),
+    "PrunedAttention, a mask": (lambda x, mask: of_heads(x, [1], lambda a, x: a(Tensor(x), mask)), BATCH, MASK),
+    "PrunedAttention.weights": (lambda x, mask: of_heads(x, [1], lambda a, x: a.weights(Tensor(x), mask)), BATCH, MASK),
+    "low_rank": (factored, FLOATS),
+    "LowRankLinear": (lambda x: LowRankLinear(Linear(4, 1, False, seeded()), Linear(1, 3, rng=seeded()))(Tensor(x)), FLOATS),
+    "distillation_loss": (lambda a, b, c: distillation_loss(Tensor(a), b, 3.0, c), FLOATS, FLOATS[::-1] * 2, KEPT[0] | KEPT[2]),
+    "Distillation": (distilled, FLOATS),
+    "compressed_size": (lambda x: np.array(compressed_size({"x": x})), FLOATS),
+    "held_bytes": (lambda x: np.array(held_bytes(mlp())) + 0 * x, FLOATS),
+    "report": (lambda x: np.array(report(mlp(), mlp(), Tensor(x), lambda model: 1, 1).numbers), FLOATS),
+}
+calls = pytest.mark.parametrize("name", CALLS)
+
+
+@calls
+def test_nothing_else_is_touched(name):
+    """Each function leaves NumPy's global generator, its error handling and the working directory alone."""
+    call, *given = CALLS[name]
+    with undisturbed():
+        call(*given)
+
+
+@calls
+def test_what_is_given_stays(name):
+    """Each function leaves the arrays that it is given as they are, if they are no model's, and its result shares no memory
+    with them.
+    """
+    call, *given = CALLS[name]
+    copies = [np.array(values) for values in given]
+    made = array(call(*copies))
+    for values, want in zip(copies, given, strict=True):
+        assert_close(values, want)
+        assert not np.shares_memory(made, values)
+
+
+@calls
+def test_the_order_in_memory_does_not_matter(name):
+    """Arrays that lie column by column, or backwards, are read by index."""
+    call, *given = CALLS[name]
+    want = array(call(*given)).copy()
+    assert_close(array(call(*[np.array(values, order="F") for values in given])), want)
+    backwards = [
+        values[(slice(None, None, -1),) * values.ndim].copy()[(slice(None, None, -1),) * values.ndim] for values in given
+    ]
+    assert_close(array(call(*backwards)), want)
+
+
+@calls
+def test_what_is_made_may_be_written_to(name):
+    """Each result may be written to: the same call gives the same again."""
+    call, *given = CALLS[name]
+    want = array(call(*given)).copy()
+    array(call(*given))[...] = 1
+    assert_close(array(call(*given)), want)
+
+
+def test_numbers_may_be_numpys():
+    """np.float64(0.5) is 0.5, np.int64(2) is 2: they come out of shapes, means and sums."""
+    for half, two in ((np.float64(0.5), np.int64(2)), (np.float32(0.5), np.uint8(2))):
+        model = mlp()
+        assert prune(model, half, per_layer=np.bool_(True)).sparsity == 0.5
+        assert strongest([1.0, 3.0, 2.0], two).tolist() == [1, 2]
+        assert low_rank(mlp(), half) == low_rank(mlp(), 0.5)
+        assert_close(distillation_loss(Tensor(FLOATS), FLOATS.T, two), distillation_loss(Tensor(FLOATS), FLOATS.T, 2).data)
+        y = [0, 1, 2, 0]
+        want = Distillation(mlp(), mlp(), 2, 0.5)(Tensor(FLOATS), y).data
+        assert_close(Distillation(mlp(), mlp(), two, half)(Tensor(FLOATS), y), want)
+        assert report(model, model, Tensor(FLOATS), lambda model, score=half: score, two).score == (0.5, 0.5)
+
+
+def test_options_may_be_named_in_any_order():
+    """Arguments may be given by their names, in any order."""
+    model, whole = mlp(), mlp()
+    masks = prune(per_layer=True, amount=0.25, model=model)
+    assert masks.sparsity == pytest.approx((6 + round(4.5)) / 42)
+    assert len(Masks(pairs=masks.pairs).pairs) == len(Masks.of(model=model).pairs) == 2
+    masked(masks=masks, optimizer=SGD(model.parameters(), lr=0.1)).step()
+    scores = unit_scores(layer=whole[0], model=whole)
+    prune_units(keep=strongest(count=2, scores=scores), layer=whole[0], model=whole)
+    assert whole[0].weight.shape == (2, 4)
+    attention = MultiHeadAttention(4, 2, rng=seeded())
+    assert head_scores(attention=attention).shape == (2,)
+    prune_heads(keep=[1], attention=attention)
+    assert attention(mask=MASK, cache=None, x=Tensor(BATCH)).shape == attention(Tensor(BATCH)).shape
+    assert attention.weights(mask=MASK, x=Tensor(BATCH)).shape == (2, 1, 3, 3)
+    assert low_rank(error=0.9999, model=mlp()) == {"0.weight": 1, "2.weight": 1}
+    down, up = Linear(4, 1, False, seeded()), Linear(1, 3, rng=seeded())
+    assert LowRankLinear(up=up, down=down)(x=Tensor(FLOATS)).shape == (4, 3)
+    counts = np.array([True, False, True, True])
+    want = distillation_loss(Tensor(FLOATS), FLOATS.T, 3.0, counts).data
+    assert_close(distillation_loss(counts=counts, temperature=3.0, teacher=FLOATS.T, student=Tensor(FLOATS)), want)
+    objective = Distillation(alpha=0.0, temperature=3.0, teacher=attention, student=mlp())
+    assert objective(y=[0, 1, 2, 0], x=Tensor(FLOATS)).shape == ()
+    assert objective.counted(y=[0, 1, 2, 0], x=Tensor(FLOATS)) == 4
+    assert compressed_size(model=model) > 0
+    assert held_bytes(model=model) > 0
+    found = report(rounds=1, evaluate=lambda model: len(model[0].bias), inputs=Tensor(FLOATS), after=whole, before=model)
+    assert found.score == (6.0, 2.0)
+
+
+def test_a_weight_without_values_is_none_to_prune():
+    """A Parameter with an axis of length 0 has nothing that could be pruned, and disturbs no other."""
+    module = Module()
+    module.none, module.some = Parameter(np.zeros((0, 3))), Parameter(np.ones((2, 2)))
+    for per_layer in (False, True):
+        masks = prune(module, 0.5, per_layer)
+        assert [kept.shape for _, kept in masks.pairs] == [(0, 3), (2, 2)]
+        assert masks.sparsity == 0.5
+    assert Masks.of(module).sparsity == 0.5
+    assert held_bytes(module) == 32
+    assert compressed_size(module) > 0
+
+
+def test_masks_hold_parameters_that_are_not_finite():
+    """Making masks changes no weight; only apply() does."""
+    parameter = Parameter(np.array([[np.nan, np.inf], [1.0, np.nan]]))
+    masks = Masks([(parameter, np.array([[True, True], [True, False]]))])
+    assert_close(parameter, np.array([[np.nan, np.inf], [1.0, np.nan]]))
+    masks.apply()
+    assert_close(parameter, np.array([[np.nan, np.inf], [1.0, 0.0]]))
