@@ -60,6 +60,12 @@ def stepped(gradient) -> np.ndarray:
     return module.weight.data
 
 
+def scored(weight) -> np.ndarray:
+    model = Sequential(Linear(4, 4, rng=seeded()), ReLU(), Linear(4, 1, rng=seeded()))
+    model[0].weight = Parameter(weight)
+    return unit_scores(model, model[0])
+
+
 def of_units(x, keep) -> Tensor:
     model = mlp()
     prune_units(model, model[0], keep)
@@ -97,7 +103,7 @@ CALLS = {
     "prune, per layer": (lambda x: pruned(x, True), FLOATS),
     "masked": (stepped, FLOATS),
     "Residual": (lambda x: Residual(Linear(4, 4, rng=seeded()))(Tensor(x)), FLOATS),
-    "unit_scores": (lambda x: unit_scores(model := mlp(), model[0]) + 0 * x[0, 0], FLOATS),
+    "unit_scores": (scored, FLOATS),
     "strongest": (lambda scores: strongest(scores, 2), FLOATS[0]),
     "prune_units": (of_units, FLOATS, UNITS),
     "head_scores": (lambda keep: head_scores(MultiHeadAttention(4, 2, rng=seeded()))[keep], np.array([1, 0])),
@@ -210,6 +216,7 @@ def test_a_weight_without_values_is_none_to_prune():
         assert [kept.shape for _, kept in masks.pairs] == [(0, 3), (2, 2)]
         assert masks.sparsity == 0.5
     assert Masks.of(module).sparsity == 0.5
+    assert Masks([(module.none, np.ones((0, 3), bool)), (module.some, np.eye(2, dtype=bool))]).sparsity == 0.5
     assert held_bytes(module) == 32
     assert compressed_size(module) > 0
 
@@ -221,3 +228,48 @@ def test_masks_hold_parameters_that_are_not_finite():
     assert_close(parameter, np.array([[np.nan, np.inf], [1.0, np.nan]]))
     masks.apply()
     assert_close(parameter, np.array([[np.nan, np.inf], [1.0, 0.0]]))
+
+
+def test_pairs_may_be_exchanged_later():
+    """apply() and sparsity use the list that `pairs` is now."""
+    one, two = Parameter(np.ones((2, 2))), Parameter(np.ones((2, 2)))
+    masks = Masks([(one, np.ones((2, 2), bool))])
+    masks.pairs = [(two, np.zeros((2, 2), bool))]
+    assert masks.sparsity == 1
+    masks.apply()
+    assert one.data.all()
+    assert not two.data.any()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int32, np.int64])
+@pytest.mark.parametrize("shape", [(2, 4), (1, 4), (0, 4), (1, 1)], ids=str)
+def test_a_residual_takes_what_its_layers_take(shape, dtype):
+    """Any dtype and shape; the result is an array of its own, and infinities and NaN show."""
+    x = np.array(FLOATS[: shape[0], : shape[1]] * 4, dtype)
+    y = Residual()(Tensor(x))
+    assert_close(y, x + x)
+    assert y.dtype == dtype
+    if dtype == np.float32 and x.size:
+        x[0, 0] = np.inf
+        assert_close(Residual(ReLU())(Tensor(x)).data[0, 0], np.array(np.inf))
+        x[...] = -1
+        assert not np.shares_memory(Residual(ReLU())(Tensor(x)).data, x)
+
+
+def test_scores_of_one_unit_and_of_an_infinite_one():
+    """One unit has a row of one score; an infinite weight makes the score infinite."""
+    model = Sequential(Linear(4, 1, rng=seeded()), ReLU(), Linear(1, 3, rng=seeded()))
+    assert unit_scores(model, model[0]).shape == (1,)
+    model[0].weight.data[0, 1] = -np.inf
+    assert unit_scores(model, model[0]).tolist() == [np.inf]
+    attention = MultiHeadAttention(4, 1, rng=seeded())
+    attention.c_proj.weight.data[0, 0] = np.inf
+    assert head_scores(attention).tolist() == [np.inf]
+
+
+def test_the_strongest_are_an_array_of_their_own():
+    """Even if they are equal to the scores."""
+    scores = np.arange(3)
+    got = strongest(scores, 3)
+    got[...] = 7
+    assert scores.tolist() == [0, 1, 2]
