@@ -24,7 +24,7 @@ from katas.model_compression import (
 from katas.optimizers import SGD
 from katas.tensor import Tensor
 
-from specs.check import array, assert_close, undisturbed
+from specs.check import array, assert_close, rejects, undisturbed
 
 
 def seeded() -> np.random.Generator:
@@ -175,6 +175,33 @@ def test_numbers_may_be_numpys():
         want = Distillation(mlp(), mlp(), 2, 0.5)(Tensor(FLOATS), y).data
         assert_close(Distillation(mlp(), mlp(), two, half)(Tensor(FLOATS), y), want)
         assert report(model, model, Tensor(FLOATS), lambda model, score=half: score, two).score == (0.5, 0.5)
+
+
+def test_a_keep_may_hold_numpys_integers_and_stays():
+    """A list of np.int64 is a keep too; after an error, an array is as it was."""
+    model, attention = mlp(), MultiHeadAttention(4, 2, rng=seeded())
+    prune_units(model, model[0], [np.int64(3), np.uint8(1)])
+    assert model[0].weight.shape == (2, 4)
+    for change in (lambda keep: prune_units(model, model[0], keep), lambda keep: prune_heads(attention, keep)):
+        keep = np.array([1, 99])
+        with rejects(IndexError, "99"):
+            change(keep)
+        assert keep.tolist() == [1, 99]
+    prune_heads(attention, [np.int64(1)])
+    assert attention.n_head == 1
+
+
+def test_a_mask_may_be_false_and_a_result_equal_to_x():
+    """A text of one token that is padding looks nowhere, which leaves c_proj's bias; zeros give zeros in a new array."""
+    attention, x = MultiHeadAttention(4, 2, rng=seeded()), np.ones((1, 1, 4), np.float32)
+    prune_heads(attention, [1])
+    assert_close(attention(Tensor(x), np.array([[False]])).data[0, 0], attention.c_proj.bias.data)
+    assert not attention.weights(Tensor(x), np.array([[False]])).any()
+    attention.c_attn.bias.data[...] = attention.c_proj.bias.data[...] = 0
+    zeros = np.zeros((1, 2, 4), np.float32)
+    y = attention(Tensor(zeros)).data
+    assert not y.any()
+    assert not np.shares_memory(y, zeros)
 
 
 def test_options_may_be_named_in_any_order():
