@@ -204,6 +204,21 @@ def test_a_mask_may_be_false_and_a_result_equal_to_x():
     assert not np.shares_memory(y, zeros)
 
 
+def test_what_is_not_finite_shows():
+    """NaN in a text gives NaN in its results and in no other's; an infinite bias gives infinities. A batch may be empty."""
+    attention, x = MultiHeadAttention(4, 2, rng=seeded()), np.array(BATCH)
+    prune_heads(attention, [1])
+    want = attention(Tensor(x)).data.copy()
+    x[0, 0, 1] = np.nan
+    with np.errstate(invalid="ignore"):
+        got = attention(Tensor(x)).data
+    assert np.isnan(got[0]).all()
+    assert_close(got[1], want[1])
+    attention.c_proj.bias.data[...] = np.inf
+    assert np.isinf(attention(Tensor(BATCH)).data).all()
+    assert attention(Tensor(BATCH[:0])).shape == (0, 3, 4)
+
+
 def test_options_may_be_named_in_any_order():
     """Arguments may be given by their names, in any order."""
     model, whole = mlp(), mlp()
