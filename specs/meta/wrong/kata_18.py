@@ -313,7 +313,6 @@ WRONG = [
         "only the queries' rows are removed",
         {
             ROWS: "    rows = np.concatenate([columns, np.arange(n_head * width, 3 * n_head * width)])",
-            "self.n_head, -1).permute(2, 0, 3, 1, 4)": "self.n_head, -1).permute(2, 0, 3, 1, 4)",
         },
     ),
     Wrong(
@@ -370,7 +369,7 @@ WRONG = [
     Wrong(
         "the result is not dropped",
         {
-            "        return drop(self.c_proj(y.permute(0, 2, 1, 3).reshape(*x.shape[:2], -1)))\n": "        return self.c_proj(y.permute(0, 2, 1, 3).reshape(*x.shape[:2], -1))\n"
+            "        return drop(self.c_proj(y.permute(0, 2, 1, 3).reshape(*x.shape[:2], self.c_proj.in_features)))\n": "        return self.c_proj(y.permute(0, 2, 1, 3).reshape(*x.shape[:2], -1))\n"
         },
     ),
     Wrong(
@@ -656,6 +655,12 @@ WRONG = [
         "a Residual that only adds its activations is refused",
         {
             "        if end is not space:\n": '        if end is space:\n            space.fixed = "it writes nothing"\n        else:\n'
+        },
+    ),
+    Wrong(
+        "an empty batch has no shape",
+        {
+            "        q, k, v = self.c_attn(x).reshape(*x.shape[:2], 3, self.n_head, width).permute(2, 0, 3, 1, 4)\n": "        q, k, v = self.c_attn(x).reshape(*x.shape[:2], 3, self.n_head, -1).permute(2, 0, 3, 1, 4)\n"
         },
     ),
 ]
