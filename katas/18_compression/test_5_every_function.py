@@ -217,6 +217,24 @@ def test_what_is_not_finite_shows():
     attention.c_proj.bias.data[...] = np.inf
     assert np.isinf(attention(Tensor(BATCH)).data).all()
     assert attention(Tensor(BATCH[:0])).shape == (0, 3, 4)
+    with np.errstate(invalid="ignore"):
+        weights = attention.weights(Tensor(x))
+    assert np.isnan(weights[0, 0, 0, 0])
+    assert_close(weights[1], attention.weights(Tensor(BATCH))[1])
+    assert attention.weights(Tensor(BATCH[:0])).shape == (0, 1, 3, 3)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_attention_maps_have_the_dtype_of_the_text(dtype):
+    """float32 stays float32; results too."""
+    attention = MultiHeadAttention(4, 2, rng=seeded())
+    for parameter in attention.parameters():
+        parameter.data = parameter.data.astype(dtype)
+    scores = head_scores(attention)
+    scores[...] = 0  # an array of its own
+    prune_heads(attention, [1])
+    assert attention.weights(Tensor(BATCH.astype(dtype))).dtype == dtype
+    assert attention(Tensor(BATCH.astype(dtype))).dtype == dtype
 
 
 def test_options_may_be_named_in_any_order():
