@@ -85,6 +85,12 @@ def factored(x) -> Tensor:
     return layer(Tensor(x))
 
 
+def of_factors(x) -> Tensor:
+    layer = LowRankLinear(Linear(4, 1, False, seeded()), Linear(1, 3, rng=seeded()))
+    assert (layer.in_features, layer.out_features) == (4, 3)
+    return layer(Tensor(x))
+
+
 def distilled(x) -> Tensor:
     objective = Distillation(mlp(), mlp(), 3.0)
     objective.counted(Tensor(x), [0, 1, 2, 0])
@@ -111,7 +117,7 @@ CALLS = {
     "PrunedAttention, a mask": (lambda x, mask: of_heads(x, [1], lambda a, x: a(Tensor(x), mask)), BATCH, MASK),
     "PrunedAttention.weights": (lambda x, mask: of_heads(x, [1], lambda a, x: a.weights(Tensor(x), mask)), BATCH, MASK),
     "low_rank": (factored, FLOATS),
-    "LowRankLinear": (lambda x: LowRankLinear(Linear(4, 1, False, seeded()), Linear(1, 3, rng=seeded()))(Tensor(x)), FLOATS),
+    "LowRankLinear": (of_factors, FLOATS),
     "distillation_loss": (lambda a, b, c: distillation_loss(Tensor(a), b, 3.0, c), FLOATS, FLOATS[::-1] * 2, KEPT[0] | KEPT[2]),
     "Distillation": (distilled, FLOATS),
     "compressed_size": (lambda x: np.array(compressed_size({"x": x})), FLOATS),
