@@ -664,3 +664,35 @@ WRONG = [
         },
     ),
 ]
+
+_FORWARDS = (
+    "Residual.forward",
+    "PrunedAttention.forward",
+    "PrunedAttention.weights",
+    "LowRankLinear.forward",
+    "distillation_loss",
+)
+
+EQUIVALENT = {
+    **{f"{name}: a result is a copy, not a view": "it is an array of its own anyway" for name in _FORWARDS},
+    **{
+        f"{name}: {habit}": "results are floats"
+        for name in (*_FORWARDS[1:], "unit_scores", "head_scores")
+        for habit in ("int32 for int64", "int64 for int32")
+    },
+    **{f"{name}: float64 for float32": "scores are float64 anyway" for name in ("unit_scores", "head_scores")},
+    **{f"{name}: axes of length 0 are refused": "a layer has units" for name in ("unit_scores", "head_scores")},
+    **{f"{name}: axes of length 0 are refused": "an empty keep is refused" for name in ("prune_units", "prune_heads")},
+    **{
+        f"{name}: {habit}": "keep holds integers, which are sorted"
+        for name in ("prune_units", "prune_heads")
+        for habit in ("infinities and NaN in arguments are made finite", "arguments are read in the order of memory")
+    },
+    "Masks.of: attributes are those of the construction": "it is a classmethod",
+    "Masks.__init__: infinities and NaN in arguments are made finite": "it reads no weight",
+    "PrunedAttention.forward: a falsy argument is taken as absent": "its defaults are falsy",
+    "PrunedAttention.weights: a falsy argument is taken as absent": "its defaults are falsy",
+    "PrunedAttention.weights: a result is a view of an equal argument": "a map has an axis more than x",
+    "PrunedAttention.weights: NumPy's numbers are refused": "it takes no numbers",
+    "distillation_loss: a result is a view of an equal argument": "the loss has no axes, and logits have",
+}
