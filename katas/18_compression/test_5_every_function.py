@@ -339,3 +339,16 @@ def test_the_strongest_are_an_array_of_their_own():
     got = strongest(scores, 3)
     got[...] = 7
     assert scores.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_objective_has_the_students_dtype_and_hides_no_nan(dtype):
+    """Whatever the teacher's dtype is. NaN in x gives a loss of NaN, at which a Trainer stops."""
+    student, teacher, x = mlp(), mlp(), np.array(FLOATS, dtype)
+    for parameter in student.parameters():
+        parameter.data = parameter.data.astype(dtype)
+    objective = Distillation(student, teacher)
+    assert objective(Tensor(x), [0, 1, 2, 0]).dtype == dtype
+    x[1, 1] = np.nan
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(objective(Tensor(x), [0, 1, 2, 0]).item())

@@ -695,4 +695,5 @@ EQUIVALENT = {
     "PrunedAttention.weights: a result is a view of an equal argument": "a map has an axis more than x",
     "PrunedAttention.weights: NumPy's numbers are refused": "it takes no numbers",
     "distillation_loss: a result is a view of an equal argument": "the loss has no axes, and logits have",
+    "distillation_loss: axes of length 1 are dropped": "the loss has no axes",
 }
