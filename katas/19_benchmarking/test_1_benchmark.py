@@ -154,6 +154,15 @@ def test_an_interruption_makes_no_round_shorter(interrupted):
         assert timing.number == 9, f"{name} has {timing.number} calls in a round, expected 9: does an interrupted call count?"
 
 
+@pytest.mark.parametrize("fast", range(WARMUP))
+def test_the_least_of_the_warm_up_counts(fast):
+    """One call of the warm-up was faster than all others before the rounds: it says how long a call takes."""
+    world = World()
+    calls = [*[0.001] * fast, 0.0006, 0.001]
+    timing = benchmark(world, {"a": world.work(*calls)}, rounds=2).run().timings["a"]
+    assert timing.number == 9, f"{timing.number} calls take ROUND, expected 9: does call {fast + 1} of the warm-up count?"
+
+
 def test_the_first_call_is_not_all_that_is_timed():
     """With warmup=1 and a first call that fills caches, 2 calls in a row follow all the same, though the first took ROUND."""
     world = World()

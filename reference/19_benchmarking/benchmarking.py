@@ -343,6 +343,9 @@ defflops(  # q kᵀ, which is (…, queries, keys), and its product with v
 defflops("self_attention", lambda y, qkv, **attrs: 4 * y.size * y.shape[-2])  # the same of y (batch, time, heads · head_dim)
 
 
+_COUNTING = threading.RLock()  # two threads that counted at once would not put back the recorder from before both
+
+
 def count(model: Callable[..., Tensor], *inputs) -> Counts:
     """What model(*inputs), a Module or a function that returns a Tensor, costs, by calling it once. Its buffers stay.
 
@@ -382,9 +385,6 @@ def count(model: Callable[..., Tensor], *inputs) -> Counts:
         sum(parameter.size for parameter in parameters),
         sum(memory.nbytes for key, memory in kept.items() if key not in there),
     )
-
-
-_COUNTING = threading.RLock()  # two threads that counted at once would not put back the recorder from before both
 
 
 def _memories(value) -> dict[int, np.ndarray]:
