@@ -546,6 +546,11 @@ WRONG = [
     # int8 inputs
     Wrong("limits are not used by a layer", {STATIC: "        if False:\n"}, says="inputs stay floats"),
     Wrong(
+        "the sums of a row's weights are int8",
+        {SUMS: SUMS.replace("values.sum(1, dtype=np.int64)", "values.sum(1, dtype=np.int8).astype(np.int64)")},
+        says="Σ w wraps around in int8",
+    ),
+    Wrong(
         "the zero point of the inputs is forgotten",
         {SUMS: "        y[:, block] = integer_product(rows, values)\n"},
         says="z Σ w is not subtracted",
