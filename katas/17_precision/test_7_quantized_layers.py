@@ -1,6 +1,8 @@
+import gc
+
 import numpy as np
 import pytest
-from katas.precision import QuantizedConv2d, QuantizedEmbedding, QuantizedLinear, quantize_groups
+from katas.precision import Quantized4, QuantizedConv2d, QuantizedEmbedding, QuantizedLinear, quantize_groups
 from katas.tensor import Tensor
 
 from specs import oracles
@@ -67,21 +69,29 @@ CALLS = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_there_are_never_all_weights_as_floats(name):
+def test_4_bits_are_never_all_floats(name, budget):
     """A call allocates less than 4 MB for a Quantized4 of 4 million weights, less than 3 MB in a convolution of 2.4 million,
-    and less than 60 kB for ten rows of a table of 5 MB. Nothing of it remains.
+    and less than 60 kB for ten rows of a table of 5 MB.
     """
     make, shape, given, limit = CALLS[name]
-    made, layer = [], make(weight(*shape))
-    peak, _ = measure_bytes(lambda: layer(given))
-    assert peak < limit, f"{name}: {peak:,} bytes, of {limit:,}"
+    layer = make(weight(*shape))
+    budget.bytes(lambda: layer(given), peak=limit)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_forward_keeps_nothing(name):
+    """After a call, a layer with a Quantized4 holds no more than before: no floats are remembered."""
+    make, shape, given, _ = CALLS[name]
+    packed, made = weight(512, 64, *shape[2:]), []
+    x = np.arange(10) if name == "QuantizedEmbedding" else Tensor(given.data[:, :64])
 
     def called():
-        made.append(small := make(weight(*shape[:1], 64, *shape[2:])))
-        small(given if name == "QuantizedEmbedding" else Tensor(given.data[:, :64]))
+        made.append(layer := make(Quantized4(packed.values, packed.scale, packed.shape)))
+        layer(x)
+        gc.collect()
 
     _, held = measure_bytes(called)
-    most = made[-1].weight.nbytes + 20_000
+    most = packed.nbytes + 20_000
     assert held < most, f"{name}: {held:,} bytes are held after a call, of {most:,}"
 
 

@@ -1047,6 +1047,21 @@ WRONG = [
         naive="test_the_large_weights_are_not_copied_first",
     ),
     Wrong(
+        "the model is copied first, with 4 bits",
+        {
+            "    weights, memo = {}, {}": "    model = copy.deepcopy(model)\n    names = {id(parameter): name for name, parameter in model.named_parameters()}\n    weights, memo = {}, {}"
+        },
+        naive="test_large_weights_of_4_bits_are_not_copied_first",
+    ),
+    Wrong(
+        "all weights of 4 bits become floats at once",
+        {
+            BLOCKS: "    step = max(1, weight.shape[0])\n",
+            LOOKED_UP: "        return Tensor(self.weight.dequantize()[ids])",
+        },
+        naive="test_4_bits_are_never_all_floats",
+    ),
+    Wrong(
         "one number after another is halved",
         {LOST: "        [float(number) for number in array.ravel()]\n" + LOST},
         naive="test_halving_is_done_in_numpy",
