@@ -494,7 +494,8 @@ def distillation_loss(student: Tensor, teacher, temperature: float = 2.0, counts
     log_p = LogSoftmax(-1)(Tensor(given[counts].astype(log_q.dtype, copy=False) * log_q.dtype.type(1 / temperature))).data
     p = np.exp(log_p)
     adds = p != 0
-    return ((np.where(adds, log_p, 0) - where(adds, log_q, 0)) * (p * log_q.dtype.type(temperature**2 / len(p)))).sum()
+    share = log_q.dtype.type(temperature**2 / counts.sum())
+    return ((np.where(adds, log_p, 0) - where(adds, log_q, 0)) * (p * share)).sum()
 
 
 def _check_temperature(temperature: float) -> None:
