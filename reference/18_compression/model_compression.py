@@ -149,10 +149,15 @@ class _Cut(NamedTuple):
         return value.data if isinstance(value, Tensor) else value
 
 
+def _ends(layer) -> tuple:
+    """What reads the input and what writes the output: of a LowRankLinear, its factors."""
+    return (layer.down, layer.up) if isinstance(layer, LowRankLinear) else (layer, layer)
+
+
 class _Space:
     """Units that flow from layer to layer, and all arrays that have a place for each: those that write and read them too."""
 
-    def __init__(self, size: int = 0, fixed: str = ""):
+    def __init__(self, size: int, fixed: str):
         self.size, self.fixed, self.cuts = size, fixed, []  # fixed: why none of the units can be removed
 
 
@@ -167,29 +172,31 @@ class _Flow:
         self.spaces, self.seen = [], []
         for root in model.modules():  # what contains others comes first
             if isinstance(root, Sequential | FeedForward) and root not in self.seen:
-                end, _ = self.through(root, self.new(0, "they are the input"), "rows", False)
+                end, _ = self.through(root, self.new(0, "they are the input"), "rows")
                 end.fixed = end.fixed or "they are the output"
 
     def new(self, size: int, fixed: str = "") -> _Space:
         self.spaces.append(_Space(size, fixed))
         return self.spaces[-1]
 
-    def through(self, layer, space: _Space, form: str, flattens: bool) -> tuple[_Space, str]:
+    def through(self, layer, space: _Space, form: str) -> tuple[_Space, str]:
         self.seen.append(layer)
-        reader, writer = (layer.down, layer.up) if isinstance(layer, LowRankLinear) else (layer, layer)
         if isinstance(layer, Sequential):
             end, after = space, form
             for inner in layer.layers:
-                end, after = self.through(inner, end, after, isinstance(layer, CNN))
+                if isinstance(layer, CNN) and isinstance(inner, Linear) and after == "image":
+                    after = "flat"
+                end, after = self.through(inner, end, after)
             return self.joined(space, end, form) if isinstance(layer, Residual) else (end, after)
         if isinstance(layer, FeedForward):
-            hidden, after = self.through(layer.c_fc, space, form, False)
+            hidden, after = self.through(layer.c_fc, space, form)
             for inner in vars(layer).values():  # such as another activation
                 if hasattr(inner, "forward") and not isinstance(inner, (Sequential, Linear, *_UNITWISE)):
                     hidden.fixed = f"they go through {type(inner).__name__}"
-            return self.through(layer.c_proj, hidden, after, False)
+            return self.through(layer.c_proj, hidden, after)
+        reader, writer = _ends(layer)
         if isinstance(layer, Linear | Conv2d) and isinstance(reader.weight, Parameter):
-            self.read(reader, space, "flat" if flattens and form == "image" and isinstance(layer, Linear) else form)
+            self.read(reader, space, form)
             new = self.new(len(writer.weight))
             new.cuts += [_Cut(writer, name, 0) for name in ("weight", "bias") if getattr(writer, name) is not None]
             return new, "image" if isinstance(layer, Conv2d) else "rows"
@@ -229,7 +236,7 @@ def _held(model: Module) -> list[int]:
 
 def _space(model: Module, layer: Module) -> _Space:
     """The units that a layer writes."""
-    spaces, writer = _Flow(model).spaces, layer.up if isinstance(layer, LowRankLinear) else layer
+    spaces, writer = _Flow(model).spaces, _ends(layer)[1]
     written = [space for space in spaces if any(cut.module is writer and cut.axis == 0 for cut in space.cuts)]
     if not written or not isinstance(layer, Linear | Conv2d):
         what = "a Linear or Conv2d with a Parameter as weight, in a Sequential, CNN or FeedForward of the model"
@@ -331,10 +338,14 @@ class PrunedAttention(MultiHeadAttention):
 
     def forward(self, x: Tensor, mask=None, cache=None) -> Tensor:
         """As MultiHeadAttention. A cache with a larger n_head, such as KVCache.of(model), gets zeros for the other heads."""
-        real = self._real(x, mask, cache)
+        real = self._real(x, mask)
         q, k, v = self._split(x, 0 if cache is None else cache.lengths)
         sight = None if real is None else real[:, None, None], self.causal, self.window
         if cache is not None:
+            if not self.causal:
+                raise ValueError("a cache needs causal=True: the tokens in it can't look at those that come later")
+            if real is not None and (real[:, 1:] > real[:, :-1]).any():
+                raise ValueError("with a cache, padding may only stand behind the real tokens of a row")
             room = getattr(cache, "n_head", self.n_head) - self.n_head
             if room > 0:
                 zeros = Tensor(np.zeros((len(k), room, *k.shape[2:]), k.dtype))
@@ -348,19 +359,17 @@ class PrunedAttention(MultiHeadAttention):
             y = fused_attention(q, k, v, *sight)  # (batch, heads, time, head_dim)
         return drop(self.c_proj(y.permute(0, 2, 1, 3).reshape(*x.shape[:2], self.c_proj.in_features)))
 
-    def _real(self, x: Tensor, mask, cache=None) -> np.ndarray | None:
+    def _real(self, x: Tensor, mask) -> np.ndarray | None:
         if x.ndim != 3 or x.shape[-1] != self.d_model:
             raise ValueError(f"PrunedAttention({self.d_model}, {self.n_head}) got input of shape {x.shape}")
-        real = None if mask is None else Tensor(mask).data
-        if real is not None and real.shape != x.shape[:2]:
+        if mask is None:
+            return None
+        real = Tensor(mask).data
+        if real.shape != x.shape[:2]:
             raise ValueError(f"a mask of shape {real.shape} for input of shape {x.shape}: it must be (batch, time)")
-        if real is not None and real.dtype != np.bool_ and real.size:  # without elements, as [[], []], it has no numbers
+        if real.dtype != np.bool_ and real.size:  # without elements, as [[], []], it has no numbers
             raise TypeError(f"the mask must be boolean, True for real tokens, not {real.dtype}")
-        if cache is not None and not self.causal:
-            raise ValueError("a cache needs causal=True: the tokens in it can't look at those that come later")
-        if cache is not None and real is not None and (real[:, 1:] > real[:, :-1]).any():
-            raise ValueError("with a cache, padding may only stand behind the real tokens of a row")
-        return None if real is None else real.astype(bool)
+        return real.astype(bool)
 
     def _split(self, x: Tensor, start) -> list[Tensor]:
         """q, k and v (batch, heads, time, head_dim)."""
@@ -380,8 +389,7 @@ def _heads(attention: MultiHeadAttention) -> tuple[list[_Cut], int, int]:
     """The arrays that have a place for each head, the heads' number and their width."""
     if not isinstance(attention, MultiHeadAttention):
         raise TypeError(f"heads are those of a MultiHeadAttention, not of a {type(attention).__name__}")
-    writer = attention.c_attn.up if isinstance(attention.c_attn, LowRankLinear) else attention.c_attn
-    reader = attention.c_proj.down if isinstance(attention.c_proj, LowRankLinear) else attention.c_proj
+    writer, reader = _ends(attention.c_attn)[1], _ends(attention.c_proj)[0]
     width = reader.weight.shape[1] // attention.n_head
     cuts = [_Cut(writer, "weight", 0, width), _Cut(writer, "bias", 0, width), _Cut(reader, "weight", 1, width)]
     return [cut for cut in cuts if getattr(cut.module, cut.name) is not None], attention.n_head, width
