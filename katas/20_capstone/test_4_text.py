@@ -166,12 +166,14 @@ def test_half_a_character_at_the_end_may_be_a_stop_string():
 
 
 def test_after_a_stop_string_nothing_comes():
-    """flush() returns nothing more."""
+    """Neither push() nor flush() returns anything more."""
     stream = TextStream(tokenizer(), ["b"])
     for number in bytes_of("ab"):
         stream.push(Token(number))
     assert stream.stopped
+    assert [stream.push(Token(number)) for number in bytes_of("cab")] == [("", ())] * 3
     assert stream.flush() == ("", ())
+    assert stream.stopped
 
 
 def test_tokens_come_as_they_were_given():

@@ -434,6 +434,8 @@ class TextStream:
         return "".join(parts[0]), "".join(parts[1])
 
     def _passed(self, new: str, final: bool) -> tuple[str, tuple[Token, ...]]:
+        if self.stopped:
+            return "", ()
         self._seen += len(new)
         out = self._held + new
         for end in range(len(self._held) + 1, len(out) + 1):

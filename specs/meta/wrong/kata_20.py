@@ -384,6 +384,7 @@ WRONG = [
             "            tokens.append(self._tokens.popleft()[0])\n": "            tokens.append(Token(self._tokens.popleft()[0].id))\n"
         },
     ),
+    Wrong("after a stop string the text goes on", {'        if self.stopped:\n            return "", ()\n': ""}),
     Wrong("a stop string is not noticed", {STOPPED: STOPPED.replace("True", "False")}),
     # 20.5
     Wrong("one seed for all", {SEED: SEED.replace("request.seed", "0")}),
