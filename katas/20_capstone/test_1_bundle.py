@@ -101,9 +101,10 @@ def test_end_is_a_special_token():
 
 
 def test_chat_needs_an_assistant():
-    """A chat without the role "assistant" raises a ValueError that contains it."""
-    with rejects(ValueError, "assistant"):
-        Bundle(gpt(), tokenizer(), chat={"user": ("", "")})
+    """A chat without the role "assistant", an empty one too, raises a ValueError that contains it."""
+    for chat in ({"user": ("", "")}, {}):
+        with rejects(ValueError, "assistant"):
+            Bundle(gpt(), tokenizer(), chat=chat)
 
 
 @pytest.mark.parametrize("around", [("a",), ("a", "b", "c"), ("a", 3), (None, "b"), "ab"])

@@ -72,3 +72,9 @@ def test_ids_are_integers(prompt):
     """Ids that are not integers raise a TypeError."""
     with rejects(TypeError):
         Request(prompt)
+
+
+def test_an_empty_string_is_no_stop_string():
+    """A ValueError contains "stop"."""
+    with rejects(ValueError, "stop"):
+        Request([1], stop="")

@@ -35,7 +35,7 @@ built = functools.partial(build, tell=lambda stage: None)
 
 def bits_per_byte(bundle: Bundle, text: str) -> float:
     """Of a text, row by row of `context` tokens, with loops."""
-    ids, length, total = bundle.tokenizer.encode(text), bundle.model.config.context, 0.0
+    ids, length, total = bundle.tokenizer.encode(text, special=True), bundle.model.config.context, 0.0
     for start in range(0, len(ids) - 1, length):
         part = ids[start : start + length]
         with no_grad():
@@ -73,6 +73,15 @@ def test_what_a_stage_says(text, tmp_path):
     assert stage.speed > 0
     blind = math.log2(bundle.tokenizer.vocab_size) * len(bundle.tokenizer.encode(TEXT)) / len(TEXT)  # all ids equally probable
     assert stage.bits < 0.8 * blind
+
+
+def test_the_end_of_a_document(text, tmp_path):
+    """END in the text is one token, in the last tenth too: documents of one word cost about a bit for each token."""
+    (tmp_path / "text.txt").write_text("shells<|endoftext|>" * 150)
+    bundle, (stage,) = built(config(text, accelerate=False, cache=False), tmp_path / "bundle")
+    judged = ("shells<|endoftext|>" * 150)[19 * 135 :]
+    assert_close(np.float32(stage.bits), bits_per_byte(bundle, judged))
+    assert stage.bits < 3 * 2 / 19
 
 
 def test_all_stages(text, tmp_path):

@@ -16,7 +16,7 @@ from specs.door import ROOT
 @pytest.fixture
 def folder(tmp_path):
     """A bundle of a small GPT."""
-    tokenizer = BPETokenizer.train("she sells sea shells " * 9, 262)
+    tokenizer = BPETokenizer.train("she sells sea shells " * 9, 262, ["<|end|>"])
     model, rng = GPT(GPTConfig(262, 24, 1, 2, 8), np.random.default_rng(0)), np.random.default_rng(1)
     for parameter in model.parameters():
         parameter.data = rng.normal(0, 0.5, parameter.shape).astype(np.float32)
@@ -38,6 +38,12 @@ def test_generate_writes_the_continuation(folder, capsys):
     """It writes the text of the engine, and a line end."""
     main(["generate", str(folder), "she sells", "--max-tokens", "9", "--seed", "3"])
     assert capsys.readouterr().out == answer(folder, "she sells", max_tokens=9, seed=3) + "\n"
+
+
+def test_a_prompt_is_ordinary_text(folder, capsys):
+    """A special token in the prompt is read as its characters."""
+    main(["generate", str(folder), "a<|end|>", "--max-tokens", "9", "--seed", "3"])
+    assert capsys.readouterr().out == answer(folder, "a<|end|>", max_tokens=9, seed=3) + "\n"
 
 
 def test_the_options_of_generate(folder, capsys):

@@ -806,7 +806,7 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
         tokenizer, end = BPETokenizer.train(texts[0], config.vocab_size, [END]), END
         model = GPT(GPTConfig(tokenizer.vocab_size, **config.model), rng)
     Bundle(model, tokenizer, config.name, end, config.chat)  # a mistake in chat shall not show after an hour of training
-    ids, others = (np.array(tokenizer.encode(part)) for part in texts)
+    ids, others = (np.array(tokenizer.encode(part, special=True)) for part in texts)
 
     def train(name: str, network: GPT, objective: Module, options: dict) -> GPT:
         checkpoints.append(_beside(folder, name))

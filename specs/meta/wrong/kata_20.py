@@ -125,6 +125,10 @@ WRONG = [
     Wrong("one text for a role", {AROUND: "                if not all(isinstance(text, str) for text in around):\n"}),
     Wrong("a role's texts may be anything", {AROUND: "                if len(around) != 2:\n"}),
     Wrong("two characters are two texts", {AROUND: AROUND.replace("isinstance(around, str) or ", "")}),
+    Wrong(
+        "an empty chat is none",
+        {"        if self.chat is not None:\n            for role": "        if self.chat:\n            for role"},
+    ),
     Wrong("a chat without an assistant", {ASSISTANT: "            if False:\n"}),
     Wrong("a chat is lists when it is loaded", {ROLES: ""}),
     Wrong("a chat of None has roles", {NO_CHAT: "        if False:\n            raise ValueError"}),
@@ -603,6 +607,7 @@ WRONG = [
     Wrong("what was trained on judges", {TENTH: "(text[: len(text) * 9 // 10], text)"}),
     Wrong("bits of a token", {PER_BYTE: "_bits(model, others) / len(others)"}),
     Wrong("nats", {"    return total / math.log(2)\n": "    return total\n"}),
+    Wrong("END in the text is ordinary text", {"tokenizer.encode(part, special=True)": "tokenizer.encode(part)"}),
     Wrong(
         "nothing is trained", {"    Trainer(network, None, optimizer, objective=objective, **options).fit(data, epochs)\n": ""}
     ),
@@ -680,6 +685,10 @@ WRONG = [
     Wrong("a traceback for a missing file", {EXITS: EXITS.replace("OSError, ", "")}),
     Wrong("a traceback for a bad value", {EXITS: EXITS.replace(", ValueError", "")}),
     Wrong("a traceback for an unknown field", {EXITS: EXITS.replace("TypeError, ", "")}),
+    Wrong(
+        "a prompt may hold special tokens",
+        {"bundle.tokenizer.encode(options.prompt)": "bundle.tokenizer.encode(options.prompt, special=True)"},
+    ),
     Wrong("status 0 after an error", {"        parser.exit(1, f": "        parser.exit(0, f"}),
     Wrong("build shows no epochs", {"build(config, options.folder, Progress())": "build(config, options.folder)"}),
 ]
