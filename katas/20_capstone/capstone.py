@@ -124,12 +124,16 @@ class Token(NamedTuple):
 
 
 class Update(NamedTuple):
-    """What one step adds to the answer of request `number`. finish: None, or in the last one "stop" or "length"."""
+    """What one step adds to the answer of request `number`. finish: None, or in the last one "stop" or "length".
+
+    made: how many tokens were drawn up to now, those that are held back, or cut off by a stop string, included.
+    """
 
     number: int
     text: str
     tokens: tuple[Token, ...]
     finish: str | None
+    made: int
 
 
 class QueueFull(RuntimeError):

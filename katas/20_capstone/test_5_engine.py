@@ -494,6 +494,21 @@ def test_the_end_of_a_text():
         assert answer.finish == ("length" if tokens == 3 else "stop")
 
 
+def test_how_many_tokens_were_made():
+    """`made` counts the tokens that were drawn, step by step: those that are held back and those of a stop string too, but not
+    the end, and not an echoed prompt.
+    """
+    for asked, want in (
+        ({"max_tokens": 3, "echo": True, "stop": "bc"}, [0, 1, 3]),
+        ({"max_tokens": 9}, [1, 2, 3, 4, 4]),
+        ({"max_tokens": 4}, [1, 2, 3, 4]),
+        ({"max_tokens": 0, "echo": True}, [0, 0]),
+    ):
+        engine = Engine(scripted(f"abcd{END}", END))
+        engine.submit(Request([5], temperature=0, logprobs=0, **asked))
+        assert [update.made for _ in range(6) for update in engine.step()] == want
+
+
 def test_without_an_end_there_is_none():
     """A bundle without `end` writes the special token as its text."""
     assert alone(scripted(f"abc{END}d"), Request([5], 5, temperature=0)).text == f"abc{END}d"

@@ -341,12 +341,16 @@ class Token(NamedTuple):
 
 
 class Update(NamedTuple):
-    """What one step adds to the answer of request `number`. finish: None, or in the last one "stop" or "length"."""
+    """What one step adds to the answer of request `number`. finish: None, or in the last one "stop" or "length".
+
+    made: how many tokens were drawn up to now, those that are held back, or cut off by a stop string, included.
+    """
 
     number: int
     text: str
     tokens: tuple[Token, ...]
     finish: str | None
+    made: int
 
 
 class QueueFull(RuntimeError):
@@ -568,7 +572,7 @@ class Engine:
             job.logits, job.read = logits[-1], job.read + len(part)
             if job.request.echo and job.read == len(job.request.prompt):
                 text = self.bundle.tokenizer.decode(job.request.prompt)
-                updates.append(Update(job.number, text, tuple(job.echoed), None))
+                updates.append(Update(job.number, text, tuple(job.echoed), None, 0))
         return updates
 
     def _passes(self, parts: list[tuple]) -> Iterator[tuple]:
@@ -613,12 +617,12 @@ class Engine:
             if full or job.stream.stopped:
                 updates.append(self._finished(job, text, tokens, "stop" if job.stream.stopped else "length"))
             elif text or tokens:
-                updates.append(Update(job.number, text, tokens, None))
+                updates.append(Update(job.number, text, tokens, None, job.made))
         return updates
 
     def _finished(self, job: _Job, text: str, tokens: tuple[Token, ...], finish: str) -> Update:
         self.cancel(job.number)
-        return Update(job.number, text, tokens, finish)
+        return Update(job.number, text, tokens, finish, job.made)
 
 
 # 20.6 Engine and asyncio

@@ -518,6 +518,17 @@ WRONG = [
         "the end loses what was held back",
         {END: '                updates.append(self._finished(job, "", (), "stop"))\n                continue\n'},
     ),
+    Wrong(
+        "made counts what is returned",
+        {
+            "        return Update(job.number, text, tokens, finish, job.made)\n": "        return Update(job.number, text, tokens, finish, len(tokens))\n"
+        },
+    ),
+    Wrong(
+        "made is told at the end",
+        {"Update(job.number, text, tokens, None, job.made)": "Update(job.number, text, tokens, None, 0)"},
+    ),
+    Wrong("the end counts", {END: "                job.made += 1\n" + END}),
     Wrong("the end is a length", {END: END.replace('"stop"', '"length"')}),
     Wrong("max_tokens loses what was held back", {FLUSH: ""}),
     Wrong(
