@@ -116,7 +116,10 @@ class Decoder(Module):
         raise NotImplementedError("16.4 Decoder.__init__: README.md, 16.4")
 
     def refold(self) -> None:
-        """Folds the weights that the model has now: in float64, then rounded to its dtype."""
+        """Folds the weights that the model has now: in float64, then rounded to its dtype.
+
+        Raises: ValueError that contains the class of a layer that does not compute x W + b.
+        """
         raise NotImplementedError("16.4 Decoder.refold: README.md, 16.4")
 
     def forward(self, ids, mask=None, cache=None) -> Tensor:

@@ -1,4 +1,5 @@
 import contextlib
+import copy
 
 import numpy as np
 import pytest
@@ -417,6 +418,46 @@ def test_layers_that_were_exchanged(draw):
     decoder, cache, want = Decoder(model), KVCache.of(model, 2), whole(model, ids)
     for time in range(5):
         assert_close(decoder.step(ids[:, time], cache), want[:, time])
+
+
+def test_a_layer_without_a_matrix_is_not_folded_silently(draw):
+    """A layer that does not compute x W + b raises a ValueError that contains its class, or a step does what it does."""
+
+    class Clipped(Module):
+        """As kata 17's layers are, whose inputs are int8."""
+
+        def __init__(self, layer):
+            self.layer = layer
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(Tensor(np.clip(x.data, -0.5, 2)))
+
+    for place in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj", "lm_head"):
+        model, ids = gpt(draw), draw.integers(11, 2, 5)
+        *path, name = place.split(".")
+        parent = getattr(model.transformer.h[1], path[0]) if path else model
+        setattr(parent, name, Clipped(getattr(parent, name)))
+        decoder, error = None, ""
+        try:
+            decoder = Decoder(model)
+        except ValueError as raised:
+            error = str(raised)
+        assert decoder or "Clipped" in error
+        cache, want = KVCache.of(model, 2), whole(model, ids)
+        for time in range(5 if decoder else 0):
+            assert_close(decoder.step(ids[:, time], cache), want[:, time])
+
+
+@batches
+def test_a_copy_of_a_decoder_decodes(batch, draw):
+    """copy.deepcopy, after a step too: the copy and the original give the model's logits, each with its own cache."""
+    model, ids = gpt(draw), draw.integers(11, batch, 5)
+    decoder, want = Decoder(model), whole(model, ids)
+    decoder.step(ids[:, 0], KVCache.of(model, batch))
+    both = [(decoder, KVCache.of(model, batch)), (copy.deepcopy(decoder), KVCache.of(model, batch))]
+    for time in range(5):
+        for each, cache in both:
+            assert_close(each.step(ids[:, time], cache), want[:, time])
 
 
 def test_forward_gives_what_the_model_gives(draw):

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from katas.embeddings import Embedding
@@ -20,6 +20,8 @@ class Quantized(Module):
 
     scale, float32, and zero_point, int8, have the axes of values, of length 1 where they are shared. zero_point None means 0.
     """
+
+    dtype = np.dtype(np.float32)  # given: what dequantize makes, and what a KVCache of a quantized GPT holds
 
     def __init__(self, values: np.ndarray, scale: np.ndarray, zero_point: np.ndarray | None = None):
         """All are buffers, so they are part of state_dict; zero_point None is not."""
@@ -92,8 +94,6 @@ def integer_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 # 17.4 Layers
 
-UNLIMITED = np.array([-np.inf, np.inf], np.float32)  # given: the limits of inputs that stay floats
-
 
 class QuantizedLinear(Linear):
     """Linear, for inference: weight is a Quantized or Quantized4 (out_features, in_features), bias a Parameter or None.
@@ -107,7 +107,8 @@ class QuantizedLinear(Linear):
     def forward(self, x: Tensor) -> Tensor:
         """x (…, in_features) → (…, out_features), in x's dtype.
 
-        Raises, as all three: RuntimeError that contains "inference" where a gradient would be recorded. ValueError as Linear.
+        Raises, as all three: RuntimeError that contains "inference" where a gradient would be recorded. ValueError as Linear;
+        with finite limits also as quantize_array, and as calibrate for weights that don't suit.
         """
         raise NotImplementedError("17.4 QuantizedLinear.forward: README.md, 17.4")
 
@@ -142,7 +143,8 @@ def quantize(model: Module, bits: int = 8) -> Module:
 
     Their weights have a scale for each row (bits=8) or 32 values (bits=4). Layers that share a Parameter share its Quantized.
     All else is copied; Parameters that are left no longer require gradients. The copy is in eval mode.
-    Raises: ValueError that contains bits unless 8 or 4; that contains the parameter's name if a weight is not finite.
+    Raises: ValueError that contains bits unless 8 or 4; that contains the weight's name if it is not finite, or if it belongs
+    to a layer of a subclass of these types, which may compute something else.
     """
     raise NotImplementedError("17.5 quantize: README.md, 17.5")
 
@@ -151,8 +153,8 @@ def calibrate(model: Module, batches: Iterable, percentile: float = 100.0) -> No
     """Calls a quantized model with each batch, and sets the limits of all QuantizedLinear: their inputs are int8 from then on.
 
     An Observer watches the inputs of each. After an error, all limits are as before.
-    Raises: ValueError unless all weights are int8 and symmetric, with one scale or one for each row; RuntimeError that contains
-    "observe" if no batch reaches one of the layers.
+    Raises: ValueError unless there is such a layer, and all weights are int8 and symmetric, with one scale or one for each row;
+    RuntimeError that contains "observe" if no batch reaches one of the layers.
     """
     raise NotImplementedError("17.5 calibrate: README.md, 17.5")
 
@@ -191,6 +193,8 @@ class Quantized4(Module):
 
     Both are buffers. The groups of a row, whose further axes are one, are GROUP values long; the last may be shorter.
     """
+
+    dtype = np.dtype(np.float32)  # given
 
     def __init__(self, values: np.ndarray, scale: np.ndarray, shape: tuple[int, ...]):
         raise NotImplementedError("17.7 Quantized4.__init__: README.md, 17.7")

@@ -1,11 +1,14 @@
 """Benchmarking: which of two programs is faster, by how much, and how sure that is; and what a model costs."""
 
+import gc
 import json
 import math
+import operator
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import FunctionType, ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +18,7 @@ from katas.layers import Module
 from katas.tensor import Tensor
 
 ROUND = 0.005  # given: the wall seconds that a round takes at least, unless `number` is given
-MOST = 1_000_000  # given: no more calls than about this in a round
+MOST = 1_000_000  # given: calls in a round, at most, unless `number` is given
 SPENT = 10  # given: how many times faster a work becomes, once it is done
 RESAMPLES = 2000  # given: how many times the bootstrap draws
 
@@ -207,15 +210,27 @@ defflops("conv2d", conv2d_flops)
 for _op in (  # given: no products
     *("add", "sub", "mul", "div", "neg", "pow", "exp", "log", "sqrt", "tanh", "maximum", "where", "sum", "max"),
     *("reshape", "permute", "getitem", "concatenate", "max_pool2d", "avg_pool2d", "embedding", "rotary"),
+    *("gelu", "layer_norm", "rms_norm", "batch_norm_relu", "softmax_cross_entropy", "fast_max_pool2d"),
+    "data_parallel",  # whose shards' operations are counted
 ):
     defflops(_op, lambda y, *parents, **attrs: 0)
+
+# Kata 15's operations count what their definitions multiply: an algorithm that needs less is faster at the same work
+defflops("fast_conv2d", conv2d_flops)
+for _op in ("linear", "linear_gelu"):  # given: x Wᵀ
+    defflops(_op, lambda y, x, weight, *bias, **attrs: matmul_flops(y, x, weight.T))
+defflops(  # q kᵀ, which is (…, queries, keys), and its product with v
+    "fused_attention",
+    lambda y, q, k, v, **attrs: 2 * math.prod(y.shape[:-1]) * k.shape[-2] * (q.shape[-1] + v.shape[-1]),
+)
+defflops("self_attention", lambda y, qkv, **attrs: 4 * y.size * y.shape[-2])  # the same of y (batch, time, heads · head_dim)
 
 
 def count(model: Callable[..., Tensor], *inputs) -> Counts:
     """What model(*inputs), a Module or a function that returns a Tensor, costs, by calling it once. Its buffers stay.
 
-    A UserWarning contains the names of operations without a rule. Raises: TypeError that contains the type if the model
-    returns anything but a Tensor.
+    It sees operations (Tensor._result), not what is computed of arrays alone. A UserWarning contains the names of operations
+    without a rule. Raises: TypeError that contains the type if the model returns anything but a Tensor.
     """
     raise NotImplementedError("19.6 count: README.md, 19.6")
 
@@ -289,7 +304,7 @@ def draw_pareto(path: str, points: dict[str, Sequence[float]], labels: tuple[str
     front = sorted((*points[name],) for name in pareto(points))
     figure = Figure(figsize=(7, 5), layout="constrained")
     axes = figure.subplots()
-    axes.step(*zip(*front, strict=True), "k", where="post")
+    axes.step([x for x, _ in front], [y for _, y in front], "k", where="post")
     for name, (x, y) in points.items():
         axes.plot(x, y, "o")
         axes.annotate(f" {name}", (x, y))

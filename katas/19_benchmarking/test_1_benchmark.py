@@ -1,5 +1,6 @@
 import math
 import time
+import weakref
 from itertools import pairwise
 
 import numpy as np
@@ -256,6 +257,25 @@ def test_results_are_dropped_at_once(budget):
     budget.bytes(lambda: benchmark(world, {"a": work}, rounds=2, number=64).run(), peak=4e6)
 
 
+def test_a_result_is_dropped_before_the_next_call():
+    """In each call the result of the one before is gone already, as it is without a benchmark."""
+    world, last, held = World(), [], []
+
+    class Large:
+        pass
+
+    def work():
+        world.now += 0.01
+        held.append(bool(last) and last[-1]() is not None)
+        result = Large()
+        last.append(weakref.ref(result))
+        return result
+
+    benchmark(world, {"a": work}, rounds=3, number=4).run()
+    assert len(held) == WARMUP + 12
+    assert not any(held), "two results are held at the same time"
+
+
 @pytest.mark.parametrize("fails", [1, 2, 3, 7])
 def test_a_work_that_raises_is_named(fails):
     """In the warm-up or in a round, a RuntimeError contains the name and the repr; the error itself is its cause."""
@@ -301,6 +321,44 @@ def test_a_clock_that_stands_still_is_named(monkeypatch):
     with rejects(RuntimeError, "nothing at all"):
         benchmark(world, {"a": world.work(0.01), "nothing at all": world.work(0.0)}).run()
     assert len(world.calls) < 4000
+
+
+@pytest.mark.parametrize(("most", "number"), [(1000, 1000), (1024, 1000), (5000, 1000)])
+def test_as_many_calls_as_most_are_allowed(monkeypatch, most, number):
+    """ROUND takes 1000 calls: a MOST of 1000 is enough, though no power of 2."""
+    monkeypatch.setattr("katas.benchmarking.ROUND", 1000 * 2.0**-17)
+    monkeypatch.setattr("katas.benchmarking.MOST", most)
+    world = World()
+    assert benchmark(world, {"a": world.work(2.0**-17)}, rounds=1).run().timings["a"].number == number
+
+
+def test_more_calls_than_most_are_an_error(monkeypatch):
+    """ROUND takes 1000 calls: with a MOST of 999, a RuntimeError contains the name."""
+    monkeypatch.setattr("katas.benchmarking.ROUND", 1000 * 2.0**-17)
+    monkeypatch.setattr("katas.benchmarking.MOST", 999)
+    world = World()
+    with rejects(RuntimeError, "too short"):
+        benchmark(world, {"too short": world.work(2.0**-17)}, rounds=1).run()
+
+
+def test_a_clock_may_tick(monkeypatch):
+    """A clock that only tells 512ths of a second shows 0 for single calls of 4096ths: that is no call's time."""
+    monkeypatch.setattr("katas.benchmarking.ROUND", 2.0**-4)
+    world = World()
+    clock = Clock(lambda: math.floor(512 * world.now) / 512, world.cpu)
+    timing = Benchmark({"a": world.work(2.0**-12)}, rounds=4, clock=clock).run().timings["a"]
+    assert timing.number == 256
+    assert_close(timing.wall, [2.0**-12] * 4)
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+def test_times_are_pythons_numbers(kind):
+    """A clock may have NumPy's numbers; the times are Python's, so that they can be written as JSON."""
+    world = World()
+    clock = Clock(lambda: kind(world.now), lambda: kind(world.busy))
+    timing = Benchmark({"a": world.work(0.25), "slow": world.work(8.0)}, rounds=2, clock=clock).run().timings
+    for each in timing.values():
+        assert {type(seconds) for seconds in (each.first, *each.wall, *each.cpu)} == {float}
 
 
 def test_a_round_without_time_is_named():

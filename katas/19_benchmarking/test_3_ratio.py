@@ -42,12 +42,19 @@ def test_of_an_even_number_of_rounds_the_median_is_in_logarithms():
     assert_close(ratio_interval([2.0, 1.0], [1.0, 8.0])[0], 2.0, mistakes={"the arithmetic mean of the two": 4.25})
 
 
+def test_the_drawn_medians_are_in_logarithms_too():
+    """Half of eight rounds have the ratio 1, half 4: the middle of what is drawn is √(1 · 4) = 2, as the ratio is."""
+    got = ratio_interval([1.0] * 8, [1.0] * 4 + [4.0] * 4, 0.05)
+    assert_close(got, [2.0] * 3, mistakes={"the drawn medians are not in logarithms": [2.0, 2.5, 2.5]})
+
+
 @pytest.mark.parametrize("confidence", [0.5, 0.68, 0.9, 0.95, 0.99, 0.999])
 @pytest.mark.parametrize("number", [15, 41])
-def test_the_interval_is_that_of_the_bootstrapped_median(draw, number, confidence):
+def test_the_interval_is_that_of_the_bootstrapped_median(draw, monkeypatch, number, confidence):
     """It reaches from one quantile of the medians of drawn rounds to the other, (1 - confidence) / 2 from each end. By the
-    binomial distribution each of them is one of the rounds; with RESAMPLES draws it may be the next.
+    binomial distribution each of them is one of the rounds; with 20,000 RESAMPLES it may be the next.
     """
+    monkeypatch.setattr("katas.benchmarking.RESAMPLES", 20_000)
     a, b = rounds(draw, number)
     _, low, high = ratio_interval(a, b, confidence)
     ordered = np.sort(b / a)

@@ -67,6 +67,8 @@ def test_the_verdict_says_what_b_is():
     assert comparison(0.9, 1.0).verdict == "no difference"
     assert comparison(1.0, 1.0).verdict == "no difference"
     assert comparison(0.0, math.inf, 500).verdict == "too few rounds"
+    assert comparison(2.0, math.inf, 500).verdict == "slower", "only (0, ∞) is the interval of too few rounds"
+    assert comparison(0.0, 0.5, 0.1).verdict == "faster", "only (0, ∞) is the interval of too few rounds"
 
 
 def test_the_text_has_all_figures():

@@ -82,6 +82,9 @@ def test_the_times_are_medians():
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
+        (86400.0, "86400 s"),
+        (1234.0, "1230 s"),
+        (999.6, "1000 s"),
         (12.345, "12.3 s"),
         (1.0, "1 s"),
         (0.9996, "1 s"),
@@ -144,6 +147,16 @@ def test_a_name_breaks_no_table():
     assert "\\|" in result.to_markdown("d")
 
 
+@pytest.mark.parametrize("line_break", ["\n", "\r", "\r\n"])
+def test_a_name_stays_in_its_line(line_break):
+    """A line break of any system is a space. Other spaces stay as they are."""
+    text = Result({f"a{line_break}b": timing(1.0), "c  d": timing(2.0), "c d": timing(3.0)}).to_markdown("c d")
+    assert len(text.splitlines()) == 5
+    names = [row[0] for row in table(text)[1:]]
+    assert names[0].split() == ["a", "b"]
+    assert names[1:] == ["c  d", "c d"]
+
+
 def test_a_baseline_must_have_been_measured():
     """An unknown baseline or measure raises a ValueError that contains it."""
     result = Result({"a": timing(1.0)})
@@ -153,3 +166,5 @@ def test_a_baseline_must_have_been_measured():
         result.to_markdown("a", "minutes")
     with rejects(ValueError, "confidence", "nan"):
         result.to_markdown("a", confidence=math.nan)
+    with rejects(ValueError, "nothing"):
+        Result({}).to_markdown("nothing")

@@ -1,12 +1,19 @@
+import time
 import warnings
+from functools import partial
+from threading import Thread
+from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
+from katas.acceleration import accelerate, data_parallel, fused_attention
 from katas.activations import ReLU
+from katas.attention import scaled_dot_product_attention
 from katas.autograd import no_grad
 from katas.benchmarking import Counts, conv2d_flops, count, defflops, matmul_flops
 from katas.layers import Linear, Module, Parameter, Sequential
-from katas.losses import MSELoss
+from katas.losses import CrossEntropyLoss, MSELoss
 from katas.spatial import CNN, BatchNorm2d, Conv2d, MaxPool2d, conv2d
 from katas.tensor import Tensor
 from katas.transformers import GPT, GPTConfig
@@ -16,6 +23,7 @@ from specs.check import assert_close, frozen, recording, rejects
 from specs.oracles.benchmarking import allocated
 
 FLOAT = 4  # bytes of a float32
+GLOBAL = np.ones(1000)
 
 
 def weight(*shape: int) -> Parameter:
@@ -206,6 +214,63 @@ def test_attributes_of_operations_are_kept_too():
     assert counts.flops == 2 * 7 * 6
 
 
+class Holder:
+    """An object that holds an array, and a class that has a larger one."""
+
+    shared: ClassVar = np.ones(1000)
+
+    def __init__(self, array):
+        self.array, self.me = array, self
+
+    def method(self, g=None):
+        return g, GLOBAL
+
+
+def one_operation(held, keeps: Parameter) -> int:
+    """The activation bytes of an operation with one attribute, whose result of four bytes is a view of its parent."""
+    autograd.defvjp("kata 19 holds", lambda g, y, a, held: g)
+    defflops("kata 19 holds", lambda y, a, held: 0)
+    return kept(Views(keeps, lambda x: Tensor._result("kata 19 holds", keeps.data, keeps, held=held)), None)
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        Holder,
+        lambda array: SimpleNamespace(deep=[{"in": array}]),
+        lambda array: partial(max, array),
+        lambda array: partial(max, 1, key=Holder(array)),
+        lambda array: Holder(array).method,
+        lambda array: lambda: array,
+        lambda array: partial(Holder(lambda: [Holder(array)]).method, g=1),
+        lambda array: Tensor(array),
+        lambda array: {1: (array, array[1:])},
+    ],
+    ids=["object", "namespace", "argument", "named argument", "method", "closure", "chain", "tensor", "views"],
+)
+def test_what_an_attribute_holds_is_kept_however_it_is_held(held):
+    """Attributes of objects, arguments of partial, the object of a method, and variables of a function around it hold memory.
+    What stands in a module or a class is there anyway.
+    """
+    assert_close(one_operation(held(np.ones(50, np.int8)), weight(3)), 50, mistakes={"not what it holds": 0})
+
+
+def test_gradients_are_no_activations():
+    """A weight that has a gradient from an earlier step, and a Tensor in an attribute that has one."""
+    w, other = weight(8, 5), weight(50)
+    w.grad, other.grad = np.ones((8, 5), np.float32), np.ones(50, np.float32)
+    assert kept(lambda x: x @ w, ones(3, 8)) == FLOAT * (3 * 5 + 8 * 5)
+    assert one_operation(other, weight(3)) == FLOAT * 50
+
+
+def test_an_input_may_be_any_object():
+    """All that an input holds is there anyway, also if operations use it, as they use the arrays of kata 16's KVCache."""
+    w, cache = weight(6), Holder(np.ones((10, 6), np.float32))
+    assert kept(Views(w, lambda cache: Tensor(cache.array[2:7]) * w), cache) == FLOAT * 5 * 6
+    body = Linear(8, 6)(ones(3, 8))
+    assert kept(lambda x: x * 2.0, body) == FLOAT * (3 * 6 + 1), "the graph of an input is there anyway"
+
+
 def test_what_requires_no_gradient_is_not_kept():
     """Operations on inputs alone are counted in flops, but the graph holds none of them; nor what is not of the output."""
     w, fixed = weight(5, 5), ones(5, 5)
@@ -317,6 +382,100 @@ def test_a_gpt_is_counted_by_hand(options):
     model = GPT(config, np.random.default_rng(0))
     want, _ = allocated(lambda: model(ids))
     assert_close(counts.activation_bytes, want)
+
+
+def small_cnn() -> CNN:
+    """Convolutions for each way of kata 15, with all layers that are faster there; images (batch, 3, 16, 16)."""
+    rng = np.random.default_rng(0)
+    first, second, third = (
+        Conv2d(3, 8, 3, padding=1, rng=rng),
+        Conv2d(8, 16, 3, padding=1, rng=rng),
+        Conv2d(16, 8, 3, stride=2, rng=rng),
+    )
+    return CNN([first, BatchNorm2d(8), ReLU(), MaxPool2d(2), second, ReLU(), third, ReLU(), Linear(8 * 3 * 3, 10, rng=rng)])
+
+
+MODELS = {
+    "CNN": (small_cnn, ones(5, 3, 16, 16)),
+    "CNN, evaluated": (lambda: small_cnn().eval(), ones(5, 3, 16, 16)),
+    "GPT": (lambda: GPT(GPTConfig(23, 19, 2, 3, 12)), np.arange(68).reshape(4, 17) % 23),
+    "GPT, rotary": (
+        lambda: GPT(GPTConfig(23, 19, 2, 3, 12, positions="rotary", norm="rms", bias=False, window=5)),
+        np.arange(68).reshape(4, 17) % 23,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_faster_model_computes_as_much(name):
+    """What accelerate(model) computes has the same definition: its flops and parameters are the plain model's, though it has
+    other operations. It keeps less: all memory that NumPy allocated for the graph, and less than the plain model.
+    """
+    make, x = MODELS[name]
+    plain, fast = count(make(), x), count(accelerate(make()), x)
+    assert_close(fast.flops, plain.flops, mistakes={"only what has kata 09's and kata 02's names": 0})
+    assert fast.parameters == plain.parameters
+    model = accelerate(make())
+    model(x)  # what is computed once and stays is there
+    want, _ = allocated(lambda: model(x))
+    assert want <= fast.activation_bytes < plain.activation_bytes, f"{want} bytes were allocated for the graph"
+
+
+def test_padding_and_dropout_change_no_flops():
+    """With a mask, and with a Dropout in training, accelerated layers have other operations: the flops are the same."""
+    config, ids, mask = GPTConfig(23, 19, 1, 3, 12, dropout=0.1), np.ones((4, 17), int), np.ones((4, 17), bool)
+    mask[0, :5] = False
+    for training in (True, False):
+        plain, fast = GPT(config).train(training), accelerate(GPT(config)).train(training)
+        assert count(fast, ids, mask).flops == count(plain, ids, mask).flops == count(plain, ids).flops
+
+
+def test_fused_attention_is_two_products():
+    """q kᵀ and the product with v, for each query and key: also where causal lets a query see fewer."""
+    q, k, v = ones(7, 1, 5, 4), ones(3, 6, 4), ones(7, 1, 6, 8)
+    flops = 2 * 7 * 3 * 5 * 6 * (4 + 8)
+    for causal in (False, True):
+        assert count(lambda q, k, v, c=causal: scaled_dot_product_attention(q, k, v, causal=c), q, k, v).flops == flops
+        got = count(lambda q, k, v, c=causal: fused_attention(q, k, v, causal=c), q, k, v).flops
+        assert_close(got, flops, mistakes={"one product": flops // 3, "one head": flops // 21})
+
+
+class Loss(Module):
+    """What data_parallel takes: a model that gives a loss."""
+
+    def __init__(self, model: Module):
+        self.model, self.criterion = model, CrossEntropyLoss()
+
+    def forward(self, x, y):
+        return self.criterion(self.model(x), y)
+
+
+def test_two_shards_compute_as_much_as_one():
+    """data_parallel's shards run on threads. All their operations count, and what they keep."""
+    x, y = ones(6, 3, 16, 16), np.arange(6)
+    plain, shards = count(accelerate(Loss(small_cnn())), x, y), count(data_parallel(accelerate(Loss(small_cnn()))), x, y)
+    assert_close(shards.flops, plain.flops, mistakes={"not the shards' own": 0})
+    assert shards.parameters == plain.parameters
+    assert shards.activation_bytes > 0.9 * plain.activation_bytes
+
+
+def test_operations_at_the_same_time_all_count():
+    """A rule that takes long is asked by four threads at the same time, and none of its answers is lost."""
+
+    def rule(y, a):
+        time.sleep(0.02)
+        return 1000
+
+    def forward(x):
+        threads = [Thread(target=lambda: Tensor._result("kata 19 takes long", x.data, x)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return x
+
+    defflops("kata 19 takes long", rule)
+    assert_close(count(forward, ones(3)).flops, 4000, mistakes={"all but one are lost": 1000})
 
 
 def test_training_needs_more_than_the_model_alone():

@@ -132,3 +132,4 @@ def test_points_can_be_drawn_with_their_front(suffix, tmp_path):
     points = {"teacher": (9.0, 0.1), "student": (2.0, 0.12), "pruned": (9.5, 0.2), "array": np.array([3.0, 0.11])}
     draw_pareto(str(path), points, ("seconds", "error"))
     assert path.stat().st_size > 1000
+    draw_pareto(str(path), {}, ("seconds", "error"))

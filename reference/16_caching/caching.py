@@ -313,7 +313,10 @@ class Decoder(Module):
         self.refold()
 
     def refold(self) -> None:
-        """Folds the weights that the model has now: in float64, then rounded to its dtype."""
+        """Folds the weights that the model has now: in float64, then rounded to its dtype.
+
+        Raises: ValueError that contains the class of a layer that does not compute x W + b.
+        """
         body, config = self.model.transformer, self.config
         dtype, centered = body.wte.weight.dtype, config.norm == "layer"
         with no_grad():
@@ -479,6 +482,9 @@ class _Desk:
             self.partner, self.turned = self.qk[..., ::-1, :], np.empty_like(self.qk)
         self.one, self.middle = np.array(1, dtype), np.array(_MIDDLE, dtype)  # faster than Python's numbers
 
+    def __deepcopy__(self, memo: dict) -> None:
+        """None: views would no longer be views of each other. A copy of a Decoder makes its own with its first step."""
+
     def normalize(self, x: np.ndarray, eps: float) -> None:
         """x / √(mean of x² + eps)."""
         if x.ndim == 1:
@@ -519,9 +525,16 @@ def _folded(block: Module, config, centered: bool) -> list[np.ndarray]:
 
 
 def _affine(layer: Module, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """W (in, out) and b (out,) of any layer that computes x W + b: what it makes of 0 and of the unit vectors."""
-    rows = layer(Tensor(np.concatenate([np.zeros((1, size)), np.eye(size)]))).data
-    return rows[1:] - rows[0], rows[0]
+    """W (in, out) and b (out,) of any layer that computes x W + b: what it makes of 0 and of the unit vectors.
+
+    Raises: ValueError that contains its class if it makes something else of a further vector.
+    """
+    further = np.linspace(-3, 2, size)
+    rows = layer(Tensor(np.vstack([np.zeros(size), np.eye(size), further]))).data
+    weight, bias = rows[1:-1] - rows[0], rows[0]
+    if (np.abs(further @ weight + bias - rows[-1]) > 1e-3 * np.abs(rows).max()).any():
+        raise ValueError(f"{type(layer).__name__} can't be folded: it does not compute x W + b")
+    return weight, bias
 
 
 def _reading(norm: Module, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from katas.embeddings import Embedding
@@ -20,6 +20,8 @@ class Quantized(Module):
 
     scale, float32, and zero_point, int8, have the axes of values, of length 1 where they are shared. zero_point None means 0.
     """
+
+    dtype = np.dtype(np.float32)  # given: what dequantize makes, and what a KVCache of a quantized GPT holds
 
     def __init__(self, values: np.ndarray, scale: np.ndarray, zero_point: np.ndarray | None = None):
         """All are buffers, so they are part of state_dict; zero_point None is not."""
@@ -64,7 +66,8 @@ def quantize_array(x, axis: int | None = None, symmetric: bool = True, limits: t
     shared = tuple(range(x.ndim) if axis is None else set(range(x.ndim)) - {axis % x.ndim})
     low, high = x.min(shared, initial=0, keepdims=True), x.max(shared, initial=0, keepdims=True)
     if limits is not None:
-        if not -math.inf < limits[0] <= limits[1] < math.inf or axis is not None:
+        end = np.finfo(np.float32).max
+        if not -end <= limits[0] <= limits[1] <= end or axis is not None:
             raise ValueError(f"limits must be finite, low ≤ high, and without an axis: {tuple(limits)}, axis {axis}")
         low, high = np.full_like(low, min(limits[0], 0)), np.full_like(high, max(limits[1], 0))
     low, high = low.astype(np.float64), high.astype(np.float64)  # their difference may overflow in float32
@@ -109,9 +112,9 @@ class Observer:
     def observe(self, x) -> None:
         """Takes note of a batch of any shape. Raises: ValueError as quantize_array, and then forgets the batch."""
         x = _finite(x)
-        self._low, self._high = float(x.min(initial=self._low)), float(x.max(initial=self._high))
         bits = np.ascontiguousarray(x).view(np.uint32) >> 16
         self._counts += np.bincount(bits.ravel(), minlength=1 << 16)
+        self._low, self._high = float(x.min(initial=self._low)), float(x.max(initial=self._high))
 
     def limits(self) -> tuple[float, float]:
         """(low, high): `percentile` % of all values are at most high, and as many at least low. 100 gives both exactly.
@@ -154,30 +157,42 @@ def integer_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 # 17.4 Layers
 
-UNLIMITED = np.array([-np.inf, np.inf], np.float32)  # given: the limits of inputs that stay floats
 
-
-def _product(rows: np.ndarray, weight, bias: Parameter | None, limits: np.ndarray = UNLIMITED) -> np.ndarray:
-    """rows (n, in) → (n, out), for a weight (out, …) of in = … values a row: BLOCK bytes of its rows after another.
-
-    With finite limits the rows become integers q = x / s + z. Then Σ x w = s · (Σ q w - z Σ w).
-    """
-    y = np.empty((len(rows), weight.shape[0]), rows.dtype if rows.dtype.kind == "f" else np.float32)
-    q = quantize_array(rows, symmetric=False, limits=limits) if np.isfinite(limits).all() else None
+def _blocks(weight) -> Iterator[slice]:
+    """The rows of a weight, BLOCK bytes of float32 after another."""
     step = max(1, BLOCK // (4 * math.prod(weight.shape[1:])))
-    for start in range(0, weight.shape[0], step):
-        block = slice(start, start + step)
-        if q is None:
-            floats = weight.dequantize(block)
-            y[:, block] = rows @ floats.reshape(len(floats), -1).T
-        else:
-            values = weight.values[block]
-            sums = integer_product(q.values, values) - int(q.zero_point[0, 0]) * values.sum(1, dtype=np.int64)
-            y[:, block] = sums * (q.scale * np.broadcast_to(weight.scale, weight.shape)[block, 0])
-    return y if bias is None else np.add(y, bias.data, out=y)
+    return (slice(start, start + step) for start in range(0, weight.shape[0], step))
+
+
+def _product(rows: np.ndarray, weight) -> np.ndarray:
+    """rows (n, in) → (n, out), float32 or float64, for a weight (out, …) of in = … values a row."""
+    y = np.empty((len(rows), weight.shape[0]), np.result_type(rows, np.float32))
+    for block in _blocks(weight):
+        floats = weight.dequantize(block)
+        y[:, block] = rows @ floats.reshape(len(floats), -1).T
+    return y
+
+
+def _quantized_product(x: Quantized, weight: Quantized) -> np.ndarray:
+    """x (…, in), integers q with a scale s and a zero point z; rows w with scales t → s t (Σ q w - z Σ w), float64 (n, out)."""
+    rows, zero_point = x.values.reshape(math.prod(x.shape[:-1]), x.shape[-1]), int(x.zero_point.item())
+    y = np.empty((len(rows), weight.shape[0]))
+    for block in _blocks(weight):
+        values = weight.values[block]
+        y[:, block] = integer_product(rows, values) - zero_point * values.sum(1, dtype=np.int64)
+    return np.multiply(y, x.scale.item() * weight.scale[:, 0].astype(np.float64), out=y)
+
+
+def _check_integers(weight) -> None:
+    if not isinstance(weight, Quantized) or weight.zero_point is not None or weight.scale.shape[1] > 1:
+        raise ValueError("int8 inputs need symmetric weights of 8 bits, with one scale or one for each row")
 
 
 def _result(layer: Module, y: np.ndarray, x: Tensor) -> Tensor:
+    """y (…, out) plus the layer's bias, in x's dtype, or in float32 for integers."""
+    if layer.bias is not None:
+        y += layer.bias.data
+    y = y.astype(x.dtype if x.dtype.kind == "f" else np.float32, copy=False)
     result = Tensor._result(type(layer).__name__, y, x)
     if result.requires_grad:
         raise RuntimeError(f"{type(layer).__name__} is for inference and has no gradient: call it under no_grad()")
@@ -195,19 +210,23 @@ class QuantizedLinear(Linear):
     def __init__(self, weight, bias=None):
         self.out_features, self.in_features = weight.shape
         self.weight, self.bias = weight, None if bias is None else Parameter(bias)
-        self.register_buffer("limits", UNLIMITED)
+        self.register_buffer("limits", np.array([-np.inf, np.inf], np.float32))
 
     def forward(self, x: Tensor) -> Tensor:
         """x (…, in_features) → (…, out_features), in x's dtype.
 
-        Raises, as all three: RuntimeError that contains "inference" where a gradient would be recorded. ValueError as Linear.
+        Raises, as all three: RuntimeError that contains "inference" where a gradient would be recorded. ValueError as Linear;
+        with finite limits also as quantize_array, and as calibrate for weights that don't suit.
         """
         if x.shape[-1:] != (self.in_features,):
             raise ValueError(f"QuantizedLinear({self.in_features}, {self.out_features}) got input of shape {x.shape}")
-        rows = x.data.reshape(math.prod(x.shape[:-1]), self.in_features)
         if self._observer is not None:
-            self._observer.observe(rows)
-        y = _product(rows, self.weight, self.bias, self.limits if self._observer is None else UNLIMITED)
+            self._observer.observe(x.data)
+        if self._observer is None and np.isfinite(self.limits).all():
+            _check_integers(self.weight)
+            y = _quantized_product(quantize_array(x.data, symmetric=False, limits=self.limits), self.weight)
+        else:
+            y = _product(x.data.reshape(math.prod(x.shape[:-1]), self.in_features), self.weight)
         return _result(self, y.reshape(*x.shape[:-1], self.out_features), x)
 
 
@@ -225,8 +244,8 @@ class QuantizedConv2d(Conv2d):
         view = windows(x.data, self.weight.shape[2:], self.stride, self.padding)
         batch, _, out_h, out_w = view.shape[:4]
         columns = view.transpose(0, 2, 3, 1, 4, 5).reshape(batch * out_h * out_w, math.prod(self.weight.shape[1:]))
-        y = _product(columns, self.weight, self.bias).reshape(batch, out_h, out_w, self.weight.shape[0])
-        return _result(self, y.transpose(0, 3, 1, 2), x)
+        y = _product(columns, self.weight).reshape(batch, out_h, out_w, self.weight.shape[0])
+        return _result(self, y, x).permute(0, 3, 1, 2)
 
 
 class QuantizedEmbedding(Embedding):
@@ -254,18 +273,22 @@ def quantize(model: Module, bits: int = 8) -> Module:
 
     Their weights have a scale for each row (bits=8) or 32 values (bits=4). Layers that share a Parameter share its Quantized.
     All else is copied; Parameters that are left no longer require gradients. The copy is in eval mode.
-    Raises: ValueError that contains bits unless 8 or 4; that contains the parameter's name if a weight is not finite.
+    Raises: ValueError that contains bits unless 8 or 4; that contains the weight's name if it is not finite, or if it belongs
+    to a layer of a subclass of these types, which may compute something else.
     """
     if bits not in (8, 4):
         raise ValueError(f"bits must be 8 or 4, not {bits!r}")
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     weights, memo = {}, {}  # memo: what deepcopy takes for copied already, by id
     for layer in model.modules():
-        if type(layer) in (Linear, Conv2d, Embedding):
-            key = id(layer.weight)
+        weight = getattr(layer, "weight", None)
+        if isinstance(layer, Linear | Conv2d | Embedding) and isinstance(weight, Parameter):
+            key = id(weight)
+            if type(layer) not in (Linear, Conv2d, Embedding):
+                raise ValueError(f"{names[key]} is in a subclass, which accelerate makes too: quantize first, then accelerate")
             if key not in weights:
                 try:
-                    weights[key] = quantize_array(layer.weight, 0) if bits == 8 else quantize_groups(layer.weight)
+                    weights[key] = quantize_array(weight, 0) if bits == 8 else quantize_groups(weight)
                 except ValueError as error:
                     raise ValueError(f"{names[key]}: {error}") from None
             memo[id(layer)] = _exchanged(layer, weights[key])
@@ -287,24 +310,25 @@ def calibrate(model: Module, batches: Iterable, percentile: float = 100.0) -> No
     """Calls a quantized model with each batch, and sets the limits of all QuantizedLinear: their inputs are int8 from then on.
 
     An Observer watches the inputs of each. After an error, all limits are as before.
-    Raises: ValueError unless all weights are int8 and symmetric, with one scale or one for each row; RuntimeError that contains
-    "observe" if no batch reaches one of the layers.
+    Raises: ValueError unless there is such a layer, and all weights are int8 and symmetric, with one scale or one for each row;
+    RuntimeError that contains "observe" if no batch reaches one of the layers.
     """
-    layers = [layer for layer in model.modules() if isinstance(layer, QuantizedLinear)]
-    for weight in [layer.weight for layer in layers]:
-        if not isinstance(weight, Quantized) or weight.zero_point is not None or weight.scale.shape[1] > 1:
-            raise ValueError("calibrate needs symmetric weights of 8 bits, with one scale or one for each row")
-    observers = [Observer(percentile) for _ in layers]
+    observers = {layer: Observer(percentile) for layer in model.modules() if isinstance(layer, QuantizedLinear)}
+    if not observers:
+        raise ValueError("calibrate needs a quantized model: there is no QuantizedLinear")
+    for layer in observers:
+        _check_integers(layer.weight)
     try:
-        for layer, observer in zip(layers, observers, strict=True):
+        for layer, observer in observers.items():
             layer._observer = observer
         for batch in batches:
             model(batch)
     finally:
-        for layer in layers:
+        for layer in observers:
             layer._observer = None
-    for layer, limits in zip(layers, [observer.limits() for observer in observers], strict=True):
-        layer.limits[...] = limits
+    limits = [observer.limits() for observer in observers.values()]
+    for layer, pair in zip(observers, limits, strict=True):
+        layer.limits[...] = pair
 
 
 # 17.6 Half precision
@@ -361,6 +385,8 @@ class Quantized4(Module):
     Both are buffers. The groups of a row, whose further axes are one, are GROUP values long; the last may be shorter.
     """
 
+    dtype = np.dtype(np.float32)  # given
+
     def __init__(self, values: np.ndarray, scale: np.ndarray, shape: tuple[int, ...]):
         self.register_buffer("values", values)
         self.register_buffer("scale", scale)
@@ -392,11 +418,12 @@ def quantize_groups(x) -> Quantized4:
     padded = np.zeros((len(x), -(-n // GROUP) * GROUP), np.float32)
     padded[:, :n] = x.reshape(len(x), n)
     groups = padded.reshape(len(x), -(-n // GROUP), GROUP)
-    largest = np.abs(groups).max(-1)
-    if (beyond := largest > 7 * float(np.finfo(np.float16).max)).any():
-        raise ValueError(f"float16 can't hold a seventh of {largest[beyond][0]!s}")
-    scale = (largest / 7).astype(np.float16)
-    scale = np.where(scale < largest / 7, np.nextafter(scale, np.float16(np.inf)), scale)  # else the largest would not fit
+    beyond = x[np.abs(x) > 7 * float(np.finfo(np.float16).max)]
+    if beyond.size:
+        raise ValueError(f"float16 can't hold a seventh of {beyond[0]!s}")
+    step = np.abs(groups).max(-1).astype(np.float64) / 7
+    scale = step.astype(np.float16)
+    np.nextafter(scale, np.float16(np.inf), out=scale, where=scale < step)  # rounded down, the largest would not fit
     groups /= np.where(scale == 0, 1, scale)[..., None]  # a scale of 0: the group is zeros
     values = np.rint(padded[:, :n]).astype(np.int8)
     return Quantized4(pack(values), scale, x.shape)

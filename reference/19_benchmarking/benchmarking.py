@@ -1,11 +1,14 @@
 """Benchmarking: which of two programs is faster, by how much, and how sure that is; and what a model costs."""
 
+import gc
 import json
 import math
+import operator
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import FunctionType, ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +18,7 @@ from katas.layers import Module
 from katas.tensor import Tensor
 
 ROUND = 0.005  # given: the wall seconds that a round takes at least, unless `number` is given
-MOST = 1_000_000  # given: no more calls than about this in a round
+MOST = 1_000_000  # given: calls in a round, at most, unless `number` is given
 SPENT = 10  # given: how many times faster a work becomes, once it is done
 RESAMPLES = 2000  # given: how many times the bootstrap draws
 
@@ -74,7 +77,7 @@ class Benchmark:
         if not patience > 0:
             raise ValueError(f"patience must be above 0, not {patience!r}")
         self.works, self.rounds, self.warmup = dict(works), rounds, warmup
-        self.number = None if number is None else int(number)  # JSON has no NumPy numbers
+        self.number = None if number is None else int(number)
         self.seed, self.clock, self.patience = seed, clock, patience
         make_rng(seed)  # which says what is wrong with it
 
@@ -111,12 +114,12 @@ class Benchmark:
         times = [first] + [self._timed(name, 1)[0] for _ in range(self.warmup - 1)]
         if self.number is not None:
             return self.number
-        least, number = min(times), 1  # of one call: other programs only make it longer
-        while number * least < ROUND:
-            number *= 2
-            if number > MOST:
-                raise RuntimeError(f"{name!r}: {number // 2} calls take less than {ROUND} seconds: does the clock stand still?")
-            least = min(least, self._timed(name, number)[0])
+        number = 1  # the least time counts: other programs only make a call longer; 0 only says that the clock can't tell
+        while (least := min(filter(None, times), default=0)) * number < ROUND:
+            if number == MOST:
+                raise RuntimeError(f"{name!r}: {number} calls take less than {ROUND} seconds: does the clock stand still?")
+            number = min(2 * number, MOST)
+            times.append(self._timed(name, number)[0])
         return math.ceil(ROUND / least)
 
     def _timed(self, name: str, number: int) -> tuple[float, float]:
@@ -128,8 +131,8 @@ class Benchmark:
                 work()
         except Exception as error:
             raise RuntimeError(f"{name!r} raised {error!r}") from error
-        wall_seconds = wall() - wall_start
-        cpu_seconds = cpu() - cpu_start
+        wall_seconds = float(wall() - wall_start)  # JSON has no NumPy numbers
+        cpu_seconds = float(cpu() - cpu_start)
         if not (0 <= wall_seconds < math.inf and 0 <= cpu_seconds < math.inf):
             raise RuntimeError(f"{name!r}: by the clock it took {wall_seconds} s, and {cpu_seconds} s of the CPU")
         return wall_seconds / number, cpu_seconds / number
@@ -171,7 +174,7 @@ def ratio_interval(
         if wrong.size:
             raise ValueError(f"a time must be positive and finite, not {wrong[0]}")
     logs = np.log(b) - np.log(a)  # (rounds,): twice as long and half as long are equally far from 1
-    ratio = math.exp(np.median(logs))
+    ratio = float(np.exp(np.median(logs)))
     if 2.0 ** (1 - min(a.size, b.size)) > 1 - confidence:  # so often all rounds lie on the same side of the true median
         return ratio, 0.0, math.inf
     drawn = make_rng(seed).integers(len(logs), size=(RESAMPLES, len(logs)))
@@ -198,7 +201,7 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """What b is: "slower" or "faster" if 1 is outside the interval, else "no difference"; or "too few rounds" to tell."""
-        if self.high == math.inf:
+        if (self.low, self.high) == (0, math.inf):
             return "too few rounds"
         return "slower" if self.low > 1 else "faster" if self.high < 1 else "no difference"
 
@@ -262,6 +265,7 @@ class Result:
 
         Raises: as compare.
         """
+        self.compare(baseline, baseline, measure, confidence)  # which raises, also if there is no row
         lines = [
             f"| work | wall | CPU | times {_cell(baseline)} | {100 * confidence:g}% interval | verdict |",
             "|---|---:|---:|---:|---:|---|",
@@ -276,14 +280,14 @@ class Result:
 
 def _cell(text: str) -> str:
     """A text that ends neither a cell nor a line of a table."""
-    return " ".join(text.replace("|", "\\|").split())
+    return " ".join(text.replace("|", "\\|").splitlines())
 
 
 def _duration(seconds: float) -> str:
     seconds = float(f"{seconds:.3g}")  # before the unit is chosen: 0.9996 ms is 1 ms, not 1e+03 µs
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
+            return f"{seconds / size:.9g} {unit}"  # 1230 s, not 1.23e+03 s
     return f"{seconds / 1e-9:.3g} ns"
 
 
@@ -321,27 +325,38 @@ defflops("conv2d", conv2d_flops)
 for _op in (  # given: no products
     *("add", "sub", "mul", "div", "neg", "pow", "exp", "log", "sqrt", "tanh", "maximum", "where", "sum", "max"),
     *("reshape", "permute", "getitem", "concatenate", "max_pool2d", "avg_pool2d", "embedding", "rotary"),
+    *("gelu", "layer_norm", "rms_norm", "batch_norm_relu", "softmax_cross_entropy", "fast_max_pool2d"),
+    "data_parallel",  # whose shards' operations are counted
 ):
     defflops(_op, lambda y, *parents, **attrs: 0)
+
+# Kata 15's operations count what their definitions multiply: an algorithm that needs less is faster at the same work
+defflops("fast_conv2d", conv2d_flops)
+for _op in ("linear", "linear_gelu"):  # given: x Wᵀ
+    defflops(_op, lambda y, x, weight, *bias, **attrs: matmul_flops(y, x, weight.T))
+defflops(  # q kᵀ, which is (…, queries, keys), and its product with v
+    "fused_attention",
+    lambda y, q, k, v, **attrs: 2 * math.prod(y.shape[:-1]) * k.shape[-2] * (q.shape[-1] + v.shape[-1]),
+)
+defflops("self_attention", lambda y, qkv, **attrs: 4 * y.size * y.shape[-2])  # the same of y (batch, time, heads · head_dim)
 
 
 def count(model: Callable[..., Tensor], *inputs) -> Counts:
     """What model(*inputs), a Module or a function that returns a Tensor, costs, by calling it once. Its buffers stay.
 
-    A UserWarning contains the names of operations without a rule. Raises: TypeError that contains the type if the model
-    returns anything but a Tensor.
+    It sees operations (Tensor._result), not what is computed of arrays alone. A UserWarning contains the names of operations
+    without a rule. Raises: TypeError that contains the type if the model returns anything but a Tensor.
     """
     module = model if isinstance(model, Module) else Module()  # a function has no parameters and no buffers
     parameters, state = module.parameters(), module.state_dict()
-    held = list(_arrays([parameters, [array for _, array in module.named_buffers()], inputs]))
-    flops, unknown, recorder = 0, set(), Tensor._recorder
+    there = _memories([parameters, [array for _, array in module.named_buffers()], inputs])
+    flops, unknown, recorder = [], set(), Tensor._recorder  # a list and a set may be changed by several threads
 
     def counting(op: str, result: Tensor, parents: tuple[Tensor, ...], attrs: dict) -> None:
-        nonlocal flops
         if recorder is not None:
             recorder(op, result, parents, attrs)
         if op in _FLOPS:
-            flops += _FLOPS[op](result.data, *[parent.data for parent in parents], **attrs)
+            flops.append(_FLOPS[op](result.data, *[parent.data for parent in parents], **attrs))
         else:
             unknown.add(op)
 
@@ -355,36 +370,33 @@ def count(model: Callable[..., Tensor], *inputs) -> Counts:
         raise TypeError(f"the model must return a Tensor, not a {type(output).__name__}")
     if unknown:
         warnings.warn(f"counted as 0 FLOPs, without a rule by defflops: {', '.join(sorted(unknown))}", stacklevel=2)
-    given = {id(_memory(array)) for array in held}
-    arrays = _arrays([[node.arrays, node.attrs] for node in _nodes(output)])
-    kept = {id(memory): memory.nbytes for memory in map(_memory, arrays)}
+    graph: Node | None = getattr(output, "node", None)
+    kept = _memories(graph)
     return Counts(
-        flops,
+        sum(flops),
         sum(parameter.size for parameter in parameters),
-        sum(size for memory, size in kept.items() if memory not in given),
+        sum(memory.nbytes for key, memory in kept.items() if key not in there),
     )
 
 
-def _nodes(output: Tensor) -> list[Node]:
-    """All nodes of the graph of a Tensor, each once."""
-    found, waiting = {}, [output]
+def _memories(value) -> dict[int, np.ndarray]:
+    """The arrays, by id, whose memory a value keeps alive, however deep inside: in containers, objects, bound arguments."""
+    found, seen, waiting = {}, {}, [value]
     while waiting:
-        node = getattr(waiting.pop(), "node", None)
-        if node is not None and id(node) not in found:
-            found[id(node)] = node
-            waiting += node.parents
-    return list(found.values())
-
-
-def _arrays(value) -> Iterator[np.ndarray]:
-    """The arrays in a value: in lists, tuples, dicts and Tensors, to any depth."""
-    if isinstance(value, np.ndarray):
-        yield value
-    elif isinstance(value, Tensor):
-        yield value.data
-    elif isinstance(value, list | tuple | dict):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from _arrays(part)
+        value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen[id(value)] = value
+        if isinstance(value, np.ndarray):
+            memory = _memory(value)
+            found[id(memory)] = memory
+        elif isinstance(value, Tensor):  # without its grad, which no graph keeps
+            waiting += [value.data, getattr(value, "node", None)]
+        elif isinstance(value, FunctionType):  # without the names of its module
+            waiting += value.__closure__ or ()
+        elif not isinstance(value, type | ModuleType):
+            waiting += gc.get_referents(value)
+    return found
 
 
 def _memory(array: np.ndarray) -> np.ndarray:
@@ -443,10 +455,11 @@ def pareto(points: dict[str, Sequence[float]]) -> list[str]:
     for name, point in points.items():
         if len(point) != size or any(map(math.isnan, point)):
             raise ValueError(f"{name!r} has the coordinates {tuple(point)}: {size} numbers are needed")
-    values = np.array([*points.values()], np.float64).reshape(len(points), size)
-    no_larger = (values[:, None] <= values).all(-1)  # (n, n): whether i is nowhere larger than j
-    smaller = (values[:, None] < values).any(-1)
-    return [name for name, dominated in zip(points, (no_larger & smaller).any(0), strict=True) if not dominated]
+    return [name for name, point in points.items() if not any(_dominates(other, point) for other in points.values())]
+
+
+def _dominates(a: Sequence[float], b: Sequence[float]) -> bool:
+    return all(map(operator.le, a, b)) and any(map(operator.lt, a, b))
 
 
 def draw_roofline(path: str, machine: Machine, programs: Sequence[Measured]) -> None:  # given
@@ -474,7 +487,7 @@ def draw_pareto(path: str, points: dict[str, Sequence[float]], labels: tuple[str
     front = sorted((*points[name],) for name in pareto(points))
     figure = Figure(figsize=(7, 5), layout="constrained")
     axes = figure.subplots()
-    axes.step(*zip(*front, strict=True), "k", where="post")
+    axes.step([x for x, _ in front], [y for _, y in front], "k", where="post")
     for name, (x, y) in points.items():
         axes.plot(x, y, "o")
         axes.annotate(f" {name}", (x, y))

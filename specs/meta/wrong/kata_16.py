@@ -698,12 +698,10 @@ WRONG = [
     Wrong(
         "weights are read by their names",
         {
-            "    rows = layer(Tensor(np.concatenate([np.zeros((1, size)), np.eye(size)]))).data\n    return rows[1:] - rows[0], rows[0]": "    out = len(layer.weight)\n    return layer.weight.data.T, np.zeros(out) if layer.bias is None else layer.bias.data"
+            "    further = np.linspace(-3, 2, size)\n": "    return layer.weight.data.T, np.zeros(len(layer.weight)) if layer.bias is None else layer.bias.data\n    further = np.linspace(-3, 2, size)\n"
         },
     ),
-    Wrong(
-        "there is always a bias of 0", {"    return rows[1:] - rows[0], rows[0]": "    return rows[1:] - rows[0], 0 * rows[0]"}
-    ),
+    Wrong("there is always a bias of 0", {"    return weight, bias\n": "    return weight, 0 * bias\n"}),
     Wrong("GELU is ReLU", {"        np.tanh(work, work)": "        np.sign(work, work)"}),
     Wrong(
         "GELU with the sigmoid of 1.702 u",
@@ -777,4 +775,16 @@ WRONG = [
         },
     ),
     Wrong("equal if first and last are", {"(starts == longest - 1).all()": "starts[0] == starts[-1]"}),
+    Wrong(
+        "what unit vectors show is taken for a matrix",
+        {"    if (np.abs(further @ weight + bias - rows[-1]) > 1e-3 * np.abs(rows).max()).any():": "    if False:"},
+    ),
+    Wrong(
+        "the layer without a matrix is not named",
+        {"f\"{type(layer).__name__} can't be folded": "f\"a layer can't be folded"},
+    ),
+    Wrong(
+        "a copy's arrays are no views of each other",
+        {"    def __deepcopy__(self, memo: dict) -> None:": "    def _copied(self) -> None:"},
+    ),
 ]

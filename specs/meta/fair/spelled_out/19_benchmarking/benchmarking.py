@@ -1,9 +1,11 @@
 """Kata 19 in another style: step by step, with plain loops, dicts and intervals of memory."""
 
+import functools
 import json
 import math
 import statistics
 import time
+import types
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -85,7 +87,7 @@ class Benchmark:
         for seconds in (wall, cpu):
             if math.isnan(seconds) or math.isinf(seconds) or seconds < 0:
                 raise RuntimeError(f"the clock is broken: {name} took {seconds} seconds")
-        return wall, cpu
+        return float(wall), float(cpu)
 
     def run(self):
         rng = make_rng(self.seed)
@@ -100,18 +102,21 @@ class Benchmark:
             if slow[index]:
                 walls[index], cpus[index] = [wall], [cpu]
                 continue
-            fastest = wall
+            fastest = wall if wall > 0 else math.inf
             for _ in range(self.warmup - 1):
-                fastest = min(fastest, self.measure(index, 1)[0])
+                again = self.measure(index, 1)[0]
+                fastest = min(fastest, again) if again > 0 else fastest
             if self.number is not None:
                 number[index] = self.number
                 continue
-            calls = 2
-            while calls / 2 * fastest < ROUND:
-                if calls > MOST:
-                    raise RuntimeError(f"{self.names[index]} takes no time")
-                fastest = min(fastest, self.measure(index, calls)[0] / calls)
+            calls = 1
+            while (fastest == math.inf or calls * fastest < ROUND) and calls <= MOST:
                 calls *= 2
+                seconds = self.measure(index, calls)[0]
+                if seconds > 0:
+                    fastest = min(fastest, seconds / calls)
+            if MOST * fastest < ROUND or fastest == math.inf:
+                raise RuntimeError(f"{self.names[index]} takes no time")
             while number[index] * fastest < ROUND:
                 number[index] += 1
         for _ in range(self.rounds):
@@ -180,7 +185,7 @@ class Comparison:
 
     @property
     def verdict(self):
-        if self.low == 0:
+        if self.low == 0 and math.isinf(self.high):
             return "too few rounds"
         if self.low <= 1 <= self.high:
             return "no difference"
@@ -230,6 +235,8 @@ class Result:
         return cls(timings)
 
     def to_markdown(self, baseline, measure="wall", confidence=0.99):
+        if baseline not in self.timings:
+            raise ValueError(f"no work {baseline}")
         rows = [["", "wall time", "CPU time", "by " + baseline, "interval", ""]]
         for name, timing in self.timings.items():
             found = self.compare(baseline, name, measure, confidence)
@@ -238,7 +245,7 @@ class Result:
             rows.append([name, wall, cpu, f"{found.ratio:.4g}", interval, "baseline" if name == baseline else found.verdict])
         lines = []
         for row in rows:
-            cells = [cell.replace("|", "\\|").replace("\n", " ") for cell in row]
+            cells = [cell.replace("|", "\\|").replace("\n", " ").replace("\r", " ") for cell in row]
             lines.append("| " + " | ".join(cells) + " |")
         lines.insert(1, "| " + " | ".join(["---"] * 6) + " |")
         return "\n".join(lines)
@@ -249,6 +256,8 @@ def text_of(seconds):
         return "0 ns"
     digits = 2 - math.floor(math.log10(seconds))
     seconds = round(seconds, digits)
+    if seconds >= 1000:
+        return f"{seconds:.0f} s"
     for unit, factor in (("s", 1), ("ms", 1e3), ("µs", 1e6)):
         if round(seconds * factor, 9) >= 1:
             return f"{seconds * factor:.3g} {unit}"
@@ -289,8 +298,22 @@ defflops("conv2d", conv2d_flops)
 for _op in (  # given: no products
     *("add", "sub", "mul", "div", "neg", "pow", "exp", "log", "sqrt", "tanh", "maximum", "where", "sum", "max"),
     *("reshape", "permute", "getitem", "concatenate", "max_pool2d", "avg_pool2d", "embedding", "rotary"),
+    *("gelu", "layer_norm", "rms_norm", "batch_norm_relu", "softmax_cross_entropy", "fast_max_pool2d"),
+    "data_parallel",
 ):
     defflops(_op, lambda y, *parents, **attrs: 0)
+
+
+def fused_flops(y, q, k, v, **attrs):
+    scores = y[..., 0].size * k.shape[-2]
+    return 2 * scores * q.shape[-1] + 2 * scores * v.shape[-1]
+
+
+defflops("fast_conv2d", conv2d_flops)
+defflops("linear", lambda y, x, weight, *bias: 2 * y.size * x.shape[-1])
+defflops("linear_gelu", lambda y, x, weight, *bias, shared, slope: 2 * y.size * x.shape[-1])
+defflops("fused_attention", fused_flops)
+defflops("self_attention", lambda y, qkv, **attrs: 4 * y.size * qkv.shape[1])
 
 
 def count(model, *inputs):
@@ -353,16 +376,29 @@ def graph_of(output):
     return nodes.values()
 
 
-def found_in(value):
-    if isinstance(value, Tensor):
-        return [value.data]
+def found_in(value, met=None):
+    """The arrays in a value, part by part, however it holds them."""
+    met = set() if met is None else met
+    if value is None or isinstance(value, str | int | float | type) or id(value) in met:
+        return []
+    met.add(id(value))
     if isinstance(value, np.ndarray):
         return [value]
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        return [array for part in value for array in found_in(part)]
-    return []
+    if isinstance(value, Tensor):
+        parts = [value.data, *[part for node in graph_of(value) for part in (*node.arrays, node.attrs)]]
+    elif isinstance(value, dict):
+        parts = list(value.values())
+    elif isinstance(value, list | tuple | set):
+        parts = list(value)
+    elif isinstance(value, functools.partial):
+        parts = [value.func, *value.args, *value.keywords.values()]
+    elif isinstance(value, types.MethodType):
+        parts = [value.__self__]
+    elif isinstance(value, types.FunctionType):
+        parts = [cell.cell_contents for cell in value.__closure__ or ()]
+    else:
+        parts = list(getattr(value, "__dict__", {}).values())
+    return [array for part in parts for array in found_in(part, met)]
 
 
 def owner(array):
@@ -446,7 +482,7 @@ def draw_pareto(path: str, points: dict[str, Sequence[float]], labels: tuple[str
     front = sorted((*points[name],) for name in pareto(points))
     figure = Figure(figsize=(7, 5), layout="constrained")
     axes = figure.subplots()
-    axes.step(*zip(*front, strict=True), "k", where="post")
+    axes.step([x for x, _ in front], [y for _, y in front], "k", where="post")
     for name, (x, y) in points.items():
         axes.plot(x, y, "o")
         axes.annotate(f" {name}", (x, y))
