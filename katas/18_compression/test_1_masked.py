@@ -1,0 +1,163 @@
+import numpy as np
+import pytest
+from katas.acceleration import flat
+from katas.activations import ReLU
+from katas.layers import Linear, Sequential
+from katas.losses import CrossEntropyLoss, MSELoss
+from katas.model_compression import masked, prune
+from katas.optimizers import SGD, AdamW, Optimizer
+from katas.tensor import Tensor
+from katas.training import Batches, Trainer, cosine_schedule
+
+from specs.check import assert_close, rejects
+
+OPTIMIZERS = {
+    "momentum": lambda parameters: SGD(parameters, lr=0.1, momentum=0.9),
+    "AdamW": lambda parameters: AdamW(parameters, lr=0.01, weight_decay=0.1),
+    "flat AdamW": lambda parameters: flat(AdamW(parameters, lr=0.01, weight_decay=0.1)),
+}
+optimizers = pytest.mark.parametrize("kind", OPTIMIZERS)
+
+
+def network(seed: int = 0) -> Sequential:
+    rng = np.random.default_rng(seed)
+    return Sequential(Linear(5, 12, rng=rng), ReLU(), Linear(12, 3, rng=rng))
+
+
+def batches(draw, seed: int | None = None) -> Batches:
+    rng = None if seed is None else np.random.default_rng(seed)
+    return Batches(draw.normal(24, 5, dtype=np.float32), draw.integers(3, 24), 6, rng)
+
+
+def descend(model, optimizer, x, y, steps: int) -> None:
+    for _ in range(steps):
+        optimizer.zero_grad()
+        MSELoss()(model(Tensor(x)), y).backward()
+        optimizer.step()
+
+
+@optimizers
+def test_pruned_weights_stay_zero_after_every_step(draw, kind):
+    """Momentum that was there before the pruning, and weight decay, move a weight even where its gradient is 0: masked()
+    applies the masks after each step. Weights that stay are trained.
+    """
+    model, x, y = network(), draw.normal(7, 5, dtype=np.float32), draw.normal(7, 3, dtype=np.float32)
+    optimizer = OPTIMIZERS[kind](model.parameters())
+    descend(model, optimizer, x, y, 3)
+    masks = prune(model, 0.6)
+    before = [parameter.data.copy() for parameter, _ in masks.pairs]
+    optimizer = masked(optimizer, masks)
+    for _ in range(3):
+        descend(model, optimizer, x, y, 1)
+        for (parameter, kept), old in zip(masks.pairs, before, strict=True):
+            assert not parameter.data[~kept].any(), "a pruned weight is back"
+            assert (parameter.data[kept] != old[kept]).any(), "nothing is trained"
+
+
+@optimizers
+def test_a_masked_step_is_the_optimizers_step_and_then_the_masks(draw, kind):
+    """Every weight that stays, and each bias, gets the update that it would have had anyway."""
+    plain, model = network(), network()
+    x, y = draw.normal(7, 5, dtype=np.float32), draw.normal(7, 3, dtype=np.float32)
+    masks, others = prune(model, 0.5), prune(plain, 0.5)
+    optimizer, wrapped = OPTIMIZERS[kind](plain.parameters()), masked(OPTIMIZERS[kind](model.parameters()), masks)
+    for _ in range(4):
+        descend(plain, optimizer, x, y, 1)
+        others.apply()
+        descend(model, wrapped, x, y, 1)
+    for want, got in zip(plain.parameters(), model.parameters(), strict=True):
+        assert_close(got, want)
+
+
+def test_it_is_an_optimizer_with_the_same_groups_and_state(draw):
+    """param_groups and state are the optimizer's own, so a schedule changes its lr; zero_grad() sets each grad to None."""
+    model = network()
+    optimizer = SGD(model.parameters(), lr=0.1, momentum=0.9)
+    wrapped = masked(optimizer, prune(model, 0.5))
+    assert isinstance(wrapped, Optimizer)
+    descend(model, wrapped, draw.normal(7, 5, dtype=np.float32), draw.normal(7, 3, dtype=np.float32), 1)
+    assert wrapped.param_groups is optimizer.param_groups
+    assert wrapped.state is optimizer.state
+    assert wrapped.state
+    wrapped.zero_grad()
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_flat_goes_inside(draw):
+    """flat(masked(…)) would step around the masks: its step raises a TypeError, and no weight comes back."""
+    model, x, y = network(), draw.normal(7, 5, dtype=np.float32), draw.normal(7, 3, dtype=np.float32)
+    masks = prune(model, 0.5)
+    optimizer = masked(SGD(model.parameters(), lr=0.1), masks)
+    with rejects(TypeError):
+        descend(model, flat(optimizer), x, y, 1)
+    assert not any(parameter.data[~kept].any() for parameter, kept in masks.pairs)
+
+
+@optimizers
+def test_the_state_holds_masks_and_moments(draw, kind):
+    """Loaded into a model that was pruned elsewhere, the state brings its own masks: the next steps are those that would have
+    followed. The state is a copy.
+    """
+    x, y = draw.normal(7, 5, dtype=np.float32), draw.normal(7, 3, dtype=np.float32)
+    first, second = network(0), network(1)
+    one = masked(OPTIMIZERS[kind](first.parameters()), prune(first, 0.6))
+    two = masked(OPTIMIZERS[kind](second.parameters()), prune(second, 0.3))
+    descend(first, one, x, y, 2)
+    state, weights = one.state_dict(), first.state_dict()
+    descend(first, one, x, y, 3)
+    two.load_state_dict(state)
+    second.load_state_dict(weights)
+    descend(second, two, x, y, 3)
+    for want, got in zip(first.parameters(), second.parameters(), strict=True):
+        assert_close(got, want)
+    three = masked(OPTIMIZERS[kind](second.parameters()), prune(second, 0.9))  # changes no array of the state
+    three.load_state_dict(state)
+
+
+def test_masks_of_other_shapes_are_refused(draw):
+    """A state whose masks have other shapes raises a ValueError that contains them, and so does one of another optimizer.
+    Nothing is changed then.
+    """
+    model, other = network(), Sequential(Linear(4, 12), ReLU(), Linear(12, 3))
+    masks = prune(model, 0.5)
+    optimizer = masked(SGD(model.parameters(), lr=0.1, momentum=0.9), masks)
+    descend(model, optimizer, draw.normal(7, 5, dtype=np.float32), draw.normal(7, 3, dtype=np.float32), 1)
+    kept = [part.copy() for _, part in masks.pairs]
+    moments = {parameter: values["momentum_buffer"].copy() for parameter, values in optimizer.state.items()}
+    strange = masked(SGD(other.parameters(), lr=0.2, momentum=0.9), prune(other, 0.2))
+    descend(other, strange, draw.normal(7, 4, dtype=np.float32), draw.normal(7, 3, dtype=np.float32), 1)
+    with rejects(ValueError, "(12, 4)", "(12, 5)"):
+        optimizer.load_state_dict(strange.state_dict())
+    third = network(2)
+    shorter = masked(SGD([parameter for parameter in third.parameters() if parameter.ndim > 1], lr=0.2), prune(third, 0.1))
+    with rejects(ValueError):
+        optimizer.load_state_dict(shorter.state_dict())
+    for (parameter, part), want in zip(masks.pairs, kept, strict=True):
+        assert_close(part, want)
+        assert_close(optimizer.state[parameter]["momentum_buffer"], moments[parameter])
+    assert optimizer.param_groups[0]["lr"] == 0.1
+
+
+def test_a_trainer_that_resumes_goes_on_with_the_same_masks(draw, tmp_path):
+    """Two epochs, then two more from the checkpoint, are four epochs bit for bit: although the second program started from
+    other weights, and so pruned others.
+    """
+    data = batches(draw, 5).x, batches(draw, 5).y
+
+    def training(seed: int, checkpoint, epochs: int):
+        model = network(seed)
+        masks = prune(model, 0.7)
+        optimizer = masked(SGD(model.parameters(), lr=0.1, momentum=0.9), masks)
+        schedule = cosine_schedule(20)
+        trainer = Trainer(model, CrossEntropyLoss(), optimizer, checkpoint=checkpoint, schedule=schedule)
+        trainer.fit(Batches(*data, 6, np.random.default_rng(3)), epochs)
+        return model, masks
+
+    want, masks = training(0, None, 4)
+    training(0, tmp_path / "pruned", 2)
+    got, found = training(1, tmp_path / "pruned", 4)
+    for name, array in want.state_dict().items():
+        assert np.array_equal(array, got.state_dict()[name]), name
+    for (_, kept), (parameter, part) in zip(masks.pairs, found.pairs, strict=True):
+        assert_close(part, kept)
+        assert not parameter.data[~part].any()

@@ -1,0 +1,203 @@
+import numpy as np
+import pytest
+from katas.activations import ReLU, Sigmoid, Softmax
+from katas.layers import Flatten, Linear, Module, Sequential
+from katas.model_compression import Residual, prune_units, unit_scores
+from katas.spatial import CNN, BatchNorm2d, Conv2d, GlobalAvgPool
+from katas.transformers import FeedForward, LayerNorm
+
+from specs.check import assert_close, rejects
+
+R = np.random.default_rng(0)
+
+
+def linear(inputs: int, outputs: int) -> Linear:
+    return Linear(inputs, outputs, rng=R)
+
+
+def conv(inputs: int, outputs: int) -> Conv2d:
+    return Conv2d(inputs, outputs, 3, padding=1, rng=R)
+
+
+class Odd(Module):
+    """A layer that nothing is known about."""
+
+    def forward(self, x):
+        return x
+
+
+class Stored(Linear):
+    """A Linear with a weight that is no Parameter, as a quantized one has."""
+
+    def __init__(self):
+        super().__init__(4, 4, rng=R)
+        self.weight = Module()
+
+
+def twice() -> tuple[Sequential, Linear]:
+    layer = linear(4, 4)
+    return Sequential(layer, ReLU(), layer, ReLU(), linear(4, 2)), layer
+
+
+def tied() -> tuple[Sequential, Linear]:
+    model = Sequential(linear(4, 4), ReLU(), linear(4, 4), ReLU(), linear(4, 2))
+    model[2].weight = model[0].weight
+    return model, model[0]
+
+
+def tied_reader() -> tuple[Sequential, Linear]:
+    model = Sequential(linear(4, 4), ReLU(), linear(4, 2), ReLU(), linear(2, 4), ReLU(), linear(4, 2))
+    model[6].weight = model[2].weight
+    return model, model[0]
+
+
+def tied_elsewhere() -> tuple[Module, Linear]:
+    """The weight is that of a layer outside the Sequential."""
+    model = Module()
+    model.body, model.head = Sequential(linear(4, 6), ReLU(), linear(6, 4)), linear(4, 6)
+    model.head.weight = model.body[0].weight
+    return model, model.body[0]
+
+
+def shared_norm() -> tuple[CNN, Conv2d]:
+    norm = BatchNorm2d(4)
+    model = CNN([conv(2, 4), norm, ReLU(), conv(4, 4), norm, ReLU(), GlobalAvgPool(), linear(4, 2)])
+    return model, model[0]
+
+
+def chain(*layers, at: int = 0) -> tuple[Sequential, object]:
+    model = Sequential(*layers)
+    return model, layers[at]
+
+
+def feed_forward_output() -> tuple[FeedForward, Linear]:
+    model = FeedForward(4, rng=R)
+    return model, model.c_proj
+
+
+def stored() -> tuple[Sequential, Linear]:
+    return chain(Stored(), ReLU(), linear(4, 2))
+
+
+def stored_reader() -> tuple[Sequential, Linear]:
+    return chain(linear(2, 4), ReLU(), Stored())
+
+
+# what can't be removed, and what the message contains beside the layer's class
+REFUSED = {
+    "the model's results": (lambda: chain(linear(4, 3), ReLU(), linear(3, 2), at=2), "Linear"),
+    "results behind an activation": (lambda: chain(linear(4, 3), ReLU()), "Linear"),
+    "a FeedForward's results": (feed_forward_output, "Linear"),
+    "a stream that the model returns": (lambda: chain(linear(3, 4), Residual(linear(4, 4)), ReLU()), "Linear"),
+    "a stream that is the model's input": (
+        lambda: ((model := Sequential(Residual(linear(4, 4)), linear(4, 2))), model[0][0]),
+        "Linear",
+    ),
+    "behind a LayerNorm": (lambda: chain(linear(4, 3), LayerNorm(3), linear(3, 2)), "LayerNorm"),
+    "behind a Sigmoid, which makes ½ of 0": (lambda: chain(linear(4, 3), Sigmoid(), linear(3, 2)), "Sigmoid"),
+    "behind a Softmax": (lambda: chain(linear(4, 3), Softmax(), linear(3, 2)), "Softmax"),
+    "behind an unknown layer": (lambda: chain(conv(2, 4), Odd(), conv(4, 3)), "Odd"),
+    "a stream through an unknown layer": (
+        lambda: chain(conv(2, 4), Residual(conv(4, 3), Odd(), conv(3, 4)), Odd(), conv(4, 2)),
+        "Odd",
+    ),
+    "a Linear that reads the last axis of an image": (lambda: chain(conv(2, 4), ReLU(), linear(8, 2)), "Linear"),
+    "a Flatten of only the last axes": (lambda: chain(conv(2, 4), Flatten(2), linear(64, 2)), "Flatten"),
+    "rows that are flattened": (lambda: chain(linear(2, 4), ReLU(), Flatten(), linear(12, 2)), "Linear"),
+    "a layer that runs twice": (twice, "Linear"),
+    "a weight that another layer has": (tied, "Linear"),
+    "a reader's weight that another layer has": (tied_reader, "Linear"),
+    "a weight that a layer elsewhere has": (tied_elsewhere, "Linear"),
+    "a norm that runs twice": (shared_norm, "Conv2d"),
+    "a weight that is no Parameter": (stored, "Stored"),
+    "a reader whose weight is no Parameter": (stored_reader, "Stored"),
+    "a layer that writes no units": (lambda: chain(linear(4, 3), ReLU(), linear(3, 2), at=1), "ReLU"),
+    "a norm": (lambda: chain(conv(2, 4), BatchNorm2d(4), conv(4, 2), at=1), "BatchNorm2d"),
+    "a layer of no Sequential": (lambda: ((model := linear(3, 2)), model), "Linear"),
+    "a layer of another model": (lambda: (chain(linear(4, 3), ReLU(), linear(3, 2))[0], conv(2, 3)), "Conv2d"),
+    "an equal layer of another model": (lambda: (chain(linear(4, 3), ReLU(), linear(3, 2))[0], linear(4, 3)), "Linear"),
+}
+
+
+def arrays(*modules) -> list[np.ndarray]:
+    return [array.copy() for module in modules if isinstance(module, Module) for array in module.state_dict().values()]
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_units_that_can_not_be_removed_are_refused(case):
+    """A ValueError contains the class of the layer, or of the one that is in the way; nothing is changed. unit_scores too."""
+    make, named = REFUSED[case]
+    model, layer = make()
+    before = arrays(model, layer)
+    with rejects(ValueError, named):
+        prune_units(model, layer, [0, 1])
+    with rejects(ValueError, named):
+        unit_scores(model, layer)
+    for got, want in zip(arrays(model, layer), before, strict=True):
+        assert_close(got, want)
+
+
+def test_what_is_elsewhere_in_the_model_does_not_matter(draw):
+    """A LayerNorm, a layer that runs twice, or a tied weight forbid only the units that go through them."""
+    again = linear(5, 5)
+    model = Sequential(linear(4, 6), ReLU(), linear(6, 5), LayerNorm(5), again, again, Odd(), linear(5, 4), Sigmoid())
+    prune_units(model, model[0], [1, 4])
+    assert model[0].weight.shape == (2, 4)
+    assert model[2].weight.shape == (5, 2)
+
+
+def test_a_layer_that_runs_twice_in_one_stream_is_pruned_once():
+    """All its uses read and write the same units, so both axes of its weight shrink, once."""
+    again = linear(4, 4)
+    model = Sequential(linear(3, 4), Residual(again), Residual(ReLU(), again), linear(4, 2))
+    prune_units(model, again, [0, 2, 3])
+    assert [parameter.shape for parameter in model.parameters()] == [(3, 3), (3,), (3, 3), (3,), (2, 3), (2,)]
+
+
+@pytest.mark.parametrize(
+    ("keep", "error", "named"),
+    [
+        ([], ValueError, "[]"),
+        ([[0, 1]], ValueError, "[0 1]"),
+        (2, ValueError, "2"),
+        ([0, 1, 1], ValueError, "1"),
+        ([0.0, 1.0], TypeError, "float"),
+        ([True, False, True], TypeError, "bool"),
+        ([0, 3], IndexError, "3"),
+        ([-1, 0], IndexError, "-1"),
+    ],
+    ids=str,
+)
+def test_a_keep_that_names_no_units_is_refused(keep, error, named):
+    """An empty keep, one with an index twice or with another number of axes raises a ValueError, floats and booleans raise a
+    TypeError, and an index that does not exist, a negative one too, an IndexError that contains it. Nothing is changed.
+    """
+    model, layer = chain(linear(4, 3), ReLU(), linear(3, 2))
+    before = arrays(model)
+    with rejects(error, named):
+        prune_units(model, layer, keep)
+    for got, want in zip(arrays(model), before, strict=True):
+        assert_close(got, want)
+
+
+class Full(np.ndarray):
+    """An array of which no part can be copied."""
+
+    def take(self, *args, **options):
+        raise MemoryError
+
+    def __getitem__(self, index):
+        raise MemoryError
+
+
+def test_without_memory_for_the_last_array_nothing_is_changed():
+    """All new arrays are made before the first one takes its place."""
+    model, layer = chain(linear(4, 3), ReLU(), linear(3, 2))
+    before, whole = arrays(model), model[2].weight.data
+    model[2].weight.data = whole.view(Full)
+    with pytest.raises(MemoryError):
+        prune_units(model, layer, [0, 2])
+    model[2].weight.data = whole
+    for got, want in zip(arrays(model), before, strict=True):
+        assert_close(got, want)
+    assert layer.out_features == 3
