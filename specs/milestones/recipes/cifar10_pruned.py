@@ -11,7 +11,7 @@ from katas.training import Progress, Trainer
 
 from specs.datasets.images import Images
 from specs.milestones.recipes.accelerated import accelerated
-from specs.milestones.recipes.cifar10 import BATCH, batch, build, in_order, sgd, shuffled
+from specs.milestones.recipes.cifar10 import batch, build, in_order, sgd, shuffled
 
 EPOCHS, LEARNING_RATE = 3, 0.1  # chosen on held_out
 CHANNELS = 12, 24, 48, 64  # of 24, 48, 64, 96
