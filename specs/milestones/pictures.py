@@ -105,7 +105,7 @@ def bars(gains: dict[str, float]) -> Figure:
     axes, values = figure.subplots(), [*gains.values()]
     colors = ["tab:blue" if value >= 1 else "tab:red" for value in values]
     drawn = axes.barh(range(len(gains)), [value - 1 for value in values], left=1, color=colors)  # an axis of logs has no 0
-    axes.bar_label(drawn, [f" {value:.3g}× " for value in values])
+    axes.bar_label(drawn, [f" {value:,.0f}× " if value >= 100 else f" {value:.3g}× " for value in values])
     axes.set_yticks(range(len(gains)), gains, fontsize=8)
     axes.set(xscale="log", xlabel="gain", title="how many times as much time or memory it took before")
     axes.invert_yaxis()
@@ -119,7 +119,7 @@ def fronts(
 ) -> Figure:
     """For each network the points of its versions, less is better; those in `best`, which no other beats, are joined."""
     figure = Figure(figsize=(12, 5), layout="constrained")
-    for axes, (network, named) in zip(figure.subplots(1, len(points)), points.items(), strict=True):
+    for axes, (network, named) in zip(figure.subplots(1, len(points), squeeze=False).flat, points.items(), strict=True):
         line = sorted(named[name] for name in best[network])
         axes.step(*zip(*line, strict=True), where="post", color="tab:blue", linewidth=0.8)
         for name, point in named.items():
