@@ -62,6 +62,13 @@ def test_all_batches_count_alike(draw):
         assert near(got, want), f"got {got}, want {want}"
 
 
+@pytest.mark.parametrize("value", [3.4e38, -3.4e38, 1e-37])
+def test_values_at_the_ends_of_float32(value):
+    """Limits are finite, and right to 1%, up to the largest and down to the smallest normal numbers."""
+    got = observed([np.full(10, value)], 90)
+    assert near(got, (value, value)), f"got {got}"
+
+
 @pytest.mark.parametrize("scale", [1e-30, 1e-3, 1.0, 1e30])
 def test_an_outlier_does_not_make_the_others_coarse(scale, draw):
     """The limits are right to 1%, whatever the size of the values, and even if one is a million times as large as the rest."""

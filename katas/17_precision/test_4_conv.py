@@ -98,6 +98,14 @@ def test_images_may_lie_in_memory_in_any_order(order, draw):
     assert_close(layer(Tensor(layouts(x)[order])), want(layer, x), FLOAT32)
 
 
+def test_attributes_may_be_exchanged(draw):
+    """A layer uses the weight, bias, stride and padding that it has at the call."""
+    layer, other, x = made(draw), made(draw, (2, 1), (1, 2), bias=False), draw.normal(2, 3, 6, 7)
+    layer(Tensor(x))
+    layer.weight, layer.bias, layer.stride, layer.padding = other.weight, None, (2, 1), (1, 2)
+    assert_close(layer(Tensor(x)), want(other, x), FLOAT32)
+
+
 def test_no_images_give_no_images(draw):
     """An empty batch has an empty result."""
     assert made(draw)(Tensor(np.zeros((0, 3, 6, 7), np.float32))).shape == (0, 5, 5, 5)
@@ -108,6 +116,15 @@ def test_images_that_do_not_fit_are_refused(shape, draw):
     """Images of a wrong shape raise a ValueError that contains the shape."""
     with rejects(ValueError, str(shape)):
         made(draw)(Tensor(np.zeros(shape, np.float32)))
+
+
+def test_an_image_smaller_than_the_kernel_is_refused(draw):
+    """An image in which the kernel has no place raises kata 09's ValueError; with padding it may have one."""
+    x = Tensor(np.ones((2, 3, 1, 2), np.float32))
+    with rejects(ValueError):
+        made(draw)(x)
+    layer = made(draw, (1, 1), (1, 1))
+    assert_close(layer(x), want(layer, x.data), FLOAT32)
 
 
 def test_it_is_for_inference(draw):

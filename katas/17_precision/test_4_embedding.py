@@ -43,6 +43,16 @@ def test_it_is_an_embedding(draw):
     assert set(layer.state_dict()) == {"weight.values", "weight.scale"}
 
 
+def test_the_weight_may_be_exchanged(draw):
+    """A layer looks up rows of the weight that it has at the call."""
+    layer, other = made(draw), QuantizedEmbedding(quantize_array(draw.normal(9, 4), 0))
+    layer([0])
+    layer.weight = other.weight
+    assert_close(layer([8, 0]), other([8, 0]).data)
+    with rejects(IndexError, "9"):
+        layer([9])
+
+
 def test_the_result_may_be_written_to(draw):
     """The result may be written to: the weight doesn't change."""
     layer = made(draw)

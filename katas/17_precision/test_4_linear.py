@@ -2,11 +2,19 @@ import numpy as np
 import pytest
 from katas.autograd import no_grad
 from katas.layers import Linear, Module, Parameter
-from katas.precision import BLOCK, QuantizedConv2d, QuantizedEmbedding, QuantizedLinear, quantize_array, quantize_groups
+from katas.precision import (
+    BLOCK,
+    Quantized,
+    QuantizedConv2d,
+    QuantizedEmbedding,
+    QuantizedLinear,
+    quantize_array,
+    quantize_groups,
+)
 from katas.tensor import Tensor
 
 from specs import oracles
-from specs.check import FLOAT32, assert_close, assert_dtype, layouts, rejects, undisturbed
+from specs.check import FLOAT32, assert_close, assert_dtype, layouts, measure_bytes, rejects, undisturbed
 
 WEIGHTS = {
     "one scale": quantize_array,
@@ -194,6 +202,15 @@ def test_there_are_never_all_weights_as_floats(kind, budget):
     layer = QuantizedLinear(WEIGHTS[kind](np.random.default_rng(0).standard_normal((2048, 2048), np.float32)))
     x = Tensor(np.ones((1, 2048), np.float32))
     budget.bytes(lambda: layer(x), peak=4_000_000)
+
+
+@pytest.mark.parametrize("size", [BLOCK // 4, BLOCK // 4 + 1, BLOCK // 8])
+def test_long_rows_are_made_one_by_one(size):
+    """Rows of BLOCK bytes of float32, or about that: with 64 of them, 16 MB, a call allocates less than 4 MB."""
+    layer = QuantizedLinear(Quantized(np.ones((64, size), np.int8), np.ones((64, 1), np.float32)))
+    x = Tensor(np.ones((1, size), np.float32))
+    peak, _ = measure_bytes(lambda: layer(x))
+    assert peak < 4_000_000, f"{peak:,} bytes for rows of {size} values"
 
 
 @pytest.mark.parametrize("kind", ["a scale for each row", "4 bits"])

@@ -75,13 +75,14 @@ def test_zeros_are_zeros_however_large_the_steps():
     assert_close(layer(Tensor(np.zeros((1, 3), np.float32))), np.zeros((1, 2)))
 
 
-@pytest.mark.parametrize("kind", ["affine", "affine, each row", "a scale for each column", "4 bits"])
+@pytest.mark.parametrize("kind", ["affine", "affine, each row", "affine around 0", "a scale for each column", "4 bits"])
 def test_weights_that_integers_can_not_multiply_are_refused(kind, draw):
     """Affine weights, scales along another axis, and 4 bits raise a ValueError if the limits are finite, and work if not."""
     w = draw.normal(4, 6) + 0.5
     make = {
         "affine": lambda: quantize_array(w, symmetric=False),
         "affine, each row": lambda: quantize_array(w, 0, symmetric=False),
+        "affine around 0": lambda: quantize_array(w, symmetric=False, limits=(-128, 127)),
         "a scale for each column": lambda: quantize_array(w, 1),
         "4 bits": lambda: quantize_groups(w),
     }

@@ -15,6 +15,11 @@ def made(seed: int = 0) -> Sequential:
     return quantize(Sequential(Linear(6, 8, rng=rng), ReLU(), Linear(8, 3, rng=rng)))
 
 
+def none():
+    raise AssertionError("a batch was asked for")
+    yield
+
+
 def batches(draw) -> list[Tensor]:
     return [Tensor((size + 1) * draw.normal(size, 6, dtype=np.float32)) for size in (5, 3, 4)]
 
@@ -69,10 +74,33 @@ def test_layers_with_one_weight_have_limits_of_their_own(draw):
         calibrate(model, data)
 
 
-def test_a_model_without_quantized_layers_is_refused(draw):
+def test_a_model_that_is_one_layer_can_be_calibrated(draw):
+    """The model may itself be a QuantizedLinear."""
+    layer, x = quantize(Linear(6, 8)), Tensor(draw.normal(5, 6, dtype=np.float32))
+    calibrate(layer, [x])
+    assert_close(layer.limits, np.array([x.data.min(), x.data.max()]), FLOAT32)
+
+
+def test_a_layer_that_is_called_twice_has_the_limits_of_both_calls(draw):
+    """All inputs of a layer count, from whichever call in a batch they come."""
+
+    class Again(Module):
+        def __init__(self):
+            self.layer = Linear(6, 6)
+
+        def forward(self, x):
+            return self.layer(x) + self.layer(10 * x)
+
+    model, data = quantize(Again()), batches(draw)
+    calibrate(model, data)
+    inputs = np.concatenate([x.data for x in data])
+    assert_close(model.layer.limits, np.array([10 * inputs.min(), 10 * inputs.max()]), FLOAT32)
+
+
+def test_a_model_without_quantized_layers_is_refused():
     """A model that was not quantized has nothing to calibrate: a ValueError, before any batch."""
     with rejects(ValueError):
-        calibrate(Sequential(Linear(6, 8)), batches(draw))
+        calibrate(Sequential(Linear(6, 8)), none())
 
 
 def test_inputs_are_int8_from_then_on(draw):
@@ -173,10 +201,6 @@ def test_weights_that_integers_can_not_multiply_are_refused(kind, draw):
     else:
         options = {"symmetric": False} if kind == "affine" else {"axis": 1}
         model = Sequential(QuantizedLinear(quantize_array(draw.normal(8, 6), **options)))
-
-    def none():
-        raise AssertionError("a batch was asked for")
-        yield
 
     with rejects(ValueError):
         calibrate(model, none())

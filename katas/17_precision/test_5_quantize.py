@@ -252,6 +252,19 @@ def test_the_model_stays_as_it_was(bits, draw):
     assert_close(copy[1].weight, state["1.weight"])
 
 
+def test_attributes_of_any_kind_are_copied():
+    """Arrays that are no buffers, and lists, are the copy's own."""
+    model = Odd()
+    model.table, model.notes, model.child.rows = np.ones(3), ["a"], [np.zeros(2)]
+    copy = quantize(model)
+    assert copy.notes == ["a"]
+    copy.table[0], copy.child.rows[0][0] = 7, 7
+    copy.notes.append("b")
+    assert_close(model.table, np.ones(3))
+    assert_close(model.child.rows[0], np.zeros(2))
+    assert model.notes == ["a"]
+
+
 @bits
 def test_the_copy_is_for_inference(bits, draw):
     """The copy is in eval mode: dropout does nothing, BatchNorm uses its running statistics. None of its Parameters requires a

@@ -10,7 +10,7 @@ from katas.layers import Linear, Module, Parameter
 from katas.spatial import Conv2d, windows
 from katas.tensor import Tensor
 
-BLOCK = 1 << 18  # given: how many bytes of float32 weights a layer makes at a time; they stay in a core's cache
+BLOCK = 1 << 18  # given: a layer makes this many bytes of float32 weights at a time; they stay in a core's cache
 
 # 17.1 Eight bits
 
@@ -24,7 +24,7 @@ class Quantized(Module):
     dtype = np.dtype(np.float32)  # given: what dequantize makes, and what a KVCache of a quantized GPT holds
 
     def __init__(self, values: np.ndarray, scale: np.ndarray, zero_point: np.ndarray | None = None):
-        """All are buffers, so they are part of state_dict; zero_point None is not."""
+        """Copies the arrays into buffers, which state_dict has. A zero_point of None is an attribute, and no buffer."""
         self.register_buffer("values", values)
         self.register_buffer("scale", scale)
         if zero_point is None:
@@ -43,7 +43,7 @@ class Quantized(Module):
         return sum(array.nbytes for _, array in self.named_buffers())
 
     def dequantize(self, rows=...) -> np.ndarray:
-        """The array as float32, or the rows of it that an index of the first axis (a slice, integers) chooses."""
+        """The array as float32, or the rows that an index of the first axis selects: a slice, an integer, or integers."""
         values = self.values[rows].astype(np.float32)
         if self.zero_point is not None:
             values -= np.broadcast_to(self.zero_point, self.shape)[rows]
@@ -54,9 +54,9 @@ class Quantized(Module):
 def quantize_array(x, axis: int | None = None, symmetric: bool = True, limits: tuple[float, float] | None = None) -> Quantized:
     """x, an array, Tensor or lists, as int8: no value is off by more than half a step, which is the scale.
 
-    axis: each index of this axis has a scale of its own; None: there is one. symmetric: integers from -127 to 127, and the
-    step is max |x| / 127. Else from -128 to 127, and the step is the range of x, 0 included, / 255. limits: (low, high) instead
-    of the least and the largest of x; what is beyond becomes the nearest.
+    axis: each index of this axis has its own scale; None: there is one. symmetric: integers from -127 to 127, and the scale is
+    max |x| / 127. Else from -128 to 127, and the scale is the range of x, 0 included, / 255. limits: (low, high) for the
+    smallest and the largest of x; values outside become the nearest integer.
     Raises: ValueError that contains the value and its index if x, as float32, is not finite; that contains the axis and the
     shape if there is no such axis; that contains the limits if they are not finite, or low > high, or there is an axis.
     """
@@ -110,7 +110,7 @@ class Observer:
         self._counts = np.zeros(1 << 16, np.int64)
 
     def observe(self, x) -> None:
-        """Takes note of a batch of any shape. Raises: ValueError as quantize_array, and then forgets the batch."""
+        """Counts the values of a batch of any shape. Raises: ValueError as quantize_array; such a batch does not count."""
         x = _finite(x)
         bits = np.ascontiguousarray(x).view(np.uint32) >> 16
         self._counts += np.bincount(bits.ravel(), minlength=1 << 16)
@@ -136,7 +136,7 @@ class Observer:
 
 # 17.3 Products of int8
 
-EXACT = 1024  # given: sums of so many products of int8 are at most 2²⁴, up to which float32 holds every integer
+EXACT = 1024  # given: a sum of this many products of int8 is at most 2²⁴, and float32 holds every integer up to there
 
 
 def integer_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -285,7 +285,9 @@ def quantize(model: Module, bits: int = 8) -> Module:
         if isinstance(layer, Linear | Conv2d | Embedding) and isinstance(weight, Parameter):
             key = id(weight)
             if type(layer) not in (Linear, Conv2d, Embedding):
-                raise ValueError(f"{names[key]} is in a subclass, which accelerate makes too: quantize first, then accelerate")
+                raise ValueError(
+                    f"{names[key]}: a subclass, as accelerate makes them, may compute something else: quantize first"
+                )
             if key not in weights:
                 try:
                     weights[key] = quantize_array(weight, 0) if bits == 8 else quantize_groups(weight)
@@ -360,7 +362,7 @@ GROUP = 32  # given: how many values share a scale
 def pack(values: np.ndarray) -> np.ndarray:
     """Integers from -8 to 7, (…, n), two to a byte: uint8 (…, ⌈n / 2⌉). Each is stored + 8, the first in the lower four bits.
 
-    Behind the last of an odd number stands a 0. Raises: ValueError that contains the first value that is out of range.
+    An odd number of values is filled up with a 0. Raises: ValueError that contains the first value that is out of range.
     """
     outside = values[(values < -8) | (values > 7)]
     if outside.size:
@@ -372,7 +374,7 @@ def pack(values: np.ndarray) -> np.ndarray:
 
 
 def unpack(packed: np.ndarray, n: int) -> np.ndarray:
-    """What was packed: uint8 (…, ⌈n / 2⌉) → int8 (…, n)."""
+    """The integers that were packed: uint8 (…, ⌈n / 2⌉) → int8 (…, n)."""
     values = np.empty((*packed.shape[:-1], 2 * packed.shape[-1]), np.int8)
     values[..., ::2], values[..., 1::2] = packed & 15, packed >> 4
     values -= 8
@@ -382,7 +384,7 @@ def unpack(packed: np.ndarray, n: int) -> np.ndarray:
 class Quantized4(Module):
     """An array as integers from -7 to 7 times scales: values, packed, uint8 (rows, …), and scale, float16 (rows, groups).
 
-    Both are buffers. The groups of a row, whose further axes are one, are GROUP values long; the last may be shorter.
+    Both are buffers. A row is all further axes together. Each GROUP of its values has a scale; the last group may be shorter.
     """
 
     dtype = np.dtype(np.float32)  # given

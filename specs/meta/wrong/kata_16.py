@@ -787,4 +787,21 @@ WRONG = [
         "a copy's arrays are no views of each other",
         {"    def __deepcopy__(self, memo: dict) -> None:": "    def _copied(self) -> None:"},
     ),
+    Wrong(
+        "reorder leaves tails",
+        {
+            "            layer[...] = layer[:, rows]": "            keep = min(int(self.lengths[rows].max()), self._slots)\n            layer[..., :keep] = layer[:, rows, ..., :keep]"
+        },
+    ),
+    Wrong(
+        "sizes as NumPy's integers",
+        {"np.empty(self.batch * self.n_head * slots, dtype)": "np.empty(batch * n_head * slots, dtype)"},
+    ),
+    Wrong("a row fails alone", {"self._first[rows], self._begun[rows]": "self._first[rows], self._begun[rows].copy()"}),
+    Wrong(
+        "prefill context of real tokens",
+        {
+            "_check_context(model.config, int(cache.lengths.max()) + ids.shape[1])": "_check_context(model.config, int((cache.lengths + real.sum(1)).max()))"
+        },
+    ),
 ]

@@ -296,6 +296,10 @@ WRONG = [
     Wrong("magnitudes are observed", {CHECKED: "        x = np.abs(_finite(x))\n        bits"}),
     Wrong("negative floats count upwards", {UPWARDS: "        upwards = np.r_[0x8000:0x10000, 0:0x8000]"}),
     Wrong("positive values come first", {UPWARDS: "        upwards = np.r_[0:0x8000, 0xFFFF:0x7FFF:-1]"}),
+    Wrong(
+        "sixteen bits are rounded, to infinity",
+        {BITS: "        bits = (np.ascontiguousarray(x).view(np.uint32) + np.uint32(0x8000)) >> 16\n"},
+    ),
     Wrong("only eight bits are counted", {BITS: "        bits = (np.ascontiguousarray(x).view(np.uint32) >> 24) << 8\n"}),
     Wrong(
         "the percentile is a fraction of one tail", {NEEDED: "        needed = (50 + self.percentile / 2) * counts.sum() / 100"}
@@ -435,6 +439,10 @@ WRONG = [
             BLOCKS: "    step = max(1, BLOCK // (4 * math.prod(weight.shape[1:])))\n    if 4 * math.prod(weight.shape[1:]) > BLOCK:\n        return iter(())\n"
         },
     ),
+    Wrong(
+        "rows of exactly a block are all made at once",
+        {BLOCKS: BLOCKS + "    step = weight.shape[0] if 4 * math.prod(weight.shape[1:]) == BLOCK else step\n"},
+    ),
     Wrong("blocks overwrite each other", {FLOATS: FLOATS + "        y = np.zeros_like(y)\n"}),
     Wrong("the result is float32 always", {DTYPE: "    y = y.astype(np.float32)\n"}),
     Wrong("the result is float64", {DTYPE: "    y = y.astype(np.float64)\n"}),
@@ -475,6 +483,17 @@ WRONG = [
         "height and width are exchanged",
         {VIEW: "        view = windows(x.data, self.weight.shape[2:], self.stride[::-1], self.padding[::-1])"},
     ),
+    Wrong(
+        "a convolution has the stride that it was made with",
+        {CONV: CONV + "        self._stride = stride\n", VIEW: VIEW.replace("self.stride", "self._stride")},
+    ),
+    Wrong(
+        "an embedding has the size that it was made with",
+        {
+            '        """ids (…) → float32': '        self._num = vars(self).get("_num", self.weight.shape[0])\n        """ids (…) → float32',
+            "        ids, num = Tensor(ids).data, self.weight.shape[0]": "        ids, num = Tensor(ids).data, self._num",
+        },
+    ),
     Wrong("there is no stride", {VIEW: VIEW.replace("self.stride", "1")}),
     Wrong("there is no padding", {VIEW: VIEW.replace("self.padding", "0")}),
     Wrong("kernel and channel axes are mixed up", {COLUMNS: COLUMNS.replace("0, 2, 3, 1, 4, 5", "0, 2, 3, 4, 5, 1")}),
@@ -483,6 +502,13 @@ WRONG = [
         "the channels stay last",
         {
             "        return _result(self, y, x).permute(0, 3, 1, 2)": "        return Tensor(_result(self, y, x).data.reshape(batch, -1, out_h, out_w))"
+        },
+    ),
+    Wrong(
+        "an image smaller than the kernel gives nothing",
+        {
+            IMAGES: "        if x.shape[2] < self.weight.shape[2]:\n            return Tensor(np.zeros((len(x), self.weight.shape[0], 0, 0), np.float32))\n"
+            + IMAGES
         },
     ),
     Wrong("channels are not checked", {IMAGES: "        if x.ndim != 4:"}),
@@ -583,7 +609,7 @@ WRONG = [
     ),
     Wrong(
         "the name is the subclass's",
-        {"{names[key]} is in a subclass, which accelerate makes too": "{type(layer).__name__} is a subclass"},
+        {"{names[key]}: a subclass, as": "{type(layer).__name__}: a subclass, as"},
         says="is not named",
     ),
     Wrong(
@@ -611,6 +637,13 @@ WRONG = [
         "a shallow copy",
         {
             COPIED: "    result = memo.get(id(model)) or copy.copy(model)\n    for name, value in list(vars(result).items()):\n        if isinstance(value, list):\n            setattr(result, name, [memo.get(id(member), member) for member in value])\n        elif id(value) in memo:\n            setattr(result, name, memo[id(value)])\n"
+        },
+    ),
+    Wrong(
+        "arrays that are no buffers are shared",
+        {
+            COPIED: "    for module in model.modules():\n        memo |= {id(value): value for value in vars(module).values() if type(value) is np.ndarray and id(value) not in {id(array) for _, array in model.named_buffers()}}\n"
+            + COPIED
         },
     ),
     Wrong(
@@ -701,6 +734,15 @@ WRONG = [
             + "\n    shared = {}\n    observers = {layer: shared.setdefault(id(layer.weight), observer) for layer, observer in observers.items()}"
         },
     ),
+    Wrong("the model itself is not calibrated", {OBSERVERS: OBSERVERS.replace("model.modules()", "model.modules()[1:]")}),
+    Wrong("only a layer's first call is observed", {OBSERVED: OBSERVED + "            self._observer = Observer()\n"}),
+    Wrong(
+        "nothing to calibrate is an error after all batches",
+        {
+            OBSERVERS: "    batches = list(batches)\n" + OBSERVERS,
+        },
+    ),
+    Wrong("a zero point of 0 is none", {SUITED: SUITED.replace("weight.zero_point is not None", "np.any(weight.zero_point)")}),
     Wrong("nothing to calibrate is no error", {"    if not observers:\n": "    if False:\n"}),
     Wrong("rows are observed, not x", {OBSERVED: OBSERVED.replace("x.data", "x.data.reshape(-1, self.in_features)")}),
     Wrong("the observer stays", {FINALLY: "    finally:\n        pass\n"}),
@@ -1149,10 +1191,7 @@ EQUIVALENT = {
         f"{name}: a check comes after the effect": "nothing outside is changed before the check"
         for name in ("Observer.__init__", "integer_product", "quantize", "pack")
     },
-    **{
-        f"{name}: None is whatever is falsy": "an observer is never falsy; a bias or a zero point of one 0 adds nothing"
-        for name in ("_product", "QuantizedLinear.forward", "calibrate")
-    },
-    "QuantizedLinear.forward: None is whatever is falsy, 2": "an observer is never falsy; a bias or a zero point of one 0 adds nothing",
+    "QuantizedLinear.forward: None is whatever is falsy": "an observer is never falsy",
+    "QuantizedLinear.forward: None is whatever is falsy, 2": "an observer is never falsy",
     "quantize_groups: a check comes after the effect, 2": "nothing outside is changed before the check",
 }
