@@ -225,6 +225,7 @@ def test_benchmarks_share_nothing():
     timings = first.run().timings
     assert list(timings) == ["a"]
     assert len(timings["a"].wall) == 2
+    assert timings["a"].number == 1
     assert set(world.calls) == {"a"}
 
 

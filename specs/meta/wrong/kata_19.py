@@ -126,6 +126,7 @@ WRONG = [
         },
     ),
     Wrong("the number is ignored", {"        if self.number is not None:\n            return self.number\n": ""}),
+    Wrong("all benchmarks have the last one's number", {"        self.number = None": "        type(self).number = None"}),
     Wrong("one call in each round", {NUMBER: "        return 1"}),
     Wrong("a round may be as long as ROUND at most", {NUMBER: "        return max(1, math.floor(ROUND / least))"}),
     Wrong("a round fills ROUND by CPU time", {NUMBER: "        return math.ceil(ROUND / least / 0.75)"}),
@@ -796,6 +797,9 @@ WRONG = [
         "kata 15's linear layers multiply nothing",
         {"matmul_flops(y, x, weight.T))": "0)"},
     ),
+    Wrong("data_parallel has no rule", {'    "data_parallel",  # whose': "    *(),  # whose"}),
+    Wrong("kata 15's norms have no rules", {'"gelu", "layer_norm", "rms_norm", ': '"gelu", '}),
+    Wrong("embeddings have no rule", {'"avg_pool2d", "embedding", ': '"avg_pool2d", '}),
     Wrong("fused attention has one product", {"(q.shape[-1] + v.shape[-1])": "q.shape[-1]"}),
     Wrong(
         "self-attention has one product",
@@ -969,6 +973,8 @@ EQUIVALENT = {
         for habit in ("arguments are read in the order of memory", "infinities and NaN in arguments are made finite")
     },
     "conv2d_flops: NumPy's numbers are refused": "it takes none",
+    "spent: NumPy's numbers are refused": "it takes none",
+    "pareto: NumPy's numbers are refused": "it takes none",
     **{
         f"compare: {habit}": "it takes no arrays"
         for habit in (
@@ -1000,5 +1006,4 @@ EQUIVALENT = {
     "Benchmark.__init__: a check comes after the effect, 2": "there is no object after an error",
     "Benchmark.__init__: None is whatever is falsy": "a number of 0 was refused before",
     "Benchmark._number: None is whatever is falsy": "a number of 0 was refused before",
-    "_nodes: None is whatever is falsy": "a node has fields, and is true",
 }
