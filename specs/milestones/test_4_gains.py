@@ -32,10 +32,10 @@ from specs.milestones.recipes.gpt import CONTEXT, Corpus
 from specs.milestones.test_3_gpt import few, total_loss
 
 ROUNDS = 9  # an interval of 99% needs eight
-PATIENCE, LITTLE = 5.0, 0.3  # seconds of a call: what takes longer is timed once; LITTLE with --data few
+PATIENCE, LITTLE = 5.0, 0.1  # seconds of a call: what takes longer is timed once; LITTLE where --data few is in a hurry
 LONG, TEXTS, NEW = 512, 16, 64  # tokens of a long text; texts at once, and how many tokens are written of each
 BEFORE = 3 * CONTEXT  # tokens that each of the texts begins with
-LOOPED = 8  # photographs of a convolution in loops
+LOOPED, SOME = 8, 100  # photographs of a convolution in loops, and those that are named at once with --data few
 FLOATS = "NumPy multiplies floats only: each call makes the weights floats again"
 AXES = {"GPT": ("kB", "bits per byte"), "CNN": ("milliseconds for 500 photographs", "% of the test images misnamed")}
 
@@ -70,7 +70,7 @@ class Vision(NamedTuple):
     photos: Images
     trained: CNN
     clear: CNN
-    x: Tensor  # 500 of the test images, and their labels
+    x: Tensor  # some of the test images, and their labels
     y: Tensor
 
     @classmethod
@@ -79,7 +79,7 @@ class Vision(NamedTuple):
         milestone.note(f"data: {photos.source}")
         trained = milestone.trained(recipe, photos, Curve()).network
         x, y = next(iter(recipe.in_order(photos.test_images, photos.test_labels)))
-        return cls(photos, trained, same(trained), x, y)
+        return cls(photos, trained, same(trained), *[tensor[:SOME] if data == "few" else tensor for tensor in (x, y)])
 
     def accuracy(self, network: CNN) -> float:
         """In %, of the test images."""
@@ -123,9 +123,9 @@ class Table:
         lesson = gpt_student.Lesson(self.language.texts, self.language.trained)
         return self.once("student", lambda milestone, _: same(milestone.trained(gpt_student, lesson, Curve()).network))
 
-    def timed(self, **works: Callable) -> Result:
-        """The times of these works, in the same rounds."""
-        return Benchmark(works, rounds=ROUNDS, warmup=1, patience=LITTLE if self.data == "few" else PATIENCE).run()
+    def timed(self, works: dict[str, Callable], little: float = PATIENCE) -> Result:
+        """The times of these works, in the same rounds. `little` is the patience with --data few."""
+        return Benchmark(works, rounds=ROUNDS, warmup=1, patience=little if self.data == "few" else PATIENCE).run()
 
     def gain(self, label: str, found: float | Comparison, least: float = 1, small: float = 1, why: str = "") -> float:
         """A row: how many times as much the first of two takes. `small` is what is wanted with --data few.
@@ -234,19 +234,19 @@ def test_a_cnn_computes_faster(table):
     x, y, clear, fast = vision.x, vision.y, vision.clear, accelerate(same(vision.clear))
     place = [i for i, layer in enumerate(clear.layers) if isinstance(layer, Conv2d)][1]
     inside, conv = reading(CNN(clear.layers[:place]).eval(), x[: 1 if table.data == "few" else LOOPED])(), clear.layers[place]
-    found = table.timed(
-        loops=lambda: loop_conv2d(inside.data, conv.weight.data, conv.padding[0]),
-        clear=reading(conv, inside),
-        fast=reading(fast.layers[place], inside),
-    )
+    works = {
+        "loops": lambda: loop_conv2d(inside.data, conv.weight.data, conv.padding[0]),
+        "clear": reading(conv, inside),
+        "fast": reading(fast.layers[place], inside),
+    }
+    found = table.timed(works, LITTLE)
     table.gain("a convolution of the CNN: loops → kata 09", found.compare("loops", "clear"), 10, 10)
     table.gain("a convolution of the CNN: loops → kata 15", found.compare("loops", "fast"), 100, 100)
-    found = table.timed(clear=reading(clear, x), fast=reading(fast, x))
-    table.gain(f"CNN, naming {len(x)} photographs: kata 09 → 15", found.compare("clear", "fast"), 1.2, 1.2)
-    found = table.timed(
-        **steps(clear, recipe.sgd, CrossEntropyLoss(label_smoothing=0.05), x[: recipe.BATCH], y[: recipe.BATCH])
-    )
-    table.gain("CNN, a training step: kata 09 → 15", found.compare("clear", "fast"), 1.3, 1.2)
+    found = table.timed({"clear": reading(clear, x), "fast": reading(fast, x)})
+    table.gain(f"CNN, naming {len(x)} photographs: kata 09 → 15", found.compare("clear", "fast"), 1.3, 1.3)
+    batch = x[: recipe.BATCH], y[: recipe.BATCH]
+    found = table.timed(steps(clear, recipe.sgd, CrossEntropyLoss(label_smoothing=0.05), *batch))
+    table.gain("CNN, a training step: kata 09 → 15", found.compare("clear", "fast"), 1.3, 1)
 
 
 def test_a_gpt_computes_faster(table):
@@ -254,9 +254,9 @@ def test_a_gpt_computes_faster(table):
     language = table.language
     clear, fast = language.clear, accelerate(same(language.clear))
     x, y = map(Tensor, next_token_windows(language.ids, CONTEXT).batch(CONTEXT * np.arange(gpt.BATCH)))
-    found = table.timed(clear=reading(clear, x), fast=reading(fast, x))
+    found = table.timed({"clear": reading(clear, x), "fast": reading(fast, x)})
     table.gain(f"GPT, reading {x.size} tokens: kata 14 → 15", found.compare("clear", "fast"), 1.1, 0)
-    found = table.timed(**steps(clear, lambda copy: gpt.adamw(copy, gpt.LEARNING_RATE), CrossEntropyLoss(), x, y))
+    found = table.timed(steps(clear, lambda copy: gpt.adamw(copy, gpt.LEARNING_RATE), CrossEntropyLoss(), x, y))
     table.gain("GPT, a training step: kata 14 → 15", found.compare("clear", "fast"), 1.3, 0)
 
 
@@ -265,7 +265,7 @@ def test_each_token_is_read_once(table):
     network, start = table.language.clear, table.language.ids[None, :1]
     cached = together(network, start, LONG)
     assert_each_id_is_the_likeliest(network, start, cached())
-    found = table.timed(uncached=alone(network, start, LONG), cached=cached)
+    found = table.timed({"uncached": alone(network, start, LONG), "cached": cached}, LITTLE)
     table.gain(f"GPT, writing {LONG} tokens: uncached → cached", found.compare("uncached", "cached"), 10, 5)
 
 
@@ -283,7 +283,7 @@ def test_a_gpt_needs_fewer_bits(table, milestone):
         table.gain(f"GPT → {name}: bytes", nbytes(clear) / nbytes(small), 3, 3)
         table.cost(f"GPT → {name}: share of all bytes that is left", nbytes(small) / nbytes(clear), "", *share)
         table.cost(f"GPT → {name}: bits per byte lost", after - before, "", *lost)
-    found = table.timed(**works)
+    found = table.timed(works)
     for name in ("8 bits", "4 bits"):
         table.gain(f"GPT → {name}: reading {x.size} tokens", found.compare("float32", name), why=FLOATS)
 
@@ -301,7 +301,7 @@ def test_a_cnn_needs_fewer_bits(table, milestone):
         table.gain(f"CNN → {name}: bytes", nbytes(clear) / nbytes(small), 3, 3)
         table.cost(f"CNN → {name}: share of all bytes that is left", nbytes(small) / nbytes(clear), "", *share)
         table.cost(f"CNN → {name}: accuracy lost", before - after, "points", *lost)
-    found = table.timed(**works)
+    found = table.timed(works)
     for name, error in errors.items():
         table.gain(f"CNN → {name}: naming {len(vision.x)} photographs", found.compare("float32", name), why=FLOATS)
         table.points["CNN"][name] = milliseconds(found, name), error
@@ -313,7 +313,7 @@ def test_a_pruned_cnn_is_smaller_and_faster(table, milestone):
     x, clear, fast = vision.x, vision.clear, accelerate(same(vision.clear))
     small = milestone.trained(cifar10_pruned, cifar10_pruned.Lesson(vision.photos, vision.trained), Curve()).network.eval()
     before, after = vision.accuracy(clear), vision.accuracy(small)
-    found = table.timed(clear=reading(clear, x), fast=reading(fast, x), pruned=reading(accelerate(small), x))
+    found = table.timed({"clear": reading(clear, x), "fast": reading(fast, x), "pruned": reading(accelerate(small), x)})
     table.gain(f"CNN → pruned: naming {len(x)} photographs", found.compare("fast", "pruned"), 1.5, 1.2)
     table.gain("CNN → pruned: bytes", nbytes(clear) / nbytes(small), 2, 2)
     table.cost("CNN → pruned: accuracy lost", before - after, "points", 1, 5)
@@ -326,10 +326,11 @@ def test_a_student_is_smaller_and_faster(table):
     """Kata 18 teaches a GPT of fewer and narrower layers what the large one would say."""
     language, student = table.language, table.student
     teacher, x, rows = language.clear, language.rows[:, :CONTEXT], language.rows[:, :1]
-    found = table.timed(teacher=reading(accelerate(same(teacher)), x), student=reading(accelerate(same(student)), x))
+    found = table.timed({"teacher": reading(accelerate(same(teacher)), x), "student": reading(accelerate(same(student)), x)})
     table.gain(f"GPT → student: reading {x.size} tokens", found.compare("teacher", "student"), 2, 1.3)
     for texts in (1, TEXTS):
-        found = table.timed(teacher=together(teacher, rows[:texts], NEW), student=together(student, rows[:texts], NEW))
+        works = {"teacher": together(teacher, rows[:texts], NEW), "student": together(student, rows[:texts], NEW)}
+        found = table.timed(works)
         table.gain(f"GPT → student: writing {texts} × {NEW} tokens", found.compare("teacher", "student"), 1.5, 1.1)
     table.gain("GPT → student: bytes", nbytes(teacher) / nbytes(student), 2, 2)
     before, after = language.bits(teacher), language.bits(student)
@@ -343,7 +344,7 @@ def test_all_of_it_together(table, milestone):
     teacher, small, rows = language.clear, quantize(table.student, 4), language.rows
     cached = together(teacher, rows, NEW)
     assert_each_id_is_the_likeliest(teacher, rows, cached())
-    found = table.timed(alone=alone(teacher, rows, NEW), together=cached, small=together(small, rows, NEW))
+    found = table.timed({"alone": alone(teacher, rows, NEW), "together": cached, "small": together(small, rows, NEW)}, LITTLE)
     title = f"{TEXTS} × {NEW} tokens"
     first = table.gain(f"{title}: alone, uncached → together, cached", found.compare("alone", "together"), 50, 10)
     second = table.gain(f"{title}: → student of 4 bits", found.compare("together", "small"), 1.5, 1.1)
