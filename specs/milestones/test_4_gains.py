@@ -5,6 +5,7 @@ Kata 19 measures it. A gain is how many times as much time, or bytes, the first 
 
 import math
 from collections.abc import Callable
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -37,7 +38,7 @@ LONG, TEXTS, NEW = 512, 16, 64  # tokens of a long text; texts at once, and how 
 BEFORE = 3 * CONTEXT  # tokens that each of the texts begins with
 LOOPED, SOME = 8, 100  # photographs of a convolution in loops, and those that are named at once with --data few
 FLOATS = "NumPy multiplies floats only: each call makes the weights floats again"
-AXES = {"GPT": ("kB", "bits per byte"), "CNN": ("milliseconds for 500 photographs", "% of the test images misnamed")}
+AXES = {"GPT": ("kB", "bits per byte"), "CNN": ("milliseconds for some photographs", "% of the test images misnamed")}
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -121,7 +122,7 @@ class Table:
     def student(self) -> GPT:
         """The small GPT that learned from milestone 3's."""
         lesson = gpt_student.Lesson(self.language.texts, self.language.trained)
-        return self.once("student", lambda milestone, _: same(milestone.trained(gpt_student, lesson, Curve()).network))
+        return self.once("student", lambda milestone, _: same(learned(milestone, "GPT → student", gpt_student, lesson)))
 
     def timed(self, works: dict[str, Callable], little: float = PATIENCE) -> Result:
         """The times of these works, in the same rounds. `little` is the patience with --data few."""
@@ -156,6 +157,13 @@ def shared() -> dict:
 def table(milestone, data, shared) -> Table:
     """Where a test's rows go."""
     return Table(milestone, data, shared)
+
+
+def learned(milestone, title: str, recipe: ModuleType, lesson) -> Module:
+    """What a recipe trains, with a row that says for how long."""
+    trainer = milestone.trained(recipe, lesson, Curve())
+    milestone.row(f"{title}: {trainer.step:,} steps", sum(epoch["seconds"] for epoch in trainer.history), "s")
+    return trainer.network
 
 
 def nbytes(network: Module) -> int:
@@ -311,7 +319,8 @@ def test_a_pruned_cnn_is_smaller_and_faster(table, milestone):
     """Kata 18 removes channels, and all that depends on them."""
     vision = table.vision
     x, clear, fast = vision.x, vision.clear, accelerate(same(vision.clear))
-    small = milestone.trained(cifar10_pruned, cifar10_pruned.Lesson(vision.photos, vision.trained), Curve()).network.eval()
+    lesson = cifar10_pruned.Lesson(vision.photos, vision.trained)
+    small = learned(milestone, "CNN → pruned", cifar10_pruned, lesson).eval()
     before, after = vision.accuracy(clear), vision.accuracy(small)
     found = table.timed({"clear": reading(clear, x), "fast": reading(fast, x), "pruned": reading(accelerate(small), x)})
     table.gain(f"CNN → pruned: naming {len(x)} photographs", found.compare("fast", "pruned"), 1.5, 1.2)
