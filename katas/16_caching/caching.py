@@ -38,6 +38,8 @@ class KVCache:
     def of(cls, model: GPT, batch: int, max_length: int | None = None) -> "KVCache":
         """A cache for a model: of its sizes, window and dtype. max_length None: its context, or no limit with a window.
 
+        n_head is the most that a block has: kata 18 removes some.
+
         Raises: ValueError that contains both if max_length is larger than the context of a model without a window.
         """
         raise NotImplementedError("16.1 KVCache.of: README.md, 16.1")

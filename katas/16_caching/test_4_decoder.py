@@ -3,14 +3,15 @@ import copy
 
 import numpy as np
 import pytest
+from katas.attention import MultiHeadAttention, attention_weights
 from katas.autograd import no_grad
 from katas.caching import Decoder, KVCache, prefill
 from katas.layers import Linear, Module, Sequential
-from katas.tensor import Tensor
+from katas.tensor import Tensor, concatenate
 from katas.transformers import GPT, GPTConfig
 
 from specs import oracles
-from specs.check import assert_close, assert_dtype, measure_bytes, rejects, undisturbed
+from specs.check import Draw, assert_close, assert_dtype, measure_bytes, rejects, undisturbed
 from specs.oracles.cache import ListCache
 
 KINDS = {
@@ -472,6 +473,57 @@ def test_a_copy_of_a_decoder_decodes(batch, draw):
     for time in range(5):
         for each, cache in both:
             assert_close(each.step(ids[:, time], cache), want[:, time])
+
+
+class FewerHeads(MultiHeadAttention):
+    """What kata 18 makes of an attention: n_head of the heads that it had, of the same width."""
+
+    def forward(self, x, mask=None, cache=None):
+        q, k, v = self.c_attn(x).reshape(*x.shape[:2], 3, self.n_head, -1).permute(2, 0, 3, 1, 4)
+        if self.positions is not None:
+            start = 0 if cache is None else cache.lengths
+            q, k = self.positions(q, start), self.positions(k, start)
+        weights = attention_weights(q, k, None, True, self.window)
+        if cache is not None:
+            zeros = Tensor(np.zeros((len(x), cache.n_head - self.n_head, *k.shape[2:]), k.dtype))
+            k, v, seen = cache.extend(self.layer, *[concatenate([heads, zeros], 1) for heads in (k, v)])
+            k, v = k[:, : self.n_head], v[:, : self.n_head]
+            weights = attention_weights(q, k, seen)
+        return self.c_proj((weights @ v).permute(0, 2, 1, 3).reshape(*x.shape[:2], -1))
+
+
+@kinds
+@batches
+@pytest.mark.parametrize(("heads", "neurons"), [((1, 2), (5, 9)), ((2, 1), (48, 7)), ((1, 3), (48, 48))], ids=str)
+def test_blocks_may_have_fewer_heads_and_neurons(draw, kind, batch, heads, neurons):
+    """Kata 18 removes some, in each block others: its attn.n_head and the weights tell how many are left. A cache has the most
+    heads of any block.
+    """
+    model, zeros = (gpt(Draw(kind), kind, n_head=3) for _ in range(2))
+    for layer, (n_head, hidden) in enumerate(zip(heads, neurons, strict=True)):
+        attn, mlp, other = model.transformer.h[layer].attn, model.transformer.h[layer].mlp, zeros.transformer.h[layer]
+        channels = 4 * n_head
+        other.attn.c_proj.weight.data[:, channels:], other.mlp.c_proj.weight.data[:, hidden:] = 0, 0
+        rows = np.add.outer([0, 12, 24], range(channels)).ravel()  # of q, k and v
+        for small, name, index in (
+            (attn.c_attn, "weight", rows), (attn.c_attn, "bias", rows), (attn.c_proj, "weight", np.s_[:, :channels]),
+            (mlp.c_fc, "weight", np.s_[:hidden]), (mlp.c_fc, "bias", np.s_[:hidden]), (mlp.c_proj, "weight", np.s_[:, :hidden]),
+        ):  # fmt: skip
+            if (parameter := getattr(small, name)) is not None:
+                parameter.data = parameter.data[index].copy()
+        attn.c_attn.out_features, attn.c_proj.in_features = 3 * channels, channels
+        mlp.c_fc.out_features = mlp.c_proj.in_features = hidden
+        attn.n_head, attn.__class__ = n_head, FewerHeads
+    ids = draw.integers(11, batch, 8)
+    want, cache = whole(zeros, ids), KVCache.of(model, batch)
+    assert cache.n_head == max(heads)
+    with no_grad():
+        assert_close(model(ids[:, :3], None, cache).data[:, -1], want[:, 2])
+    decoder = Decoder(model)
+    for time in range(3, 8):
+        assert_close(decoder.step(ids[:, time], cache), want[:, time], name=f"token {time}")
+    with rejects(ValueError, "3" if max(heads) < 3 else "4"):
+        decoder.step(ids[:, 0], KVCache(2, batch, 3 if max(heads) < 3 else 4, 4, 24, model.config.window, np.float64))
 
 
 def test_forward_gives_what_the_model_gives(draw):

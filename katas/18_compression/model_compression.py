@@ -219,7 +219,7 @@ def held_bytes(model: Module) -> int:
     raise NotImplementedError("18.5 held_bytes: README.md, 18.5")
 
 
-class Report(NamedTuple):
+class Report(NamedTuple):  # given
     """What was measured, pairs (before, after). str() is a table."""
 
     numbers: tuple[int, int]  # in parameters and buffers
@@ -229,7 +229,12 @@ class Report(NamedTuple):
     score: tuple[float, float]
 
     def __str__(self) -> str:
-        raise NotImplementedError("18.5 Report.__str__: README.md, 18.5")
+        lines = [f"{'':<16}{'before':>14}{'after':>14}{'ratio':>8}"]
+        for name, (before, after) in self._asdict().items():
+            shown = [f"{value:,}" if isinstance(value, int) else f"{value:.4g}" for value in (before, after)]
+            ratio = f"{after / before:.2f}" if before else ""
+            lines.append(f"{name:<16}{shown[0]:>14}{shown[1]:>14}{ratio:>8}")
+        return "\n".join(lines)
 
 
 def report(before: Module, after: Module, inputs, evaluate: Callable[[Module], float], rounds: int = 9) -> Report:

@@ -6,7 +6,7 @@ import pytest
 from katas.acceleration import accelerate
 from katas.attention import MultiHeadAttention
 from katas.autograd import no_grad
-from katas.caching import KVCache, prefill
+from katas.caching import Decoder, KVCache, prefill
 from katas.embeddings import RotaryPositions
 from katas.layers import Linear
 from katas.model_compression import PrunedAttention, head_scores, prune_heads, prune_units
@@ -282,8 +282,8 @@ def gpt(draw, **options) -> tuple[GPT, GPT]:
     "options", [{}, {"positions": "rotary", "norm": "rms", "bias": False}, {"positions": "rotary", "window": 3}]
 )
 def test_a_gpt_whose_blocks_keep_different_heads_works_with_all_that_came_before(draw, options):
-    """Its logits are those of the whole one with zeros: with padding, through KVCache.of and a smaller cache, in prefill, in
-    generate, and accelerated.
+    """Its logits are those of the whole one with zeros: with padding, through caches of as many heads and of more, in prefill,
+    in a Decoder, in generate, and accelerated.
     """
     pruned, whole = gpt(draw, **options)
     ids, mask = draw.integers(17, 2, 20), np.arange(20)[None] >= np.array([[3], [0]])
@@ -291,11 +291,19 @@ def test_a_gpt_whose_blocks_keep_different_heads_works_with_all_that_came_before
         want, padded = whole(ids).data, whole(ids, mask).data
         assert_close(pruned(ids), want)
         assert_close(pruned(ids, mask).data[mask], padded[mask])
-        for cache in (KVCache.of(pruned, 2), KVCache(2, 2, 2, WIDTH, 24, pruned.config.window)):
+        for n_head in (2, 3):
+            cache = KVCache(2, 2, n_head, WIDTH, 24, pruned.config.window)
             assert_close(prefill(pruned, ids[:, :15], cache, block=4), want[:, 14])
             assert_close(pruned(ids[:, 15:16], None, cache).data[:, 0], want[:, 15])
-        texts = [list(generate(pruned, ids[0, :3], 8, temperature=0, cache=cache)) for cache in (None, KVCache.of(pruned, 1))]
-        assert texts == 2 * [list(generate(whole, ids[0, :3], 8, temperature=0))]
+        cache, decoder = KVCache.of(pruned, 2), Decoder(pruned)
+        assert cache.n_head == 2
+        prefill(pruned, ids[:, :15], cache)
+        assert_close(decoder.step(ids[:, 15], cache), want[:, 15])
+        texts = [
+            list(generate(model, ids[0, :3], 8, temperature=0, cache=cache))
+            for model, cache in ((pruned, None), (pruned, KVCache.of(pruned, 1)), (decoder, KVCache.of(pruned, 1)))
+        ]
+        assert texts == 3 * [list(generate(whole, ids[0, :3], 8, temperature=0))]
         assert_close(accelerate(pruned)(ids), want)
 
 

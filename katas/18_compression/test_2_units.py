@@ -3,6 +3,7 @@ import weakref
 
 import numpy as np
 import pytest
+from katas.acceleration import accelerate
 from katas.activations import GELU, LeakyReLU, ReLU, Tanh
 from katas.layers import Dropout, Flatten, Linear, Module, Sequential
 from katas.losses import CrossEntropyLoss
@@ -44,6 +45,11 @@ def streams(rng) -> CNN:
     return CNN([*stem, one, two, BatchNorm2d(6), ReLU(), MaxPool2d(2), Linear(96, 3, rng=rng)])
 
 
+def plain(rng) -> Sequential:
+    """A Residual that neither writes nor reads, and one whose only layer does both."""
+    return Sequential(Linear(5, 6, rng=rng), Residual(ReLU()), Residual(Linear(6, 6, rng=rng)), Linear(6, 3, rng=rng))
+
+
 def feed_forward(rng) -> FeedForward:
     return FeedForward(5, rng=rng)
 
@@ -70,6 +76,7 @@ CASES = {
     "channels that are averaged": (pooled, IMAGES, lambda m: m[0], lambda m: [m[0], m[1]], [2, 3]),
     "nested": (nested, IMAGES, lambda m: m[0][0], lambda m: [m[0][0], m[0][1][0]], [0, 2, 5]),
     "inside a Residual": (streams, IMAGES, lambda m: m[3][0], lambda m: [m[3][0], m[3][1]], [1, 3]),
+    "a stream of rows": (plain, ROWS, lambda m: m[0], lambda m: [m[0], m[2][0]], [0, 2, 5]),
     "feed-forward": (feed_forward, (2, 3, 5), lambda m: m.c_fc, lambda m: [m.c_fc], [0, 7, 8, 19]),
     "a part": (Part, IMAGES, lambda m: m.blocks[0][4], lambda m: [m.blocks[0][4], m.blocks[0][5]], [0, 3]),
 }
@@ -263,6 +270,16 @@ def test_a_new_optimizer_trains_what_is_left(draw):
         losses[-1].backward()
         optimizer.step()
     assert losses[-1].item() < losses[0].item()
+
+
+@pytest.mark.parametrize("case", ["channels that are flattened", "feed-forward", "a stream by the stem"])
+def test_an_accelerated_model_is_pruned_too(draw, case):
+    """Kata 15 makes its layers subclasses of those that they were: the same units depend on the same arrays."""
+    model, zeros, x = prepared(draw, case)
+    *_, layer, _, keep = CASES[case]
+    accelerate(model)
+    prune_units(model, layer(model), keep)
+    assert_close(model.eval()(Tensor(x)), zeros.eval()(Tensor(x)))
 
 
 def test_a_state_is_loaded_by_a_model_that_was_pruned_alike(draw):

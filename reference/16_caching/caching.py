@@ -57,6 +57,8 @@ class KVCache:
     def of(cls, model: GPT, batch: int, max_length: int | None = None) -> "KVCache":
         """A cache for a model: of its sizes, window and dtype. max_length None: its context, or no limit with a window.
 
+        n_head is the most that a block has: kata 18 removes some.
+
         Raises: ValueError that contains both if max_length is larger than the context of a model without a window.
         """
         config = model.config
@@ -64,7 +66,7 @@ class KVCache:
             raise ValueError(f"max_length {max_length} is larger than the model's context {config.context}")
         if config.window is None and max_length is None:
             max_length = config.context
-        sizes = config.n_layer, batch, config.n_head, config.d_model // config.n_head
+        sizes = config.n_layer, batch, _most_heads(model), config.d_model // config.n_head
         return cls(*sizes, max_length, config.window, model.transformer.wte.weight.dtype)
 
     @property
@@ -239,6 +241,10 @@ class KVCache:
             self._first[row] = 0
 
 
+def _most_heads(model: GPT) -> int:
+    return max(block.attn.n_head for block in model.transformer.h)
+
+
 # 16.3 prefill
 
 
@@ -331,6 +337,9 @@ class Decoder(Module):
             head = _reading(body.ln_f, *_affine(self.model.lm_head, config.d_model))
         tokens, places = (_centered(table) if centered else table for table in (tokens, places[0]))
         self._tokens, self._places, self._head = (array.astype(dtype) for array in (tokens, places, head))
+        self._n_head = _most_heads(self.model)
+        inner, hidden = self._n_head * config.d_model // config.n_head, max(widen.shape[1] for _, _, widen, _ in layers)
+        layers = [_filled(*layer, inner, hidden) for layer in layers]
         self._layers = [[np.ascontiguousarray(weights, dtype) for weights in layer] for layer in layers]
         self._eps = [(block.ln_1.eps, block.ln_2.eps) for block in body.h]
         self._eps_f = body.ln_f.eps
@@ -390,7 +399,7 @@ class Decoder(Module):
             raise ValueError(f"ids of shape {ids.shape} for a cache of {cache.batch} rows: one token for each")
         if ids.dtype.kind not in "iu":
             raise TypeError(f"ids must be integers, not {ids.dtype}")
-        sizes = config.n_layer, config.n_head, config.d_model // config.n_head, config.window, self._tokens.dtype
+        sizes = config.n_layer, self._n_head, config.d_model // config.n_head, config.window, self._tokens.dtype
         others = cache.n_layer, cache.n_head, cache.head_dim, cache.window, cache.dtype
         if sizes != others:
             raise ValueError(
@@ -467,19 +476,19 @@ class _Desk:
 
     def __init__(self, decoder: Decoder, batch: int):
         config, dtype, hidden = decoder.config, decoder._head.dtype, decoder._layers[0][2].shape[1]
-        d_model, n_head = config.d_model, config.n_head
-        size, rows = d_model // n_head, () if batch == 1 else (batch,)
+        d_model, n_head, size = config.d_model, decoder._n_head, config.d_model // config.n_head
+        inner, rows = n_head * size, () if batch == 1 else (batch,)
         self.x, self.root = np.empty((batch, d_model), dtype), np.empty((*rows, *(1,) * len(rows)), dtype)
-        self.normal, self.joined, self.active = (np.ones((*rows, n + 1), dtype) for n in (d_model, d_model, hidden))
+        self.normal, self.joined, self.active = (np.ones((*rows, n + 1), dtype) for n in (d_model, inner, hidden))
         self.normalized, self.activated = self.normal[..., :-1], self.active[..., :-1]
-        self.qkv = np.empty((*rows, 3 * d_model), dtype)
-        self.q = self.qkv[..., :d_model].reshape(*rows, n_head, 1, size)
-        self.new = self.qkv[..., d_model:].reshape(batch, 2, n_head, size)
+        self.qkv = np.empty((*rows, 3 * inner), dtype)
+        self.q = self.qkv[..., :inner].reshape(*rows, n_head, 1, size)
+        self.new = self.qkv[..., inner:].reshape(batch, 2, n_head, size)
         self.attended = self.joined[..., :-1].reshape(*rows, n_head, size, 1)
         self.sums = np.empty((config.n_layer, *rows, n_head, 1), dtype)
         self.wide, self.work = np.empty((2, *rows, hidden), dtype)
         if config.positions == "rotary":
-            self.qk = self.qkv[..., : 2 * d_model].reshape(*rows, 2 * n_head, 2, size // 2)
+            self.qk = self.qkv[..., : 2 * inner].reshape(*rows, 2 * n_head, 2, size // 2)
             self.partner, self.turned = self.qk[..., ::-1, :], np.empty_like(self.qk)
         self.one, self.middle = np.array(1, dtype), np.array(_MIDDLE, dtype)  # faster than Python's numbers
 
@@ -512,17 +521,30 @@ _MIDDLE = math.sqrt(2 / math.pi) / _SCALE
 
 def _folded(block: Module, config, centered: bool) -> list[np.ndarray]:
     """The weights of attention's two and the feed-forward's two linear layers, (in + 1, out), the bias in the last row."""
-    width = config.d_model
+    width, size = config.d_model, config.d_model // config.n_head
+    inner = block.attn.n_head * size
     weight, bias = _affine(block.attn.c_attn, width)
-    scale = np.ones(3 * width)
-    scale[:width] = 1 / math.sqrt(width // config.n_head)
+    scale = np.ones(3 * inner)
+    scale[:inner] = 1 / math.sqrt(size)
     attend = _reading(block.ln_1, weight * scale, bias * scale)
     weight, bias = _affine(block.mlp.c_fc, width)
     widen = _reading(block.ln_2, weight * _SCALE, bias * _SCALE)
-    join = np.vstack(_affine(block.attn.c_proj, width))
+    join = np.vstack(_affine(block.attn.c_proj, inner))
     weight, bias = _affine(block.mlp.c_proj, widen.shape[1])
     narrow = np.vstack([weight / (2 * _SCALE), bias])
     return [attend, _centered(join) if centered else join, widen, _centered(narrow) if centered else narrow]
+
+
+def _filled(attend: np.ndarray, join: np.ndarray, widen: np.ndarray, narrow: np.ndarray, inner: int, hidden: int) -> list:
+    """A block's weights with zeros for the heads and neurons that it has not and another block has."""
+    heads, neurons = inner - len(join) + 1, hidden - widen.shape[1]
+    qkv = np.pad(attend.reshape(len(attend), 3, -1), [(0, 0), (0, 0), (0, heads)])
+    return [
+        qkv.reshape(len(attend), -1),
+        np.insert(join, len(join) - 1, np.zeros((heads, 1)), 0),
+        np.pad(widen, [(0, 0), (0, neurons)]),
+        np.insert(narrow, len(narrow) - 1, np.zeros((neurons, 1)), 0),
+    ]
 
 
 def _affine(layer: Module, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -113,7 +113,7 @@ class _Masked(Optimizer):
 
     def load_state_dict(self, state_dict: dict) -> None:
         """Raises: ValueError as Optimizer, or if the masks have other shapes. Then nothing is changed."""
-        own, given = ([kept.shape for kept in kepts] for kepts in ([k for _, k in self.masks.pairs], state_dict["masks"]))
+        own, given = [kept.shape for _, kept in self.masks.pairs], [kept.shape for kept in state_dict["masks"]]
         if own != given:
             raise ValueError(f"the state has masks of the shapes {given}, these are {own}")
         self.optimizer.load_state_dict(state_dict["optimizer"])
@@ -335,7 +335,7 @@ class PrunedAttention(MultiHeadAttention):
             y = drop(attention_weights(q, k, *sight)) @ v
         else:
             y = fused_attention(q, k, v, *sight)  # (batch, heads, time, head_dim)
-        return drop(self.c_proj(y.permute(0, 2, 1, 3).reshape(*x.shape[:2], -1)))
+        return drop(self.c_proj(y.permute(0, 2, 1, 3).reshape(*x.shape[:2], self.c_proj.in_features)))
 
     def _real(self, x: Tensor, mask, cache=None) -> np.ndarray | None:
         if x.ndim != 3 or x.shape[-1] != self.d_model:
@@ -355,7 +355,8 @@ class PrunedAttention(MultiHeadAttention):
 
     def _split(self, x: Tensor, start) -> list[Tensor]:
         """q, k and v (batch, heads, time, head_dim)."""
-        q, k, v = self.c_attn(x).reshape(*x.shape[:2], 3, self.n_head, -1).permute(2, 0, 3, 1, 4)
+        width = self.c_proj.in_features // self.n_head
+        q, k, v = self.c_attn(x).reshape(*x.shape[:2], 3, self.n_head, width).permute(2, 0, 3, 1, 4)
         return [q, k, v] if self.positions is None else [self.positions(q, start), self.positions(k, start), v]
 
     def weights(self, x: Tensor, mask=None) -> np.ndarray:
@@ -561,7 +562,7 @@ def held_bytes(model: Module) -> int:
     return sum(array.nbytes for array in arrays.values())
 
 
-class Report(NamedTuple):
+class Report(NamedTuple):  # given
     """What was measured, pairs (before, after). str() is a table."""
 
     numbers: tuple[int, int]  # in parameters and buffers

@@ -43,7 +43,8 @@ PUSHED = "        if longest > slots:  # the first layer pushes the oldest token
 MAXIMUM = "                np.subtract(scores, scores.max(-1, keepdims=True), scores)"
 TURN = "                multiply(desk.qk, turns[0], desk.qk)\n"
 ROOT = "            self.root[()] = (float(x.dot(x)) / x.size + eps) ** -0.5"
-SCALE = "    scale[:width] = 1 / math.sqrt(width // config.n_head)\n"
+SCALE = "    scale[:inner] = 1 / math.sqrt(size)\n"
+MOST = "    return max(block.attn.n_head for block in model.transformer.h)\n"
 CENTERED = "    return rows - rows.mean(-1, keepdims=True)"
 RESULT = "        return logits.reshape(cache.batch, -1)\n"
 SUMS = "            np.dot(scores, ones, sums)\n"
@@ -509,8 +510,8 @@ WRONG = [
         naive="test_a_step_allocates_nothing_that_grows_with_the_text",
     ),
     Wrong("the scale is missing", {SCALE: ""}),
-    Wrong("the scale is not the head's", {SCALE: "    scale[:width] = 1 / math.sqrt(width)\n"}),
-    Wrong("the scale is there twice", {SCALE: SCALE.replace("scale[:width]", "scale[: 2 * width]")}),
+    Wrong("the scale is not the head's", {SCALE: "    scale[:inner] = 1 / math.sqrt(width)\n"}),
+    Wrong("the scale is there twice", {SCALE: SCALE.replace("scale[:inner]", "scale[: 2 * inner]")}),
     Wrong(
         "the scale is not on the bias",
         {
@@ -802,6 +803,29 @@ WRONG = [
         "prefill context of real tokens",
         {
             "_check_context(model.config, int(cache.lengths.max()) + ids.shape[1])": "_check_context(model.config, int((cache.lengths + real.sum(1)).max()))"
+        },
+    ),
+    Wrong("a cache has the heads of the config", {MOST: "    return model.config.n_head\n"}),
+    Wrong("a cache has the heads of the first block", {MOST: "    return model.transformer.h[0].attn.n_head\n"}),
+    Wrong("all blocks have the heads of the config", {"    inner = block.attn.n_head * size\n": "    inner = width\n"}),
+    Wrong(
+        "zeros for heads come behind q, k and v, not in each",
+        {
+            "    qkv = np.pad(attend.reshape(len(attend), 3, -1), [(0, 0), (0, 0), (0, heads)])\n": "    qkv = np.pad(attend, [(0, 0), (0, 3 * heads)])\n"
+        },
+    ),
+    Wrong(
+        "zeros for heads take the place of the bias",
+        {"np.insert(join, len(join) - 1, np.zeros((heads, 1)), 0)": "np.pad(join, [(0, heads), (0, 0)])"},
+    ),
+    Wrong(
+        "all blocks have the neurons of the first",
+        {"max(widen.shape[1] for _, _, widen, _ in layers)": "layers[0][2].shape[1]"},
+    ),
+    Wrong(
+        "a head is as wide as d_model / its block's heads",
+        {
+            "    width, size = config.d_model, config.d_model // config.n_head\n    inner": "    width, size = config.d_model, config.d_model // block.attn.n_head\n    inner"
         },
     ),
 ]

@@ -39,7 +39,8 @@ class KVCache:
             if max_length > config.context:
                 raise ValueError(f"max_length {max_length} > context {config.context}")
         head_dim, dtype = config.d_model // config.n_head, model.transformer.wte.weight.dtype
-        return cls(config.n_layer, batch, config.n_head, head_dim, max_length, config.window, dtype)
+        n_head = sorted(block.attn.n_head for block in model.transformer.h)[-1]
+        return cls(config.n_layer, batch, n_head, head_dim, max_length, config.window, dtype)
 
     @property
     def nbytes(self):
@@ -247,7 +248,8 @@ class Decoder(Module):
         for number in ids[real]:
             if number < 0 or number >= config.vocab_size:
                 raise IndexError(f"no id {number}")
-        sizes = [config.n_layer, config.n_head, config.d_model // config.n_head, config.window]
+        n_head = max(block.attn.n_head for block in frozen.transformer.h)
+        sizes = [config.n_layer, n_head, config.d_model // config.n_head, config.window]
         for size, other in zip(sizes, [cache.n_layer, cache.n_head, cache.head_dim, cache.window], strict=True):
             if size != other:
                 raise ValueError(f"another model's cache: {other} instead of {size}")
