@@ -428,6 +428,10 @@ def test_scores_of_tiny_and_huge_weights_are_no_zeros_or_infinities(draw, scale)
     want = unit_scores(model, model[0])
     model[0].weight.data = model[0].weight.data.astype(np.float64) * scale
     assert_close(unit_scores(model, model[0]) / scale, want)
+    model[0].weight.data[1:] /= scale  # next to it others are as they were
+    assert_close(unit_scores(model, model[0])[1:], want[1:])
+    model[0].weight.data[2] = 0
+    assert unit_scores(model, model[0])[2] == 0
 
 
 def test_scores_change_nothing(draw):

@@ -262,13 +262,20 @@ def unit_scores(model: Module, layer: Module) -> np.ndarray:
     space = _space(model, layer)
 
     def norms(cuts: list[_Cut]) -> np.ndarray:
-        arrays = [np.moveaxis(cut.array, cut.axis, 0).astype(np.float64).reshape(space.size, -1) for cut in cuts]
-        return np.hypot.reduce(np.concatenate(arrays, 1), axis=1)  # squares might overflow
+        return _norms(np.concatenate([np.moveaxis(cut.array, cut.axis, 0).reshape(space.size, -1) for cut in cuts], 1))
 
     weights = [cut for cut in space.cuts if cut.name == "weight"]
     scales = [cut for cut in weights if isinstance(cut.module, BatchNorm2d)]
     written, read = ([cut for cut in weights if cut.axis == axis and cut not in scales] for axis in (0, 1))
     return norms(scales or written) * norms(read)
+
+
+def _norms(rows: np.ndarray) -> np.ndarray:
+    """The L2 norm of each row, float64. Squares of 1e200 would overflow: a row is divided by its largest number first."""
+    rows = rows.astype(np.float64)
+    largest = np.abs(rows).max(1, keepdims=True)
+    scale = np.where((largest > 0) & (largest < math.inf), largest, 1)
+    return np.linalg.norm(rows / scale, axis=1) * scale[:, 0]
 
 
 def strongest(scores: np.ndarray, count: int) -> np.ndarray:
@@ -399,7 +406,7 @@ def head_scores(attention: MultiHeadAttention) -> np.ndarray:
     """How much each head can write: the L2 norm of its values' weights times that of its part of c_proj, float64 (heads,)."""
     cuts, n_head, _ = _heads(attention)
     values, read = cuts[0].array[2 * len(cuts[0].array) // 3 :], cuts[-1].array.T
-    return np.prod([np.hypot.reduce(part.astype(np.float64).reshape(n_head, -1), axis=1) for part in (values, read)], 0)
+    return _norms(values.reshape(n_head, -1)) * _norms(read.reshape(n_head, -1))
 
 
 def prune_heads(attention: MultiHeadAttention, keep) -> None:

@@ -27,7 +27,7 @@ from specs.datasets.text import SHAKESPEARE, Text, shakespeare
 from specs.door import ROOT, VARIABLE
 
 ROUNDS, SECONDS = 9, 0.4  # of each side's turns, and how long one takes at least
-SEEDS = 5
+SEEDS, STUDENTS = 5, 3
 MEGABYTES = 1, 10  # of the streams whose memory is compared
 TUNED, SLOWER = 1.23, 3.5  # the ratio to PyTorch of a hand-tuned GPT in NumPy; how much longer the clear code may take
 
@@ -80,6 +80,8 @@ BARS = {
     "decoding": Bar("≥ 1.5", "≥ 2.0"),
     "batched decoding": Bar("≥ 1.0", "≥ 1.3"),
     "cached": Bar("≥ 10"),
+    # kata 18: nats per token
+    "distillation": Bar("≥ 0.02"),
     # after so many minutes, bits per byte. nanoGPT's 10.6 million parameters need 1.4697 nats a character, which are 2.12 bits,
     # after three minutes on an A100 (its README).
     "5 minutes": Bar("≤ 2.25", "≤ 2.18"),
@@ -230,6 +232,19 @@ def languages(text: Text, long: bool) -> dict:
     return {"language": runs, "minutes": values}
 
 
+def distillations(text: Text) -> dict:
+    """Milestone 4's student from several seeds: taught by milestone 3's GPT, and alone, for the same steps."""
+    with opened(NUMPY[1]) as (fast,):
+        runs = [
+            {"seed": seed, "taught": taught, **fast.train("train_student", text, seed, taught)}
+            for seed in range(STUDENTS)
+            for taught in (False, True)
+        ]
+    saved = [alone["nats"] - taught["nats"] for alone, taught in zip(runs[::2], runs[1::2], strict=True)]
+    title = f"fast: nats per token that a teacher saves, the least of {STUDENTS} seeds"
+    return {"distillation": runs, "taught": [valued(title, [min(saved)], BARS["distillation"])]}
+
+
 def gpt2(sides: list[Side]) -> list[dict]:
     """How far the logits of both sides are apart, and how many continuations differ where a decision is clear."""
     ours, theirs = sides
@@ -280,12 +295,12 @@ def tokenization(sides: list[Side], text: str) -> tuple[list[dict], list[dict]]:
     return rows, growth
 
 
-PARTS = ("convolution", "step", "gpt", "decoding", "gpt2", "tokenization", "training", "language")
+PARTS = ("convolution", "step", "gpt", "decoding", "gpt2", "tokenization", "training", "distillation", "language")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m specs.bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="leave out whole trainings, a quarter of an hour")
+    parser.add_argument("--quick", action="store_true", help="leave out whole trainings, twenty minutes")
     parser.add_argument("--long", action="store_true", help="train a GPT for fifteen minutes too")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="measure parts of it, and write no files")
     parser.add_argument("--fuzz", action="store_true", help="compare values instead of speed, in random programs")
@@ -297,8 +312,8 @@ def main() -> None:
         from specs.bench import fuzz  # which imports PyTorch, and the katas from the reference
 
         sys.exit(1 if fuzz.run(options.cases, options.seed) else 0)
-    parts = [part for part in options.only if not (options.quick and part in ("training", "language"))]
-    needed = {"training": CIFAR10, "language": SHAKESPEARE, "tokenization": GPT2}
+    parts = [part for part in options.only if not (options.quick and part in ("training", "distillation", "language"))]
+    needed = {"training": CIFAR10, "distillation": SHAKESPEARE, "language": SHAKESPEARE, "tokenization": GPT2}
     for part in needed.keys() & parts:
         fetch(needed[part])  # or say at once that it can't be had
     figures = measured(parts, shakespeare(), options.long)
@@ -334,6 +349,8 @@ def measured(parts: Sequence[str], text: Text, long: bool) -> dict:
             figures["tokenization"], figures["growth"] = tokenization(sides, text.text)
     if "training" in parts:
         figures |= trainings(report.fastest(figures["step"][0]["seconds"], "PyTorch"))
+    if "distillation" in parts:
+        figures |= distillations(text)
     if "language" in parts:
         figures |= languages(text, long)
     return figures

@@ -1,5 +1,6 @@
 """The same work as ours, by kata 15: its operations, and two shards of each batch on two threads."""
 
+import functools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -7,15 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from katas.acceleration import accelerate, fast_conv2d, loop_conv2d
 from katas.tensor import Tensor
+from katas.transformers import GPT
 from threadpoolctl import ThreadpoolController
 
 from specs.bench import ours, work
 from specs.bench.ours import gpt_steps, step, train_cifar10
 from specs.datasets.text import Text
-from specs.milestones.recipes import gpt_minutes
-from specs.milestones.recipes.gpt import corpus
+from specs.milestones.recipes import gpt, gpt_minutes, gpt_student
+from specs.milestones.recipes.gpt import Corpus, corpus
 
-__all__ = ["convolution", "forward", "gpt_forward", "gpt_steps", "step", "train_cifar10", "train_gpt"]
+__all__ = ["convolution", "forward", "gpt_forward", "gpt_steps", "step", "train_cifar10", "train_gpt", "train_student"]
 SHARDS = 2
 os.environ["KATA_ACCELERATE"] = "1"  # in this process: so the recipes accelerate
 
@@ -64,3 +66,17 @@ def gpt_forward(shape: work.Shape) -> Callable[[], list[np.ndarray]]:
 def train_gpt(text: Text, minutes: float) -> dict[str, float]:
     """A recipe for so many minutes: bits per byte of the last tenth, and the steps, tokens and seconds of the training."""
     return gpt_minutes.train(corpus(text), gpt_minutes.plan(minutes), 60 * minutes)
+
+
+def train_student(text: Text, seed: int, taught: bool) -> dict[str, float]:
+    """Milestone 4's student, taught or alone: nats per token of the last tenth, and the training's steps and seconds."""
+    texts, plan = corpus(text), gpt_student.DISTILLED if taught else gpt_student.ALONE
+    trainer = gpt_student.train(gpt_student.Lesson(texts, teacher(texts)), seed, plan=plan)
+    seconds = sum(epoch["seconds"] for epoch in trainer.history)
+    return {"nats": trainer.history[-1]["metric"], "steps": trainer.step, "seconds": seconds}
+
+
+@functools.cache
+def teacher(texts: Corpus) -> GPT:
+    """Milestone 3's GPT."""
+    return gpt.train(texts, 0).network

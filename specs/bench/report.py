@@ -32,6 +32,9 @@ def markdown(figures: dict) -> str:
         lines += ["", "## GPTs", "", *_table(figures["gpt"]), "", *map(_speeds, figures["gpt"])]
     if "decoding" in figures:
         lines += ["", "## Decoding with a cache", "", *_table(figures["decoding"]), "", *_table(figures["written"])]
+    if "distillation" in figures:
+        said = f"A small GPT learns what a large one would say, or the text alone. {data}"
+        lines += ["", "## Distillation", "", said, "", *_students(figures["distillation"]), "", *_values(figures["taught"])]
     if "language" in figures:
         said = "Bits per byte of the last tenth, in rows of 64 tokens; the fast ones in rows of 1,024, where a token sees"
         lines += [
@@ -125,6 +128,15 @@ def _trainings(rows: list[dict]) -> list[str]:
     lines = ["| | seed | test images named rightly | seconds | largest memory |", "|---|---|---|---|---|"]
     for row in sorted(rows, key=lambda row: (row["side"], row["seed"])):
         cells = [row["side"], str(row["seed"]), f"{row['accuracy']:.2%}", f"{row['seconds']:.1f}", _memory(row)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _students(rows: list[dict]) -> list[str]:
+    lines = ["| student | seed | nats per token of the last tenth | steps | seconds |", "|---|---|---|---|---|"]
+    for row in rows:
+        cells = ["taught" if row["taught"] else "alone", str(row["seed"]), f"{row['nats']:.3f}"]
+        cells += [f"{row['steps']:,}", f"{row['seconds']:.1f}"]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 

@@ -92,6 +92,8 @@ FIGURES = {
     ],
     "gpt2": [bench.valued("logits", [100.5], Bar("≤ 100")), bench.valued("continuations", [0], Bar("≤ 0"))],
     "language": [{"recipe": "ours", "bits": 2.2004, "steps": 1500, "tokens": 1_536_000, "seconds": 160.04, "MB": None}],
+    "distillation": [{"seed": 2, "taught": True, "nats": 3.5515, "steps": 900, "seconds": 45.04, "MB": 200.0}],
+    "taught": [bench.valued("saved", [0.1], Bar("≥ 0.02"))],
     "minutes": [bench.valued("bits", [2.2004], Bar("≤ 2.25", "≤ 2.18"))],
     "growth": [
         bench.valued("memory", [1.0, 1.2, 9.0], Bar("≤ 1.2")),
@@ -110,8 +112,9 @@ def test_the_table_quotes_medians_spreads_and_ratios():
     assert "| a step | 100.0 (100.0–100.0) | 200.0 (200.0–200.0) | 300.0 (300.0–300.0) | 2.00 (2.00–2.00) |" in text
     assert "| fast | 0 | 75.12% | 100.0 | 512 MB |" in text
     assert "Python 3, numpy 2, torch 2; a processor, 2 cores; 2026-01-02." in text
-    assert text.count("Data: a text (7 characters).") == 2
+    assert text.count("Data: a text (7 characters).") == 3
     assert "| 8 tokens | 1.0 (1.0–1.0) | 2.0 (2.0–2.0) | 2.0 (2.0–2.0) | 2.00 (2.00–2.00), wanted ≥ 1.5, aim ≥ 2.0 |" in text
+    assert "| taught | 2 | 3.551 | 900 | 45.0 |" in text
     assert "| ours | 2.200 | 160.0 | 1,500 | 9,598 | ? |" in text
 
 
@@ -203,6 +206,7 @@ def test_each_part_is_measured_and_shown_alone(monkeypatch):
     monkeypatch.setattr(bench, "decodings", lambda: {name: FIGURES[name] for name in ("decoding", "written")})
     monkeypatch.setattr(bench, "gpt2", lambda _: FIGURES["gpt2"])
     monkeypatch.setattr(bench, "tokenization", lambda *_: (FIGURES["tokenization"], FIGURES["growth"]))
+    monkeypatch.setattr(bench, "distillations", lambda _: {name: FIGURES[name] for name in ("distillation", "taught")})
     monkeypatch.setattr(bench, "languages", lambda *_: {name: FIGURES[name] for name in ("language", "minutes")})
 
     def trainings(layout: str) -> dict:
@@ -227,6 +231,7 @@ def test_each_part_is_measured_and_shown_alone(monkeypatch):
         "## Tokenization",
         "## A training step on CIFAR-10",
         "## Training on CIFAR-10",
+        "## Distillation",
         "## Training on a text",
     ]
     assert layouts == ["PyTorch, default"] * 2
@@ -345,7 +350,7 @@ def test_a_turn_trains_the_milestones_gpt():
     """Its size, and batches of its size: so many rows, each of so many tokens and one more, which is only guessed."""
     program = """
 from specs.milestones.recipes.gpt import *
-config = build(" " * ENOUGH, np.random.default_rng(0)).config
+config = build(size(" " * ENOUGH), np.random.default_rng(0)).config
 print(config.n_layer, config.n_head, config.d_model, CONTEXT, BATCH, config.window, config.vocab_size)
 """
     world, (layers, heads, width, context, rows, steps, *others) = os.environ | {VARIABLE: "reference"}, work.MILESTONE
@@ -397,7 +402,13 @@ def trained(monkeypatch) -> list[tuple]:
     class Training(Fake):
         def train(self, *arguments):
             calls.append((self.name, *arguments))
-            return {"seconds": 7.5 if self.name == "clear" else 5.0, "bits": 2.2, "accuracy": 0.76 + len(calls) / 1000}
+            nats = 3.6 - len(calls) ** 2 / 100  # the steps that it is better by grow
+            return {
+                "seconds": 7.5 if self.name == "clear" else 5.0,
+                "bits": 2.2,
+                "accuracy": 0.76 + len(calls) / 1000,
+                "nats": nats,
+            }
 
     monkeypatch.setattr(bench, "Side", lambda name, *_: Training(name, 0.0))
     return calls
@@ -432,6 +443,28 @@ def test_the_least_accurate_seed_and_pytorchs_time_count(trained):
     assert names == [("clear", 0), *((name, seed) for seed in range(5) for name in ("fast", "PyTorch, channels_last"))]
     accuracy, times, seconds = [row["values"] for row in found["trained"]]
     assert (accuracy, times, seconds) == ([pytest.approx(76.2)], [1.0] * 5, [5.0] * 5)
+
+
+def test_a_student_is_compared_with_one_alone_from_the_same_seed(trained):
+    """The seed where a teacher helps least counts."""
+    found = bench.distillations(Text("a text", "a text"))
+    assert [(name, *options) for name, _, _, *options in trained] == [
+        ("fast", seed, taught) for seed in range(3) for taught in (False, True)
+    ]
+    (row,) = found["taught"]
+    assert row["values"] == [pytest.approx(0.03)]
+    assert row["wanted"] == bench.BARS["distillation"].wanted
+
+
+@pytest.mark.timeout(120)
+def test_a_student_learns_from_a_teacher_and_alone():
+    """A teacher of few steps has learned something that its student can tell."""
+    words = np.random.default_rng(0).choice([*"abc"], (5000, 3))
+    text = Text(" ".join(map("".join, words)), "27 words")
+    with bench.opened(bench.NUMPY[1]) as (side,):
+        alone, taught = [side.train("train_student", text, 0, taught) for taught in (False, True)]
+    assert alone["steps"] == taught["steps"] > 0
+    assert 0 < taught["nats"] < alone["nats"]
 
 
 class Writer:

@@ -17,6 +17,12 @@ IDS = "specs/milestones/test_3_tokenizer.py::test_texts_get_the_ids_that_gpt2_gi
 MERGES = "specs/milestones/test_3_tokenizer.py::test_a_tokenizer_is_trained_in_seconds"
 LANGUAGE = "specs/milestones/test_3_gpt.py::test_a_gpt_learns_a_language"
 UNSEEN = "specs/milestones/test_3_gpt.py::test_training_does_not_see_the_last_tenth"
+FAST = "specs/milestones/test_4_gains.py::test_a_cnn_computes_faster"
+CACHED = "specs/milestones/test_4_gains.py::test_each_token_is_read_once"
+BITS = "specs/milestones/test_4_gains.py::test_a_gpt_needs_fewer_bits"
+PRUNED = "specs/milestones/test_4_gains.py::test_a_pruned_cnn_is_smaller_and_faster"
+STUDENT = "specs/milestones/test_4_gains.py::test_a_student_is_smaller_and_faster"
+TIMED = "specs/milestones/test_4_gains.py::test_every_call_is_timed"
 GATHER = "return tuple([array[np.asarray(indices)] for array in self.arrays])"
 BATCHES = "batches = (self._batch(order[start : start + self.batch_size], rng) for start in starts)"
 
@@ -165,6 +171,46 @@ KNOCKOUTS = [
         Wrong(
             "validation data are trained on",
             {"self.optimizer, data, steps": "self.optimizer, [*data, *(validation or ())], steps"},
+        ),
+    ),
+    (FAST, "15", Wrong("accelerate changes nothing", {"if type(value) in _FAST:": "if False:"})),
+    (
+        CACHED,
+        "16",
+        Wrong(
+            "a cache recomputes", {"starts[:] = ends": "self.model(np.tile(ids[:, None], 1 + longest % 64)); starts[:] = ends"}
+        ),
+    ),
+    (
+        BITS,
+        "17",
+        Wrong(
+            "8 bits are kept in float32",
+            {"np.clip(values, -127, 127, out=values).astype(np.int8)": "np.clip(values, -127, 127, out=values)"},
+        ),
+    ),
+    (
+        PRUNED,
+        "18",
+        Wrong(
+            "pruning only sets a flag",
+            {"    _shrink([(*cut[:3], indices(cut.repeat)) for cut in space.cuts])": "    layer.pruned = True"},
+        ),
+    ),
+    (
+        STUDENT,
+        "18",
+        Wrong(
+            "a student copies its teacher",
+            {"alpha = student, temp": "alpha = vars(student).update(vars(teacher)) or student, temp"},
+        ),
+    ),
+    (
+        TIMED,
+        "19",
+        Wrong(
+            "only the second run is timed",
+            {"cpu_start, wall_start = cpu(), wall()": "_, cpu_start, wall_start = work(), cpu(), wall()"},
         ),
     ),
 ]

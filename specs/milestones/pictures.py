@@ -97,3 +97,34 @@ def language(
         axes.set_xticks(range(len(tokens)), names, rotation=90, fontsize=6, parse_math=False)
         axes.set_yticks(range(len(tokens)), names, fontsize=6, parse_math=False)
     return figure
+
+
+def bars(gains: dict[str, float]) -> Figure:
+    """A bar for each gain, how many times as much the first of two takes, on a logarithmic axis. 1 means the same."""
+    figure = Figure(figsize=(11, 1 + 0.3 * len(gains)), layout="constrained")
+    axes, values = figure.subplots(), [*gains.values()]
+    colors = ["tab:blue" if value >= 1 else "tab:red" for value in values]
+    drawn = axes.barh(range(len(gains)), [value - 1 for value in values], left=1, color=colors)  # an axis of logs has no 0
+    axes.bar_label(drawn, [f" {value:,.0f}× " if value >= 100 else f" {value:.3g}× " for value in values])
+    axes.set_yticks(range(len(gains)), gains, fontsize=8)
+    axes.set(xscale="log", xlabel="gain", title="how many times as much time or memory it took before")
+    axes.invert_yaxis()
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.margins(x=0.15)
+    return figure
+
+
+def fronts(
+    points: dict[str, dict[str, tuple[float, float]]], best: dict[str, list[str]], labels: dict[str, tuple[str, str]]
+) -> Figure:
+    """For each network the points of its versions, less is better; those in `best`, which no other beats, are joined."""
+    figure = Figure(figsize=(12, 5), layout="constrained")
+    for axes, (network, named) in zip(figure.subplots(1, len(points), squeeze=False).flat, points.items(), strict=True):
+        line = sorted(named[name] for name in best[network])
+        axes.step(*zip(*line, strict=True), where="post", color="tab:blue", linewidth=0.8)
+        for name, point in named.items():
+            axes.plot(*point, "o", color="tab:blue" if name in best[network] else "gray")
+            axes.annotate(name, point, (5, 5), textcoords="offset points", fontsize=9)
+        axes.set(xscale="log", xlabel=labels[network][0], ylabel=labels[network][1], title=network)
+        axes.margins(0.2)
+    return figure

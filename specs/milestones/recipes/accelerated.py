@@ -8,12 +8,12 @@ def accelerates() -> bool:
     return os.environ.get("KATA_ACCELERATE") == "1"
 
 
-def accelerated(network, criterion, optimizer) -> dict:
-    """Arguments of a Trainer, by name: these three as they are, or accelerated."""
+def accelerated(network, criterion, optimizer, objective=None) -> dict:
+    """Arguments of a Trainer, by name: these as they are, or accelerated. Without an objective it is Trainer's own."""
     if not accelerates():
-        return {"network": network, "criterion": criterion, "optimizer": optimizer}
+        return {"network": network, "criterion": criterion, "optimizer": optimizer, "objective": objective}
     from katas.acceleration import accelerate, data_parallel, flat
     from katas.training import Objective
 
-    objective = data_parallel(accelerate(Objective(network, criterion)))
+    objective = data_parallel(accelerate(Objective(network, criterion) if objective is None else objective))
     return {"network": network, "criterion": None, "optimizer": flat(optimizer), "objective": objective}

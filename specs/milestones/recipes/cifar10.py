@@ -54,12 +54,12 @@ def batch(images: np.ndarray) -> int:
     return max(1, min(BATCH, len(images) // STEPS))
 
 
-def sgd(network: CNN, batch: int = BATCH) -> SGD:
+def sgd(network: CNN, batch: int = BATCH, lr: float = LEARNING_RATE) -> SGD:
     """Weight decay on the weights only: a bias or a scale that shrinks helps nobody."""
     weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in network.parameters() if parameter.ndim == 1]
     groups = [{"params": weights, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
-    return SGD(groups, lr=LEARNING_RATE * batch / BATCH, momentum=0.9, nesterov=True)
+    return SGD(groups, lr=lr * batch / BATCH, momentum=0.9, nesterov=True)
 
 
 def triangle(steps: int):

@@ -74,11 +74,11 @@ def encoded(train: str, test: str) -> tuple[np.ndarray, np.ndarray]:
     return ids, np.array([ids[-1], *tokenizer(train).encode(test)])
 
 
-def build(train: str, rng: np.random.Generator) -> GPT:
+def build(shape: Size, rng: np.random.Generator) -> GPT:
     """A GPT in which each token sees the CONTEXT - 1 tokens before it, in every layer, so that a row may be longer."""
-    vocabulary, layers, width = size(train)
-    shape = GPTConfig(vocabulary, CONTEXT, layers, 4, width, bias=False, positions="rotary", norm="rms", window=CONTEXT)
-    return GPT(shape, rng)
+    vocabulary, layers, width = shape
+    config = GPTConfig(vocabulary, CONTEXT, layers, 4, width, bias=False, positions="rotary", norm="rms", window=CONTEXT)
+    return GPT(config, rng)
 
 
 def adamw(network: GPT, lr: float) -> AdamW:
@@ -113,7 +113,7 @@ def train(texts: Corpus, seed: int, progress: Progress | None = None, checkpoint
     """The recipe, from a seed to a trained network, trainer.network; or, from a checkpoint, what is left of it."""
     rng = np.random.default_rng(seed)
     ids, others = encoded(texts.train, texts.test)
-    network, data, criterion = build(texts.train, rng), Drawn(ids, rng), CrossEntropyLoss()
+    network, data, criterion = build(size(texts.train), rng), Drawn(ids, rng), CrossEntropyLoss()
     optimizer = adamw(network, LEARNING_RATE)
     total = EPOCHS * len(data)
     schedule = cosine_schedule(total, warmup_steps=total // 20, final=0.05)
