@@ -11,6 +11,7 @@ import operator
 import os
 import shutil
 import stat
+import sys
 import threading
 import time
 from collections import deque
@@ -276,6 +277,7 @@ class BuildConfig:
     text: the path of a file; its last tenth only judges. model: the folder of a bundle, or GPTConfig's fields without
     vocab_size, of a GPT to be trained on the rest of the text. train: epochs, steps in each, batch_size and lr. distill: model
     and train, of a smaller GPT. prune: the fraction of heads and neurons to remove. quantize: 8 or 4. half: float16 on disk.
+    name, chat: None is what a loaded bundle has, or "gpt" and no chat.
     """
 
     text: str
@@ -289,7 +291,7 @@ class BuildConfig:
     accelerate: bool = True
     cache: bool = True
     seed: int = 0
-    name: str = "gpt"
+    name: str | None = None
     chat: dict | None = None
 
 

@@ -107,7 +107,7 @@ def test_chat_needs_an_assistant():
             Bundle(gpt(), tokenizer(), chat=chat)
 
 
-@pytest.mark.parametrize("around", [("a",), ("a", "b", "c"), ("a", 3), (None, "b"), "ab"])
+@pytest.mark.parametrize("around", [("a",), ("a", "b", "c"), ("a", 3), (None, "b"), "ab", None, 2])
 def test_a_role_has_two_texts(around):
     """A role with anything else than two strings raises a ValueError that contains the role."""
     with rejects(ValueError, "user"):
@@ -188,6 +188,21 @@ def test_half(tmp_path):
         assert np.array_equal(model.state_dict()[name], array)
     whole = sum(array.nbytes for array in before.values())
     assert (tmp_path / "bundle" / "model.safetensors").stat().st_size < 0.5 * whole + 5000
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_half_of_a_quantized_model(bits, tmp_path):
+    """With half=True, what a quantized model still has as floats is stored as float16; its integers stay as they are."""
+    from safetensors.numpy import load_file
+
+    model = quantize(gpt(d_model=32), bits)
+    Bundle(model, tokenizer()).save(tmp_path / "bundle", half=True)
+    want = model.state_dict()
+    for name, array in load_file(tmp_path / "bundle" / "model.safetensors").items():
+        assert array.dtype == (np.float16 if want[name].dtype.kind == "f" else want[name].dtype)
+    for name, array in Bundle.load(tmp_path / "bundle").model.state_dict().items():
+        assert array.dtype == want[name].dtype
+        assert np.array_equal(array.astype(np.float16), want[name].astype(np.float16))
 
 
 @pytest.mark.parametrize("bits", [None, 8])
@@ -314,6 +329,17 @@ def test_another_folder_is_not_replaced(tmp_path):
     with rejects(FileExistsError, "file"):
         Bundle(gpt(), tokenizer()).save(tmp_path / "file")
     assert (tmp_path / "file").read_text() == "dear"
+
+
+def test_a_folder_of_another_tool_is_not_replaced(tmp_path):
+    """Files of the same names are no bundle, unless its config.json says so: a FileExistsError contains the folder."""
+    for name, content in ((CONFIG, '{"model_type": "gpt2"}'), ("merges.txt", "a b"), ("vocab.json", "{}")):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / name).write_text(content)
+        with rejects(FileExistsError, str(folder)):
+            Bundle(gpt(), tokenizer()).save(folder)
+        assert (folder / name).read_text() == content
 
 
 def spoiled(kind: str) -> tuple[GPT, str]:
@@ -587,6 +613,17 @@ def test_an_altered_file(name, tmp_path):
             Bundle.load(folder)
 
 
+def test_the_whole_file_is_compared(tmp_path):
+    """In a file of hundreds of kilobytes, a bit that flips in the middle or at the end raises a ValueError that contains it."""
+    folder = saved(tmp_path, d_model=64)
+    whole = (folder / "model.safetensors").read_bytes()
+    assert len(whole) > 300_000
+    for place in (len(whole) // 2, len(whole) - 1):
+        (folder / "model.safetensors").write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        with rejects(ValueError, "model.safetensors"):
+            Bundle.load(folder)
+
+
 @pytest.mark.parametrize("content", [b"[]", b"3", b"null", b"{}", b"[" * 100_000, b"\xff\xfe", b'{"format": "tensor-kata"}'])
 def test_a_config_that_is_none(content, tmp_path):
     """Whatever else is in config.json, a ValueError contains its name."""
@@ -608,6 +645,48 @@ def test_a_config_that_is_too_long(tmp_path):
         assert tracemalloc.get_traced_memory()[1] < CONFIG_BYTES
     finally:
         tracemalloc.stop()
+
+
+FIELDS = {
+    "version": [True, 1.0],
+    "name": [3, None, ["a"]],
+    "accelerated": ["no", 1, None],
+    "files": [[*FILES], 3, "files"],
+    "sizes": [[], None],
+    "end": [["a"], 3, {}],
+    "chat": [3, ["a"], "chat", {"assistant": None}],
+}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_fields_of_another_type(name, tmp_path):
+    """Whatever is in a field, though the checksum is right: a ValueError contains config.json."""
+    folder = saved(tmp_path)
+    for value in FIELDS[name]:
+        forged(folder, lambda config, value=value: config.update({name: value}))
+        with rejects(ValueError, CONFIG):
+            Bundle.load(folder)
+        Bundle(gpt(), tokenizer()).save(folder)
+
+
+@pytest.mark.parametrize("name", ["bytes", "sha256"])
+def test_facts_of_another_type(name, tmp_path):
+    """So it is with what config.json says of a file, and of the model."""
+    folder = saved(tmp_path)
+    for change in (
+        lambda config: config["files"]["vocab.json"].update({name: [1]}),
+        lambda config: config["files"]["vocab.json"].pop(name),
+        lambda config: config["files"].update({"vocab.json": [name]}),
+        lambda config: config["sizes"].pop("heads"),
+        lambda config: config["sizes"].update(weights=[name]),
+        lambda config: config["sizes"].update(model=[name]),
+        lambda config: config["sizes"]["model"].update(dropout=name),
+        lambda config: config["sizes"]["model"].update({name: 1}),
+    ):
+        forged(folder, change)
+        with rejects(ValueError, CONFIG):
+            Bundle.load(folder)
+        Bundle(gpt(), tokenizer()).save(folder)
 
 
 @pytest.mark.parametrize("version", [VERSION + 1, VERSION - 1, "1", None])
@@ -707,10 +786,17 @@ def _refused_without_memory(folder, *told: str) -> None:
     assert peak < 1_000_000, f"{peak} bytes were allocated"
 
 
-@pytest.mark.parametrize("name", ["context", "window"])
-def test_lengths_that_no_array_has(name, tmp_path):
-    """With rotary positions neither context nor window is the length of an array: LONGEST is allowed, and no more."""
-    folder = saved(tmp_path, positions="rotary", window=9)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("context", {"positions": "rotary", "window": 9}),
+        ("window", {"positions": "rotary", "window": 9}),
+        ("context", {"positions": "sinusoidal"}),
+    ],
+)
+def test_lengths_that_no_array_has(name, options, tmp_path):
+    """Unless positions are learned, neither context nor window is the length of an array: LONGEST is allowed, and no more."""
+    folder = saved(tmp_path, **options)
     forged(folder, lambda config: config["sizes"]["model"].update({name: LONGEST}))
     assert getattr(Bundle.load(folder).model.config, name) == LONGEST
     for length in (LONGEST + 1, 10**12):
@@ -745,6 +831,62 @@ def test_blocks_that_the_file_does_not_have(tmp_path):
         forged(folder, lambda config: config["sizes"].update(heads=[2, 2], neurons=[32, 32], weights="float32"))
 
 
+@pytest.mark.parametrize("field", ["heads", "neurons"])
+def test_heads_and_neurons_of_another_type(field, tmp_path):
+    """They are lists of integers, at least 1: anything else raises a ValueError that contains config.json, before it becomes an
+    array, a long text or a long list.
+    """
+    folder = saved(tmp_path)
+    Bundle.load(folder)
+    for value in ("x", [0], None, True, 1.5, 0, -1, 10**30):
+        forged(folder, lambda config, value=value: config["sizes"].update({field: [value, value]}))
+        forged(folder, lambda config: config["sizes"]["model"].update(d_model=10**7, n_head=1))
+        _refused_without_memory(folder, CONFIG)
+    for value in ("xy", {"a": 1, "b": 2}, None, 2):
+        forged(folder, lambda config, value=value: config["sizes"].update({field: value}))
+        _refused_without_memory(folder, CONFIG, field)
+
+
+def test_parts_of_which_a_block_has_less(tmp_path):
+    """More heads than n_head, more neurons than 4 · d_model, or True of them: a ValueError contains config.json and the array,
+    though the file has as many.
+    """
+    from safetensors.numpy import load_file, save_file
+
+    for field, part, value in (
+        ("heads", "attn.c_attn.weight", 4),
+        ("neurons", "mlp.c_fc.weight", 40),
+        ("heads", "attn.c_attn.weight", True),
+    ):
+        folder, name = saved(tmp_path), "transformer.h.0."
+        state = load_file(folder / "model.safetensors")
+        if field == "heads":
+            rows = 12 * value
+            state |= {f"{name}attn.c_attn.weight": np.zeros((rows, 8), np.float32)}
+            state |= {f"{name}attn.c_attn.bias": np.zeros(rows, np.float32)}
+            state |= {f"{name}attn.c_proj.weight": np.zeros((8, 4 * value), np.float32)}
+        else:
+            state |= {f"{name}mlp.c_fc.weight": np.zeros((value, 8), np.float32)}
+            state |= {f"{name}mlp.c_fc.bias": np.zeros(value, np.float32)}
+            state |= {f"{name}mlp.c_proj.weight": np.zeros((8, value), np.float32)}
+        save_file(state, folder / "model.safetensors")
+        content = (folder / "model.safetensors").read_bytes()
+        facts = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        forged(folder, lambda config, facts=facts: config["files"].update({"model.safetensors": facts}))
+        forged(folder, lambda config, field=field, value=value: config["sizes"][field].__setitem__(0, value))
+        with rejects(ValueError, CONFIG, name + part):
+            Bundle.load(folder)
+
+
+def test_layers_that_only_the_config_has(tmp_path):
+    """Five thousand layers in config.json, with heads and neurons for each, cost no more than the file has arrays."""
+    folder = saved(tmp_path)
+    Bundle.load(folder)
+    forged(folder, lambda config: config["sizes"].update(heads=[1] * 5000, neurons=[1] * 5000))
+    forged(folder, lambda config: config["sizes"]["model"].update(n_layer=5000))
+    _refused_without_memory(folder, "n_layer", "5000")
+
+
 def test_bytes_that_a_file_does_not_have(tmp_path):
     """Sizes and checksums are both compared."""
     folder = saved(tmp_path)
@@ -757,7 +899,7 @@ def test_bytes_that_a_file_does_not_have(tmp_path):
 
 @pytest.mark.parametrize("missing", ["name", "end", "chat", "accelerated", "sizes", "files", "checksum"])
 def test_a_config_that_lacks_something(missing, tmp_path):
-    """A ValueError contains the folder, whatever is missing."""
+    """A ValueError contains config.json, whatever is missing."""
     folder = saved(tmp_path)
     if missing == "checksum":
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
@@ -765,7 +907,7 @@ def test_a_config_that_lacks_something(missing, tmp_path):
         (folder / CONFIG).write_text(json.dumps(config), encoding="utf-8")
     else:
         forged(folder, lambda config: config.pop(missing))
-    with rejects(ValueError, "bundle"):
+    with rejects(ValueError, CONFIG):
         Bundle.load(folder)
 
 

@@ -78,6 +78,18 @@ def test_a_small_top_p_keeps_the_most_probable():
         assert chosen(QUARTERS, draw, top_p=1e-9) == [2]
 
 
+def test_top_p_of_one_row_cuts_no_other():
+    """An id whose p is lost in the sum of a top_p is drawn in a row without one, whatever top_p its neighbor has."""
+    logits = np.array([[-40, 0], [-40, 0]], np.float32)
+    assert chosen(logits[:1], 0) == [0]
+    assert choose(logits, np.zeros(2), np.ones(2), np.array([1, 0.9])).tolist() == [0, 1]
+
+
+def test_the_largest_logit_is_not_the_largest_probability():
+    """At temperature 0, logits that differ by less than exp can tell are still different."""
+    assert chosen(np.array([[0, 1e-20]], np.float32), 0.5, temperature=0) == [1]
+
+
 def test_of_equally_probable_ids_top_p_keeps_the_first():
     """With four equal logits and top_p ½, the ids 0 and 1 are left."""
     logits = np.zeros((1, 4), np.float32)

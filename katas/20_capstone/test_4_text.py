@@ -158,6 +158,15 @@ def test_the_first_of_two_stop_strings_in_one_token():
     assert streamed([number], ["l", "e"])[0] == [" s"]
 
 
+def test_a_stop_string_within_another_in_one_token():
+    """With 'ells' and 'el', the text of ' sells' ends before the one that is complete first, though the other begins earlier or
+    as early.
+    """
+    (number,) = tokenizer().encode(" sells")
+    assert streamed([number], ["sells", "ll"])[0] == [" se"]
+    assert streamed([number], ["ells", "el"])[0] == [" s"]
+
+
 def test_half_a_character_at_the_end_may_be_a_stop_string():
     """U+FFFD of flush() is text: it may complete a stop string."""
     texts, _, stopped = streamed(bytes_of("ab語")[:3], ["b\ufffd"])

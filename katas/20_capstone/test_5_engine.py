@@ -4,6 +4,7 @@ import sys
 import tracemalloc
 import weakref
 
+import katas.capstone
 import numpy as np
 import pytest
 from katas.autograd import no_grad
@@ -689,13 +690,17 @@ def test_sizes(name, value):
         Engine(bundle(), **{name: value})
     engine = Engine(bundle(), rows=3, queue=0, slice=7)
     assert (engine.rows, engine.queue, engine.slice) == (3, 0, 7)
+    engine = Engine(bundle(), rows=np.uint8(200), queue=np.uint8(100))
+    assert engine.rows + engine.queue == 300
 
 
-@pytest.mark.parametrize("owner", [GPT, Decoder])
-def test_after_an_error_the_next_step_goes_on(owner, monkeypatch):
-    """If the model raises, in a prompt or at a token, the error passes through, and all answers are as without it."""
-    model, name = bundle(), "forward" if owner is GPT else "step"
-    requests = [Request(prompt(9 * number + 2, number), 6, seed=number) for number in range(4)]
+@pytest.mark.parametrize(("owner", "name"), [(GPT, "forward"), (Decoder, "step"), (katas.capstone, "choose")])
+def test_after_an_error_the_next_step_goes_on(owner, name, monkeypatch):
+    """If the model raises, in a prompt or at a token, or choose does, the error passes through. All answers, echoes too, are as
+    without it: no token is read twice, and no draw is lost.
+    """
+    model = bundle()
+    requests = [Request(prompt(9 * number + 2, number), 6, seed=number, echo=number % 2 == 1) for number in range(4)]
     engine, real, calls = Engine(model, rows=3, slice=7), getattr(owner, name), []
 
     def fails_at_times(*arguments, **options):
@@ -719,3 +724,20 @@ def test_after_an_error_the_next_step_goes_on(owner, monkeypatch):
     assert failed
     for number, request in zip(numbers, requests, strict=True):
         assert answers[number].ids == alone(model, request).ids
+
+
+def test_what_is_cancelled_after_an_error(monkeypatch):
+    """A request that is cancelled after a step that raised gets no update, though its echo was ready."""
+    engine = Engine(bundle())
+    first, second = (engine.submit(Request(prompt(5), 3, seed=0, echo=True)) for _ in range(2))
+    with monkeypatch.context() as patch, rejects(MemoryError):
+        patch.setattr(katas.capstone, "choose", _no_room)
+        engine.step()
+    engine.cancel(first)
+    answers = finished(engine)
+    assert [*answers] == [second]
+    assert answers[second].ids[:5] == prompt(5)
+
+
+def _no_room(*arguments):
+    raise MemoryError

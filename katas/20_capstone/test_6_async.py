@@ -328,6 +328,101 @@ def test_an_error_in_a_step_reaches_its_requests_alone():
     assert later == [by_hand(request()), by_hand(request(1))]
 
 
+class Torn(BaseException):
+    """What is no Exception, as KeyboardInterrupt."""
+
+
+@pytest.mark.timeout(5)
+def test_whatever_a_step_raises_the_thread_goes_on():
+    """What is no Exception reaches the requests, too, and the next ones are served."""
+
+    async def main():
+        async with served() as (service, gate):
+            gate.error = Torn("apart")
+            gate.open()
+            with rejects(Torn, "apart"):
+                await answer(service, request())
+            return await answer(service, request(1))
+
+    assert asyncio.run(main()) == by_hand(request(1))
+
+
+@pytest.mark.timeout(5)
+def test_an_error_of_the_engines_submit_reaches_this_request_alone():
+    """If the engine's own submit raises, as it does when somebody made its queue smaller, only this request fails."""
+
+    async def main():
+        async with served() as (service, gate):
+            other, real = service.submit(request(1)), service.engine.submit
+            gate.allow(1)
+            await anext(other)
+
+            def fails(asked):
+                service.engine.submit = real
+                raise MemoryError("no room")
+
+            service.engine.submit = fails
+            gate.open()
+            with rejects(MemoryError, "no room"):
+                await answer(service, request(2))
+            return (await all_of(other))[1], await answer(service, request(3))
+
+    assert asyncio.run(main()) == ("length", by_hand(request(3)))
+
+
+@pytest.mark.timeout(5)
+def test_requests_that_the_engine_had_before():
+    """An engine that has a request of its own finishes it, and nobody hears of it."""
+
+    async def main():
+        engine = Engine(bundle())
+        engine.submit(request(9, tokens=3))
+        async with AsyncEngine(engine) as service:
+            return await answer(service, request(1)), engine.running
+
+    assert asyncio.run(main()) == (by_hand(request(1)), 0)
+
+
+@pytest.mark.timeout(5)
+def test_two_tasks_that_wait_on_one_stream():
+    """Each update goes to one of them, and both end: after the last update, after an error, and after cancel()."""
+
+    async def waits(end):
+        async with served() as (service, gate):
+            stream = service.submit(request(tokens=1 if end != "cancel" else 50))
+            tasks = [asyncio.create_task(all_of(stream)) for _ in range(3)]
+            await asyncio.sleep(0)
+            if end == "cancel":
+                stream.cancel()
+            elif end == "error":
+                gate.error = MemoryError("no room")
+            gate.open()
+            return await asyncio.gather(*tasks, return_exceptions=True)
+
+    ended = asyncio.run(waits("last"))
+    assert sorted(map(str, ended)) == sorted(map(str, [by_hand(request(tokens=1)), ([], None), ([], None)]))
+    assert sum(isinstance(one, MemoryError) for one in asyncio.run(waits("error"))) == 1
+    assert asyncio.run(waits("cancel")) == [([], None)] * 3
+
+
+@pytest.mark.timeout(5)
+def test_no_update_comes_after_cancel():
+    """An update that was there already when the stream was cancelled is not handed out, to a task that waits neither."""
+
+    async def main():
+        async with served() as (service, gate):
+            stream = service.submit(request(tokens=50))
+            task = asyncio.create_task(all_of(stream))
+            await asyncio.sleep(0)
+            gate.allow(1)
+            while gate.steps < 2:
+                pass  # the update is on its way, and the event loop hears of it in its next turn
+            asyncio.get_running_loop().call_soon(stream.cancel)
+            return await task
+
+    assert asyncio.run(main()) == ([], None)
+
+
 def test_after_an_error_all_places_are_free():
     """Twice as many requests as there are places fail; then as many as there are places are served."""
 
@@ -361,8 +456,9 @@ def test_close_finishes_what_was_accepted():
             await asyncio.sleep(0)
             closing = asyncio.create_task(service.close())
             await asyncio.sleep(0)
-            with rejects(RuntimeError, "closed"):
-                service.submit(request())
+            for asked in (request(), Request([262])):
+                with rejects(RuntimeError, "closed"):
+                    service.submit(asked)
             assert not closing.done()
             gate.open()
             await closing
@@ -373,12 +469,13 @@ def test_close_finishes_what_was_accepted():
 
 
 def test_a_service_that_was_not_started():
-    """Outside its `async with`, submit raises a RuntimeError: nobody would answer."""
+    """Outside its `async with`, submit raises a RuntimeError: nobody would answer. It can be closed."""
 
     async def main():
         service = AsyncEngine(Engine(bundle()))
         with rejects(RuntimeError):
             service.submit(request())
+        await service.close()
 
     asyncio.run(main())
 

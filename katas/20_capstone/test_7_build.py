@@ -75,6 +75,13 @@ def test_what_a_stage_says(text, tmp_path):
     assert stage.bits < 0.8 * blind
 
 
+def test_characters_of_several_bytes(text, tmp_path):
+    """Bits are those of a byte, not of a character."""
+    (tmp_path / "text.txt").write_text("für Grüße 5 € " * 150, encoding="utf-8")
+    bundle, (stage,) = built(config(text, accelerate=False, cache=False), tmp_path / "bundle")
+    assert_close(np.float32(stage.bits), bits_per_byte(bundle, "für Grüße 5 € " * 15))
+
+
 def test_the_end_of_a_document(text, tmp_path):
     """END in the text is one token, in the last tenth too: documents of one word cost about a bit for each token."""
     (tmp_path / "text.txt").write_text("shells<|endoftext|>" * 150)
@@ -187,6 +194,25 @@ def test_a_bundle_to_start_from(text, tmp_path):
     assert_close(np.float32(stages[0].bits), bits_per_byte(first, TEXT[len(TEXT) * 9 // 10 :]))
 
 
+def test_a_loaded_bundle_keeps_its_name_and_chat(text, tmp_path):
+    """Unless the config has others. Without either a bundle is "gpt", and has no chat."""
+    options = {"train": TRAIN | {"epochs": 1, "steps": 1}, "cache": False, "accelerate": False}
+    chat, other = ({"assistant": (before, "")} for before in "ab")
+    plain, _ = built(config(text, name=None, **options), tmp_path / "plain")
+    assert (plain.name, plain.chat) == ("gpt", None)
+    built(config(text, name="first", chat=chat, **options), tmp_path / "first")
+    for asked, want in (({"name": None}, ("first", chat)), ({"name": "other", "chat": other}, ("other", other))):
+        bundle, _ = built(config(text, model=str(tmp_path / "first"), **options | asked), tmp_path / "second")
+        assert (bundle.name, bundle.chat) == want
+
+
+def test_false_leaves_a_stage_out(text, tmp_path):
+    """As None does."""
+    off = dict.fromkeys(("distill", "prune", "quantize", "half", "accelerate", "cache"), False)
+    _, stages = built(config(text, train=TRAIN | {"epochs": 1, "steps": 1}, **off), tmp_path / "bundle")
+    assert [stage.name for stage in stages] == ["train"]
+
+
 class Interrupted(Progress):
     """Ends the process's training, as Ctrl-C does, after an epoch."""
 
@@ -216,6 +242,27 @@ def test_an_interrupted_build_resumes(text, tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "text.txt", "whole"]
 
 
+@pytest.mark.parametrize("change", ["model", "text", "seed"])
+def test_a_checkpoint_of_another_build_is_not_resumed(change, text, tmp_path):
+    """After Ctrl-C, a build of another config or another text begins anew."""
+    options, progress = {"train": TRAIN | {"epochs": 2, "steps": 2}, "cache": False}, Interrupted()
+    progress.stop = 1
+    with rejects(KeyboardInterrupt):
+        built(config(text, **options), tmp_path / "bundle", progress)
+    if change == "text":
+        (tmp_path / "text.txt").write_text(TEXT + "shells . ")
+    elif change == "model":
+        options["model"] = SHAPE | {"d_model": 8}
+    else:
+        options["seed"] = 7
+    seen = Interrupted()
+    seen.stop = 9
+    bundle, _ = built(config(text, **options), tmp_path / "bundle", seen)
+    want, _ = built(config(text, **options), tmp_path / "whole")
+    state = want.model.state_dict()
+    assert all(np.array_equal(array, state[name]) for name, array in bundle.model.state_dict().items())
+
+
 class Never(Progress):
     """Of a build that trains nothing."""
 
@@ -231,6 +278,10 @@ class Never(Progress):
         ({"quantize": 5}, ("quantize", "5")),
         ({"chat": {"user": ("", "")}}, ("assistant",)),
         ({"model": SHAPE | {"n_head": 3}}, ("n_head",)),
+        ({"train": {"epochs": 1}}, ("train",)),
+        ({"train": TRAIN | {"beta": 1}}, ("train", "beta")),
+        ({"distill": {"model": SHAPE, "train": {"epochs": 1}}}, ("distill",)),
+        ({"distill": {"model": SHAPE | {"n_head": 3}, "train": TRAIN}}, ("n_head",)),
     ],
 )
 def test_mistakes_show_before_the_training(option, told, text, tmp_path):

@@ -11,6 +11,7 @@ import operator
 import os
 import shutil
 import stat
+import sys
 import threading
 import time
 from collections import deque
@@ -68,7 +69,7 @@ class Bundle:
             raise ValueError(f"end {self.end!r} is no special token of the tokenizer")
         if self.chat is not None:
             for role, around in self.chat.items():
-                if isinstance(around, str) or len(around) != 2 or not all(isinstance(text, str) for text in around):
+                if not isinstance(around, list | tuple) or [*map(type, around)] != [str, str]:
                     raise ValueError(f"chat: {role!r} needs two texts, before and after a message, not {around!r}")
             if "assistant" not in self.chat:
                 raise ValueError(f"chat needs an 'assistant', but has only {[*self.chat]}")
@@ -154,10 +155,11 @@ class Bundle:
                 accelerate(model)
             return cls(model, tokenizer, **{name: config[name] for name in ("name", "end", "chat", "accelerated")})
         except (AttributeError, KeyError, TypeError, ValueError, SafetensorError) as error:
-            raise ValueError(f"{folder} is no bundle, or a damaged one: {error}") from error
+            raise ValueError(f"{folder / CONFIG} does not fit its files, or they are damaged: {error}") from error
 
 
 _BITS = {"int8": 8, "uint8": 4}  # of quantized weights, by the dtype of their values
+_TYPES = {"version": int, "name": str, "accelerated": bool, "sizes": dict, "files": dict}  # of what config.json holds
 _DTYPES = {"F32": "float32", "F16": "float16", "I8": "int8", "U8": "uint8"}
 
 
@@ -166,8 +168,16 @@ def _beside(folder: Path, kind: str) -> Path:
 
 
 def _check_place(folder: Path) -> None:
-    if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= {CONFIG, *FILES}):
+    if folder.exists() and not _replaceable(folder):
         raise FileExistsError(f"{folder} holds something else than a bundle: it is not replaced")
+
+
+def _replaceable(folder: Path) -> bool:
+    """Whether it is a bundle or an empty folder. Other tools' folders hold files of the same names."""
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else {""}
+    if CONFIG in names <= {CONFIG, *FILES} and (folder / CONFIG).is_file():
+        return FORMAT.encode() in (folder / CONFIG).read_bytes()
+    return not names
 
 
 def _recover(folder: Path, old: Path) -> None:
@@ -209,6 +219,9 @@ def _read_config(path: Path) -> dict:
         config = json.loads(path.read_bytes())
         if config["format"] != FORMAT or config["version"] != VERSION:
             raise ValueError(f"{config['format']!r}, version {config['version']!r}, is not {FORMAT!r}, version {VERSION}")
+        for name, kind in _TYPES.items():
+            if type(config[name]) is not kind:
+                raise ValueError(f"{name} can't be {config[name]!r}")
         if sorted(config["files"]) != sorted(FILES):
             raise ValueError(f"the files are {sorted(config['files'])}, not {sorted(FILES)}")
         if config["checksum"] != _checksum(config):
@@ -229,12 +242,18 @@ def _sizes(model: GPT, state: dict[str, np.ndarray]) -> dict:
 def _check_arrays(found: dict[str, tuple], sizes: dict) -> None:
     """Compares names, dtypes and shapes with those of a GPT's state_dict, by arithmetic: no array is made."""
     config, weights = GPTConfig(**sizes["model"]), sizes["weights"]
-    width, size, floats = config.d_model, config.d_model // config.n_head, "float32" if weights in _BITS else weights
-    if weights not in ("float32", "float16", *_BITS):
-        raise ValueError(f"a bundle can't hold weights of {weights}")
-    for name in ("heads", "neurons"):
-        if len(sizes[name]) != config.n_layer:
-            raise ValueError(f"n_layer is {config.n_layer}, but {name} are told of {len(sizes[name])} blocks")
+    width, size, last = config.d_model, config.d_model // config.n_head, "transformer.ln_f.weight"
+    floats = found.get(last, ("float32",))[0] if weights in _BITS else weights  # what is not quantized may be half
+    if weights not in ("float32", "float16", *_BITS) or floats not in ("float32", "float16"):
+        raise ValueError(f"transformer.wte.weight, {last}: a bundle can't hold {weights} and {floats}")
+    if config.n_layer > len(found):  # so all that follows takes as long as the file is
+        raise ValueError(f"n_layer is {config.n_layer}, but there are only {len(found)} arrays")
+    for name, part, most in (("heads", "attn.c_attn", config.n_head), ("neurons", "mlp.c_fc", 4 * width)):
+        if not isinstance(sizes[name], list) or len(sizes[name]) != config.n_layer:
+            raise ValueError(f"n_layer is {config.n_layer}, but {name} are not those of as many blocks")
+        for layer, value in enumerate(sizes[name]):
+            if not _is_integer(value) or not 1 <= value <= most:
+                raise ValueError(f"transformer.h.{layer}.{part}.weight can't have {value!r} {name}: 1 to {most}")
     for name in ("context", "window"):
         if (length := getattr(config, name)) is not None and length > LONGEST and config.positions != "learned":
             raise ValueError(f"{name} {length} is more than {LONGEST}")
@@ -310,14 +329,15 @@ class Request:
     def __post_init__(self):
         """prompt and stop become tuples. Raises: ValueError that contains the name and the value of what does not fit."""
         object.__setattr__(self, "prompt", tuple(map(operator.index, self.prompt)))
-        object.__setattr__(self, "stop", (self.stop,) if isinstance(self.stop, str) else tuple(self.stop))
+        if isinstance(self.stop, Iterable):
+            object.__setattr__(self, "stop", (self.stop,) if isinstance(self.stop, str) else tuple(self.stop))
         for name, fits in [
             ("prompt", len(self.prompt) > 0),
             ("max_tokens", _is_integer(self.max_tokens) and self.max_tokens >= 0),
-            ("temperature", _is_number(self.temperature) and 0 <= self.temperature < math.inf),
+            ("temperature", _is_number(self.temperature) and 0 <= self.temperature <= sys.float_info.max),
             ("top_p", _is_number(self.top_p) and 0 < self.top_p <= 1),
             ("seed", self.seed is None or (_is_integer(self.seed) and self.seed >= 0)),
-            ("stop", all(isinstance(text, str) and text for text in self.stop)),
+            ("stop", isinstance(self.stop, tuple) and all(isinstance(text, str) and text for text in self.stop)),
             ("logprobs", self.logprobs is None or (_is_integer(self.logprobs) and 0 <= self.logprobs <= 5)),
         ]:
             if not fits:
@@ -329,7 +349,7 @@ def _is_integer(value) -> bool:
 
 
 def _is_number(value) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
 class Token(NamedTuple):
@@ -374,7 +394,7 @@ def choose(logits: np.ndarray, draws: np.ndarray, temperature: np.ndarray, top_p
     if cut.size:
         order = np.argsort(-p[cut], axis=1, kind="stable")
         best = np.take_along_axis(p[cut], order, 1)
-        before = np.cumsum(best, 1) - best
+        before = np.cumsum(np.pad(best, ((0, 0), (1, 0)))[:, :-1], 1)
         best[before >= (top_p[cut] * best.sum(1))[:, None]] = 0
         part = np.empty_like(best)
         np.put_along_axis(part, order, best, 1)
@@ -471,7 +491,9 @@ class _Job:
     def __init__(self, number: int, request: Request, tokenizer: BPETokenizer):
         self.number, self.request = number, request
         self.rng, self.stream = np.random.default_rng(request.seed), TextStream(tokenizer, request.stop)
-        self.read, self.made, self.row, self.next = 0, 0, None, None
+        self.read, self.made, self.row = 0, 0, None
+        self.next: int | None = None  # a token that is not in the cache yet
+        self.draw = self.rng.random()  # for the token after it
         self.echoed: list[Token] = []
         self.logits: np.ndarray | None = None  # after the last token that was read
 
@@ -488,7 +510,7 @@ class Engine:
         for name, value, least in (("rows", rows, 1), ("queue", queue, 0), ("slice", slice, 1)):
             if not _is_integer(value) or value < least:
                 raise ValueError(f"{name} must be an integer of at least {least}, not {value!r}")
-        self.bundle, self.rows, self.queue, self.slice = bundle, rows, queue, slice
+        self.bundle, self.rows, self.queue, self.slice = bundle, int(rows), int(queue), int(slice)
         self.model, config = bundle.model.eval(), bundle.model.config
         self.room = math.inf if config.window else config.context
         self._end = None if bundle.end is None else bundle.tokenizer.special_tokens[bundle.end]
@@ -498,6 +520,7 @@ class Engine:
         self._free, self._numbers = list(range(rows)), count()
         self._running: dict[int, _Job] = {}  # by number, in the order in which they came
         self._waiting: dict[int, _Job] = {}
+        self._updates: list[Update] = []  # of this step, and of one that raised before it could return them
 
     @property
     def running(self) -> int:
@@ -529,6 +552,10 @@ class Engine:
 
     def cancel(self, number: int) -> None:
         """Ends a request, waiting or running, without an Update. One that is over, or never was, is nothing to do."""
+        self._updates = [update for update in self._updates if update.number != number]
+        self._leave(number)
+
+    def _leave(self, number: int) -> None:
         self._waiting.pop(number, None)
         if (job := self._running.pop(number, None)) is not None:
             self._cache.release(job.row)
@@ -541,10 +568,12 @@ class Engine:
             job = self._waiting.pop(next(iter(self._waiting)))
             job.row = heapq.heappop(self._free)  # the first, so that a step needs few rows
             self._running[job.number] = job
-        with no_grad():  # prompts first: if the decoder raises, no token is computed twice in the next step
-            updates = self._read()
+        with no_grad():
+            self._read()
             self._decode([job for job in self._running.values() if job.next is not None])
-        return updates + self._sample([job for job in self._running.values() if job.read == len(job.request.prompt)])
+        self._sample([job for job in self._running.values() if job.next is None and job.read == len(job.request.prompt)])
+        updates, self._updates = self._updates, []
+        return updates
 
     def _decode(self, jobs: list[_Job]) -> None:
         """Each job's `next` goes into its row of the cache: its `logits` are those after it."""
@@ -557,10 +586,12 @@ class Engine:
             logits = self._decoder.step(ids, self._first[max(rows)], real)
             for job in jobs:
                 job.logits = logits[job.row]
+        for job in jobs:  # now, so that no token is read twice whatever raises after this
+            job.next = None
 
-    def _read(self) -> list[Update]:
-        """Reads prompts, up to `slice` tokens in all. Updates of those that are asked to echo theirs."""
-        room, parts, updates = self.slice, [], []
+    def _read(self) -> None:
+        """Reads prompts, up to `slice` tokens in all, and echoes those that are read."""
+        room, parts = self.slice, []
         for job in self._running.values():
             if part := job.request.prompt[job.read : job.read + room]:
                 parts.append((job, part))
@@ -572,8 +603,7 @@ class Engine:
             job.logits, job.read = logits[-1], job.read + len(part)
             if job.request.echo and job.read == len(job.request.prompt):
                 text = self.bundle.tokenizer.decode(job.request.prompt)
-                updates.append(Update(job.number, text, tuple(job.echoed), None, 0))
-        return updates
+                self._updates.append(Update(job.number, text, tuple(job.echoed), None, 0))
 
     def _passes(self, parts: list[tuple]) -> Iterator[tuple]:
         """Reads (job, part of its prompt) and adds the logits (tokens, vocab_size) after each of its tokens.
@@ -596,33 +626,34 @@ class Engine:
         for job, part in parts:
             yield job, part, logits[job.row - first, : len(part)]
 
-    def _sample(self, jobs: list[_Job]) -> list[Update]:
+    def _sample(self, jobs: list[_Job]) -> None:
         """Draws the next token of each job, and ends those that are done."""
-        updates = [self._finished(job, "", (), "length") for job in jobs if job.request.max_tokens == 0]
+        for job in jobs:
+            if job.request.max_tokens == 0:
+                self._finish(job, "", (), "length")
         jobs = [job for job in jobs if job.request.max_tokens > 0]
         if not jobs:
-            return updates
-        settings = [(job.rng.random(), job.request.temperature, job.request.top_p) for job in jobs]
+            return
+        settings = [(job.draw, job.request.temperature, job.request.top_p) for job in jobs]
         ids = choose(np.stack([job.logits for job in jobs]), *np.array(settings, np.float64).T)
         for job, number in zip(jobs, ids.tolist(), strict=True):
             if number == self._end:
-                updates.append(self._finished(job, *job.stream.flush(), "stop"))
+                self._finish(job, *job.stream.flush(), "stop")
                 continue
-            job.next, job.made = number, job.made + 1
+            job.next, job.made, job.draw = number, job.made + 1, job.rng.random()
             text, tokens = job.stream.push(_token(number, job.logits, job.request.logprobs))
             full = job.made == job.request.max_tokens
             if full and not job.stream.stopped:
                 rest, others = job.stream.flush()
                 text, tokens = text + rest, tokens + others
             if full or job.stream.stopped:
-                updates.append(self._finished(job, text, tokens, "stop" if job.stream.stopped else "length"))
+                self._finish(job, text, tokens, "stop" if job.stream.stopped else "length")
             elif text or tokens:
-                updates.append(Update(job.number, text, tokens, None, job.made))
-        return updates
+                self._updates.append(Update(job.number, text, tokens, None, job.made))
 
-    def _finished(self, job: _Job, text: str, tokens: tuple[Token, ...], finish: str) -> Update:
-        self.cancel(job.number)
-        return Update(job.number, text, tokens, finish, job.made)
+    def _finish(self, job: _Job, text: str, tokens: tuple[Token, ...], finish: str) -> None:
+        self._leave(job.number)
+        self._updates.append(Update(job.number, text, tokens, finish, job.made))
 
 
 # 20.6 Engine and asyncio
@@ -651,13 +682,14 @@ class AsyncEngine:
         with self._wake:
             self._closing = True
             self._wake.notify()
-        await asyncio.to_thread(self._thread.join)
+        if self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join)
 
     def submit(self, request: Request) -> "Stream":
         """A request's Updates, to be iterated in `async with`. Raises: as Engine.submit; RuntimeError after close."""
-        self.engine.check(request)
         if self._closing or not self._thread.is_alive():
             raise RuntimeError("the engine is closed, or was not started by `async with`")
+        self.engine.check(request)
         if len(self._open) >= self.engine.rows + self.engine.queue:
             raise QueueFull(f"{len(self._open)} requests are running or waiting already")
         stream = Stream(self)
@@ -679,28 +711,36 @@ class AsyncEngine:
                 if not self._inbox and not self._streams:
                     return
                 posts = [self._inbox.popleft() for _ in range(len(self._inbox))]
-            for stream, request in posts:
-                if request is not None:
-                    stream.number = self.engine.submit(request)
-                    self._streams[stream.number] = stream
-                elif self._streams.pop(stream.number, None):
-                    self.engine.cancel(stream.number)
+            news = []
             try:
-                news = [(self._streams[update.number], update) for update in self.engine.step()]
-            except Exception as error:  # every request of this step fails; the engine goes on with the next ones
-                news = [(stream, error) for stream in self._streams.values()]
+                for stream, request in posts:
+                    if request is not None:
+                        self._begin(stream, request, news)
+                    elif self._streams.pop(stream.number, None):
+                        self.engine.cancel(stream.number)
+                steps = [(self._streams.get(update.number), update) for update in self.engine.step()]
+                news += [(stream, update) for stream, update in steps if stream]  # others are not of this service
+            except BaseException as error:  # every request of this step fails; the engine goes on with the next ones
+                news += [(stream, error) for stream in self._streams.values()]
                 for number in self._streams:
                     self.engine.cancel(number)
             for stream, update in news:
-                if isinstance(update, Exception) or update.finish:
-                    del self._streams[stream.number]
+                if not isinstance(update, Update) or update.finish:
+                    self._streams.pop(stream.number, None)
             if news:
                 self._loop.call_soon_threadsafe(self._deliver, news)
+
+    def _begin(self, stream: "Stream", request: Request, news: list[tuple]) -> None:
+        try:
+            stream.number = self.engine.submit(request)
+            self._streams[stream.number] = stream
+        except Exception as error:  # nobody else's request fails
+            news.append((stream, error))
 
     def _deliver(self, news: list[tuple]) -> None:
         for stream, update in news:
             stream._updates.put_nowait(update)
-            if isinstance(update, Exception) or update.finish:
+            if not isinstance(update, Update) or update.finish:
                 self._open.discard(stream)
 
 
@@ -728,11 +768,13 @@ class Stream:
         except asyncio.CancelledError:
             self.cancel()
             raise
-        self._over = not isinstance(update, Update) or update.finish is not None
-        if isinstance(update, Exception):
-            raise update
-        if update is None:
+        ended, self._over = self._over, self._over or not isinstance(update, Update) or update.finish is not None
+        if self._over:
+            self._updates.put_nowait(None)  # another task may wait, too
+        if ended:
             raise StopAsyncIteration
+        if isinstance(update, BaseException):
+            raise update
         return update
 
     def cancel(self) -> None:
@@ -754,6 +796,7 @@ class BuildConfig:
     text: the path of a file; its last tenth only judges. model: the folder of a bundle, or GPTConfig's fields without
     vocab_size, of a GPT to be trained on the rest of the text. train: epochs, steps in each, batch_size and lr. distill: model
     and train, of a smaller GPT. prune: the fraction of heads and neurons to remove. quantize: 8 or 4. half: float16 on disk.
+    name, chat: None is what a loaded bundle has, or "gpt" and no chat.
     """
 
     text: str
@@ -767,7 +810,7 @@ class BuildConfig:
     accelerate: bool = True
     cache: bool = True
     seed: int = 0
-    name: str = "gpt"
+    name: str | None = None
     chat: dict | None = None
 
 
@@ -783,6 +826,7 @@ class Stage(NamedTuple):
         return f"{self.name:<12}{self.nbytes / 1e6:9.3f} MB{self.speed:9.0f} tokens/s{self.bits:8.3f} bits per byte"
 
 
+_TRAIN = {"epochs", "steps", "batch_size", "lr"}
 END = "<|endoftext|>"  # given: the token that `build` ends texts with
 
 
@@ -793,7 +837,11 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
     Raises, before it trains: ValueError that contains the name and value of an option that does not fit; as Bundle, and as
     Bundle.save for the folder.
     """
+    absent = {name: None for name in ("distill", "prune", "quantize") if getattr(config, name) is False}
+    config = dataclasses.replace(config, **absent)
     for name, fits in (
+        ("train", set(config.train) == _TRAIN),
+        ("distill", config.distill is None or {*config.distill, *config.distill["train"]} == {"model", "train", *_TRAIN}),
         ("prune", config.prune is None or 0 < config.prune < 1),
         ("quantize", config.quantize in (None, *_BITS.values())),
     ):
@@ -806,14 +854,20 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
     if isinstance(config.model, str):
         loaded = Bundle.load(config.model)
         tokenizer, end, model = loaded.tokenizer, loaded.end, _plain(loaded.model)
+        name, chat = config.name or loaded.name, config.chat or loaded.chat
     else:
         tokenizer, end = BPETokenizer.train(texts[0], config.vocab_size, [END]), END
         model = GPT(GPTConfig(tokenizer.vocab_size, **config.model), rng)
-    Bundle(model, tokenizer, config.name, end, config.chat)  # a mistake in chat shall not show after an hour of training
+        name, chat = config.name or "gpt", config.chat
+    Bundle(model, tokenizer, name, end, chat)  # a mistake in chat shall not show after an hour of training
+    if config.distill is not None:
+        student = GPT(GPTConfig(tokenizer.vocab_size, **config.distill["model"]), rng)
     ids, others = (np.array(tokenizer.encode(part, special=True)) for part in texts)
+    trained = [config.model, config.vocab_size, config.train, config.distill, config.seed, text]
+    mark = hashlib.sha256(json.dumps(trained).encode()).hexdigest()[:8]
 
     def train(name: str, network: GPT, objective: Module, options: dict) -> GPT:
-        checkpoints.append(_beside(folder, name))
+        checkpoints.append(_beside(folder, f"{name}-{mark}"))  # nothing resumes from another config's or text's
         _fit(network, objective, ids, rng, progress, checkpoints[-1], **options)
         return _plain(network)
 
@@ -828,7 +882,6 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
         model = train("train", model, Objective(model, CrossEntropyLoss()), config.train)
         done("train")
     if config.distill is not None:
-        student = GPT(GPTConfig(tokenizer.vocab_size, **config.distill["model"]), rng)
         objective = Distillation(student, model, criterion=CrossEntropyLoss())
         model = train("distill", student, objective, config.distill["train"])
         done("distill")
@@ -845,7 +898,7 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
         done("accelerate")
     if config.cache:
         done("cache", lambda model, *arguments: generate(Decoder(model), *arguments, cache=KVCache.of(model, 1)))
-    bundle = Bundle(model, tokenizer, config.name, end, config.chat, config.accelerate)
+    bundle = Bundle(model, tokenizer, name, end, chat, bool(config.accelerate))
     bundle.save(folder, config.half)
     for checkpoint in checkpoints:
         checkpoint.unlink()
