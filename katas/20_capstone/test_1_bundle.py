@@ -844,7 +844,7 @@ def test_heads_and_neurons_of_another_type(field, tmp_path):
         _refused_without_memory(folder, CONFIG)
     for value in ("xy", {"a": 1, "b": 2}, None, 2):
         forged(folder, lambda config, value=value: config["sizes"].update({field: value}))
-        _refused_without_memory(folder, CONFIG, field)
+        _refused_without_memory(folder, CONFIG)
 
 
 def test_parts_of_which_a_block_has_less(tmp_path):

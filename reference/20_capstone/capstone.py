@@ -249,11 +249,11 @@ def _check_arrays(found: dict[str, tuple], sizes: dict) -> None:
     if config.n_layer > len(found):  # so all that follows takes as long as the file is
         raise ValueError(f"n_layer is {config.n_layer}, but there are only {len(found)} arrays")
     for name, part, most in (("heads", "attn.c_attn", config.n_head), ("neurons", "mlp.c_fc", 4 * width)):
-        if not isinstance(sizes[name], list) or len(sizes[name]) != config.n_layer:
-            raise ValueError(f"n_layer is {config.n_layer}, but {name} are not those of as many blocks")
+        if len(sizes[name]) != config.n_layer:
+            raise ValueError(f"n_layer is {config.n_layer}, but {name} are told of {len(sizes[name])} blocks")
         for layer, value in enumerate(sizes[name]):
-            if not _is_integer(value) or not 1 <= value <= most:
-                raise ValueError(f"transformer.h.{layer}.{part}.weight can't have {value!r} {name}: 1 to {most}")
+            if not _is_integer(value) or value > most:
+                raise ValueError(f"transformer.h.{layer}.{part}.weight can't have {value!r} {name}: {most} at most")
     for name in ("context", "window"):
         if (length := getattr(config, name)) is not None and length > LONGEST and config.positions != "learned":
             raise ValueError(f"{name} {length} is more than {LONGEST}")
