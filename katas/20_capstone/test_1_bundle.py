@@ -100,6 +100,13 @@ def test_end_is_a_special_token():
             Bundle(gpt(), tokenizer(), end=end)
 
 
+@pytest.mark.parametrize(("name", "value"), [("name", 3), ("name", None), ("accelerated", 1), ("accelerated", None)])
+def test_a_name_is_text_and_accelerated_a_boolean(name, value):
+    """Anything else could not be loaded: a ValueError contains its name and the value."""
+    with rejects(ValueError, name, repr(value)):
+        Bundle(gpt(), tokenizer(), **{name: value})
+
+
 def test_chat_needs_an_assistant():
     """A chat without the role "assistant", an empty one too, raises a ValueError that contains it."""
     for chat in ({"user": ("", "")}, {}):

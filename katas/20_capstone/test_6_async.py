@@ -371,6 +371,34 @@ def test_an_error_of_the_engines_submit_reaches_this_request_alone():
 
 
 @pytest.mark.timeout(5)
+def test_an_error_of_a_cancel():
+    """If the engine's cancel raises, those that came with it hear of it, and do not wait for ever."""
+
+    async def main():
+        async with served() as (service, gate):
+            first, real = service.submit(request()), service.engine.cancel
+            gate.allow(1)
+            await anext(first)
+            while gate.steps < 2:
+                await asyncio.sleep(0)
+
+            def fails(number):
+                service.engine.cancel = real
+                real(number)
+                raise MemoryError("no room")
+
+            service.engine.cancel = fails
+            first.cancel()
+            later = service.submit(request(1))
+            gate.open()
+            with rejects(MemoryError, "no room"):
+                await all_of(later)
+            return await answer(service, request(2))
+
+    assert asyncio.run(main()) == by_hand(request(2))
+
+
+@pytest.mark.timeout(5)
 def test_requests_that_the_engine_had_before():
     """An engine that has a request of its own finishes it, and nobody hears of it."""
 

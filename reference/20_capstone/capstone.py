@@ -60,8 +60,11 @@ class Bundle:
 
     def __post_init__(self):
         """Raises: ValueError that contains an id that only the model or only the tokenizer has; an `end` that is no special
-        token; a role in `chat` without two texts; "assistant" if chat has none.
+        token; a role in `chat` without two texts; "assistant" if chat has none; a name or `accelerated` of another type.
         """
+        for name, kind in (("name", str), ("accelerated", bool)):
+            if not isinstance(getattr(self, name), kind):
+                raise ValueError(f"{name} can't be {getattr(self, name)!r}")
         size, vocab = self.model.config.vocab_size, self.tokenizer.vocab
         for number in sorted(set(range(size)) ^ vocab.keys()):
             raise ValueError(f"the model has {size} ids, the tokenizer {len(vocab)}: only one of them has {number}")
@@ -159,7 +162,6 @@ class Bundle:
 
 
 _BITS = {"int8": 8, "uint8": 4}  # of quantized weights, by the dtype of their values
-_TYPES = {"version": int, "name": str, "accelerated": bool, "sizes": dict, "files": dict}  # of what config.json holds
 _DTYPES = {"F32": "float32", "F16": "float16", "I8": "int8", "U8": "uint8"}
 
 
@@ -219,7 +221,7 @@ def _read_config(path: Path) -> dict:
         config = json.loads(path.read_bytes())
         if config["format"] != FORMAT or config["version"] != VERSION:
             raise ValueError(f"{config['format']!r}, version {config['version']!r}, is not {FORMAT!r}, version {VERSION}")
-        for name, kind in _TYPES.items():
+        for name, kind in (("version", int), ("files", dict)):
             if type(config[name]) is not kind:
                 raise ValueError(f"{name} can't be {config[name]!r}")
         if sorted(config["files"]) != sorted(FILES):
@@ -278,13 +280,11 @@ def _check_arrays(found: dict[str, tuple], sizes: dict) -> None:
                 f"{name}.weight.scale": ("float16", (rows, -(-columns // GROUP))),
             },
         }.get(weights, {f"{name}.weight": (floats, (rows, columns))})
-    problems = [
-        f"{name} is {found.get(name)}, not {wanted.get(name)}"
-        for name in sorted(wanted.keys() | found.keys())
-        if wanted.get(name) != found.get(name)
-    ]
-    if problems:
-        raise ValueError(f"the arrays are not those of {config}: {'; '.join(problems)}")
+    others = [name for name in sorted(wanted.keys() | found.keys()) if wanted.get(name) != found.get(name)]
+    for name in others:
+        raise ValueError(
+            f"{', '.join(others)} are not those of {config}: the first is {found.get(name)}, not {wanted.get(name)}"
+        )
 
 
 def _shaped(sizes: dict) -> GPT:
@@ -721,7 +721,8 @@ class AsyncEngine:
                 steps = [(self._streams.get(update.number), update) for update in self.engine.step()]
                 news += [(stream, update) for stream, update in steps if stream]  # others are not of this service
             except BaseException as error:  # every request of this step fails; the engine goes on with the next ones
-                news += [(stream, error) for stream in self._streams.values()]
+                asked = [stream for stream, request in posts if request is not None]
+                news += [(stream, error) for stream in dict.fromkeys([*self._streams.values(), *asked])]
                 for number in self._streams:
                     self.engine.cancel(number)
             for stream, update in news:
@@ -840,7 +841,7 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
     absent = {name: None for name in ("distill", "prune", "quantize") if getattr(config, name) is False}
     config = dataclasses.replace(config, **absent)
     for name, fits in (
-        ("train", set(config.train) == _TRAIN),
+        ("train", isinstance(config.model, str) or set(config.train) == _TRAIN),
         ("distill", config.distill is None or {*config.distill, *config.distill["train"]} == {"model", "train", *_TRAIN}),
         ("prune", config.prune is None or 0 < config.prune < 1),
         ("quantize", config.quantize in (None, *_BITS.values())),
@@ -864,7 +865,7 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
         student = GPT(GPTConfig(tokenizer.vocab_size, **config.distill["model"]), rng)
     ids, others = (np.array(tokenizer.encode(part, special=True)) for part in texts)
     trained = [config.model, config.vocab_size, config.train, config.distill, config.seed, text]
-    mark = hashlib.sha256(json.dumps(trained).encode()).hexdigest()[:8]
+    mark = hashlib.sha256(repr(trained).encode()).hexdigest()[:8]
 
     def train(name: str, network: GPT, objective: Module, options: dict) -> GPT:
         checkpoints.append(_beside(folder, f"{name}-{mark}"))  # nothing resumes from another config's or text's

@@ -44,6 +44,8 @@ PARTS = "            if not _is_integer(value) or value > most:\n"
 KINDS = "            if type(config[name]) is not kind:\n"
 HALF = '    floats = found.get(last, ("float32",))[0] if weights in _BITS else weights  # what is not quantized may be half\n'
 LONG = 'is not None and length > LONGEST and config.positions != "learned":'
+OTHER = "    others = [name for name in sorted(wanted.keys() | found.keys()) if wanted.get(name) != found.get(name)]\n"
+FIELDS = '        for name, kind in (("name", str), ("accelerated", bool)):\n'
 SHAPED = '    model = GPT(GPTConfig(**sizes["model"])).eval()\n'
 PROMPT = '        object.__setattr__(self, "prompt", tuple(map(operator.index, self.prompt)))\n'
 STOPS = "(self.stop,) if isinstance(self.stop, str) else tuple(self.stop)"
@@ -269,12 +271,19 @@ WRONG = [
     Wrong(
         "dtypes are not compared",
         {
-            "        if wanted.get(name) != found.get(name)\n": "        if (wanted.get(name) or (0, 0))[1] != (found.get(name) or (0, 0))[1]\n"
+            OTHER: OTHER.replace(
+                "wanted.get(name) != found.get(name)", "wanted.get(name, (0, 0))[1] != found.get(name, (0, 0))[1]"
+            )
         },
     ),
+    Wrong("further arrays are ignored", {OTHER: OTHER.replace("wanted.keys() | found.keys()", "wanted")}),
+    Wrong("the name may be anything", {FIELDS: FIELDS.replace('("name", str), ', "")}),
+    Wrong("accelerated may be anything", {FIELDS: FIELDS.replace(', ("accelerated", bool)', ",")}),
     Wrong(
-        "further arrays are ignored",
-        {"        for name in sorted(wanted.keys() | found.keys())\n": "        for name in sorted(wanted.keys())\n"},
+        "an error in a cancel leaves those that were to begin",
+        {
+            "                asked = [stream for stream, request in posts if request is not None]\n": "                asked = []\n"
+        },
     ),
     Wrong("a sinusoidal context of any length", {LONG: LONG.replace('!= "learned"', '== "rotary"')}),
     Wrong(
@@ -727,7 +736,10 @@ WRONG = [
     Wrong("the chat of a loaded bundle is dropped", {"config.chat or loaded.chat": "config.chat"}),
     Wrong("the name of a loaded bundle is dropped", {"config.name or loaded.name": 'config.name or "gpt"'}),
     Wrong("the name of a loaded bundle stays", {"config.name or loaded.name": "loaded.name"}),
-    Wrong("options of the training are checked when it begins", {"set(config.train) == _TRAIN": "True"}),
+    Wrong(
+        "options of the training are checked when it begins",
+        {"isinstance(config.model, str) or set(config.train) == _TRAIN": "True"},
+    ),
     Wrong(
         "options of the student are checked after the teacher",
         {'{*config.distill, *config.distill["train"]} == {"model", "train", *_TRAIN}': "True"},
