@@ -245,8 +245,8 @@ def test_an_interrupted_build_resumes(text, tmp_path, capsys):
 @pytest.mark.parametrize("change", ["model", "text", "seed"])
 def test_a_checkpoint_of_another_build_is_not_resumed(change, text, tmp_path):
     """After Ctrl-C, a build of another config or another text begins anew."""
-    options, progress = {"train": TRAIN | {"epochs": 2, "steps": 2}, "cache": False}, Interrupted()
-    progress.stop = 1
+    options, progress = {"train": TRAIN | {"epochs": 3, "steps": 2}, "cache": False}, Interrupted()
+    progress.stop = 2
     with rejects(KeyboardInterrupt):
         built(config(text, **options), tmp_path / "bundle", progress)
     if change == "text":
