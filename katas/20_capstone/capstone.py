@@ -60,7 +60,8 @@ class Bundle:
 
     def __post_init__(self):
         """Raises: ValueError that contains an id that only the model or only the tokenizer has; an `end` that is no special
-        token; a role in `chat` without two texts; "assistant" if chat has none; a name or `accelerated` of another type.
+        token; a role in `chat` that is no string, or without two texts; "assistant" if chat has none; a name or
+        `accelerated` of another type.
         """
         raise NotImplementedError("20.1 Bundle.__post_init__: README.md, 20.1")
 
@@ -68,7 +69,8 @@ class Bundle:
         """The ids of a conversation, [{"role": …, "content": …}, …], up to where the assistant's next message begins.
 
         Special tokens count in the template only, so that no message can forge one.
-        Raises: ValueError that contains a role that is not in `chat`, or if there is no chat.
+        Raises: ValueError that contains a role that is not in `chat`; "role" or "content" if a message has no such text; or
+        if there is no chat.
         """
         raise NotImplementedError("20.1 Bundle.chat_ids: README.md, 20.1")
 

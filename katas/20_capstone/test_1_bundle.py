@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tracemalloc
@@ -121,6 +122,13 @@ def test_a_role_has_two_texts(around):
         Bundle(gpt(), tokenizer(), chat=CHAT | {"user": around})
 
 
+@pytest.mark.parametrize("role", [17, None])
+def test_a_role_is_a_string(role):
+    """JSON has no other keys: anything else raises a ValueError that contains it."""
+    with rejects(ValueError, repr(role)):
+        Bundle(gpt(), tokenizer(), chat=CHAT | {role: ("", "")})
+
+
 def test_the_ids_of_a_conversation():
     """Each message between its role's texts, then the text before the assistant's next message."""
     bundle, encode = Bundle(gpt(), tokenizer(), chat=CHAT), functools.partial(tokenizer().encode, special=True)
@@ -147,6 +155,16 @@ def test_an_unknown_role():
         Bundle(gpt(), tokenizer(), chat=CHAT).chat_ids([{"role": "boss", "content": "a"}])
     with rejects(ValueError, "chat"):
         Bundle(gpt(), tokenizer()).chat_ids([])
+
+
+@pytest.mark.parametrize("field", ["role", "content"])
+def test_a_message_without_role_or_content(field):
+    """A message in which one of them is missing, or no string, raises a ValueError that contains the field."""
+    bundle, whole = Bundle(gpt(), tokenizer(), chat=CHAT), {"role": "user", "content": "she sells"}
+    rest = {name: text for name, text in whole.items() if name != field}
+    for message in (rest, rest | {field: None}, rest | {field: 3}, rest | {field: ["a"]}):
+        with rejects(ValueError, field):
+            bundle.chat_ids([whole, message])
 
 
 # Saved and loaded
@@ -405,14 +423,16 @@ def test_a_calibrated_model(tmp_path):
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
-def test_an_error_at_any_point_leaves_the_old_bundle(error, tmp_path, monkeypatch):
-    """Whichever call of os.fsync, os.rename or os.replace fails: the error passes through, the old bundle is there byte for
-    byte, and nothing lies beside it.
+def test_an_error_at_any_point_leaves_a_bundle(error, tmp_path, monkeypatch):
+    """Whichever call of os.fsync, os.rename or os.replace fails: the error passes through, the old bundle or the new one is
+    there byte for byte, and nothing lies beside it.
     """
-    saved(tmp_path)
-    before = contents(tmp_path)
+    saved(tmp_path, 1)
+    new = contents(tmp_path)
     for place in range(100):
         calls = []
+        saved(tmp_path)
+        old = contents(tmp_path)
 
         def failing(name, real, *arguments, place=place, calls=calls, **options):
             calls.append(name)
@@ -426,7 +446,7 @@ def test_an_error_at_any_point_leaves_the_old_bundle(error, tmp_path, monkeypatc
             try:
                 saved(tmp_path, 1)
             except error:
-                assert contents(tmp_path) == before, f"call {place} of {calls}"
+                assert contents(tmp_path) in (old, new), f"after os.{calls[place]} failed, call {place + 1} of {calls}"
                 continue
             break
     assert calls.count("fsync") >= 5, "os.fsync was not called for each of the five files"
@@ -435,11 +455,14 @@ def test_an_error_at_any_point_leaves_the_old_bundle(error, tmp_path, monkeypatc
 
 
 def test_all_files_are_on_the_disk_before_the_folder_takes_its_place(tmp_path, monkeypatch):
-    """os.fsync is called for each file, when all of it has been written; the folder is renamed afterwards."""
+    """os.fsync is called for each file, when all of it has been written; the folder is renamed afterwards. Folders may be
+    synchronized at any time.
+    """
     sizes, renamed, fsync, rename = [], [], os.fsync, os.rename
 
     def synced(file):
-        sizes.append(os.fstat(file).st_size)
+        if stat.S_ISREG(os.fstat(file).st_mode):
+            sizes.append(os.fstat(file).st_size)
         fsync(file)
 
     def moved(old, new, **options):
@@ -641,7 +664,7 @@ def test_a_config_that_is_none(content, tmp_path):
 
 
 def test_a_config_that_is_too_long(tmp_path):
-    """A config.json of more than CONFIG_BYTES raises a ValueError that contains its name, and is not read."""
+    """A config.json of more than CONFIG_BYTES raises a ValueError that contains its name, and the rest of it is not read."""
     folder = saved(tmp_path)
     with (folder / CONFIG).open("r+b") as file:
         file.truncate(50 * CONFIG_BYTES)
@@ -649,7 +672,7 @@ def test_a_config_that_is_too_long(tmp_path):
     try:
         with rejects(ValueError, CONFIG):
             Bundle.load(folder)
-        assert tracemalloc.get_traced_memory()[1] < CONFIG_BYTES
+        assert tracemalloc.get_traced_memory()[1] < 2 * CONFIG_BYTES
     finally:
         tracemalloc.stop()
 
@@ -773,7 +796,7 @@ LIES = {
 @pytest.mark.parametrize("lie", LIES)
 def test_sizes_that_the_file_does_not_have(lie, tmp_path):
     """A config that claims other sizes than the file has raises a ValueError that contains the arrays, before any is made: less
-    than 1 MB is allocated.
+    than 2 MB are allocated.
     """
     name, value, told = LIES[lie]
     folder = saved(tmp_path)
@@ -790,7 +813,7 @@ def _refused_without_memory(folder, *told: str) -> None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 1_000_000, f"{peak} bytes were allocated"
+    assert peak < 2_000_000, f"{peak} bytes were allocated"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import functools
 import math
+import time
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from katas.caching import Decoder
 from katas.capstone import BuildConfig, Bundle, build
 from katas.precision import Quantized, Quantized4
 from katas.training import Progress
-from katas.transformers import GPTConfig
+from katas.transformers import GPT, GPTConfig
 
 from specs.check import assert_close, rejects
 from specs.oracles import serving
@@ -75,6 +76,17 @@ def test_what_a_stage_says(text, tmp_path):
     assert stage.bits < 0.8 * blind
 
 
+def test_speed_is_measured(text, tmp_path, monkeypatch):
+    """A GPT whose forward takes 4 ms more writes at most 250 tokens a second, and the GPT itself writes faster."""
+    options = {"train": TRAIN | {"epochs": 1, "steps": 1}, "accelerate": False, "cache": False}
+    _, (plain,) = built(config(text, **options), tmp_path / "plain")
+    real = GPT.forward
+    monkeypatch.setattr(GPT, "forward", lambda *inputs, **options: time.sleep(0.004) or real(*inputs, **options))
+    _, (slow,) = built(config(text, **options), tmp_path / "slow")
+    assert slow.speed <= 250
+    assert slow.speed < plain.speed
+
+
 def test_characters_of_several_bytes(text, tmp_path):
     """Bits are those of a byte, not of a character."""
     (tmp_path / "text.txt").write_text("für Grüße 5 € " * 150, encoding="utf-8")
@@ -125,6 +137,17 @@ def test_distill_learns_from_the_teacher(text, tmp_path):
     (_, (first, untrained)), (_, (same, student)) = built(few, tmp_path / "a"), built(many, tmp_path / "b")
     assert same.bits == first.bits
     assert student.bits < 0.8 * untrained.bits
+
+
+def test_a_student_depends_on_its_teacher(text, tmp_path):
+    """Two teachers of the same seed that learn at different rates give different students."""
+    distill = {"model": SHAPE | {"d_model": 8}, "train": TRAIN | {"epochs": 1}}
+    one, other = (
+        built(config(text, train=TRAIN | {"lr": rate}, distill=distill, cache=False), tmp_path / str(rate))[0]
+        for rate in (1e-9, 3e-2)
+    )
+    state = other.model.state_dict()
+    assert any(not np.array_equal(array, state[name]) for name, array in one.model.state_dict().items())
 
 
 @pytest.mark.parametrize(("share", "heads", "neurons"), [(0.25, 2, 48), (0.5, 1, 32), (0.99, 1, 1)])
@@ -211,6 +234,27 @@ def test_false_leaves_a_stage_out(text, tmp_path):
     off = dict.fromkeys(("distill", "prune", "quantize", "half", "accelerate", "cache"), False)
     _, stages = built(config(text, train=TRAIN | {"epochs": 1, "steps": 1}, **off), tmp_path / "bundle")
     assert [stage.name for stage in stages] == ["train"]
+
+
+class Counted(Progress):
+    """Counts the steps of each training."""
+
+    steps = ()
+
+    def begin(self, *arguments) -> None:
+        super().begin(*arguments)
+        self.steps = [*self.steps, 0]
+
+    def step(self, *arguments) -> None:
+        super().step(*arguments)
+        self.steps[-1] += 1
+
+
+def test_epochs_have_steps(text, tmp_path):
+    """Each training takes its own epochs · steps."""
+    progress, distill = Counted(), {"model": SHAPE, "train": TRAIN | {"epochs": 1, "steps": 3}}
+    built(config(text, train=TRAIN | {"epochs": 2, "steps": 5}, distill=distill), tmp_path / "bundle", progress)
+    assert progress.steps[1:] == [10, 3]  # the first count is from before the training
 
 
 class Interrupted(Progress):

@@ -60,7 +60,8 @@ class Bundle:
 
     def __post_init__(self):
         """Raises: ValueError that contains an id that only the model or only the tokenizer has; an `end` that is no special
-        token; a role in `chat` without two texts; "assistant" if chat has none; a name or `accelerated` of another type.
+        token; a role in `chat` that is no string, or without two texts; "assistant" if chat has none; a name or
+        `accelerated` of another type.
         """
         for name, kind in (("name", str), ("accelerated", bool)):
             if not isinstance(getattr(self, name), kind):
@@ -72,6 +73,8 @@ class Bundle:
             raise ValueError(f"end {self.end!r} is no special token of the tokenizer")
         if self.chat is not None:
             for role, around in self.chat.items():
+                if not isinstance(role, str):
+                    raise ValueError(f"chat: a role can't be {role!r}")
                 if not isinstance(around, list | tuple) or [*map(type, around)] != [str, str]:
                     raise ValueError(f"chat: {role!r} needs two texts, before and after a message, not {around!r}")
             if "assistant" not in self.chat:
@@ -82,12 +85,16 @@ class Bundle:
         """The ids of a conversation, [{"role": …, "content": …}, …], up to where the assistant's next message begins.
 
         Special tokens count in the template only, so that no message can forge one.
-        Raises: ValueError that contains a role that is not in `chat`, or if there is no chat.
+        Raises: ValueError that contains a role that is not in `chat`; "role" or "content" if a message has no such text; or
+        if there is no chat.
         """
         if self.chat is None:
             raise ValueError(f"the bundle {self.name!r} has no chat template")
         ids = []
         for message in messages:
+            for field in ("role", "content"):
+                if not isinstance(message.get(field), str):
+                    raise ValueError(f"the {field} of a message can't be {message.get(field)!r}")
             if message["role"] not in self.chat:
                 raise ValueError(f"there is no role {message['role']!r}, only {[*self.chat]}")
             before, after = (self.tokenizer.encode(text, special=True) for text in self.chat[message["role"]])
@@ -247,7 +254,7 @@ def _check_arrays(found: dict[str, tuple], sizes: dict) -> None:
     width, size, last = config.d_model, config.d_model // config.n_head, "transformer.ln_f.weight"
     floats = found.get(last, ("float32",))[0] if weights in _BITS else weights  # what is not quantized may be half
     if weights not in ("float32", "float16", *_BITS) or floats not in ("float32", "float16"):
-        raise ValueError(f"transformer.wte.weight, {last}: a bundle can't hold {weights} and {floats}")
+        raise ValueError(f"transformer.wte.weight, {last}: weights can't be {weights} with {floats}")
     if config.n_layer > len(found):  # so all that follows takes as long as the file is
         raise ValueError(f"n_layer is {config.n_layer}, but there are only {len(found)} arrays")
     for name, part, most in (("heads", "attn.c_attn", config.n_head), ("neurons", "mlp.c_fc", 4 * width)):

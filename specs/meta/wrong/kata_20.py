@@ -5,6 +5,8 @@ from specs.meta.catalogue import Wrong
 IDS = "        for number in sorted(set(range(size)) ^ vocab.keys()):\n"
 ENDS = "        if self.end is not None and self.end not in self.tokenizer.special_tokens:\n"
 AROUND = "                if not isinstance(around, list | tuple) or [*map(type, around)] != [str, str]:\n"
+STRING = "                if not isinstance(role, str):\n"
+IN_MESSAGE = '            for field in ("role", "content"):\n'
 ASSISTANT = '            if "assistant" not in self.chat:\n'
 ROLES = '            object.__setattr__(self, "chat", {role: tuple(around) for role, around in self.chat.items()})\n'
 NO_CHAT = "        if self.chat is None:\n            raise ValueError"
@@ -149,6 +151,13 @@ WRONG = [
     Wrong(
         "an empty chat is none",
         {"        if self.chat is not None:\n            for role": "        if self.chat:\n            for role"},
+    ),
+    Wrong("a role may be anything", {STRING: "                if False:\n"}),
+    Wrong("a message may lack its role", {IN_MESSAGE: '            for field in ("content",):\n'}),
+    Wrong("a message may lack its content", {IN_MESSAGE: '            for field in ("role",):\n'}),
+    Wrong(
+        "a message's role and content may be anything",
+        {"                if not isinstance(message.get(field), str):\n": "                if field not in message:\n"},
     ),
     Wrong("a chat without an assistant", {ASSISTANT: "            if False:\n"}),
     Wrong("a chat is lists when it is loaded", {ROLES: ""}),
@@ -717,6 +726,20 @@ WRONG = [
     Wrong(
         "the student learns nothing",
         {'        model = train("distill", student, objective, config.distill["train"])\n': "        model = student\n"},
+    ),
+    Wrong(
+        "the student has no teacher",
+        {
+            "        objective = Distillation(student, model, criterion=CrossEntropyLoss())\n": "        objective = Objective(student, CrossEntropyLoss())\n"
+        },
+    ),
+    Wrong("speed is guessed", {"    return made / min(seconds)\n": "    return 1000.0\n"}),
+    Wrong("speed is guessed, and low", {"    return made / min(seconds)\n": "    return 50.0\n"}),
+    Wrong(
+        "an epoch is the whole text",
+        {
+            "        chosen = self.rng.integers(0, len(self.windows), self.steps * self.batch_size)\n": "        chosen = self.rng.permutation(len(self.windows))\n"
+        },
     ),
     Wrong("quantize is forgotten", {QUANTIZED: "        quantize(model, config.quantize)\n"}),
     Wrong("always 8 bits", {QUANTIZED: "        model = quantize(model)\n"}),
