@@ -204,18 +204,19 @@ def shown(layer) -> str:
         inside = map(str, weight.shape[1::-1])
     else:
         layers = layer.layers if isinstance(layer, Sequential) else vars(layer).values()
-        inside = [shown(value) for value in layers if isinstance(value, Module)]
+        inside = [shown(value) for value in layers if hasattr(value, "forward")]
     return f"{type(layer).__name__}({', '.join(inside)})"
 
 
 @contextmanager
 def refused(model: Module, layer: Module, named: str):
-    """A ValueError that contains `named`. A report shows the model."""
+    """A ValueError that contains `named`. A report shows the model as it was before."""
+    before = f"units of {shown(layer)} in {shown(model)}"
     try:
         with rejects(ValueError, named):
             yield
     except Mismatch as mismatch:
-        raise Mismatch(f"units of {shown(layer)} in {shown(model)}: {mismatch}") from None
+        raise Mismatch(f"{before}: {mismatch}") from None
 
 
 def arrays(*modules) -> list[np.ndarray]:
