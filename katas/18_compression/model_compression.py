@@ -30,7 +30,10 @@ class Masks:
 
     @classmethod
     def of(cls, model: Module) -> "Masks":
-        """The masks of a model that is pruned already: False wherever a weight is 0. Raises: ValueError if it has none."""
+        """The masks of a model that is pruned already: False wherever a weight is 0, so NaN stays.
+
+        Raises: ValueError if it has no weights.
+        """
         raise NotImplementedError("18.1 Masks.of: README.md, 18.1")
 
     def apply(self) -> None:
@@ -72,7 +75,8 @@ class Residual(Sequential):
 def unit_scores(model: Module, layer: Module) -> np.ndarray:
     """How much each output of `layer` matters: its L2 norm where it is written times that where it is read, float64 (units,).
 
-    Behind a BatchNorm2d, which undoes any scale, the norm of its weight counts in place of the layer's.
+    Behind a BatchNorm2d, which undoes any scale, the norm of its weight counts in place of the layer's. In a stream that of
+    all its BatchNorm2ds counts in place of all its writers'.
     Raises: ValueError as prune_units.
     """
     raise NotImplementedError("18.2 unit_scores: README.md, 18.2")
@@ -237,7 +241,7 @@ class Report(NamedTuple):  # given
 
 
 def report(before: Module, after: Module, inputs, evaluate: Callable[[Module], float], rounds: int = 9) -> Report:
-    """Measures both models: size, the time of model(inputs), and evaluate(model), a number such as an accuracy.
+    """Measures both models: size, the time of model(inputs), and float(evaluate(model)), such as an accuracy.
 
     The time is the least of `rounds` calls of each, which take turns, in eval mode and without recording. Afterwards each
     module is in its previous mode. Raises: ValueError unless rounds is 1 or more.

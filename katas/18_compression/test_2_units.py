@@ -411,6 +411,25 @@ def test_scores_of_a_stream_add_up_writers_and_readers(draw):
         assert_close(unit_scores(model, layer), np.sqrt(norms * read))
 
 
+@pytest.mark.parametrize("case", ["Conv, Residual(Conv, BatchNorm2d)", "Conv, Residual(BatchNorm2d, ReLU, Conv)"])
+def test_norms_of_a_stream_take_the_place_of_all_its_filters(draw, case):
+    """If a stream has a BatchNorm2d, wherever it is, no filter counts where the stream is written: only the norm's weight."""
+    stem, inner, norm = Conv2d(2, 4, 3, padding=1, rng=R(0)), Conv2d(4, 4, 3, padding=1, rng=R(1)), BatchNorm2d(4)
+    norm.weight.data = draw.normal(4, dtype=np.float32)
+    residual = Residual(inner, norm) if "BatchNorm2d)" in case else Residual(norm, ReLU(), inner)
+    model = Sequential(stem, residual, GlobalAvgPool(), Linear(4, 3, rng=R(2)))
+    first, second, scale, last = (layer.weight.data.astype(np.float64) ** 2 for layer in (stem, inner, norm, model[3]))
+    read = second.sum((0, 2, 3)) + last.sum(0)
+    first, second = first.sum((1, 2, 3)), second.sum((1, 2, 3))
+    for layer in (stem, inner):
+        assert_close(unit_scores(model, layer), np.sqrt(scale * read), name=case, mistakes={
+            "the first Conv2d's filter counts too": np.sqrt((first + scale) * read),
+            "the second Conv2d's filter counts too": np.sqrt((second + scale) * read),
+            "both filters count too": np.sqrt((first + second + scale) * read),
+            "filters count, and the BatchNorm2d does not": np.sqrt((first + second) * read),
+        })  # fmt: skip
+
+
 def test_a_layer_that_runs_twice_in_one_stream_counts_once():
     """Its weight writes and reads the stream once: what it is has one norm."""
     again, first, last = Linear(4, 4, rng=R(0)), Linear(3, 4, rng=R(1)), Linear(4, 2, rng=R(2))

@@ -30,7 +30,10 @@ class Masks:
 
     @classmethod
     def of(cls, model: Module) -> "Masks":
-        """The masks of a model that is pruned already: False wherever a weight is 0. Raises: ValueError if it has none."""
+        """The masks of a model that is pruned already: False wherever a weight is 0, so NaN stays.
+
+        Raises: ValueError if it has no weights.
+        """
         return cls((weight, weight.data != 0) for _, weight in _weights(model))
 
     def apply(self) -> None:
@@ -256,7 +259,8 @@ def _space(model: Module, layer: Module) -> _Space:
 def unit_scores(model: Module, layer: Module) -> np.ndarray:
     """How much each output of `layer` matters: its L2 norm where it is written times that where it is read, float64 (units,).
 
-    Behind a BatchNorm2d, which undoes any scale, the norm of its weight counts in place of the layer's.
+    Behind a BatchNorm2d, which undoes any scale, the norm of its weight counts in place of the layer's. In a stream that of
+    all its BatchNorm2ds counts in place of all its writers'.
     Raises: ValueError as prune_units.
     """
     space = _space(model, layer)
@@ -605,7 +609,7 @@ class Report(NamedTuple):  # given
 
 
 def report(before: Module, after: Module, inputs, evaluate: Callable[[Module], float], rounds: int = 9) -> Report:
-    """Measures both models: size, the time of model(inputs), and evaluate(model), a number such as an accuracy.
+    """Measures both models: size, the time of model(inputs), and float(evaluate(model)), such as an accuracy.
 
     The time is the least of `rounds` calls of each, which take turns, in eval mode and without recording. Afterwards each
     module is in its previous mode. Raises: ValueError unless rounds is 1 or more.

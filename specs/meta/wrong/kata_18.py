@@ -310,7 +310,32 @@ WRONG = [
         {SCORES: "    return norms(scales or written)\n"},
         says="only the norm of the row",
     ),
-    Wrong("a score is that of the filter, behind a BatchNorm2d too", {SCORES: SCORES.replace("scales or written", "written")}),
+    Wrong(
+        "a score is that of the filter, behind a BatchNorm2d too",
+        {SCORES: SCORES.replace("scales or written", "written")},
+        says="filters count, and the BatchNorm2d does not",
+    ),
+    Wrong(
+        "filters count beside the norms of a stream",
+        {SCORES: SCORES.replace("scales or written", "scales + written")},
+        says="both filters count too",
+    ),
+    Wrong(
+        "a filter of a stream counts unless a norm is right behind it",
+        {
+            SCORES: "    bare = [cut for cut, behind in zip(weights, [*weights[1:], None], strict=True) if behind not in scales]\n"
+            + SCORES.replace("scales or written", "scales + [cut for cut in bare if cut in written]")
+        },
+        says="the first Conv2d's filter counts too",
+    ),
+    Wrong(
+        "filters behind the last norm of a stream count",
+        {
+            SCORES: "    ends = max((weights.index(cut) for cut in scales), default=0)\n"
+            + SCORES.replace("scales or written", "scales + [cut for cut in weights[ends:] if cut in written]")
+        },
+        says="the second Conv2d's filter counts too",
+    ),
     Wrong(
         "L1 norms",
         {NORMS: "    return np.abs(rows).sum(1)\n"},
