@@ -254,8 +254,8 @@ def data_parallel(model: Module, threads: int = 2) -> Module:
     and dicts are copied, all else is shared. BatchNorm2d normalizes by its shard, and each buffer becomes the mean of the
     shards'. Any other attribute that forward assigns is lost. Gradients are added in the order of the shards, so that equal
     seeds give equal numbers. Parameters and buffers have the names that they have in the model.
-    Raises: ValueError unless threads is 1 or more; the first error of a shard, when all shards have ended. Then no gradient and
-    no buffer has changed.
+    Raises: ValueError unless threads is 1 or more; the first error of a shard, or a KeyboardInterrupt of the caller, when all
+    shards have ended. Then no gradient and no buffer has changed.
     """
     raise NotImplementedError("15.6 data_parallel: README.md, 15.6")
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from katas.acceleration import fast_conv2d
 from katas.autograd import gradcheck, no_grad, vjp
+from katas.spatial import conv2d
 from katas.tensor import Tensor
 
 from specs import oracles
@@ -185,6 +186,33 @@ def test_integers_take_the_dtype_of_floats(integers, draw):
     assert_close(y, oracles.spatial.direct(x, weight, padding=(1, 1)))
 
 
+@pytest.mark.parametrize("dtypes", [(np.uint8, np.int64), (np.int64, np.int64), (np.int16, np.bool_)], ids=str)
+@pytest.mark.parametrize("channels", [2, 8, 16])
+def test_integers_beside_integers_stay_exact(channels, dtypes, draw):
+    """Integer images with an integer weight give what kata 09's conv2d gives: exact integers, without Winograd's fractions."""
+    x, weight = draw.integers(5, 2, channels, 4, 8).astype(dtypes[0]), draw.integers(2, 3, channels, 3, 3).astype(dtypes[1])
+    y, plain = (convolve(Tensor(x), Tensor(weight), padding=1) for convolve in (fast_conv2d, conv2d))
+    assert_dtype(y, plain.dtype)
+    assert_close(y, oracles.spatial.direct(x.astype(np.int64), weight.astype(np.int64), padding=(1, 1)))
+
+
+@pytest.mark.parametrize("dtypes", [(np.float32, np.float64), (np.float64, np.float32), (np.float16, np.float32)], ids=str)
+@pytest.mark.parametrize("channels", [2, 8])
+def test_the_wider_dtype_wins(channels, dtypes, draw):
+    """Images and a weight of different dtypes give conv2d's dtype, the wider one, with its digits. Gradients have their own."""
+    wide = np.result_type(*dtypes)
+    x, weight = draw.normal(2, channels, 4, 8).astype(dtypes[0]), draw.normal(3, channels, 3, 3).astype(dtypes[1])
+    g, leaves = draw.normal(2, 3, 4, 8).astype(wide), [Tensor(array, requires_grad=True) for array in (x, weight)]
+    for stride in (1, 2):
+        y = fast_conv2d(*leaves, None, stride, 1)
+        assert_dtype(y, wide)
+        assert_close(y, oracles.spatial.direct(x.astype(wide), weight.astype(wide), (stride, stride), (1, 1)))
+    fast_conv2d(*leaves, None, 1, 1).backward(g)
+    for leaf, want in zip(leaves, oracles.spatial.direct_gradients(g, x, weight, padding=(1, 1)), strict=True):
+        assert_dtype(leaf.grad, leaf.dtype)
+        assert_close(leaf.grad, want.astype(leaf.dtype))
+
+
 def test_one_number_is_for_both_axes(draw):
     """stride=2, padding=1 are (2, 2) and (1, 1), and 1 and 0 unless given; tuples of 3×3 with padding (1, 1) too."""
     x, weight = draw.normal(2, 3, 6, 8), draw.normal(4, 3, 3, 3)
@@ -265,6 +293,21 @@ def test_backward_comes_after_other_forwards(draw):
         to_x, to_weight = oracles.spatial.direct_gradients(g, x * (1 + i), weight, padding=(1, 1))
         assert_close(a.grad, to_x, name=f"x of convolution {i}")
         assert_close(b.grad, to_weight, name=f"weight of convolution {i}")
+
+
+@pytest.mark.parametrize("channels", [2, 12])
+def test_two_convolutions_of_the_same_images_add_up(channels, draw):
+    """Two branches of the same shape: the gradient of their images is the sum of both. The second rule does not overwrite what
+    the first one gave.
+    """
+    x, g = draw.normal(2, channels, 4, 8), draw.normal(2, 3, 4, 8)
+    weights, leaf = [draw.normal(3, channels, 3, 3) for _ in range(2)], Tensor(x, requires_grad=True)
+    inner = leaf * 1.0  # the gradient of a leaf may be a copy, that of an inner tensor is the rule's own array
+    first, second = (fast_conv2d(inner, Tensor(weight), None, 1, 1) for weight in weights)
+    (first + second).backward(g)
+    parts = [oracles.spatial.direct_gradients(g, x, weight, padding=(1, 1))[0] for weight in weights]
+    mistakes = {f"{n} counts twice: both rules gave the same memory": 2 * parts[i] for i, n in enumerate(("one", "the other"))}
+    assert_close(leaf.grad, parts[0] + parts[1], mistakes=mistakes)
 
 
 def test_data_may_be_replaced_between_forward_and_backward(draw):
@@ -514,8 +557,10 @@ def test_only_what_requires_a_gradient_receives_one(draw, shape, trained):
 
 @pytest.mark.parametrize(("channels", "kernel"), [(3, 5), (16, 3)])
 def test_a_batch_of_many_tiles(draw, channels, kernel):
-    """10 MB of windows, which no one gathers at once: nothing of one part of the batch reaches the gradients of the next."""
-    n, side, padding = 40, 32 if channels == 3 else 16, (kernel // 2, kernel // 2)
+    """10 MB of windows, which no one gathers at once: nothing of one part of the batch reaches the gradients of the next. As 41
+    is prime, the last part is shorter.
+    """
+    n, side, padding = 41, 32 if channels == 3 else 16, (kernel // 2, kernel // 2)
     x, weight = draw.normal(n, channels, side, side), draw.normal(4, channels, kernel, kernel)
     g = draw.normal(n, 4, side, side)
     got = both_ways(x, weight, None, 1, padding, g)

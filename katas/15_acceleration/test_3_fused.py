@@ -64,6 +64,24 @@ def tensors(arrays) -> list[Tensor]:
 # All of them but cross-entropy
 
 
+@pytest.mark.parametrize("name", [name for name in CALLS if name != "batch_norm_relu"])
+def test_a_long_input_is_as_good_as_its_parts(name, draw):
+    """40,009 rows, which fill no whole number of blocks: values and gradients are those of a thousand rows at a time."""
+    function, (_, *shapes), _ = CALLS[name]
+    x, weights = draw.normal(40_009, 5), [draw.uniform(0.5, 2, *shape) for shape in shapes]
+    g, whole, shared, parts = draw.normal(*x.shape), tensors((x, *weights)), tensors(weights), []
+    y = function(*whole)
+    y.backward(g)
+    for start in range(0, len(x), 1000):
+        parts.append(Tensor(x[start : start + 1000], requires_grad=True))
+        part = function(parts[-1], *shared)
+        assert_close(y.data[start : start + 1000], part.data, name=f"rows from {start} on")
+        part.backward(g[start : start + 1000])
+    assert_close(whole[0].grad, np.concatenate([part.grad for part in parts]), name="x")
+    for weight, other in zip(whole[1:], shared, strict=True):
+        assert_close(weight.grad, other.grad)
+
+
 @calls
 def test_values_are_the_layers(name, draw):
     """The values of the layer of kata 03, 09 or 14, by explicit loops."""
@@ -265,6 +283,21 @@ def test_results_share_no_memory(name, draw):
 
 
 @calls
+def test_two_calls_of_the_same_tensor_add_up(name, draw):
+    """The gradient of a tensor that two operations share is the sum of both: the second does not overwrite the first one's."""
+    function, _, _ = CALLS[name]
+    arrays = parents(name, draw)
+    first, second, both = tensors(arrays), tensors(arrays), tensors(arrays)
+    g = draw.normal(*function(*first).shape)
+    function(*first).backward(g)
+    function(*second).backward(-3 * g)
+    inner = [leaf * 1.0 for leaf in both]  # the gradient of a leaf may be a copy, that of an inner tensor is the rule's own
+    (function(*inner) - 3 * function(*inner)).backward(g)
+    for leaf, one, other in zip(both, first, second, strict=True):
+        assert_close(leaf.grad, one.grad + other.grad)
+
+
+@calls
 def test_data_may_be_replaced_before_backward(name, draw):
     """backward uses the arrays of the forward pass: other `data` in between is safe, as in kata 07."""
     function, _, _ = CALLS[name]
@@ -428,6 +461,22 @@ def test_eps_stands_below_the_root(norm, draw):
     assert_gradient(leaf.grad, lambda x: oracle(x, weight, eps=0.5), x, g)
 
 
+@pytest.mark.parametrize("zero", [0, 0.0])
+def test_an_eps_of_zero_is_zero(zero, draw):
+    """eps=0 is a value, not the default: small rows are divided by their own deviation, or root mean square."""
+    rows, images = 1e-3 * draw.normal(3, 4), 1e-3 * draw.normal(4, 3, 2, 5)
+    centered = rows - rows.mean(-1, keepdims=True)
+    assert_close(layer_norm(Tensor(rows), Tensor(np.ones(4)), None, zero), centered / rows.std(-1, keepdims=True))
+    assert_close(rms_norm(Tensor(rows), Tensor(np.ones(4)), zero), rows / np.sqrt((rows**2).mean(-1, keepdims=True)))
+    one, two = Tensor(np.ones(3)), Tensor(np.full(3, 2.0))
+    y = batch_norm_relu(Tensor(images), one, two, *statistics(dtype=np.float64), True, 0.1, zero)
+    axes = {"axis": (0, 2, 3), "keepdims": True}
+    assert_close(y, np.maximum((images - images.mean(**axes)) / images.std(**axes) + 2, 0))
+    small = np.full(3, 1e-6)
+    y = batch_norm_relu(Tensor(images), one, two, np.zeros(3), small, False, 0.1, zero)
+    assert_close(y, np.maximum(images / 1e-3 + 2, 0))
+
+
 def test_the_variance_divides_by_n():
     """The variance of 1, 2, 3, 4 is 1.25, not 5/3: ±1.341635 and ±0.447212."""
     y = layer_norm(Tensor(np.array([1.0, 2, 3, 4])), Tensor(np.ones(4))).data
@@ -492,6 +541,13 @@ def test_a_last_axis_of_a_different_length_is_named(norm, shape):
         norm(Tensor(np.ones(shape)), Tensor(np.ones(5)))
 
 
+@pytest.mark.parametrize("shape", [(4,), (1,), (5, 1), ()], ids=str)
+def test_a_bias_of_a_different_shape_is_named(shape):
+    """It is not broadcast: a ValueError is raised that contains x's shape."""
+    with rejects(ValueError, "(3, 5)"):
+        layer_norm(Tensor(np.ones((3, 5))), Tensor(np.ones(5)), Tensor(np.ones(shape)))
+
+
 # batch_norm_relu
 
 
@@ -539,18 +595,49 @@ def test_in_evaluation_the_running_statistics_are_used_and_stay(draw):
 
 
 def test_statistics_may_change_between_forward_and_backward(draw):
-    """In evaluation the gradient belongs to the statistics of the forward pass, though later steps write into the arrays."""
-    x, weight, bias = parents("batch_norm_relu", draw)
-    mean, var, grads = np.zeros(3), np.ones(3), []
-    for change in (False, True):
-        leaf = Tensor(x, requires_grad=True)
-        y = batch_norm_relu(leaf, Tensor(weight), Tensor(bias), mean, var, False)
-        if change:
+    """In evaluation all gradients belong to the statistics of the forward pass, though later steps write into the arrays."""
+    arrays = parents("batch_norm_relu", draw)
+    mean, var, same, later = np.zeros(3), np.ones(3), tensors(arrays), tensors(arrays)
+    for leaves in (same, later):
+        y = batch_norm_relu(*leaves, mean, var, False)
+        if leaves is later:
             mean += 5
             var *= 3
-        y.backward(x)
-        grads.append(leaf.grad)
-    assert_close(grads[1], grads[0])
+        y.backward(arrays[0])
+    for name, leaf, want in zip(("x", "weight", "bias"), later, same, strict=True):
+        assert_close(leaf.grad, want.grad, name=name)
+
+
+@pytest.mark.parametrize("momentum", [0, 0.0, 1])
+def test_a_momentum_of_zero_leaves_the_statistics(momentum, draw):
+    """momentum=0 is a value, not the default: the running statistics stay. With 1 they are the batch's."""
+    x, weight, bias = parents("batch_norm_relu", draw)
+    mean, var = statistics(dtype=np.float64)
+    batch_norm_relu(*map(Tensor, (x, weight, bias)), mean, var, True, momentum)
+    assert_close(mean, x.mean((0, 2, 3)) if momentum else np.zeros(3))
+    assert_close(var, x.var((0, 2, 3), ddof=1) if momentum else np.ones(3))
+
+
+def test_images_of_different_brightness_count_together(draw):
+    """Mean and variance are those of the whole batch, 2.6 MB: what the images' own means differ by is part of the variance. So
+    it is in the gradients.
+    """
+    x = draw.normal(40, 2, 64, 64) + np.linspace(-20, 20, 40)[:, None, None, None]
+    weight, bias, g = draw.uniform(0.5, 2, 2), draw.uniform(0.5, 2, 2), draw.normal(*x.shape)
+    leaves, (mean, var) = tensors((x, weight, bias)), statistics(2, np.float64)
+    y = batch_norm_relu(*leaves, mean, var, True, 1)
+    within = x.var((2, 3)).mean(0) * x[:, 0].size / (x[:, 0].size - 1)
+    assert_close(var, x.var((0, 2, 3), ddof=1), mistakes={"the variance within the images alone": within})
+    root = np.sqrt(x.var((0, 2, 3), keepdims=True) + 1e-5)
+    normal = (x - x.mean((0, 2, 3), keepdims=True)) / root
+    shaped = [array[:, None, None] for array in (weight, bias)]
+    assert_close(y, np.maximum(normal * shaped[0] + shaped[1], 0))
+    y.backward(g)
+    passed = g * (y.data > 0)
+    means = [array.mean((0, 2, 3), keepdims=True) for array in (passed, passed * normal)]
+    assert_close(leaves[0].grad, shaped[0] / root * (passed - means[0] - normal * means[1]), name="x")
+    assert_close(leaves[1].grad, (passed * normal).sum((0, 2, 3)), name="weight")
+    assert_close(leaves[2].grad, passed.sum((0, 2, 3)), name="bias")
 
 
 def test_the_gradient_at_zero_is_zero():
@@ -593,6 +680,21 @@ def test_images_with_other_channels_are_named(shape):
     for training in (True, False):
         with rejects(ValueError, str(shape)):
             batch_norm_relu(Tensor(np.ones(shape)), *tensors([np.ones(3), np.ones(3)]), *statistics(), training)
+
+
+@pytest.mark.parametrize("shape", [(2,), (4,), (1,), (3, 1)], ids=str)
+@pytest.mark.parametrize("wrong", ["weight", "bias", "running_mean", "running_var"])
+def test_channels_that_do_not_fit_are_named_before_anything_moves(wrong, shape):
+    """A weight, a bias or statistics of another shape than (channels,) raise a ValueError that contains x's shape. By then no
+    running statistic has moved, in train mode either.
+    """
+    sizes = {"weight": (3,), "bias": (3,), "running_mean": (3,), "running_var": (3,)} | {wrong: shape}
+    for training in (True, False):
+        weight, bias, mean, var = (np.ones(size, np.float32) for size in sizes.values())
+        with rejects(ValueError, "(2, 3, 4, 4)"):
+            batch_norm_relu(Tensor(np.full((2, 3, 4, 4), 7.0)), Tensor(weight), Tensor(bias), mean, var, training)
+        assert (mean == 1).all(), "running_mean has moved"
+        assert (var == 1).all(), "running_var has moved"
 
 
 def test_one_value_a_channel_has_no_variance():

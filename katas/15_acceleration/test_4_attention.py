@@ -178,10 +178,15 @@ def test_a_mask_may_be_a_tensor_a_list_or_one_value_and_change_later(draw):
 
 
 def test_options_may_be_numpys(draw):
-    """A window and a causal of NumPy's are as good as Python's; a window may be larger than any text."""
+    """A window and a causal of NumPy's are as good as Python's, in a text longer than their dtype can count, too. A window may
+    be larger than any text.
+    """
+    for queries, keys in ((4, 5), (4, 4), (300, 300)):
+        q, k, v = inputs(draw, queries, keys)
+        want = oracles.attention.dense(q, k, v, window=2)
+        for integer in (np.int64, np.int8, np.uint8):
+            assert_close(got(q, k, v, window=integer(2)), want, name=f"{integer.__name__}(2)")
     q, k, v = inputs(draw, 4, 5)
-    for integer in (np.int64, np.int8, np.uint8):
-        assert_close(got(q, k, v, window=integer(2)), oracles.attention.dense(q, k, v, window=2))
     assert_close(got(q, k, v, causal=np.bool_(True)), oracles.attention.dense(q, k, v, causal=True))
     for window in (10**30, np.int64(2**63 - 1)):
         assert_close(got(q, k, v, window=window), oracles.attention.dense(q, k, v, causal=True))
@@ -190,7 +195,8 @@ def test_options_may_be_numpys(draw):
 def test_leading_axes_are_broadcast(draw):
     """Each of q, k and v may have fewer leading axes than the others, or axes of length 1; its gradient has its own shape."""
     q, k, v = inputs(draw, 70, 80, 2, 3)
-    for parts in ((q, k[:, :1], v[:, :1]), (q[0, 0], k, v), (q, k[0, 0], v), (q, k, v[0, 0]), (q[:1], k[:, :1], v[0])):
+    fewer = [[array if i in full else array[0, 0] for i, array in enumerate((q, k, v))] for full in ({0}, {1}, {2}, {0, 1})]
+    for parts in (*fewer, (q[0, 0], k, v), (q, k[0, 0], v), (q, k[:, :1], v[:, :1]), (q[:1], k[:, :1], v[0])):
         whole = [np.broadcast_to(part, (2, 3, *part.shape[-2:])) for part in parts]
         assert_close(got(*parts, causal=True), oracles.attention.dense(*whole, causal=True))
         check_gradients(draw, *parts, causal=True)
@@ -322,6 +328,17 @@ def test_results_share_no_memory(name, draw):
         assert not any(np.may_share_memory(now, array) for array in second)
     for array, same in zip(arrays, kept, strict=True):
         assert_close(array, same)
+
+
+def test_two_attentions_of_the_same_tensors_add_up(draw):
+    """The gradients of q, k and v that two calls share are the sums of both: the second does not overwrite the first one's."""
+    arrays, g = inputs(draw, 70, 70, 2), draw.normal(2, 70, 3)
+    leaves = [Tensor(array, requires_grad=True) for array in arrays]
+    inner = [leaf * 1.0 for leaf in leaves]  # the gradient of a leaf may be a copy, that of an inner tensor is the rule's own
+    (fused_attention(*inner) - 3 * fused_attention(*inner, causal=True)).backward(g)
+    wants = zip(dense_gradients(g, *arrays), dense_gradients(-3 * g, *arrays, causal=True), strict=True)
+    for name, leaf, parts in zip("qkv", leaves, wants, strict=True):
+        assert_close(leaf.grad, sum(parts), name=name)
 
 
 def test_memory_may_have_any_order(draw):

@@ -207,15 +207,16 @@ def test_data_in_any_order(draw):
     assert_equal(first, second, plain, other)
 
 
+@pytest.mark.parametrize("values", ["other values", "equal values"])
 @pytest.mark.parametrize("when", ["before the first step", "between steps"])
-def test_data_that_is_rebound_is_noticed(when, draw):
-    """Other code may give a parameter another array as data: the next step starts from its values."""
+def test_data_that_is_rebound_is_noticed(when, values, draw):
+    """Other code may give a parameter another array as data: the next step starts from it, though its values may be equal."""
     first, second, plain, other = twins(draw, "AdamW")
     for step in range(4):
         if step == (0 if when == "before the first step" else 2):
             for number in (0, 4):
-                values = draw.normal(*first[number].shape, dtype=np.float32)
-                first[number].data, second[number].data = values.copy(), values.copy()
+                new = first[number].data if values == "equal values" else draw.normal(*first[number].shape, dtype=np.float32)
+                first[number].data, second[number].data = new.copy(), new.copy()
         give(draw, first, second)
         plain.step()
         other.step()
@@ -337,6 +338,21 @@ def test_a_state_that_is_loaded_in_the_middle(draw):
         for parameter, array in zip(second, values, strict=True):
             parameter.data[...] = array
     assert_same(results[1], results[0])
+
+
+def test_a_state_that_is_refused_changes_nothing(draw):
+    """After a load_state_dict that raises, the steps are those that would have come without it: the moments are kept."""
+    first, second, plain, other = twins(draw, "AdamW")
+    for step in range(4):
+        give(draw, first, second)
+        plain.step()
+        other.step()
+        if step == 1:
+            state = plain.state_dict()
+            state["state"][99] = state["state"][0]
+            with pytest.raises(ValueError, match="99"):
+                other.load_state_dict(state)
+    assert_equal(first, second, plain, other)
 
 
 def test_a_state_is_a_copy(draw):

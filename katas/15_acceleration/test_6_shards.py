@@ -1,5 +1,6 @@
 import contextvars
 import gc
+import signal
 import threading
 import traceback
 
@@ -755,6 +756,53 @@ def test_exits_reach_the_caller_too(error):
 
     with pytest.raises(error):
         data_parallel(Model(leaving))(Tensor(np.ones((4, 3))), Tensor(np.ones((4, 2))))
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signal wakes a thread that waits")
+@pytest.mark.parametrize("where", ["forward", "backward"])
+def test_an_interrupt_of_the_caller_waits_for_the_shards(where, monkeypatch):
+    """A KeyboardInterrupt that arrives while the shards run is raised when all have ended, with the BLAS limit as before."""
+    ended, caller = [], threading.get_ident()
+    monkeypatch.setitem(autograd._RULES, "interrupting", None)
+
+    def interrupt(now: str, first: bool) -> None:
+        if now == where:
+            threading.Event().wait(0.1)  # until the caller waits
+            if first:
+                signal.pthread_kill(caller, signal.SIGINT)
+            threading.Event().wait(0.1)
+            ended.append(first)
+
+    def rule(g, y, a, first):
+        interrupt("backward", first)
+        return g
+
+    defvjp("interrupting", rule)
+
+    def model_of(layer, x, y):
+        first = bool(x.data[0, 0] == 0)
+        interrupt("forward", first)
+        loss = mean_square(layer, x, y)
+        return Tensor._result("interrupting", loss.data + 0, loss, first=first)
+
+    model, before = Model(model_of), signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with threadpool_limits(2):
+            limit = blas_threads()
+            with pytest.raises(KeyboardInterrupt):
+                data_parallel(model)(Tensor(np.arange(12.0).reshape(4, 3)), Tensor(np.zeros((4, 2)))).backward()
+            assert sorted(ended) == [False, True], f"{2 - len(ended)} of 2 shards compute on behind the caller's back"
+            assert blas_threads() == limit, "the limit of BLAS threads is not restored"
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert [parameter.grad for parameter in model.parameters()] == [None, None]
+
+
+def test_threads_may_be_numpys(draw):
+    """As of an array's shape: np.uint8(2) are two threads, however long the batch."""
+    x, y = batch(draw, 300)
+    losses = [data_parallel(Model(mean_square), threads)(x, y) for threads in (2, np.uint8(2), np.int64(2))]
+    assert_close(np.stack([loss.data for loss in losses]), np.full(3, losses[0].data))
 
 
 @pytest.mark.parametrize("threads", [0, -1])

@@ -325,6 +325,8 @@ def test_options_of_attention_may_change(draw):
     for name, value in (
         ("causal", False),
         ("window", 2),
+        ("window", np.uint8(3)),
+        ("window", 10**30),
         ("positions", RotaryPositions(16, 4)),
         ("positions", None),
         ("n_head", 4),

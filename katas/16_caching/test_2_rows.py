@@ -199,6 +199,27 @@ def test_reorder_gives_row_i_what_row_rows_i_had(draw, kind, rows):
     assert cache.lengths[0] == 0
 
 
+@kinds
+def test_reorder_leaves_nothing_of_the_rows_that_are_gone(draw, kind):
+    """Where a long text was, the slots behind a shorter one are zeros, though NaN stood there. A longer row beside it shows
+    them.
+    """
+    cache = KVCache.of(gpt(draw, kind), 2)
+    good, poison = (Tensor(array) for array in (draw.normal(2, 2, 1, 4), np.full((2, 2, 6, 4), np.nan)))
+    for keys, real in ((poison, [[True] * 6, [False] * 6]), (good, [[False], [True]])):
+        for layer in range(2):
+            cache.extend(layer, keys, keys, np.array(real))
+    cache.reorder([1, 1])
+    for _ in range(5):
+        for layer in range(2):
+            cache.extend(layer, good, good, np.array([[False], [True]]))
+    assert cache.lengths.tolist() == [1, 6]
+    for layer in range(2):
+        for found in kept(cache, layer):
+            assert_close(found[0, :, :1], good.data[1])
+            assert not found[0, :, 1:].any(), "what was in the row is still there"
+
+
 def test_rows_that_can_not_be_taken_are_refused(draw):
     """Another number of rows raises a ValueError that contains the shape, a row that doesn't exist an IndexError that contains
     it, floats a TypeError that contains the dtype. The cache is as before.
@@ -247,6 +268,32 @@ def test_a_row_is_a_cache_in_the_same_memory(draw, kind):
     assert cache.lengths.tolist() == [8, 8 if kind == "window" else 5, 5]
     one.release(0)
     assert cache.lengths.tolist() == [8, 0, 5]
+
+
+@kinds
+@pytest.mark.parametrize("failed", ["the row", "the whole"])
+def test_a_pass_that_fails_leaves_nothing_in_a_row(draw, kind, failed):
+    """If a pass in row(1) ends after the first layer, its NaN is gone from the whole cache, as if it had never come; and the
+    other way round.
+    """
+    model, texts = gpt(draw, kind), [draw.integers(11, 3), draw.integers(11, 1)]
+    for after in ("a pass", "truncate", "release", "reorder"):
+        cache = filled(model, texts)
+        one = cache.row(1)
+        first, other = (one, cache) if failed == "the row" else (cache, one)
+        poison = Tensor(np.full((first.batch, 2, 2, 4), np.nan))
+        first.extend(0, poison, poison)
+        rows = texts if other is cache else texts[1:]
+        if after == "truncate":
+            other.truncate(0)
+            rows = [row[:0] for row in rows]
+        elif after == "release":
+            other.release(other.batch - 1)
+            rows = [*rows[:-1], rows[-1][:0]]
+        elif after == "reorder":
+            other.reorder(range(other.batch)[::-1])
+            rows = rows[::-1]
+        assert_goes_on(model, other, rows, draw, name=f"{after}, ")
 
 
 def test_a_row_copies_nothing():

@@ -239,6 +239,19 @@ def test_cached_tokens_count_for_the_context(draw):
     prefill(model, ids[:, :4], cache, block=2)
 
 
+def test_padding_counts_for_the_context(draw):
+    """The longest row and all of ids may not be more than the context, however few ids are real. Nothing is kept before."""
+    model, ids = gpt(draw, "learned"), draw.integers(11, 2, 20)
+    cache, real = KVCache(2, 2, 2, 4, 40, dtype=np.float64), np.arange(20) % 2 == np.zeros((2, 1))
+    prefill(model, ids[:, :5], cache, [[True] * 5, [True, False, False, False, False]])
+    for mask in (real, real & [[False], [True]]):
+        with rejects(ValueError, "24"):
+            prefill(model, ids, cache, mask, block=3)
+        assert cache.lengths.tolist() == [5, 1]
+    prefill(model, ids[:, :19], cache, real[:, :19], block=3)
+    assert cache.lengths.tolist() == [15, 11]
+
+
 @pytest.mark.parametrize("n_layer", [1, 3])
 def test_a_cache_of_other_layers_is_refused(draw, n_layer):
     """Before anything is kept: both numbers are named."""

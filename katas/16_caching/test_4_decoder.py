@@ -72,6 +72,20 @@ def test_a_step_that_is_interrupted_leaves_nothing(draw, kind, monkeypatch):
     assert_close(decoder.step(np.array([ids[0, 9], ids[1, 2]]), cache), [want[0, 9], want[1, 2]])
 
 
+@pytest.mark.parametrize("kind", ["learned", "window"])
+def test_sizes_of_a_cache_may_be_numpys(draw, kind):
+    """Sixteen rows of uint8 are sixteen rows, with the same memory and logits, though uint8 can't count their scores."""
+    model, ids = gpt(draw, kind), draw.integers(11, 16, 8)
+    window = None if model.config.window is None else np.uint8(model.config.window)
+    cache = KVCache(*np.array([2, 16, 2, 6, 24], np.uint8), window, np.float64)
+    assert cache.nbytes == KVCache(2, 16, 2, 6, 24, model.config.window, np.float64).nbytes
+    assert KVCache.of(model, np.uint8(16)).nbytes == KVCache.of(model, 16).nbytes
+    prefill(model, ids[:, :5], cache, block=3)
+    decoder, want = Decoder(model), whole(model, ids)
+    for time in range(5, 8):
+        assert_close(decoder.step(ids[:, time], cache), want[:, time], name=f"token {time}")
+
+
 def test_what_a_failed_pass_left_shows_in_no_step(draw):
     """Not even NaN behind a short row, beside a longer one."""
     model, ids = gpt(draw), draw.integers(11, 2, 10)

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from katas.embeddings import Embedding
@@ -10,7 +10,7 @@ from katas.layers import Linear, Module, Parameter
 from katas.spatial import Conv2d, windows
 from katas.tensor import Tensor
 
-BLOCK = 1 << 18  # given: how many bytes of float32 weights a layer makes at a time; they stay in a core's cache
+BLOCK = 1 << 18  # given: a layer makes this many bytes of float32 weights at a time; they stay in a core's cache
 
 # 17.1 Eight bits
 
@@ -24,7 +24,7 @@ class Quantized(Module):
     dtype = np.dtype(np.float32)  # given: what dequantize makes, and what a KVCache of a quantized GPT holds
 
     def __init__(self, values: np.ndarray, scale: np.ndarray, zero_point: np.ndarray | None = None):
-        """All are buffers, so they are part of state_dict; zero_point None is not."""
+        """Copies the arrays into buffers, which state_dict has. A zero_point of None is an attribute, and no buffer."""
         raise NotImplementedError("17.1 Quantized.__init__: README.md, 17.1")
 
     @property
@@ -38,16 +38,16 @@ class Quantized(Module):
         raise NotImplementedError("17.1 Quantized.nbytes: README.md, 17.1")
 
     def dequantize(self, rows=...) -> np.ndarray:
-        """The array as float32, or the rows of it that an index of the first axis (a slice, integers) chooses."""
+        """The array as float32, or the rows that an index of the first axis selects: a slice, an integer, or integers."""
         raise NotImplementedError("17.1 Quantized.dequantize: README.md, 17.1")
 
 
 def quantize_array(x, axis: int | None = None, symmetric: bool = True, limits: tuple[float, float] | None = None) -> Quantized:
     """x, an array, Tensor or lists, as int8: no value is off by more than half a step, which is the scale.
 
-    axis: each index of this axis has a scale of its own; None: there is one. symmetric: integers from -127 to 127, and the
-    step is max |x| / 127. Else from -128 to 127, and the step is the range of x, 0 included, / 255. limits: (low, high) instead
-    of the least and the largest of x; what is beyond becomes the nearest.
+    axis: each index of this axis has its own scale; None: there is one. symmetric: integers from -127 to 127, and the scale is
+    max |x| / 127. Else from -128 to 127, and the scale is the range of x, 0 included, / 255. limits: (low, high) for the
+    smallest and the largest of x; values outside become the nearest integer.
     Raises: ValueError that contains the value and its index if x, as float32, is not finite; that contains the axis and the
     shape if there is no such axis; that contains the limits if they are not finite, or low > high, or there is an axis.
     """
@@ -68,7 +68,7 @@ class Observer:
         raise NotImplementedError("17.2 Observer.__init__: README.md, 17.2")
 
     def observe(self, x) -> None:
-        """Takes note of a batch of any shape. Raises: ValueError as quantize_array, and then forgets the batch."""
+        """Counts the values of a batch of any shape. Raises: ValueError as quantize_array; such a batch does not count."""
         raise NotImplementedError("17.2 Observer.observe: README.md, 17.2")
 
     def limits(self) -> tuple[float, float]:
@@ -81,7 +81,7 @@ class Observer:
 
 # 17.3 Products of int8
 
-EXACT = 1024  # given: sums of so many products of int8 are at most 2²⁴, up to which float32 holds every integer
+EXACT = 1024  # given: a sum of this many products of int8 is at most 2²⁴, and float32 holds every integer up to there
 
 
 def integer_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -93,8 +93,6 @@ def integer_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 # 17.4 Layers
-
-UNLIMITED = np.array([-np.inf, np.inf], np.float32)  # given: the limits of inputs that stay floats
 
 
 class QuantizedLinear(Linear):
@@ -109,7 +107,8 @@ class QuantizedLinear(Linear):
     def forward(self, x: Tensor) -> Tensor:
         """x (…, in_features) → (…, out_features), in x's dtype.
 
-        Raises, as all three: RuntimeError that contains "inference" where a gradient would be recorded. ValueError as Linear.
+        Raises, as all three: RuntimeError that contains "inference" where a gradient would be recorded. ValueError as Linear;
+        with finite limits also as quantize_array, and as calibrate for weights that don't suit.
         """
         raise NotImplementedError("17.4 QuantizedLinear.forward: README.md, 17.4")
 
@@ -154,8 +153,8 @@ def calibrate(model: Module, batches: Iterable, percentile: float = 100.0) -> No
     """Calls a quantized model with each batch, and sets the limits of all QuantizedLinear: their inputs are int8 from then on.
 
     An Observer watches the inputs of each. After an error, all limits are as before.
-    Raises: ValueError unless all weights are int8 and symmetric, with one scale or one for each row; RuntimeError that contains
-    "observe" if no batch reaches one of the layers.
+    Raises: ValueError unless there is such a layer, and all weights are int8 and symmetric, with one scale or one for each row;
+    RuntimeError that contains "observe" if no batch reaches one of the layers.
     """
     raise NotImplementedError("17.5 calibrate: README.md, 17.5")
 
@@ -179,20 +178,20 @@ GROUP = 32  # given: how many values share a scale
 def pack(values: np.ndarray) -> np.ndarray:
     """Integers from -8 to 7, (…, n), two to a byte: uint8 (…, ⌈n / 2⌉). Each is stored + 8, the first in the lower four bits.
 
-    Behind the last of an odd number stands a 0. Raises: ValueError that contains the first value that is out of range.
+    An odd number of values is filled up with a 0. Raises: ValueError that contains the first value that is out of range.
     """
     raise NotImplementedError("17.7 pack: README.md, 17.7")
 
 
 def unpack(packed: np.ndarray, n: int) -> np.ndarray:
-    """What was packed: uint8 (…, ⌈n / 2⌉) → int8 (…, n)."""
+    """The integers that were packed: uint8 (…, ⌈n / 2⌉) → int8 (…, n)."""
     raise NotImplementedError("17.7 unpack: README.md, 17.7")
 
 
 class Quantized4(Module):
     """An array as integers from -7 to 7 times scales: values, packed, uint8 (rows, …), and scale, float16 (rows, groups).
 
-    Both are buffers. The groups of a row, whose further axes are one, are GROUP values long; the last may be shorter.
+    Both are buffers. A row is all further axes together. Each GROUP of its values has a scale; the last group may be shorter.
     """
 
     dtype = np.dtype(np.float32)  # given

@@ -35,7 +35,7 @@ def steps_off(x, quantized: Quantized) -> float:
 
 
 def test_values_are_int8_in_memory(draw):
-    """values has x's shape and is an np.int8 array: one byte a number. scale is float32, zero_point int8."""
+    """`values` has x's shape and is an np.int8 array, one byte a number. `scale` is float32, and `zero_point` int8."""
     x = draw.normal(6, 5)
     for options in KINDS:
         quantized = quantize_array(x, **options)
@@ -52,14 +52,16 @@ def test_values_are_int8_in_memory(draw):
 
 
 def test_the_symmetric_scale_maps_the_largest_value_to_127():
-    """scale = max |x| / 127, and the integers are from -127 to 127: the largest of x, with either sign, is ±127."""
+    """A symmetric scale is max |x| / 127, and the integers are from -127 to 127: the value that is largest in size becomes
+    ±127.
+    """
     quantized = quantize_array([1.0, -2.54, 0.02, 0.0])
     assert_close(quantized.scale, np.array([0.02]), FLOAT32, {"divided by 128": np.array([2.54 / 128])})
     assert_close(quantized.values, np.array([50, -127, 1, 0]), mistakes={"-128 is used": np.array([50, -128, 1, 0])})
 
 
 def test_an_affine_scale_spans_the_range():
-    """scale = (high - low) / 255: the least of x becomes -128, the largest 127, and 0 the zero point."""
+    """An affine scale is (high - low) / 255: the smallest of x becomes -128, the largest 127, and 0 the zero point."""
     quantized = quantize_array([-1.0, 0.0, 1.55], symmetric=False)
     assert_close(quantized.scale, np.array([0.01]), FLOAT32)
     assert_close(quantized.zero_point, np.array([-28]))
@@ -94,7 +96,9 @@ def test_a_weight_of_four_axes_has_scales_too(options, draw):
 @pytest.mark.parametrize("symmetric", [True, False])
 @pytest.mark.parametrize("name", CASES)
 def test_no_value_is_off_by_more_than_half_a_step(name, symmetric):
-    """Not of constants, zeros, a range without a 0, or beside an outlier. The step is max |x| / 127 or (high - low) / 255."""
+    """quantize_array: no value is off by more than half a step, in constants, zeros, a range without a 0, or beside an outlier.
+    The step is max |x| / 127 or (high - low) / 255.
+    """
     x = np.array(CASES[name], np.float32)
     quantized = quantize_array(x, symmetric=symmetric)
     scale, _ = oracles.precision.step(x.tolist(), symmetric)
@@ -104,7 +108,7 @@ def test_no_value_is_off_by_more_than_half_a_step(name, symmetric):
 
 @kinds
 def test_no_value_of_many_is_off_by_more_than_half_a_step(options, draw):
-    """Whatever the offset of the range, and along each axis."""
+    """quantize_array: no value is off by more than half a step, whatever the offset of the range, and along each axis."""
     for offset in (0.0, 0.3, -2.0, 50.0, -1000.0):
         x = draw.normal(31, 17) + offset
         assert steps_off(x, quantize_array(x, **options)) <= 0.5 + SLACK
@@ -112,7 +116,7 @@ def test_no_value_of_many_is_off_by_more_than_half_a_step(options, draw):
 
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_zero_comes_back_as_zero(symmetric, draw):
-    """Exactly: a padding of zeros, or what a ReLU cut off, is still 0."""
+    """0 comes back as exactly 0: a padding of zeros, or what a ReLU cut off, is still 0."""
     for offset in (0.0, 3.0, -3.0, 0.123):
         x = np.array(draw.normal(9, 7) + offset)
         x[3] = 0
@@ -133,7 +137,9 @@ def test_zeros_come_back_as_zeros_beside_other_rows(draw):
 
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_what_is_beyond_the_limits_becomes_the_nearest(symmetric):
-    """limits=(low, high) replaces the least and the largest of x. A value beyond does not wrap around: it is clipped."""
+    """limits=(low, high) replaces the smallest and largest of x. A value outside the limits does not wrap around: it is
+    clipped.
+    """
     x = np.array([-1e30, -500.0, -2.0, -1.0, 0.0, 0.5, 3.0, 3.1, 200.0, 3e38], np.float32)
     quantized = quantize_array(x, symmetric=symmetric, limits=(-1.0, 3.0))
     scale, zero_point = oracles.precision.step([-1.0, 3.0], symmetric)
@@ -145,7 +151,7 @@ def test_what_is_beyond_the_limits_becomes_the_nearest(symmetric):
 
 
 def test_limits_are_widened_to_contain_0():
-    """(2, 3) means from 0 to 3, and (-3, -2) from -3 to 0. Limits may be numbers of NumPy, an array or a list."""
+    """The limits (2, 3) mean from 0 to 3, and (-3, -2) from -3 to 0. Limits may be NumPy's numbers, an array or a list."""
     for limits in ((2.0, 3.0), (np.float32(2), np.int64(3)), np.array([2.0, 3.0]), [2, 3]):
         quantized = quantize_array([1.0, 2.5], symmetric=False, limits=limits)
         assert_close(quantized.scale, np.array([3 / 255]), FLOAT32)
@@ -157,13 +163,13 @@ def test_limits_are_widened_to_contain_0():
 
 
 def test_limits_wider_than_x_make_larger_steps():
-    """They are used as they are given, even if x has only smaller values."""
+    """Limits are used as they are given, even if all values of x are smaller."""
     assert_close(quantize_array([0.5, -0.25], limits=(-127.0, 10.0)).scale, np.array([1.0]), FLOAT32)
 
 
 @kinds
 def test_dequantize_is_the_integer_less_the_zero_point_times_the_scale(options, draw):
-    """(values - zero_point) · scale, as float32. In int8 the difference would wrap around."""
+    """dequantize() is (values - zero_point) · scale, as float32. In int8 the difference would wrap around."""
     quantized = quantize_array(draw.normal(6, 5) + 2, **options)
     got, want = quantized.dequantize(), oracles.precision.meant(quantized)
     mistakes = {}
@@ -176,15 +182,19 @@ def test_dequantize_is_the_integer_less_the_zero_point_times_the_scale(options, 
 
 
 @kinds
-@pytest.mark.parametrize("rows", [slice(1, 4), slice(4, 99), slice(2, 2), np.array([3, 3, 0]), [5], 2, 0], ids=str)
+@pytest.mark.parametrize(
+    "rows",
+    [slice(1, 4), slice(4, 99), slice(2, 2), slice(None, None, -2), np.array([3, 3, 0]), [5], [-2, 1], 2, 0, -1],
+    ids=str,
+)
 def test_dequantize_can_make_some_rows(options, rows, draw):
-    """dequantize(rows): what an index of the first axis, a slice or integers, chooses."""
+    """dequantize(rows) makes the rows that an index of the first axis selects: a slice, an integer, or integers."""
     quantized = quantize_array(draw.normal(6, 5) + 2, **options)
     assert_close(quantized.dequantize(rows), oracles.precision.meant(quantized)[rows], FLOAT32)
 
 
 def test_dequantize_makes_only_the_rows_it_is_asked_for(draw):
-    """Three rows of 10,000 take less than 60 kB, where the whole array is 320 kB."""
+    """dequantize(rows) of three rows of 10,000 allocates less than 60 kB, where the whole array is 320 kB."""
     for options in KINDS:
         quantized = quantize_array(draw.normal(10_000, 8, dtype=np.float32), **options)
         for rows in (slice(5, 8), [7, 9, 7]):
@@ -193,7 +203,7 @@ def test_dequantize_makes_only_the_rows_it_is_asked_for(draw):
 
 
 def test_what_is_dequantized_is_the_callers(draw):
-    """It may be written to, and the integers stay."""
+    """The array that dequantize returns may be written to: the integers don't change."""
     quantized = quantize_array(draw.normal(3, 4))
     want = quantized.dequantize().copy()
     quantized.dequantize()[...] = 7
@@ -202,7 +212,7 @@ def test_what_is_dequantized_is_the_callers(draw):
 
 @pytest.mark.parametrize("shape", [(), (1,), (5,), (0,), (3, 0), (0, 3), (1, 1), (2, 1, 3)])
 def test_arrays_of_any_shape(shape, draw):
-    """Also without axes, and without numbers."""
+    """quantize_array takes arrays of any shape, also without axes and without numbers."""
     x = draw.normal(*shape) + 1
     for symmetric in (True, False):
         quantized = quantize_array(x, symmetric=symmetric)
@@ -215,7 +225,7 @@ def test_arrays_of_any_shape(shape, draw):
 
 
 def test_floats_of_any_size_integers_lists_and_tensors(draw):
-    """x is taken as float32, whatever it is: the same numbers give the same integers."""
+    """quantize_array converts x to float32, whatever it is: the same numbers give the same integers."""
     x = np.round(draw.normal(4, 5) * 8)
     want = quantize_array(x.astype(np.float32))
     given = [
@@ -234,7 +244,7 @@ def test_floats_of_any_size_integers_lists_and_tensors(draw):
 
 
 def test_x_stays_as_it_is(draw):
-    """It is not written to, and what is made shares no memory with it, even if it is int8 already."""
+    """quantize_array does not write to x, and its result shares no memory with x, even if x is int8."""
     for dtype in (np.float32, np.int8):
         x = np.array(draw.normal(4, 5) * 30, dtype)
         before = x.copy()
@@ -246,7 +256,7 @@ def test_x_stays_as_it_is(draw):
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @kinds
 def test_what_is_not_finite_is_refused(value, options, draw):
-    """A ValueError contains the first such value and its index: no integer means NaN."""
+    """quantize_array: a value that is not finite raises a ValueError that contains it and its index. No integer means NaN."""
     x = np.array(draw.normal(4, 3))
     x[2, 1] = x[3, 0] = value
     with rejects(ValueError, str(value), "(2, 1)"):
@@ -254,44 +264,48 @@ def test_what_is_not_finite_is_refused(value, options, draw):
 
 
 def test_limits_do_not_hide_what_is_not_finite():
-    """NaN beside limits is refused too, and infinity is not clipped."""
+    """With limits too, NaN raises a ValueError, and infinity is not clipped."""
     for value in (np.nan, np.inf):
         with rejects(ValueError, str(value), "(1,)"):
             quantize_array([0.5, value], limits=(-1, 1))
 
 
 def test_a_float64_too_large_for_float32_is_refused():
-    """1e39 is infinite as float32."""
+    """1e39 is infinite as float32, so it raises a ValueError that contains its index."""
     with rejects(ValueError, "(1,)"):
         quantize_array(np.array([1.0, 1e39]))
 
 
 @pytest.mark.parametrize("axis", [2, -3, 7])
 def test_an_axis_that_does_not_exist_is_refused(axis, draw):
-    """A ValueError contains the axis and the shape."""
+    """An axis that does not exist raises a ValueError that contains the axis and the shape."""
     with rejects(ValueError, str(axis), "(4, 3)"):
         quantize_array(draw.normal(4, 3), axis)
     with rejects(ValueError, "0", "()"):
         quantize_array(1.5, 0)
 
 
-@pytest.mark.parametrize("limits", [(1.0, -1.0), (np.nan, 1.0), (0.0, np.nan), (-np.inf, 1.0), (0.0, np.inf)], ids=str)
+@pytest.mark.parametrize(
+    "limits",
+    [(1.0, -1.0), (np.nan, 1.0), (0.0, np.nan), (-np.inf, 1.0), (0.0, np.inf), (0.0, 1e39), (-1e39, 0.0)],
+    ids=str,
+)
 def test_limits_that_are_none_are_refused(limits):
-    """Limits that are not finite, or with low > high, raise a ValueError that contains both."""
+    """Limits that are not finite as float32, or with low > high, raise a ValueError that contains both."""
     for symmetric in (True, False):
         with rejects(ValueError, *map(str, limits)):
             quantize_array([0.5], symmetric=symmetric, limits=limits)
 
 
 def test_limits_beside_an_axis_are_refused(draw):
-    """limits are for the whole array; an axis says that there are several scales. A ValueError contains the limits."""
+    """Limits together with an axis raise a ValueError that contains the limits: limits mean one scale, an axis several."""
     for axis in (0, 1):
         with rejects(ValueError, "-1.5", "2.5"):
             quantize_array(draw.normal(4, 3), axis, limits=(-1.5, 2.5))
 
 
 def test_a_quantized_is_made_of_its_parts():
-    """Quantized(values, scale, zero_point=None) copies the arrays. They may be loaded or changed later."""
+    """Quantized(values, scale, zero_point=None) copies the arrays. Its own arrays may be changed later."""
     values, scale, zero_point = (
         np.array([[1, -2], [3, 4]], np.int8),
         np.array([[0.5], [2.0]], np.float32),
@@ -309,7 +323,7 @@ def test_a_quantized_is_made_of_its_parts():
 
 @kinds
 def test_the_buffers_are_the_state(options, draw):
-    """state_dict holds values, scale and, unless symmetric, zero_point, as they are in memory; nbytes is their sum."""
+    """A Quantized's state_dict holds values, scale and, unless symmetric, zero_point, with their dtypes. nbytes is the sum."""
     quantized = quantize_array(draw.normal(6, 5), **options)
     state, names = quantized.state_dict(), ["values", "scale"]
     if not options.get("symmetric", True):
@@ -321,7 +335,7 @@ def test_the_buffers_are_the_state(options, draw):
 
 
 def test_a_state_can_be_loaded_and_floats_can_not(draw):
-    """int8 is loaded into int8; floats for integers raise a ValueError, and nothing changes."""
+    """A Quantized loads int8 into int8; floats in the place of integers raise a ValueError, and nothing changes."""
     first, second = quantize_array(draw.normal(6, 5), 0, False), quantize_array(draw.normal(6, 5), 0, False)
     state = first.state_dict()
     before = second.dequantize()
@@ -334,7 +348,7 @@ def test_a_state_can_be_loaded_and_floats_can_not(draw):
 
 
 def test_nothing_else_is_touched(draw):
-    """Neither NumPy's global generator nor its error handling."""
+    """quantize_array uses neither NumPy's global generator, nor does it change NumPy's error handling."""
     x = draw.normal(4, 3)
     for options in KINDS:
         with undisturbed():
@@ -353,6 +367,6 @@ def test_quantizing_is_done_in_numpy(budget, draw):
 
 
 def test_quantizing_takes_little_memory(budget, draw):
-    """4 MB of float32 need less than 9 MB more to become 1 MB of int8: no float64, and no copy for each operation."""
+    """Quantizing 4 MB of float32 allocates less than 9 MB: no float64, and no new array for each operation."""
     x = np.array(draw.normal(1000, 1000, dtype=np.float32))
     budget.bytes(lambda: quantize_array(x, 0), peak=9_000_000)

@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from katas.precision import Observer
@@ -19,7 +22,9 @@ def near(got: tuple[float, float], want: tuple[float, float]) -> bool:
 
 
 def test_the_limits_are_the_least_and_the_largest_of_all_batches(draw):
-    """Exactly, as two Python floats, wherever they were: first, last, or between."""
+    """With percentile 100, limits() are exactly the smallest and the largest value, as two Python floats, in whichever batch
+    they were.
+    """
     batches = [draw.normal(4, 5, dtype=np.float32) for _ in range(3)]
     want = (float(min(batch.min() for batch in batches)), float(max(batch.max() for batch in batches)))
     for order in ([0, 1, 2], [2, 0, 1], [1, 2, 0]):
@@ -34,14 +39,14 @@ def test_the_limits_are_the_least_and_the_largest_of_all_batches(draw):
     [([3.0, 5.0], (3, 5)), ([-5.0, -3.0], (-5, -3)), ([0.0], (0, 0)), ([1e-40], None), ([3e38, -3e38], None)],
 )
 def test_the_limits_need_not_contain_0(values, want):
-    """They are what was seen: positive values have a positive low. quantize_array widens the range."""
+    """limits() are values that were observed: if all are positive, low is positive. quantize_array widens the range."""
     values = np.array(values, np.float32)
     assert observed([values]) == (want or (float(values.min()), float(values.max())))
 
 
 @pytest.mark.parametrize("percentile", [60, 90, 99, 99.9])
 def test_a_percentile_leaves_out_the_outermost_values(percentile, draw):
-    """percentile % of all values are at most high, as many at least low, to 1% of each."""
+    """`percentile` % of all values are at most high, and as many at least low. Both limits are right to 1%."""
     values = draw.normal(3333, dtype=np.float32) * np.float32(2)
     want = oracles.precision.limits(values, percentile)
     got = observed([values], percentile)
@@ -49,12 +54,19 @@ def test_a_percentile_leaves_out_the_outermost_values(percentile, draw):
 
 
 def test_all_batches_count_alike(draw):
-    """The percentile is that of all values together, not of the last batch, nor a mean over batches, small ones and large."""
+    """The percentile is that of all values together, not of the last batch, nor a mean over small and large batches."""
     batches = [draw.normal(100), 100 + draw.normal(3000), draw.normal(401) - 5]
     want = oracles.precision.limits(np.concatenate(batches), 99)
     for order in ([0, 1, 2], [1, 2, 0], [2, 1, 0]):
         got = observed([batches[i] for i in order], 99)
         assert near(got, want), f"got {got}, want {want}"
+
+
+@pytest.mark.parametrize("value", [3.4e38, -3.4e38, 1e-37])
+def test_values_at_the_ends_of_float32(value):
+    """Limits are finite, and right to 1%, up to the largest and down to the smallest normal numbers."""
+    got = observed([np.full(10, value)], 90)
+    assert near(got, (value, value)), f"got {got}"
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-3, 1.0, 1e30])
@@ -68,13 +80,13 @@ def test_an_outlier_does_not_make_the_others_coarse(scale, draw):
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_values_of_one_sign(sign, draw):
-    """Only positive, or only negative ones."""
+    """A percentile works for values that are all positive, or all negative."""
     values = sign * (np.abs(draw.normal(3333)) + 1)
     assert near(observed([values], 99), oracles.precision.limits(values, 99))
 
 
 def test_many_zeros(draw):
-    """What comes out of a ReLU: the least value is 0, exactly."""
+    """If more values are 0 than may lie outside, as behind a ReLU, low is exactly 0."""
     values = np.maximum(draw.normal(3333), 0)
     got, want = observed([values], 99), oracles.precision.limits(values, 99)
     assert got[0] == want[0] == 0
@@ -88,8 +100,24 @@ def test_repeated_values_count_as_often_as_they_come():
         assert near(observed(np.split(values, 10), percentile), (1, high))
 
 
+@pytest.mark.parametrize("percentile", [62.5, 75, 87.5])
+def test_a_percentile_that_a_value_just_reaches(percentile):
+    """With 75, six of eight values have to be at most high: the sixth is enough, and high is not the seventh."""
+    values = np.array([3.0, -1.0, 8.0, 40.0, -6.0, 2.0, -30.0, 5.0])
+    got, want = observed([values], percentile), oracles.precision.limits(values, percentile)
+    assert near(got, want), f"got {got}, want {want}"
+
+
+@pytest.mark.parametrize("n", [300, 70_000])
+def test_any_number_of_values_may_be_equal(n):
+    """Counts of equal values don't wrap around."""
+    batches = [np.full(n, 2.0), np.full(n // 10 - 1, 5.0), np.full(n // 20, -5.0)]
+    got, want = observed(batches, 90), oracles.precision.limits(np.concatenate(batches), 90)
+    assert near(got, want), f"got {got}, want {want}"
+
+
 def test_batches_of_any_shape_and_kind(draw):
-    """An array of any shape and order, a Tensor, lists, integers; an empty batch changes nothing."""
+    """observe takes an array of any shape and order, a Tensor, lists, integers; an empty batch changes nothing."""
     x = draw.normal(4, 5, 6)
     for percentile in (100.0, 90.0):
         want = observed([x], percentile)
@@ -100,13 +128,17 @@ def test_batches_of_any_shape_and_kind(draw):
 
 
 def test_a_batch_is_not_kept(draw):
-    """It may be changed after the call."""
-    x = np.array(draw.normal(50))
+    """A batch may be changed after the call, and the observer does not hold it."""
+    x = np.array(draw.normal(50, dtype=np.float32))
     for percentile in (100.0, 90.0):
         observer, want = Observer(percentile), observed([x.copy()], percentile)
         observer.observe(values := x.copy())
         values[...] = 1e6
         assert observer.limits() == want
+        kept = weakref.ref(values)
+        del values
+        gc.collect()
+        assert kept() is None, "the observer holds the batch"
 
 
 def test_limits_can_be_asked_for_again(draw):
@@ -135,7 +167,7 @@ def test_limits_need_a_value():
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_batch_that_is_not_finite_does_not_count(value, draw):
-    """A ValueError contains the value and its index, and limits are as if the batch had not come."""
+    """A batch with NaN or infinity raises a ValueError that contains the value and its index, and does not count."""
     x = np.array(draw.normal(4, 5))
     for percentile in (100.0, 90.0):
         observer, bad = Observer(percentile), 100 * x
@@ -143,18 +175,21 @@ def test_a_batch_that_is_not_finite_does_not_count(value, draw):
         bad[2, 3] = value
         with rejects(ValueError, str(value), "(2, 3)"):
             observer.observe(bad)
+        bad[2, 3] = 1e39  # infinite as float32
+        with rejects(ValueError, "(2, 3)"):
+            observer.observe(bad)
         assert observer.limits() == observed([x], percentile)
 
 
 @pytest.mark.parametrize("percentile", [50, 0, -1, 100.1, 0.999, np.nan])
 def test_a_percentile_that_is_none_is_refused(percentile):
-    """It must be above 50 and at most 100, else a ValueError contains it: 0.999 is a fraction."""
+    """A percentile that is not above 50 and at most 100 raises a ValueError that contains it: 0.999 is a fraction."""
     with rejects(ValueError, str(percentile)):
         Observer(percentile)
 
 
 def test_nothing_else_is_touched(draw):
-    """Neither NumPy's global generator nor its error handling."""
+    """An Observer uses neither NumPy's global generator, nor does it change NumPy's error handling."""
     x = draw.normal(50)
     with undisturbed():
         assert_close(np.array(observed([x], 90)).shape, (2,))
@@ -162,7 +197,7 @@ def test_nothing_else_is_touched(draw):
 
 @pytest.mark.parametrize("percentile", [100.0, 99.9])
 def test_memory_does_not_grow(percentile, budget, draw):
-    """A batch of 400 kB leaves less than 50 kB behind."""
+    """After a batch of 400 kB an observer holds less than 50 kB more."""
     observer, x = Observer(percentile), draw.normal(100_000, dtype=np.float32)
     budget.bytes(lambda: observer.observe(x), retained=50_000)
 

@@ -33,13 +33,15 @@ def want(layer: QuantizedConv2d, x: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("options", [(), ((1, 2),), ((2, 1), (1, 0)), ((1, 1), (0, 2))], ids=str)
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_layer_convolves_with_what_its_integers_mean(kind, options, bias, draw):
-    """conv2d with weight.dequantize(), the bias, stride and padding (pairs: height, width), for every kind of weight."""
+    """A QuantizedConv2d computes conv2d with weight.dequantize(), its bias, stride and padding (height, width), for every kind
+    of weight.
+    """
     layer, x = made(draw, *options, kind=kind, bias=bias), draw.normal(2, 3, 6, 7)
     assert_close(layer(Tensor(x)), want(layer, x), FLOAT32)
 
 
 def test_every_channel_is_made_wherever_the_blocks_end(draw):
-    """Kernels of more channels than are BLOCK bytes of float32."""
+    """Every channel is computed, also of kernels that fill several blocks."""
     weight = quantize_array(draw.normal(5, 900, 8, 4), 0)
     layer, x = QuantizedConv2d(weight), draw.normal(1, 900, 8, 5)
     got = layer(Tensor(x)).data
@@ -49,7 +51,7 @@ def test_every_channel_is_made_wherever_the_blocks_end(draw):
 
 
 def test_it_is_a_conv2d(draw):
-    """A QuantizedConv2d is a Conv2d with its attributes; the bias is a copy, a Parameter, or None."""
+    """A QuantizedConv2d is a Conv2d with its attributes; its bias is a copy, as a Parameter, or None."""
     weight, bias = quantize_array(draw.normal(5, 3, 2, 2), 0), Parameter(draw.normal(5, dtype=np.float32))
     layer = QuantizedConv2d(weight, bias, (2, 1), (0, 1))
     assert isinstance(layer, Conv2d)
@@ -64,7 +66,7 @@ def test_it_is_a_conv2d(draw):
 
 
 def test_the_state_is_int8(draw):
-    """Its names are weight.values, weight.scale and bias."""
+    """The state_dict of a QuantizedConv2d has the names weight.values, weight.scale and bias, and holds int8."""
     state = made(draw).state_dict()
     assert set(state) == {"weight.values", "weight.scale", "bias"}
     assert state["weight.values"].dtype == np.int8
@@ -72,18 +74,36 @@ def test_the_state_is_int8(draw):
 
 
 def test_the_result_has_the_dtype_of_x(draw):
-    """float32 and float64 stay, and integers give float32."""
+    """The result has x's dtype, float32 or float64, and float32 for integers."""
     layer, x = made(draw), np.round(draw.normal(2, 3, 6, 7) * 4)
     for dtype, result in ((np.float32, np.float32), (np.float64, np.float64), (np.int64, np.float32)):
         assert_dtype(layer(Tensor(x.astype(dtype))), result)
         assert_close(layer(Tensor(x.astype(dtype))), want(layer, x), FLOAT32)
+    floats = layer.weight.dequantize().astype(np.float64)
+    assert_close(layer(Tensor(x)), oracles.spatial.conv2d(x, floats, layer.bias.data, (1, 1), (0, 0)))
+
+
+def test_float16_holds_the_result_not_the_sums():
+    """For float16, sums and the bias are added in float32: 80,000 - 50,000 is 30,000, though float16 ends at 65,504."""
+    layer = QuantizedConv2d(quantize_array(np.full((1, 2, 1, 1), 40_000.0)), np.array([-50_000.0], np.float32))
+    got = layer(Tensor(np.ones((1, 2, 2, 2), np.float16)))
+    assert_dtype(got, np.float16)
+    assert_close(got, np.full((1, 1, 2, 2), 30_000.0), FLOAT32)
 
 
 @pytest.mark.parametrize("order", ["column by column", "backwards", "in steps"])
 def test_images_may_lie_in_memory_in_any_order(order, draw):
-    """And they stay as they are."""
+    """Images may lie in memory in any order."""
     layer, x = made(draw, (1, 1), (1, 1)), draw.normal(2, 3, 6, 7)
     assert_close(layer(Tensor(layouts(x)[order])), want(layer, x), FLOAT32)
+
+
+def test_attributes_may_be_exchanged(draw):
+    """A layer uses the weight, bias, stride and padding that it has at the call."""
+    layer, other, x = made(draw), made(draw, (2, 1), (1, 2), bias=False), draw.normal(2, 3, 6, 7)
+    layer(Tensor(x))
+    layer.weight, layer.bias, layer.stride, layer.padding = other.weight, None, (2, 1), (1, 2)
+    assert_close(layer(Tensor(x)), want(other, x), FLOAT32)
 
 
 def test_no_images_give_no_images(draw):
@@ -93,13 +113,22 @@ def test_no_images_give_no_images(draw):
 
 @pytest.mark.parametrize("shape", [(2, 4, 6, 7), (2, 1, 6, 7), (3, 6, 7), (2, 3, 6)])
 def test_images_that_do_not_fit_are_refused(shape, draw):
-    """A ValueError contains the shape of the images."""
+    """Images of a wrong shape raise a ValueError that contains the shape."""
     with rejects(ValueError, str(shape)):
         made(draw)(Tensor(np.zeros(shape, np.float32)))
 
 
+def test_an_image_smaller_than_the_kernel_is_refused(draw):
+    """An image in which the kernel has no place raises kata 09's ValueError; with padding it may have one."""
+    x = Tensor(np.ones((2, 3, 1, 2), np.float32))
+    with rejects(ValueError):
+        made(draw)(x)
+    layer = made(draw, (1, 1), (1, 1))
+    assert_close(layer(x), want(layer, x.data), FLOAT32)
+
+
 def test_it_is_for_inference(draw):
-    """Where a gradient would be recorded, a RuntimeError contains "inference". Under no_grad it works."""
+    """QuantizedConv2d: where a gradient would be recorded, a RuntimeError contains "inference". Under no_grad it works."""
     layer, x = made(draw), Tensor(draw.normal(2, 3, 6, 7), requires_grad=True)
     with rejects(RuntimeError, "inference"):
         layer(x)
@@ -110,7 +139,7 @@ def test_it_is_for_inference(draw):
 
 @pytest.mark.parametrize("kind", ["a scale for each row", "4 bits"])
 def test_there_are_never_all_kernels_as_floats(kind, budget):
-    """2.4 million weights, 9.4 MB as float32, convolve with less than 3 MB beside them."""
+    """A convolution with 2.4 million weights, 9.4 MB as float32, allocates less than 3 MB."""
     layer = QuantizedConv2d(WEIGHTS[kind](np.random.default_rng(0).standard_normal((512, 512, 3, 3), np.float32)))
     x = Tensor(np.ones((1, 512, 4, 4), np.float32))
     budget.bytes(lambda: layer(x), peak=3_000_000)

@@ -35,7 +35,7 @@ def test_ids_look_up_what_their_rows_mean(kind, shape, draw):
 
 
 def test_it_is_an_embedding(draw):
-    """A QuantizedEmbedding is an Embedding; weight is the Quantized it was given, and its names are all of the state."""
+    """A QuantizedEmbedding is an Embedding; its weight is the object it was given, and the state_dict has no other names."""
     weight = quantize_array(draw.normal(7, 5), 0)
     layer = QuantizedEmbedding(weight)
     assert isinstance(layer, Embedding)
@@ -43,8 +43,18 @@ def test_it_is_an_embedding(draw):
     assert set(layer.state_dict()) == {"weight.values", "weight.scale"}
 
 
+def test_the_weight_may_be_exchanged(draw):
+    """A layer looks up rows of the weight that it has at the call."""
+    layer, other = made(draw), QuantizedEmbedding(quantize_array(draw.normal(9, 4), 0))
+    layer([0])
+    layer.weight = other.weight
+    assert_close(layer([8, 0]), other([8, 0]).data)
+    with rejects(IndexError, "9"):
+        layer([9])
+
+
 def test_the_result_may_be_written_to(draw):
-    """The weight stays."""
+    """The result may be written to: the weight doesn't change."""
     layer = made(draw)
     want = layer([0, 3]).data.copy()
     layer([0, 3]).data[...] = 7
@@ -53,21 +63,23 @@ def test_the_result_may_be_written_to(draw):
 
 @pytest.mark.parametrize(("ids", "names"), [([0, 7], ("7", "(1,)", "7")), ([[3], [-1]], ("-1", "(1, 0)")), (99, ("99", "()"))])
 def test_ids_outside_are_refused(ids, names, draw):
-    """An IndexError contains the first such id, its index and the number of rows. Negative ids are outside."""
+    """An id outside the table raises an IndexError that contains it, its index and the number of rows. Negative ids are
+    outside.
+    """
     with rejects(IndexError, *names, "7"):
         made(draw)(ids)
 
 
 @pytest.mark.parametrize("ids", [np.zeros(2), np.ones(1, bool), np.float32(1)], ids=["float64", "bool", "float32"])
 def test_ids_that_are_no_integers_are_refused(ids, draw):
-    """A TypeError contains the dtype; booleans are no ids."""
+    """Ids that are not integers raise a TypeError that contains the dtype; booleans are no ids."""
     with rejects(TypeError, str(ids.dtype)):
         made(draw)(ids)
 
 
 @pytest.mark.parametrize("kind", ["a scale for each row", "4 bits"])
 def test_only_the_rows_that_are_looked_up_become_floats(kind, budget):
-    """Ten rows of a table of 5 MB take less than 60 kB."""
+    """Looking up ten rows of a table of 5 MB allocates less than 60 kB."""
     layer = QuantizedEmbedding(WEIGHTS[kind](np.random.default_rng(0).standard_normal((20_000, 64), np.float32)))
     ids = np.arange(10) * 1999
     budget.bytes(lambda: layer(ids), peak=60_000)

@@ -2,11 +2,19 @@ import numpy as np
 import pytest
 from katas.autograd import no_grad
 from katas.layers import Linear, Module, Parameter
-from katas.precision import BLOCK, QuantizedConv2d, QuantizedEmbedding, QuantizedLinear, quantize_array, quantize_groups
+from katas.precision import (
+    BLOCK,
+    Quantized,
+    QuantizedConv2d,
+    QuantizedEmbedding,
+    QuantizedLinear,
+    quantize_array,
+    quantize_groups,
+)
 from katas.tensor import Tensor
 
 from specs import oracles
-from specs.check import FLOAT32, assert_close, assert_dtype, layouts, rejects, undisturbed
+from specs.check import FLOAT32, assert_close, assert_dtype, layouts, measure_bytes, rejects, undisturbed
 
 WEIGHTS = {
     "one scale": quantize_array,
@@ -31,7 +39,7 @@ def want(layer: QuantizedLinear, x: np.ndarray) -> np.ndarray:
 @weights
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_layer_multiplies_by_what_its_integers_mean(kind, bias, draw):
-    """x Wᵀ + b with W = weight.dequantize(), over the last axis, for every kind of weight."""
+    """A QuantizedLinear computes x Wᵀ + b with W = weight.dequantize(), over the last axis, for every kind of weight."""
     layer = made(draw, bias=bias, kind=kind)
     for shape in [(5,), (2, 3), (), (1,), (2, 1, 3)]:
         x = draw.normal(*shape, 6)
@@ -44,14 +52,14 @@ def test_a_layer_multiplies_by_what_its_integers_mean(kind, bias, draw):
 
 @pytest.mark.parametrize(("out", "size"), [(7, 25_000), (3, 70_000), (700, 300), (1, 3), (13, BLOCK // 4), (5, BLOCK // 8)])
 def test_every_row_is_multiplied_wherever_the_blocks_end(out, size, draw):
-    """Weights of more rows than are BLOCK bytes of float32, also of rows longer than that."""
+    """Every row of the weight is multiplied, also of a weight of several blocks, and if one row is longer than a block."""
     layer = made(draw, out, size)
     x = draw.normal(2, size, dtype=np.float32)
     assert_close(layer(Tensor(x)), want(layer, x), FLOAT32)
 
 
 def test_other_weights_will_do(draw):
-    """Of a weight only shape and dequantize(rows) are needed."""
+    """Of a weight, a layer uses only shape and dequantize(rows)."""
 
     class Doubled(Module):
         shape = (4, 6)
@@ -68,7 +76,7 @@ def test_other_weights_will_do(draw):
 
 
 def test_it_is_a_linear():
-    """A QuantizedLinear is a Linear, whose sizes are attributes; weight is the Quantized it was given, itself."""
+    """A QuantizedLinear is a Linear with in_features and out_features; its weight is the object it was given."""
     weight = quantize_array(np.ones((4, 6), np.float32), 0)
     layer = QuantizedLinear(weight)
     assert isinstance(layer, Linear)
@@ -79,7 +87,7 @@ def test_it_is_a_linear():
 
 
 def test_the_bias_is_a_copy(draw):
-    """Of an array or a Parameter; the attribute is a Parameter. 0 is a bias too."""
+    """The bias is a copy, as a Parameter, of an array or a Parameter. A bias of zeros is a bias too."""
     for given in (np.zeros(4, np.float32), Parameter(draw.normal(4, dtype=np.float32))):
         layer = QuantizedLinear(quantize_array(draw.normal(4, 6), 0), given)
         assert isinstance(layer.bias, Parameter)
@@ -91,7 +99,9 @@ def test_the_bias_is_a_copy(draw):
 
 @weights
 def test_the_state_is_int8(kind, draw):
-    """Its names are weight.values, weight.scale, for affine weights weight.zero_point, bias, and limits, (-∞, ∞) at first."""
+    """The state_dict of a QuantizedLinear has the names weight.values, weight.scale, for affine weights weight.zero_point,
+    bias, and limits, (-∞, ∞) at first.
+    """
     layer = made(draw, kind=kind)
     state = layer.state_dict()
     names = {"weight.values", "weight.scale", "bias", "limits"} | ({"weight.zero_point"} if "affine" in kind else set())
@@ -104,7 +114,7 @@ def test_the_state_is_int8(kind, draw):
 
 
 def test_the_result_has_the_dtype_of_x(draw):
-    """float16, float32 and float64 stay; of integers it is float32, with all its digits."""
+    """The result has x's dtype, float16, float32 or float64, and float32, with all its digits, for integers."""
     layer, x = made(draw), np.round(draw.normal(3, 6) * 4)
     for dtype in (np.float32, np.float64):
         assert_dtype(layer(Tensor(x.astype(dtype))), dtype)
@@ -112,13 +122,23 @@ def test_the_result_has_the_dtype_of_x(draw):
     for dtype in (np.int64, np.int8):
         assert_dtype(layer(Tensor(x.astype(dtype))), np.float32)
         assert_close(layer(Tensor(x.astype(dtype))), want(layer, x), FLOAT32)
+    assert_close(layer(Tensor(x)), x @ layer.weight.dequantize().T.astype(np.float64) + layer.bias.data)
     got = layer(Tensor(x.astype(np.float16)))
     assert_dtype(got, np.float16)
     assert np.abs(got.data - want(layer, x)).max() < 0.02
 
 
+def test_float16_holds_the_result_not_the_sums():
+    """For float16, sums and the bias are added in float32: 80,000 - 50,000 is 30,000, though float16 ends at 65,504."""
+    x = np.ones((1, 2), np.float16)
+    layer = QuantizedLinear(quantize_array([[40_000.0, 40_000.0]]), np.array([-50_000.0], np.float32))
+    got = layer(Tensor(x))
+    assert_dtype(got, np.float16)
+    assert_close(got, np.array([[30_000.0]]), FLOAT32)
+
+
 def test_attributes_may_be_exchanged(draw):
-    """The layer multiplies by the weight and the bias that it holds now."""
+    """A layer uses the weight and the bias that it has at the call."""
     layer, other, x = made(draw), made(draw, bias=False), draw.normal(3, 6)
     layer.weight, layer.bias = other.weight, None
     assert_close(layer(Tensor(x)), want(other, x), FLOAT32)
@@ -132,7 +152,7 @@ def test_no_rows_give_no_rows(shape, draw):
 
 @pytest.mark.parametrize("order", ["column by column", "backwards", "in steps"])
 def test_x_may_lie_in_memory_in_any_order(order, draw):
-    """And it stays as it is; the result is the caller's."""
+    """x may lie in memory in any order, and the result may be written to."""
     layer, x = made(draw), draw.normal(3, 2, 6)
     result = layer(Tensor(layouts(x)[order]))
     assert_close(result, want(layer, x), FLOAT32)
@@ -142,7 +162,7 @@ def test_x_may_lie_in_memory_in_any_order(order, draw):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_what_is_not_finite_shows(value, draw):
-    """A row with NaN or infinity gives no finite numbers; other rows are as without."""
+    """A row with NaN or infinity gives values that are not finite; other rows are as without it."""
     layer, x = made(draw), np.array(draw.normal(3, 6))
     right = want(layer, x)
     x[1, 2] = value
@@ -154,13 +174,13 @@ def test_what_is_not_finite_shows(value, draw):
 
 @pytest.mark.parametrize("shape", [(2, 5), (6, 4), (7,), (), (6, 1)])
 def test_a_wrong_number_of_features_is_named(shape, draw):
-    """A ValueError contains the layer and the shape."""
+    """An x with a wrong number of features raises a ValueError that contains the layer and the shape."""
     with rejects(ValueError, "QuantizedLinear(6, 4)", str(shape)):
         made(draw)(Tensor(np.zeros(shape, np.float32)))
 
 
 def test_it_is_for_inference(draw):
-    """Where a gradient would be recorded, a RuntimeError contains "inference". Under no_grad it works."""
+    """QuantizedLinear: where a gradient would be recorded, a RuntimeError contains "inference". Under no_grad it works."""
     layer, x = made(draw), Tensor(draw.normal(3, 6), requires_grad=True)
     with rejects(RuntimeError, "inference"):
         layer(x)
@@ -170,7 +190,7 @@ def test_it_is_for_inference(draw):
 
 
 def test_nothing_else_is_touched(draw):
-    """Neither NumPy's global generator nor its error handling."""
+    """A QuantizedLinear uses neither NumPy's global generator, nor does it change NumPy's error handling."""
     layer, x = made(draw), draw.normal(3, 6)
     with undisturbed():
         layer(Tensor(x))
@@ -178,15 +198,24 @@ def test_nothing_else_is_touched(draw):
 
 @pytest.mark.parametrize("kind", ["a scale for each row", "affine", "4 bits"])
 def test_there_are_never_all_weights_as_floats(kind, budget):
-    """4 million weights, 16 MB as float32, are multiplied with less than 4 MB beside them."""
+    """A call of a layer with 4 million weights, 16 MB as float32, allocates less than 4 MB."""
     layer = QuantizedLinear(WEIGHTS[kind](np.random.default_rng(0).standard_normal((2048, 2048), np.float32)))
     x = Tensor(np.ones((1, 2048), np.float32))
     budget.bytes(lambda: layer(x), peak=4_000_000)
 
 
+@pytest.mark.parametrize("size", [BLOCK // 4, BLOCK // 4 + 1, BLOCK // 8])
+def test_long_rows_are_made_one_by_one(size):
+    """Rows of BLOCK bytes of float32, or about that: with 64 of them, 16 MB, a call allocates less than 4 MB."""
+    layer = QuantizedLinear(Quantized(np.ones((64, size), np.int8), np.ones((64, 1), np.float32)))
+    x = Tensor(np.ones((1, size), np.float32))
+    peak, _ = measure_bytes(lambda: layer(x))
+    assert peak < 4_000_000, f"{peak:,} bytes for rows of {size} values"
+
+
 @pytest.mark.parametrize("kind", ["a scale for each row", "4 bits"])
 def test_a_batch_takes_little_longer_than_its_product(kind, budget, draw):
-    """128 rows take at most 3 times the time of their product with float32 weights."""
+    """With 128 rows a QuantizedLinear takes at most 3 times as long as the product with float32 weights."""
     w, x = draw.normal(512, 512, dtype=np.float32), np.array(draw.normal(128, 512, dtype=np.float32))
     layer, w = QuantizedLinear(WEIGHTS[kind](w)), np.array(w)
     budget.time(lambda: layer(Tensor(x)), lambda: x @ w.T, limit=3)

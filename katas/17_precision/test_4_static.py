@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from katas.precision import QuantizedLinear, quantize_array
+from katas.precision import QuantizedLinear, quantize_array, quantize_groups
 from katas.tensor import Tensor
 
 from specs import oracles
@@ -33,22 +33,27 @@ def want(layer: QuantizedLinear, x: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("limits", [(-2.0, 3.0), (0.0, 2.5), (-1.5, 0.0), (0.5, 2.0), (-3.0, -1.0)], ids=str)
 @pytest.mark.parametrize("bias", [True, False])
 def test_with_limits_inputs_become_int8(limits, bias, draw):
-    """Affine, by these limits, widened to contain 0; the sums are of integers, times the scale of x and that of the row."""
+    """With finite limits inputs become int8, affine, by these limits; the sums of integers are multiplied by x's scale and the
+    row's.
+    """
     layer, x = made(draw, limits, bias=bias), inputs(draw, limits, 5, 6)
     floats = x @ oracles.precision.meant(layer.weight).T + (layer.bias.data if bias else 0)
     assert_close(layer(Tensor(x)), want(layer, x), FLOAT32, {"inputs stay floats": floats})
 
 
 def test_one_scale_for_all_weights(draw):
-    """Weights with axis=None have the same scale in each row."""
+    """With finite limits, weights with one scale (axis=None) are multiplied too."""
     layer, x = made(draw, (-2, 3), axis=None), inputs(draw, (-2, 3), 5, 6)
     assert_close(layer(Tensor(x)), want(layer, x), FLOAT32)
 
 
 @pytest.mark.parametrize(("out", "size"), [(7, 25_000), (3, 70_000), (300, 900)])
-def test_sums_are_exact_in_blocks(out, size, draw):
-    """Of many rows, and of long ones, whose sums don't fit into a float32 or an int32."""
-    layer, x = made(draw, (-2, 3), out, size), inputs(draw, (-2, 3), 1, size)
+@pytest.mark.parametrize("axis", [0, None])
+def test_sums_are_exact_in_blocks(axis, out, size, draw):
+    """With finite limits all rows of several blocks are multiplied, also long ones, whose sums are beyond float32 or int32;
+    with a scale for each row, or with one.
+    """
+    layer, x = made(draw, (-2, 3), out, size, axis=axis), inputs(draw, (-2, 3), 1, size)
     scale, zero_point = oracles.precision.step([-2.0, 3.0], symmetric=False)
     q = np.clip(np.round(x / scale), -128 - zero_point, 127 - zero_point).astype(np.int64)
     sums = q @ layer.weight.values.T.astype(np.int64)
@@ -56,15 +61,42 @@ def test_sums_are_exact_in_blocks(out, size, draw):
 
 
 def test_inputs_beyond_the_limits_become_the_nearest(draw):
-    """They don't wrap around."""
+    """Inputs outside the limits are clipped: they don't wrap around."""
     layer = made(draw, (-1, 2))
     far = np.full((1, 6), 1e6, np.float32)
     for x in (far, -far, 1e30 * far):
         assert_close(layer(Tensor(x)), want(layer, x), FLOAT32)
 
 
+def test_zeros_are_zeros_however_large_the_steps():
+    """The scales of inputs and weights may be so large that their product is no float32: 0 times that is 0."""
+    layer = QuantizedLinear(quantize_array(np.full((2, 3), 1e30), 0))
+    layer.limits[...] = (-1e14, 1e14)
+    assert_close(layer(Tensor(np.zeros((1, 3), np.float32))), np.zeros((1, 2)))
+
+
+@pytest.mark.parametrize("kind", ["affine", "affine, each row", "affine around 0", "a scale for each column", "4 bits"])
+def test_weights_that_integers_can_not_multiply_are_refused(kind, draw):
+    """Affine weights, scales along another axis, and 4 bits raise a ValueError if the limits are finite, and work if not."""
+    w = draw.normal(4, 6) + 0.5
+    make = {
+        "affine": lambda: quantize_array(w, symmetric=False),
+        "affine, each row": lambda: quantize_array(w, 0, symmetric=False),
+        "affine around 0": lambda: quantize_array(w, symmetric=False, limits=(-128, 127)),
+        "a scale for each column": lambda: quantize_array(w, 1),
+        "4 bits": lambda: quantize_groups(w),
+    }
+    layer, x = QuantizedLinear(make[kind]()), Tensor(draw.normal(3, 6))
+    floats = layer(x).data
+    layer.limits[...] = (-2, 3)
+    with rejects(ValueError):
+        layer(x)
+    layer.limits[...] = (-np.inf, np.inf)
+    assert_close(layer(x), floats)
+
+
 def test_limits_are_read_in_each_call(draw):
-    """Other limits make other steps, and infinite ones floats again, also if only one is infinite."""
+    """The limits are read at each call: others make other steps, and if one of them is infinite, inputs stay floats."""
     layer, x = made(draw, (-1, 1)), inputs(draw, (-4, 3), 5, 6)
     layer(Tensor(x))
     layer.limits[...] = (-4, 3)
@@ -76,14 +108,14 @@ def test_limits_are_read_in_each_call(draw):
 
 
 def test_layers_have_limits_of_their_own(draw):
-    """A second layer stays as it is."""
+    """The limits of one layer are not those of another."""
     first, second = made(draw, (-1, 1)), QuantizedLinear(quantize_array(draw.normal(4, 6), 0))
     assert np.isfinite(first.limits).all()
     assert np.isinf(second.limits).all()
 
 
 def test_the_dtype_and_the_leading_axes_stay(draw):
-    """As without limits: float64 stays, integers give float32."""
+    """With finite limits too, the result has x's leading axes and dtype, and float32 for integers."""
     layer, x = made(draw, (-255, 0)), -np.arange(36.0).reshape(2, 3, 6)
     for dtype, result in ((np.float32, np.float32), (np.float64, np.float64), (np.int64, np.float32)):
         got = layer(Tensor(x.astype(dtype)))
@@ -94,21 +126,21 @@ def test_the_dtype_and_the_leading_axes_stay(draw):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_inputs_that_are_not_finite_are_refused(value, draw):
-    """No integer means NaN: a ValueError contains it."""
-    x = np.array(draw.normal(3, 6))
-    x[1, 2] = value
-    with rejects(ValueError, str(value)):
+    """With finite limits, an input that is not finite raises a ValueError that contains it and its index in x."""
+    x = np.array(draw.normal(2, 3, 6))
+    x[1, 2, 4] = value
+    with rejects(ValueError, str(value), "(1, 2, 4)"):
         made(draw, (-1, 1))(Tensor(x))
 
 
 def test_it_is_for_inference(draw):
-    """Where a gradient would be recorded, a RuntimeError contains "inference"."""
+    """With finite limits too, a RuntimeError contains "inference" where a gradient would be recorded."""
     with rejects(RuntimeError, "inference"):
         made(draw, (-1, 1))(Tensor(draw.normal(3, 6), requires_grad=True))
 
 
 def test_integers_are_multiplied_in_blocks(budget):
-    """4 million weights, 16 MB as float32, are multiplied with less than 4 MB beside them."""
+    """With finite limits, a call of a layer with 4 million weights, 16 MB as float32, allocates less than 4 MB."""
     layer = QuantizedLinear(quantize_array(np.random.default_rng(0).standard_normal((2048, 2048), np.float32), 0))
     layer.limits[...] = (-2, 3)
     x = Tensor(np.ones((1, 2048), np.float32))
@@ -116,7 +148,9 @@ def test_integers_are_multiplied_in_blocks(budget):
 
 
 def test_products_of_integers_are_left_to_blas(budget, draw):
-    """128 rows take at most 4 times the time of their product with float32 weights, where int32 takes 25 times."""
+    """128 rows of int8 inputs take at most 4 times as long as their product with float32 weights, where int32 takes 25 times as
+    long.
+    """
     w, x = np.array(draw.normal(512, 512, dtype=np.float32)), np.array(draw.normal(128, 512, dtype=np.float32))
     layer = QuantizedLinear(quantize_array(w, 0))
     layer.limits[...] = (-4, 3)

@@ -15,6 +15,11 @@ def made(seed: int = 0) -> Sequential:
     return quantize(Sequential(Linear(6, 8, rng=rng), ReLU(), Linear(8, 3, rng=rng)))
 
 
+def none():
+    raise AssertionError("a batch was asked for")
+    yield
+
+
 def batches(draw) -> list[Tensor]:
     return [Tensor((size + 1) * draw.normal(size, 6, dtype=np.float32)) for size in (5, 3, 4)]
 
@@ -25,7 +30,7 @@ def hidden(model: Sequential, x: Tensor) -> np.ndarray:
 
 
 def test_limits_are_those_of_each_layers_inputs(draw):
-    """Over all batches, as floats: each QuantizedLinear has the least and the largest of what came to it."""
+    """calibrate sets each QuantizedLinear's limits to the smallest and largest of its inputs, over all batches, as float32."""
     model, data = made(), batches(draw)
     assert calibrate(model, data) is None
     inputs = np.concatenate([x.data for x in data])
@@ -46,8 +51,60 @@ def test_a_percentile_leaves_out_outliers(draw):
     assert abs(model[0].limits[1] - max(x.data.max() for x in data)) < 1e-6
 
 
+def test_layers_with_one_weight_have_limits_of_their_own(draw):
+    """Tied layers share a Quantized, not their inputs; a tied layer that no batch reaches is an error too."""
+
+    class Tied(Module):
+        def __init__(self):
+            self.first, self.second, self.skipped = Linear(6, 6), Linear(6, 6), False
+            self.second.weight = self.first.weight
+
+        def forward(self, x):
+            return self.first(x) if self.skipped else self.first(x) + self.second(10 * x)
+
+    model, data = quantize(Tied()), batches(draw)
+    assert model.first.weight is model.second.weight
+    calibrate(model, data)
+    inputs = np.concatenate([x.data for x in data])
+    assert_close(model.first.limits, np.array([inputs.min(), inputs.max()]), FLOAT32)
+    assert_close(model.second.limits, np.array([10 * inputs.min(), 10 * inputs.max()]), FLOAT32)
+    model = quantize(Tied())
+    model.skipped = True
+    with rejects(RuntimeError, "observe"):
+        calibrate(model, data)
+
+
+def test_a_model_that_is_one_layer_can_be_calibrated(draw):
+    """The model may itself be a QuantizedLinear."""
+    layer, x = quantize(Linear(6, 8)), Tensor(draw.normal(5, 6, dtype=np.float32))
+    calibrate(layer, [x])
+    assert_close(layer.limits, np.array([x.data.min(), x.data.max()]), FLOAT32)
+
+
+def test_a_layer_that_is_called_twice_has_the_limits_of_both_calls(draw):
+    """All inputs of a layer count, from whichever call in a batch they come."""
+
+    class Again(Module):
+        def __init__(self):
+            self.layer = Linear(6, 6)
+
+        def forward(self, x):
+            return self.layer(x) + self.layer(10 * x)
+
+    model, data = quantize(Again()), batches(draw)
+    calibrate(model, data)
+    inputs = np.concatenate([x.data for x in data])
+    assert_close(model.layer.limits, np.array([10 * inputs.min(), 10 * inputs.max()]), FLOAT32)
+
+
+def test_a_model_without_quantized_layers_is_refused():
+    """A model that was not quantized has nothing to calibrate: a ValueError, before any batch."""
+    with rejects(ValueError):
+        calibrate(Sequential(Linear(6, 8)), none())
+
+
 def test_inputs_are_int8_from_then_on(draw):
-    """The model then computes with rounded inputs, and hardly differs; a value beyond the limits is clipped."""
+    """After calibrate the model computes with rounded inputs, and hardly differs; a value outside the limits is clipped."""
     model, data = made(), batches(draw)
     before = [model(x).data for x in data]
     calibrate(model, data)
@@ -60,7 +117,7 @@ def test_inputs_are_int8_from_then_on(draw):
 
 
 def test_while_it_observes_inputs_stay_floats(draw):
-    """Even if there were limits before: these don't clip what is observed, and a second calibration gives what one would."""
+    """While calibrate observes, earlier limits don't clip: a second calibration gives the limits that it would give alone."""
     model, fresh, data = made(), made(), batches(draw)
     calibrate(model, [Tensor(0.01 * data[0].data)])
     assert model[0].limits[1] < 1
@@ -71,7 +128,7 @@ def test_while_it_observes_inputs_stay_floats(draw):
 
 
 def test_batches_may_be_any_iterable_of_what_the_model_takes(draw):
-    """A generator of ids for a GPT: each is what the model is called with. Attention and feed-forward layers are calibrated."""
+    """Batches may come from a generator: the model is called with each. Attention and feed-forward layers are calibrated."""
     small = quantize(GPT(GPTConfig(11, 8, 2, 2, 8), np.random.default_rng(0)))
     calibrate(small, (draw.integers(11, 2, 5) for _ in range(3)))
     layers = [module for module in small.modules() if isinstance(module, QuantizedLinear)]
@@ -80,7 +137,7 @@ def test_batches_may_be_any_iterable_of_what_the_model_takes(draw):
 
 
 def test_limits_are_saved_and_loaded(draw):
-    """They are part of the state: a new model needs no calibration. One that was calibrated before forgets its own."""
+    """Limits are part of the state: a new model needs no calibration, and one that was calibrated before forgets its own."""
     model, other, data = made(), made(1), batches(draw)
     calibrate(model, data)
     calibrate(other, [Tensor(5 * data[1].data)])
@@ -112,9 +169,9 @@ def test_an_error_changes_nothing(draw):
         calibrate(model, [Tensor(9 * data[1].data), Tensor(np.ones((7, 6), np.float32))])
     assert_close(model.first.limits, limits)
     assert_close(model(data[1]), want)
-    bad = np.ones((3, 6), np.float32)
-    bad[1, 2] = np.nan
-    with rejects(ValueError, "nan", "(1, 2)"):
+    bad = np.ones((2, 3, 6), np.float32)
+    bad[1, 2, 4] = np.nan
+    with rejects(ValueError, "nan", "(1, 2, 4)"):
         calibrate(model, [Tensor(9 * data[1].data), Tensor(bad)])
     assert_close(model(data[1]), want)
     with rejects(ValueError, "40"):
@@ -123,7 +180,7 @@ def test_an_error_changes_nothing(draw):
 
 
 def test_a_layer_that_no_batch_reaches_is_an_error(draw):
-    """Or no batch at all: the Observer's RuntimeError, and no limits change, of other layers neither."""
+    """A layer that no batch reaches, or no batch at all, raises the Observer's RuntimeError, and no layer's limits change."""
     model = quantize(Reads())
     model.skipped = True
     with rejects(RuntimeError, "observe"):
@@ -136,16 +193,14 @@ def test_a_layer_that_no_batch_reaches_is_an_error(draw):
 
 @pytest.mark.parametrize("kind", ["4 bits", "affine", "columns"])
 def test_weights_that_integers_can_not_multiply_are_refused(kind, draw):
-    """A ValueError, before any batch: sums of integers need symmetric int8 with one scale a row, or one in all."""
+    """calibrate raises a ValueError, before any batch, for weights that are not symmetric int8 with one scale, or one for each
+    row.
+    """
     if kind == "4 bits":
         model = quantize(Sequential(Linear(6, 8)), 4)
     else:
         options = {"symmetric": False} if kind == "affine" else {"axis": 1}
         model = Sequential(QuantizedLinear(quantize_array(draw.normal(8, 6), **options)))
-
-    def none():
-        raise AssertionError("a batch was asked for")
-        yield
 
     with rejects(ValueError):
         calibrate(model, none())
@@ -153,14 +208,14 @@ def test_weights_that_integers_can_not_multiply_are_refused(kind, draw):
 
 
 def test_one_scale_in_all_can_be_calibrated(draw):
-    """Weights with axis=None."""
+    """A layer whose weight has one scale (axis=None) can be calibrated."""
     model, x = Sequential(QuantizedLinear(quantize_array(draw.normal(8, 6)))), Tensor(draw.normal(5, 6, dtype=np.float32))
     calibrate(model, [x])
     assert_close(model[0].limits, np.array([x.data.min(), x.data.max()]), FLOAT32)
 
 
 def test_nothing_else_is_touched(draw):
-    """Neither NumPy's global generator nor its error handling; batches stay as they are, and the mode too."""
+    """calibrate changes neither NumPy's global generator nor its error handling, nor the batches, nor the mode."""
     model, data = made().train(), batches(draw)
     before = [x.data.copy() for x in data]
     with undisturbed():

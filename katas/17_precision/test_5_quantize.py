@@ -81,7 +81,9 @@ class Odd(Module):
 
 @bits
 def test_every_layer_is_exchanged_wherever_it_stands(bits):
-    """Linear, Conv2d and Embedding, in attributes, lists, tuples, Sequentials, and modules below. All else stays."""
+    """quantize replaces each Linear, Conv2d and Embedding in attributes, lists, tuples, Sequentials, and modules below. All
+    else stays.
+    """
     copy = quantize(Odd(), bits)
     assert type(copy) is Odd
     exchanged = [copy.first, copy.listed[0], copy.listed[1][0], copy.pair[0], copy.child.layer]
@@ -112,7 +114,7 @@ def test_a_model_that_is_one_layer():
 
 @bits
 def test_a_copy_computes_what_its_rounded_weights_give(bits, draw):
-    """As the model with weights that were rounded: biases, norms and everything else are as before."""
+    """The copy computes what the model would with rounded weights: biases, norms and everything else are as before."""
     for make, given in (
         (Odd, Tensor(draw.normal(3, 4))),
         (cnn, Tensor(draw.normal(2, 3, 16, 16))),
@@ -164,7 +166,7 @@ def test_subclasses_are_refused(layer, bits):
 
 
 def test_a_subclass_without_a_weight_is_like_any_module(draw):
-    """The layers in it are exchanged, and what it computes with them stays."""
+    """In a subclass of Linear without a weight of its own, the layers are replaced, and its own forward stays."""
 
     class Factors(Linear):
         def __init__(self):
@@ -180,7 +182,7 @@ def test_a_subclass_without_a_weight_is_like_any_module(draw):
 
 
 def test_each_row_of_a_weight_has_a_scale():
-    """8 bits are symmetric, with axis 0: one large row does not make the others coarse."""
+    """With 8 bits each row of a weight has a symmetric scale: one large row does not make the others coarse."""
     layer = Linear(6, 4)
     layer.weight.data[2] *= 1000
     small = quantize(layer)
@@ -194,7 +196,7 @@ def test_each_row_of_a_weight_has_a_scale():
 
 @bits
 def test_logits_hardly_change(bits, draw):
-    """Those of a GPT with 8 bits are off by at most 0.1 of their standard deviation, with 4 bits by at most 1."""
+    """The logits of a GPT with 8 bits are off by at most 0.1 of their standard deviation, with 4 bits by at most 1."""
     model, ids = gpt(), draw.integers(32, 4, 8)
     logits = model.eval()(ids).data
     assert np.abs(quantize(model, bits)(ids).data - logits).max() < {8: 0.1, 4: 1}[bits] * logits.std()
@@ -228,7 +230,7 @@ def test_equal_weights_are_not_tied():
 
 @bits
 def test_the_model_stays_as_it_was(bits, draw):
-    """Its layers, values, gradients and mode; and it shares nothing with the copy."""
+    """quantize changes none of the model's layers, values, gradients and modes, and the copy shares no memory with it."""
     model, x = cnn(), Tensor(draw.normal(2, 3, 16, 16, dtype=np.float32))
     model(x).sum().backward()
     layers, state = list(model.layers), model.state_dict()
@@ -250,10 +252,23 @@ def test_the_model_stays_as_it_was(bits, draw):
     assert_close(copy[1].weight, state["1.weight"])
 
 
+def test_attributes_of_any_kind_are_copied():
+    """Arrays that are no buffers, and lists, are the copy's own."""
+    model = Odd()
+    model.table, model.notes, model.child.rows = np.ones(3), ["a"], [np.zeros(2)]
+    copy = quantize(model)
+    assert copy.notes == ["a"]
+    copy.table[0], copy.child.rows[0][0] = 7, 7
+    copy.notes.append("b")
+    assert_close(model.table, np.ones(3))
+    assert_close(model.child.rows[0], np.zeros(2))
+    assert model.notes == ["a"]
+
+
 @bits
 def test_the_copy_is_for_inference(bits, draw):
-    """It is in eval mode: dropout does nothing, BatchNorm uses its running statistics. No Parameter in it requires a gradient
-    or has one, and nothing that it computes does.
+    """The copy is in eval mode: dropout does nothing, BatchNorm uses its running statistics. None of its Parameters requires a
+    gradient or has one, and its outputs require none.
     """
     dropped = Sequential(Linear(4, 4), Dropout(0.5), Linear(4, 4))
     rows, ids, images = Tensor(draw.normal(3, 4)), draw.integers(32, 2, 5), Tensor(draw.normal(2, 3, 16, 16))
@@ -279,7 +294,7 @@ def test_one_image_does_not_change_another(draw):
 
 @bits
 def test_a_text_can_be_written(bits):
-    """generate works, and gives ids."""
+    """generate works with a quantized GPT, and gives ids."""
     ids = list(generate(quantize(gpt(), bits), [3, 1], 5, rng=np.random.default_rng(0)))
     assert len(ids) == 5
     assert all(0 <= id < 32 for id in ids)
@@ -287,7 +302,9 @@ def test_a_text_can_be_written(bits):
 
 @pytest.mark.parametrize(("bits", "most"), [(8, 0.27), (4, 0.155)])
 def test_a_part_of_the_bytes_is_left(bits, most, tell):
-    """Of all that is kept, scales and float32 vectors included: 0.27 with 8 bits, 0.155 with 4, of a GPT of 128 channels."""
+    """The state_dict of a GPT of 128 channels, with scales and float32 vectors, keeps at most 0.27 of its bytes with 8 bits,
+    0.155 with 4.
+    """
     config = GPTConfig(512, 64, 2, 4, 128, bias=False, positions="rotary", norm="rms", window=64)
     model = GPT(config, np.random.default_rng(0))
     small = quantize(model, bits)
@@ -298,7 +315,9 @@ def test_a_part_of_the_bytes_is_left(bits, most, tell):
 
 @pytest.mark.parametrize(("bits", "most"), [(8, 0.27), (4, 0.155)])
 def test_no_floats_are_kept_beside(bits, most):
-    """What the copy holds in memory, wherever, is no more than that: 2 MB of float32 leave 0.27 or 0.155 of it."""
+    """In memory too, a copy of 2 MB of float32 holds no more than 0.27 of that with 8 bits, and 0.155 with 4: no floats beside
+    the integers.
+    """
     rng = np.random.default_rng(0)
     model = Sequential(
         *(Linear(256, 256, rng=rng) for _ in range(6)), Conv2d(64, 128, 3, rng=rng), Embedding(1000, 64, rng=rng)
@@ -310,7 +329,7 @@ def test_no_floats_are_kept_beside(bits, most):
 
 @bits
 def test_the_large_weights_are_not_copied_first(bits, budget):
-    """16 MB of float32 in 16 layers become int8 with less than 9 MB: one layer after another."""
+    """Quantizing 16 MB of float32 in 16 layers allocates less than 9 MB: one layer after another."""
     model = Sequential(*(Linear(512, 512, rng=np.random.default_rng(i)) for i in range(16)))
     budget.bytes(lambda: quantize(model, bits), peak=9_000_000)
 
@@ -332,7 +351,7 @@ def test_forward_keeps_nothing(bits):
 
 @bits
 def test_a_state_is_saved_and_loaded_as_integers(bits, draw):
-    """state_dict holds the integers themselves; a new model, quantized, loads them and computes the same."""
+    """state_dict holds the integers themselves; a new model that is quantized loads them and computes the same."""
     small, other, ids = quantize(gpt(), bits), quantize(GPT(GPTConfig(**SIZES)), bits), draw.integers(32, 2, 5)
     state = small.state_dict()
     kinds = {array.dtype for name, array in state.items() if name.endswith("values")}
@@ -345,7 +364,7 @@ def test_a_state_is_saved_and_loaded_as_integers(bits, draw):
 
 @bits
 def test_floats_are_refused_in_the_place_of_integers(bits):
-    """A float32 model's state does not fit, nor one whose integers were made floats; then nothing changes."""
+    """A quantized model refuses a float32 model's state, and integers that were made floats; nothing changes."""
     model, small = Sequential(Linear(4, 3)), quantize(Sequential(Linear(4, 3)), bits)
     state = small.state_dict()
     with rejects(ValueError, "0.weight"):
@@ -357,7 +376,7 @@ def test_floats_are_refused_in_the_place_of_integers(bits):
 
 
 def test_a_model_quantized_twice_is_copied(draw):
-    """There is nothing left to exchange: the copy of the copy computes the same, and shares nothing with it."""
+    """A quantized model has nothing left to replace: its copy computes the same, and shares no memory with it."""
     once, ids = quantize(gpt()), draw.integers(32, 2, 5)
     twice = quantize(once)
     assert_close(twice(ids), once(ids).data)
@@ -374,7 +393,7 @@ def test_layers_without_weights_are_left():
 @bits
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_weight_that_is_not_finite_is_named(value, bits):
-    """A ValueError contains the parameter's name and the value, and the model stays."""
+    """A weight that is not finite raises a ValueError that contains the Parameter's name, the value and its index."""
     model = gpt()
     model.transformer.h[1].mlp.c_fc.weight.data[3, 2] = value
     with rejects(ValueError, "transformer.h.1.mlp.c_fc.weight", str(value), "(3, 2)"):
@@ -384,13 +403,13 @@ def test_a_weight_that_is_not_finite_is_named(value, bits):
 
 @pytest.mark.parametrize("number", [16, 2, 0, None, "8", 3])
 def test_other_bits_are_refused(number):
-    """A ValueError contains them."""
+    """Bits other than 8 and 4 raise a ValueError that contains them."""
     with rejects(ValueError, str(number)):
         quantize(Linear(4, 3), number)
 
 
 def test_nothing_else_is_touched(draw):
-    """Neither NumPy's global generator nor its error handling."""
+    """quantize uses neither NumPy's global generator, nor does it change NumPy's error handling."""
     model, ids = gpt(dropout=0.5), draw.integers(32, 2, 5)
     with undisturbed():
         quantize(model)(ids)

@@ -1,6 +1,9 @@
+import gc
+import weakref
+
 import numpy as np
 import pytest
-from katas.layers import Linear, Sequential
+from katas.layers import Linear, Parameter, Sequential
 from katas.precision import (
     Observer,
     Quantized,
@@ -60,7 +63,7 @@ calls = pytest.mark.parametrize("name", CALLS)
 
 @calls
 def test_nothing_else_is_touched(name):
-    """Neither NumPy's global generator, nor its error handling, nor the working directory."""
+    """Each function leaves NumPy's global generator, its error handling and the working directory alone."""
     call, *given = CALLS[name]
     with undisturbed():
         call(*given)
@@ -68,7 +71,7 @@ def test_nothing_else_is_touched(name):
 
 @calls
 def test_what_is_given_stays(name):
-    """Arrays are not written to, and what is made shares no memory with them."""
+    """Each function leaves its arrays as they are, and its result shares no memory with them."""
     call, *given = CALLS[name]
     copies = [np.array(values) for values in given]
     made = array(call(*copies))
@@ -79,11 +82,44 @@ def test_what_is_given_stays(name):
 
 @calls
 def test_what_is_made_may_be_written_to(name):
-    """It is the caller's: the same call gives the same again."""
+    """Each result may be written to: the same call gives the same again."""
     call, *given = CALLS[name]
     want = array(call(*given)).copy()
     array(call(*given))[...] = 1
     assert_close(array(call(*given)), want)
+
+
+def alive(call, *shape: int, dtype=np.float32) -> bool:
+    """Whether an array is still held after call(array)."""
+    given = np.ones(shape, dtype)
+    watch = weakref.ref(given)
+    call(given)
+    del given
+    gc.collect()
+    return watch() is not None
+
+
+def test_what_is_given_is_not_held():
+    """Layers don't hold their inputs, nor a quantized model the floats it was made of, nor a calibrated one its batches."""
+    linear, conv = QuantizedLinear(quantize_array(FLOATS, 0)), QuantizedConv2d(quantize_array(IMAGES, 0))
+    embedding, model, made = QuantizedEmbedding(quantize_array(FLOATS, 0)), quantize(Sequential(Linear(4, 4))), []
+    assert not alive(lambda x: linear(Tensor(x)), 3, 4)
+    assert not alive(lambda x: conv(Tensor(x)), 1, 4, 3, 3)
+    assert not alive(lambda ids: embedding(ids), 3, dtype=np.int64)
+    assert not alive(lambda x: calibrate(model, [Tensor(x)]), 3, 4)
+    assert not alive(lambda x: model(Tensor(x)), 3, 4)
+    assert not alive(lambda x: made.append(quantize_array(x, 0)), 3, 4)
+    assert not alive(lambda x: made.append(quantize_groups(x)), 3, 4)
+    assert not alive(lambda x: made.append(half_state({"x": x})), 3, 4)
+    floats = Linear(4, 4)
+
+    def exchanged(weight):
+        floats.weight = Parameter(weight)
+        floats.weight.data = weight
+        made.append(quantize(floats))
+        floats.weight = None
+
+    assert not alive(exchanged, 4, 4)
 
 
 REFUSED = {
@@ -101,7 +137,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_refused_stays(name):
-    """After an error, arrays are as they were."""
+    """After an error, the arrays that a function was given are as they were."""
     call, error, given = REFUSED[name]
     values = given.copy()
     with rejects(error):
@@ -125,7 +161,7 @@ def test_numbers_may_be_numpys():
 
 
 def test_options_may_be_named_in_any_order():
-    """Each by its name."""
+    """Arguments may be given by their names, in any order."""
     assert_close(
         quantize_array(limits=(-1, 3), symmetric=False, axis=None, x=FLOATS).values,
         quantize_array(FLOATS, None, False, (-1, 3)).values,
@@ -147,7 +183,7 @@ def test_options_may_be_named_in_any_order():
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_an_image_that_is_not_finite_shows(value):
-    """It gives no finite numbers where a kernel sees it; other images are as without."""
+    """An image with NaN or infinity gives values that are not finite where a kernel sees it; other images are as without it."""
     layer, x = QuantizedConv2d(quantize_array(IMAGES, 0)), np.tile(IMAGES, (3, 1, 1, 1))
     want = layer(Tensor(x)).data.copy()
     x[1, 2, 0, 0] = value

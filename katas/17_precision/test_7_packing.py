@@ -11,7 +11,7 @@ def nibbles(draw, *shape: int) -> np.ndarray:
 
 
 def test_two_values_share_a_byte():
-    """The first is in the lower four bits, the second in the upper four, each as value + 8."""
+    """pack puts the first value into the lower four bits, and the second into the upper four, each as value + 8."""
     packed = pack(np.array([1, -8, 7, 0], np.int8))
     assert_close(
         packed,
@@ -34,7 +34,7 @@ def test_all_pairs_come_back():
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 8, 31, 33])
 def test_odd_lengths_are_filled_up_with_a_zero(n, draw):
-    """n values take ⌈n / 2⌉ bytes. Behind the last of an odd number stands a 0, which is stored as 8, and unpack drops it."""
+    """n values take ⌈n / 2⌉ bytes. If n is odd, a 0, stored as 8, fills the last byte, and unpack drops it."""
     values = nibbles(draw, 3, n)
     packed = pack(values)
     assert packed.shape == (3, (n + 1) // 2)
@@ -44,7 +44,7 @@ def test_odd_lengths_are_filled_up_with_a_zero(n, draw):
 
 @pytest.mark.parametrize("shape", [(5,), (2, 3, 5), (0,), (3, 0), (0, 4), (1, 1)])
 def test_the_last_axis_is_packed(shape, draw):
-    """Whatever the leading axes; pairs don't reach into the next row."""
+    """pack works along the last axis, whatever the leading ones: pairs don't reach into the next row."""
     values = nibbles(draw, *shape)
     packed = pack(values)
     assert packed.shape == (*shape[:-1], (shape[-1] + 1) // 2)
@@ -52,7 +52,7 @@ def test_the_last_axis_is_packed(shape, draw):
 
 
 def test_arrays_in_any_order_and_of_any_integers(draw):
-    """They may lie in memory in any order, hold int8 or int64, and stay as they are."""
+    """pack takes arrays in any order of memory, of int8 or int64, and does not write to them."""
     values = nibbles(draw, 4, 6)
     want = pack(np.array(values))
     for given in (*layouts(values).values(), values.astype(np.int64), values.astype(np.int16)):
@@ -63,13 +63,13 @@ def test_arrays_in_any_order_and_of_any_integers(draw):
 
 @pytest.mark.parametrize("value", [8, -9, 127, -128, 300])
 def test_values_that_do_not_fit_are_refused(value):
-    """A ValueError contains the first of them: it would spill into its neighbor."""
+    """A value that does not fit into four bits raises a ValueError that contains it: it would spill into its neighbor."""
     with rejects(ValueError, str(value)):
         pack(np.array([1, value], np.int16))
 
 
 def test_the_first_value_that_does_not_fit_is_named():
-    """Row by row."""
+    """If several values don't fit, the ValueError contains the first of them, row by row."""
     with rejects(ValueError, "-77"):
         pack(np.array([[1, -77], [99, 0]]))
 

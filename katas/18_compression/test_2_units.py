@@ -3,6 +3,7 @@ import weakref
 
 import numpy as np
 import pytest
+from katas.acceleration import accelerate
 from katas.activations import GELU, LeakyReLU, ReLU, Tanh
 from katas.layers import Dropout, Flatten, Linear, Module, Sequential
 from katas.losses import CrossEntropyLoss
@@ -269,6 +270,16 @@ def test_a_new_optimizer_trains_what_is_left(draw):
         losses[-1].backward()
         optimizer.step()
     assert losses[-1].item() < losses[0].item()
+
+
+@pytest.mark.parametrize("case", ["channels that are flattened", "feed-forward", "a stream by the stem"])
+def test_an_accelerated_model_is_pruned_too(draw, case):
+    """Kata 15 makes its layers subclasses of those that they were: the same units depend on the same arrays."""
+    model, zeros, x = prepared(draw, case)
+    *_, layer, _, keep = CASES[case]
+    accelerate(model)
+    prune_units(model, layer(model), keep)
+    assert_close(model.eval()(Tensor(x)), zeros.eval()(Tensor(x)))
 
 
 def test_a_state_is_loaded_by_a_model_that_was_pruned_alike(draw):

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from katas.acceleration import accelerate
 from katas.activations import ReLU
+from katas.attention import MultiHeadAttention
 from katas.layers import Linear, Module, Sequential
 from katas.losses import CrossEntropyLoss
-from katas.model_compression import LowRankLinear, low_rank, prune_units, unit_scores
+from katas.model_compression import LowRankLinear, head_scores, low_rank, prune_heads, prune_units, unit_scores
 from katas.optimizers import SGD
 from katas.spatial import CNN, Conv2d
 from katas.tensor import Tensor
@@ -231,6 +232,19 @@ def test_units_of_factors_can_be_removed(draw):
     assert (network[0].out_features, network[2].in_features, network[2].down.weight.shape) == (3, 3, (3, 3))
     with rejects(ValueError, "Linear"):
         prune_units(network, network[0].down, [0])
+
+
+def test_heads_of_factors_can_be_removed(draw):
+    """c_attn's rows are those of its up, c_proj's columns those of its down."""
+    attention = MultiHeadAttention(12, 3, rng=np.random.default_rng(0))
+    attention.c_attn = with_singular_values(draw, 36, 12, [3, 2, 1])
+    attention.c_proj = with_singular_values(draw, 12, 12, [3, 2, 1])
+    assert low_rank(attention, 0.001) == {"c_attn.weight": 3, "c_proj.weight": 3}
+    zeros, x = copy.deepcopy(attention), Tensor(draw.normal(2, 5, 12))
+    zeros.c_proj.down.weight.data[:, 4:8] = 0
+    prune_heads(attention, [0, 2])
+    assert_close(attention(x), zeros(x))
+    assert head_scores(attention).shape == (2,)
 
 
 @pytest.mark.parametrize("error", [-0.1, 1, 1.5, float("nan")])

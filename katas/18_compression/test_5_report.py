@@ -80,12 +80,18 @@ def test_parameters_and_buffers_are_counted(draw):
     assert_close(np.array(got), np.array(4 * (20 + 4 + 4 * 4)), mistakes={"buffers are forgotten": np.array(4 * (20 + 4 + 8))})
 
 
+class Special(np.ndarray):
+    """A subclass, such as NumPy's own memmap."""
+
+
 def test_a_view_holds_all_of_its_array():
     """A Parameter that is a view of a larger array keeps it in memory, even if it is a view of a view."""
     module = Module()
     module.weight = Parameter(np.zeros((2, 3)))
     assert held_bytes(module) == 48
     module.weight.data = np.zeros((1000, 3))[:500][:2]
+    assert held_bytes(module) == 24_000
+    module.weight.data = np.zeros((1000, 3))[:500].view(Special)[:2]  # the base of its base is the whole
     assert held_bytes(module) == 24_000
     module.weight.data = np.zeros((1000, 3))[:2].copy()
     assert held_bytes(module) == 48
@@ -168,14 +174,16 @@ def test_calls_are_in_eval_mode_and_not_recorded():
     seen = []
 
     def evaluate(model):
-        seen.append([module.training for module in model.modules()])
-        return model(x).sum().item()
+        y = model(x)
+        seen.append([y.requires_grad, *[module.training for module in model.modules()]])
+        return y.sum().item()
 
     before, after, x = network(0), network(1), Tensor(np.ones((2, 50), np.float32))
     before[2].eval(), after.eval(), after[0].train()
     modes = [[module.training for module in model.modules()] for model in (before, after)]
     report(before, after, x, evaluate)
-    assert not any(mode for modes in seen for mode in modes)
+    assert len(seen) == 2
+    assert not any(seen[0] + seen[1]), "evaluate() is recorded, or sees train mode"
     assert [[module.training for module in model.modules()] for model in (before, after)] == modes
     _, log = measured()
     assert not any(training or recorded for _, training, recorded in log)

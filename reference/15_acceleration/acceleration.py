@@ -868,6 +868,7 @@ class _Plan:
     """Blocks of queries, of some heads each, and who may look where. The last query stands beside the last key."""
 
     def __init__(self, heads: tuple[int, ...], queries: int, keys: int, mask, causal: bool, window: int | None):
+        window = None if window is None else min(int(window), keys)  # a uint8 would count modulo 256
         self.mask, self.causal, self.window, self.blocks = mask, causal or window is not None, window, []
         self.first = keys - queries  # the key beside the first query
         for start in range(0, queries, _QUERIES):
@@ -967,7 +968,6 @@ def fused_attention(q: Tensor, k: Tensor, v: Tensor, mask=None, causal: bool = F
     heads = np.broadcast_shapes(heads, _fitting("q", q, "v", v, True))
     if mask is not None:
         mask = _boolean(mask, (*heads, q.shape[-2], k.shape[-2]))
-    window = None if window is None else min(int(window), k.shape[-2])
     plan = _Plan(heads, q.shape[-2], k.shape[-2], mask, causal, window)
     arrays = _alike(q.data, k.data, v.data)
     y = np.empty((*heads, q.shape[-2], v.shape[-1]), arrays[0].dtype)
@@ -1223,12 +1223,12 @@ def data_parallel(model: Module, threads: int = 2) -> Module:
     and dicts are copied, all else is shared. BatchNorm2d normalizes by its shard, and each buffer becomes the mean of the
     shards'. Any other attribute that forward assigns is lost. Gradients are added in the order of the shards, so that equal
     seeds give equal numbers. Parameters and buffers have the names that they have in the model.
-    Raises: ValueError unless threads is 1 or more; the first error of a shard, when all shards have ended. Then no gradient and
-    no buffer has changed.
+    Raises: ValueError unless threads is 1 or more; the first error of a shard, or a KeyboardInterrupt of the caller, when all
+    shards have ended. Then no gradient and no buffer has changed.
     """
     if threads < 1:
         raise ValueError(f"threads must be 1 or more, not {threads!r}")
-    return _DataParallel(model, threads)
+    return _DataParallel(model, operator.index(threads))  # a NumPy uint8 would overflow
 
 
 class _DataParallel(Module):

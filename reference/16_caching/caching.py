@@ -50,7 +50,8 @@ class KVCache:
         # For Decoder: what is added to the scores, -∞ for an empty slot. A row sees slot 0 always, or it would see nothing.
         self._hidden = np.full((batch, 1, 1, slots), -np.inf, dtype)
         self._hidden[..., 0] = 0
-        self._scores, self._ones = np.empty(batch * n_head * slots, dtype), np.ones(slots, dtype)
+        # not of the arguments: a product of NumPy's uint8 would overflow
+        self._scores, self._ones = np.empty(self.batch * self.n_head * slots, dtype), np.ones(slots, dtype)
 
     @classmethod
     def of(cls, model: GPT, batch: int, max_length: int | None = None) -> "KVCache":

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from katas.embeddings import Embedding
@@ -10,7 +10,7 @@ from katas.layers import Linear, Module, Parameter
 from katas.spatial import Conv2d, windows
 from katas.tensor import Tensor
 
-BLOCK = 1 << 18  # given: how many bytes of float32 weights a layer makes at a time; they stay in a core's cache
+BLOCK = 1 << 18  # given: a layer makes this many bytes of float32 weights at a time; they stay in a core's cache
 
 # 17.1 Eight bits
 
@@ -24,7 +24,7 @@ class Quantized(Module):
     dtype = np.dtype(np.float32)  # given: what dequantize makes, and what a KVCache of a quantized GPT holds
 
     def __init__(self, values: np.ndarray, scale: np.ndarray, zero_point: np.ndarray | None = None):
-        """All are buffers, so they are part of state_dict; zero_point None is not."""
+        """Copies the arrays into buffers, which state_dict has. A zero_point of None is an attribute, and no buffer."""
         self.register_buffer("values", values)
         self.register_buffer("scale", scale)
         if zero_point is None:
@@ -43,7 +43,7 @@ class Quantized(Module):
         return sum(array.nbytes for _, array in self.named_buffers())
 
     def dequantize(self, rows=...) -> np.ndarray:
-        """The array as float32, or the rows of it that an index of the first axis (a slice, integers) chooses."""
+        """The array as float32, or the rows that an index of the first axis selects: a slice, an integer, or integers."""
         values = self.values[rows].astype(np.float32)
         if self.zero_point is not None:
             values -= np.broadcast_to(self.zero_point, self.shape)[rows]
@@ -54,9 +54,9 @@ class Quantized(Module):
 def quantize_array(x, axis: int | None = None, symmetric: bool = True, limits: tuple[float, float] | None = None) -> Quantized:
     """x, an array, Tensor or lists, as int8: no value is off by more than half a step, which is the scale.
 
-    axis: each index of this axis has a scale of its own; None: there is one. symmetric: integers from -127 to 127, and the
-    step is max |x| / 127. Else from -128 to 127, and the step is the range of x, 0 included, / 255. limits: (low, high) instead
-    of the least and the largest of x; what is beyond becomes the nearest.
+    axis: each index of this axis has its own scale; None: there is one. symmetric: integers from -127 to 127, and the scale is
+    max |x| / 127. Else from -128 to 127, and the scale is the range of x, 0 included, / 255. limits: (low, high) for the
+    smallest and the largest of x; values outside become the nearest integer.
     Raises: ValueError that contains the value and its index if x, as float32, is not finite; that contains the axis and the
     shape if there is no such axis; that contains the limits if they are not finite, or low > high, or there is an axis.
     """
@@ -66,7 +66,8 @@ def quantize_array(x, axis: int | None = None, symmetric: bool = True, limits: t
     shared = tuple(range(x.ndim) if axis is None else set(range(x.ndim)) - {axis % x.ndim})
     low, high = x.min(shared, initial=0, keepdims=True), x.max(shared, initial=0, keepdims=True)
     if limits is not None:
-        if not -math.inf < limits[0] <= limits[1] < math.inf or axis is not None:
+        end = np.finfo(np.float32).max
+        if not -end <= limits[0] <= limits[1] <= end or axis is not None:
             raise ValueError(f"limits must be finite, low ≤ high, and without an axis: {tuple(limits)}, axis {axis}")
         low, high = np.full_like(low, min(limits[0], 0)), np.full_like(high, max(limits[1], 0))
     low, high = low.astype(np.float64), high.astype(np.float64)  # their difference may overflow in float32
@@ -109,11 +110,11 @@ class Observer:
         self._counts = np.zeros(1 << 16, np.int64)
 
     def observe(self, x) -> None:
-        """Takes note of a batch of any shape. Raises: ValueError as quantize_array, and then forgets the batch."""
+        """Counts the values of a batch of any shape. Raises: ValueError as quantize_array; such a batch does not count."""
         x = _finite(x)
-        self._low, self._high = float(x.min(initial=self._low)), float(x.max(initial=self._high))
         bits = np.ascontiguousarray(x).view(np.uint32) >> 16
         self._counts += np.bincount(bits.ravel(), minlength=1 << 16)
+        self._low, self._high = float(x.min(initial=self._low)), float(x.max(initial=self._high))
 
     def limits(self) -> tuple[float, float]:
         """(low, high): `percentile` % of all values are at most high, and as many at least low. 100 gives both exactly.
@@ -135,7 +136,7 @@ class Observer:
 
 # 17.3 Products of int8
 
-EXACT = 1024  # given: sums of so many products of int8 are at most 2²⁴, up to which float32 holds every integer
+EXACT = 1024  # given: a sum of this many products of int8 is at most 2²⁴, and float32 holds every integer up to there
 
 
 def integer_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -156,30 +157,42 @@ def integer_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 # 17.4 Layers
 
-UNLIMITED = np.array([-np.inf, np.inf], np.float32)  # given: the limits of inputs that stay floats
 
-
-def _product(rows: np.ndarray, weight, bias: Parameter | None, limits: np.ndarray = UNLIMITED) -> np.ndarray:
-    """rows (n, in) → (n, out), for a weight (out, …) of in = … values a row: BLOCK bytes of its rows after another.
-
-    With finite limits the rows become integers q = x / s + z. Then Σ x w = s · (Σ q w - z Σ w).
-    """
-    y = np.empty((len(rows), weight.shape[0]), rows.dtype if rows.dtype.kind == "f" else np.float32)
-    q = quantize_array(rows, symmetric=False, limits=limits) if np.isfinite(limits).all() else None
+def _blocks(weight) -> Iterator[slice]:
+    """The rows of a weight, BLOCK bytes of float32 after another."""
     step = max(1, BLOCK // (4 * math.prod(weight.shape[1:])))
-    for start in range(0, weight.shape[0], step):
-        block = slice(start, start + step)
-        if q is None:
-            floats = weight.dequantize(block)
-            y[:, block] = rows @ floats.reshape(len(floats), -1).T
-        else:
-            values = weight.values[block]
-            sums = integer_product(q.values, values) - int(q.zero_point[0, 0]) * values.sum(1, dtype=np.int64)
-            y[:, block] = sums * (q.scale * np.broadcast_to(weight.scale, weight.shape)[block, 0])
-    return y if bias is None else np.add(y, bias.data, out=y)
+    return (slice(start, start + step) for start in range(0, weight.shape[0], step))
+
+
+def _product(rows: np.ndarray, weight) -> np.ndarray:
+    """rows (n, in) → (n, out), float32 or float64, for a weight (out, …) of in = … values a row."""
+    y = np.empty((len(rows), weight.shape[0]), np.result_type(rows, np.float32))
+    for block in _blocks(weight):
+        floats = weight.dequantize(block)
+        y[:, block] = rows @ floats.reshape(len(floats), -1).T
+    return y
+
+
+def _quantized_product(x: Quantized, weight: Quantized) -> np.ndarray:
+    """x (…, in), integers q with a scale s and a zero point z; rows w with scales t → s t (Σ q w - z Σ w), float64 (n, out)."""
+    rows, zero_point = x.values.reshape(math.prod(x.shape[:-1]), x.shape[-1]), int(x.zero_point.item())
+    y = np.empty((len(rows), weight.shape[0]))
+    for block in _blocks(weight):
+        values = weight.values[block]
+        y[:, block] = integer_product(rows, values) - zero_point * values.sum(1, dtype=np.int64)
+    return np.multiply(y, x.scale.item() * weight.scale[:, 0].astype(np.float64), out=y)
+
+
+def _check_integers(weight) -> None:
+    if not isinstance(weight, Quantized) or weight.zero_point is not None or weight.scale.shape[1] > 1:
+        raise ValueError("int8 inputs need symmetric weights of 8 bits, with one scale or one for each row")
 
 
 def _result(layer: Module, y: np.ndarray, x: Tensor) -> Tensor:
+    """y (…, out) plus the layer's bias, in x's dtype, or in float32 for integers."""
+    if layer.bias is not None:
+        y += layer.bias.data
+    y = y.astype(x.dtype if x.dtype.kind == "f" else np.float32, copy=False)
     result = Tensor._result(type(layer).__name__, y, x)
     if result.requires_grad:
         raise RuntimeError(f"{type(layer).__name__} is for inference and has no gradient: call it under no_grad()")
@@ -197,19 +210,23 @@ class QuantizedLinear(Linear):
     def __init__(self, weight, bias=None):
         self.out_features, self.in_features = weight.shape
         self.weight, self.bias = weight, None if bias is None else Parameter(bias)
-        self.register_buffer("limits", UNLIMITED)
+        self.register_buffer("limits", np.array([-np.inf, np.inf], np.float32))
 
     def forward(self, x: Tensor) -> Tensor:
         """x (…, in_features) → (…, out_features), in x's dtype.
 
-        Raises, as all three: RuntimeError that contains "inference" where a gradient would be recorded. ValueError as Linear.
+        Raises, as all three: RuntimeError that contains "inference" where a gradient would be recorded. ValueError as Linear;
+        with finite limits also as quantize_array, and as calibrate for weights that don't suit.
         """
         if x.shape[-1:] != (self.in_features,):
             raise ValueError(f"QuantizedLinear({self.in_features}, {self.out_features}) got input of shape {x.shape}")
-        rows = x.data.reshape(math.prod(x.shape[:-1]), self.in_features)
         if self._observer is not None:
-            self._observer.observe(rows)
-        y = _product(rows, self.weight, self.bias, self.limits if self._observer is None else UNLIMITED)
+            self._observer.observe(x.data)
+        if self._observer is None and np.isfinite(self.limits).all():
+            _check_integers(self.weight)
+            y = _quantized_product(quantize_array(x.data, symmetric=False, limits=self.limits), self.weight)
+        else:
+            y = _product(x.data.reshape(math.prod(x.shape[:-1]), self.in_features), self.weight)
         return _result(self, y.reshape(*x.shape[:-1], self.out_features), x)
 
 
@@ -227,8 +244,8 @@ class QuantizedConv2d(Conv2d):
         view = windows(x.data, self.weight.shape[2:], self.stride, self.padding)
         batch, _, out_h, out_w = view.shape[:4]
         columns = view.transpose(0, 2, 3, 1, 4, 5).reshape(batch * out_h * out_w, math.prod(self.weight.shape[1:]))
-        y = _product(columns, self.weight, self.bias).reshape(batch, out_h, out_w, self.weight.shape[0])
-        return _result(self, y.transpose(0, 3, 1, 2), x)
+        y = _product(columns, self.weight).reshape(batch, out_h, out_w, self.weight.shape[0])
+        return _result(self, y, x).permute(0, 3, 1, 2)
 
 
 class QuantizedEmbedding(Embedding):
@@ -268,7 +285,9 @@ def quantize(model: Module, bits: int = 8) -> Module:
         if isinstance(layer, Linear | Conv2d | Embedding) and isinstance(weight, Parameter):
             key = id(weight)
             if type(layer) not in (Linear, Conv2d, Embedding):
-                raise ValueError(f"{names[key]} is in a subclass, which accelerate makes too: quantize first, then accelerate")
+                raise ValueError(
+                    f"{names[key]}: a subclass, as accelerate makes them, may compute something else: quantize first"
+                )
             if key not in weights:
                 try:
                     weights[key] = quantize_array(weight, 0) if bits == 8 else quantize_groups(weight)
@@ -293,24 +312,25 @@ def calibrate(model: Module, batches: Iterable, percentile: float = 100.0) -> No
     """Calls a quantized model with each batch, and sets the limits of all QuantizedLinear: their inputs are int8 from then on.
 
     An Observer watches the inputs of each. After an error, all limits are as before.
-    Raises: ValueError unless all weights are int8 and symmetric, with one scale or one for each row; RuntimeError that contains
-    "observe" if no batch reaches one of the layers.
+    Raises: ValueError unless there is such a layer, and all weights are int8 and symmetric, with one scale or one for each row;
+    RuntimeError that contains "observe" if no batch reaches one of the layers.
     """
-    layers = [layer for layer in model.modules() if isinstance(layer, QuantizedLinear)]
-    for weight in [layer.weight for layer in layers]:
-        if not isinstance(weight, Quantized) or weight.zero_point is not None or weight.scale.shape[1] > 1:
-            raise ValueError("calibrate needs symmetric weights of 8 bits, with one scale or one for each row")
-    observers = [Observer(percentile) for _ in layers]
+    observers = {layer: Observer(percentile) for layer in model.modules() if isinstance(layer, QuantizedLinear)}
+    if not observers:
+        raise ValueError("calibrate needs a quantized model: there is no QuantizedLinear")
+    for layer in observers:
+        _check_integers(layer.weight)
     try:
-        for layer, observer in zip(layers, observers, strict=True):
+        for layer, observer in observers.items():
             layer._observer = observer
         for batch in batches:
             model(batch)
     finally:
-        for layer in layers:
+        for layer in observers:
             layer._observer = None
-    for layer, limits in zip(layers, [observer.limits() for observer in observers], strict=True):
-        layer.limits[...] = limits
+    limits = [observer.limits() for observer in observers.values()]
+    for layer, pair in zip(observers, limits, strict=True):
+        layer.limits[...] = pair
 
 
 # 17.6 Half precision
@@ -342,7 +362,7 @@ GROUP = 32  # given: how many values share a scale
 def pack(values: np.ndarray) -> np.ndarray:
     """Integers from -8 to 7, (…, n), two to a byte: uint8 (…, ⌈n / 2⌉). Each is stored + 8, the first in the lower four bits.
 
-    Behind the last of an odd number stands a 0. Raises: ValueError that contains the first value that is out of range.
+    An odd number of values is filled up with a 0. Raises: ValueError that contains the first value that is out of range.
     """
     outside = values[(values < -8) | (values > 7)]
     if outside.size:
@@ -354,7 +374,7 @@ def pack(values: np.ndarray) -> np.ndarray:
 
 
 def unpack(packed: np.ndarray, n: int) -> np.ndarray:
-    """What was packed: uint8 (…, ⌈n / 2⌉) → int8 (…, n)."""
+    """The integers that were packed: uint8 (…, ⌈n / 2⌉) → int8 (…, n)."""
     values = np.empty((*packed.shape[:-1], 2 * packed.shape[-1]), np.int8)
     values[..., ::2], values[..., 1::2] = packed & 15, packed >> 4
     values -= 8
@@ -364,7 +384,7 @@ def unpack(packed: np.ndarray, n: int) -> np.ndarray:
 class Quantized4(Module):
     """An array as integers from -7 to 7 times scales: values, packed, uint8 (rows, …), and scale, float16 (rows, groups).
 
-    Both are buffers. The groups of a row, whose further axes are one, are GROUP values long; the last may be shorter.
+    Both are buffers. A row is all further axes together. Each GROUP of its values has a scale; the last group may be shorter.
     """
 
     dtype = np.dtype(np.float32)  # given
@@ -400,11 +420,12 @@ def quantize_groups(x) -> Quantized4:
     padded = np.zeros((len(x), -(-n // GROUP) * GROUP), np.float32)
     padded[:, :n] = x.reshape(len(x), n)
     groups = padded.reshape(len(x), -(-n // GROUP), GROUP)
-    largest = np.abs(groups).max(-1)
-    if (beyond := largest > 7 * float(np.finfo(np.float16).max)).any():
-        raise ValueError(f"float16 can't hold a seventh of {largest[beyond][0]!s}")
-    scale = (largest / 7).astype(np.float16)
-    scale = np.where(scale < largest / 7, np.nextafter(scale, np.float16(np.inf)), scale)  # else the largest would not fit
+    beyond = x[np.abs(x) > 7 * float(np.finfo(np.float16).max)]
+    if beyond.size:
+        raise ValueError(f"float16 can't hold a seventh of {beyond[0]!s}")
+    step = np.abs(groups).max(-1).astype(np.float64) / 7
+    scale = step.astype(np.float16)
+    np.nextafter(scale, np.float16(np.inf), out=scale, where=scale < step)  # rounded down, the largest would not fit
     groups /= np.where(scale == 0, 1, scale)[..., None]  # a scale of 0: the group is zeros
     values = np.rint(padded[:, :n]).astype(np.int8)
     return Quantized4(pack(values), scale, x.shape)

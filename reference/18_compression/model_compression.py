@@ -335,7 +335,7 @@ class PrunedAttention(MultiHeadAttention):
             y = drop(attention_weights(q, k, *sight)) @ v
         else:
             y = fused_attention(q, k, v, *sight)  # (batch, heads, time, head_dim)
-        return drop(self.c_proj(y.permute(0, 2, 1, 3).reshape(*x.shape[:2], -1)))
+        return drop(self.c_proj(y.permute(0, 2, 1, 3).reshape(*x.shape[:2], self.c_proj.in_features)))
 
     def _real(self, x: Tensor, mask, cache=None) -> np.ndarray | None:
         if x.ndim != 3 or x.shape[-1] != self.d_model:
@@ -355,7 +355,8 @@ class PrunedAttention(MultiHeadAttention):
 
     def _split(self, x: Tensor, start) -> list[Tensor]:
         """q, k and v (batch, heads, time, head_dim)."""
-        q, k, v = self.c_attn(x).reshape(*x.shape[:2], 3, self.n_head, -1).permute(2, 0, 3, 1, 4)
+        width = self.c_proj.in_features // self.n_head
+        q, k, v = self.c_attn(x).reshape(*x.shape[:2], 3, self.n_head, width).permute(2, 0, 3, 1, 4)
         return [q, k, v] if self.positions is None else [self.positions(q, start), self.positions(k, start), v]
 
     def weights(self, x: Tensor, mask=None) -> np.ndarray:

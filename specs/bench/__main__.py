@@ -285,7 +285,7 @@ PARTS = ("convolution", "step", "gpt", "decoding", "gpt2", "tokenization", "trai
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m specs.bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="leave out whole trainings, half an hour")
+    parser.add_argument("--quick", action="store_true", help="leave out whole trainings, a quarter of an hour")
     parser.add_argument("--long", action="store_true", help="train a GPT for fifteen minutes too")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="measure parts of it, and write no files")
     parser.add_argument("--fuzz", action="store_true", help="compare values instead of speed, in random programs")

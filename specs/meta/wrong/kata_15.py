@@ -1,5 +1,7 @@
 """Wrong solutions of kata 15, as a learner would err and as a cheat would try."""
 
+import signal
+
 from specs.meta.catalogue import Wrong
 
 
@@ -64,6 +66,15 @@ def attention(code: str) -> dict[str, str]:
     return fused("fused_attention", ATTENTION, code)
 
 
+SCRATCH = """
+_local = threading.local()
+
+
+def _scratch(*like):
+    return vars(_local).setdefault(f"{like}", np.empty(*like[:2]))
+
+
+"""
 COMPOSED = (
     ATTENTION
     + "    from katas.attention import attention_weights\n\n    return attention_weights(q, k, mask, causal, window) @ v"
@@ -921,13 +932,17 @@ WRONG = [
         },
     ),
     Wrong("y is not cut", {"(x[start:stop], y[start:stop])": "(x[start:stop], y)"}),
-    Wrong("always two threads", {"    return _DataParallel(model, threads)": "    return _DataParallel(model, 2)"}),
-    Wrong("always one thread", {"    return _DataParallel(model, threads)": "    return _DataParallel(model, 1)"}),
+    Wrong(
+        "always two threads", {"    return _DataParallel(model, operator.index(threads))": "    return _DataParallel(model, 2)"}
+    ),
+    Wrong(
+        "always one thread", {"    return _DataParallel(model, operator.index(threads))": "    return _DataParallel(model, 1)"}
+    ),
     Wrong(
         "four threads unless told otherwise",
         {"def data_parallel(model: Module, threads: int = 2)": "def data_parallel(model: Module, threads: int = 4)"},
     ),
-    Wrong("the model itself, on no threads", {"    return _DataParallel(model, threads)": "    return model"}),
+    Wrong("the model itself, on no threads", {"    return _DataParallel(model, operator.index(threads))": "    return model"}),
     Wrong(
         "a replica of the first call",
         {
@@ -1317,4 +1332,119 @@ WRONG = [
         {"if g is not self.g or argnum not in self.parts:": 'if argnum not in vars(self).get("parts", ()):'},
     ),
     Wrong("attention nowhere large scores", {"                largest[largest == -np.inf] = 0\n": ""}),
+    Wrong(
+        "conv integers by Winograd",
+        {
+            "precise = np.result_type(x.data, weight.data) in (np.float32, np.float64)": "precise = np.result_type(x.data, weight.data) != np.float16"
+        },
+    ),
+    Wrong(
+        "conv dtype of the images",
+        {
+            "self.stride, self.padding = np.result_type(x, weight), x, weight, stride, padding": "self.stride, self.padding = x.dtype, x, weight, stride, padding"
+        },
+    ),
+    Wrong(
+        "conv gradient in scratch",
+        {
+            "class _Winograd:\n": SCRATCH + "class _Winograd:\n",
+            'g, dx = _channels_last(g, u.dtype), np.empty_like(self.x, order="C")': "g, dx = _channels_last(g, u.dtype), _scratch(self.x.shape, self.x.dtype)",
+        },
+    ),
+    Wrong(
+        "conv last part as long as the others",
+        {"return [slice(start, min(start + n, batch)) for start in": "return [slice(start, start + n) for start in"},
+    ),
+    Wrong(
+        "norm gradient in scratch",
+        {
+            "def _norm_gradients(": SCRATCH + "def _norm_gradients(",
+            "        to_x = g * weight\n": "        to_x = np.multiply(g, weight, out=_scratch(g.shape, g.dtype))\n",
+        },
+    ),
+    Wrong(
+        "layer_norm bias of one number",
+        {
+            "(bias is not None and bias.shape != weight.shape)": "(bias is not None and bias.shape not in ((), (1,), weight.shape))"
+        },
+    ),
+    Wrong(
+        "batch norm shares the running mean", {"else (running_mean.copy(), running_var)": "else (running_mean, running_var)"}
+    ),
+    Wrong(
+        "batch norm variance within blocks",
+        {
+            "return mean, squares.sum(0) / counts.sum() + share @ (means - mean) ** 2": "return mean, squares.sum(0) / counts.sum()"
+        },
+    ),
+    Wrong(
+        "batch norm momentum 0 is the default",
+        {
+            "    if training:\n        running_mean += momentum": "    momentum = momentum or 0.1\n    if training:\n        running_mean += momentum"
+        },
+    ),
+    Wrong(
+        "batch norm eps 0 is the default",
+        {
+            "    norm = _Norm(images, mean, 1 / np.sqrt(var + eps)": "    norm = _Norm(images, mean, 1 / np.sqrt(var + (eps or 1e-5))"
+        },
+    ),
+    Wrong(
+        "layer_norm eps 0 is the default",
+        {
+            "    scale = 1 / np.sqrt(squares / rows.shape[1] + eps)": "    scale = 1 / np.sqrt(squares / rows.shape[1] + (eps or 1e-5))"
+        },
+    ),
+    Wrong(
+        "batch norm bias is refused too late",
+        {
+            "any([a.shape != x.shape[1:2] for a in (weight, bias, running_mean, running_var)])": "any([a.shape != x.shape[1:2] for a in (weight, running_mean, running_var)])"
+        },
+    ),
+    Wrong(
+        "attention heads of q and k only",
+        {'heads = np.broadcast_shapes(heads, _fitting("q", q, "v", v, True))': '_fitting("q", q, "v", v, True)'},
+    ),
+    Wrong(
+        "attention gradients in scratch",
+        {
+            "def _attention_gradients(": SCRATCH + "def _attention_gradients(",
+            "    grads = [np.empty(array.shape, array.dtype) for array in arrays]\n": "    grads = [_scratch(array.shape, array.dtype, i) for i, array in enumerate(arrays)]\n",
+        },
+    ),
+    Wrong("attention window as NumPy's integer", {"min(int(window), keys)": "min(window, keys)"}),
+    Wrong(
+        "attention window checked by fused_attention alone",
+        {
+            "        window = None if window is None else min(int(window), keys)  # a uint8 would count modulo 256\n": "",
+            "    plan = _Plan(heads, q.shape[-2], k.shape[-2], mask, causal, window)\n": "    window = None if window is None else min(int(window), k.shape[-2])\n    plan = _Plan(heads, q.shape[-2], k.shape[-2], mask, causal, window)\n",
+        },
+    ),
+    Wrong(
+        "gelu of whole chunks",
+        {
+            "for start in range(0, x.size, _CHUNK)": "for start in range(0, x.size if x.size < _CHUNK else x.size // _CHUNK * _CHUNK, _CHUNK)"
+        },
+    ),
+    Wrong("threads as NumPy's integer", {"operator.index(threads)": "threads"}),
+    Wrong(
+        "flat rebound to equal values",
+        {
+            "any(self.views.get(parameter) is not parameter.data for parameter in live)": "any(not np.array_equal(self.views.get(parameter), parameter.data) for parameter in live)"
+        },
+    ),
+    Wrong(
+        "flat forgets before it loads",
+        {
+            "        self.optimizer.load_state_dict(state_dict)\n        self.runs, self.views = [], {}\n": "        self.runs, self.views = [], {}\n        self.optimizer.load_state_dict(state_dict)\n"
+        },
+    ),
 ]
+
+if hasattr(signal, "pthread_kill"):  # else no spec can interrupt a caller that waits
+    WRONG.append(
+        Wrong(
+            "shards outlive an interrupt",
+            {"    try:\n        wait(futures)\n    finally:\n        wait(futures)\n": "    wait(futures)\n"},
+        )
+    )

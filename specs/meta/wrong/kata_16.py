@@ -802,6 +802,23 @@ WRONG = [
         "a copy's arrays are no views of each other",
         {"    def __deepcopy__(self, memo: dict) -> None:": "    def _copied(self) -> None:"},
     ),
+    Wrong(
+        "reorder leaves tails",
+        {
+            "            layer[...] = layer[:, rows]": "            keep = min(int(self.lengths[rows].max()), self._slots)\n            layer[..., :keep] = layer[:, rows, ..., :keep]"
+        },
+    ),
+    Wrong(
+        "sizes as NumPy's integers",
+        {"np.empty(self.batch * self.n_head * slots, dtype)": "np.empty(batch * n_head * slots, dtype)"},
+    ),
+    Wrong("a row fails alone", {"self._first[rows], self._begun[rows]": "self._first[rows], self._begun[rows].copy()"}),
+    Wrong(
+        "prefill context of real tokens",
+        {
+            "_check_context(model.config, int(cache.lengths.max()) + ids.shape[1])": "_check_context(model.config, int((cache.lengths + real.sum(1)).max()))"
+        },
+    ),
     Wrong("a cache has the heads of the config", {MOST: "    return model.config.n_head\n"}),
     Wrong("a cache has the heads of the first block", {MOST: "    return model.transformer.h[0].attn.n_head\n"}),
     Wrong("all blocks have the heads of the config", {"    inner = block.attn.n_head * size\n": "    inner = width\n"}),

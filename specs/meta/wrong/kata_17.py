@@ -11,7 +11,7 @@ NBYTES = "        return sum(array.nbytes for _, array in self.named_buffers())"
 AXIS = "    if axis is not None and not -x.ndim <= axis < x.ndim:"
 SHARED = "    shared = tuple(range(x.ndim) if axis is None else set(range(x.ndim)) - {axis % x.ndim})"
 RANGE = "    low, high = x.min(shared, initial=0, keepdims=True), x.max(shared, initial=0, keepdims=True)"
-LIMITS = "        if not -math.inf < limits[0] <= limits[1] < math.inf or axis is not None:"
+LIMITS = "        if not -end <= limits[0] <= limits[1] <= end or axis is not None:"
 WIDENED = "        low, high = np.full_like(low, min(limits[0], 0)), np.full_like(high, max(limits[1], 0))"
 WIDE = "    low, high = low.astype(np.float64), high.astype(np.float64)  # their difference may overflow in float32\n"
 STEP = "    step = np.maximum(-low, high) / 127 if symmetric else (high - low) / 255"
@@ -23,7 +23,8 @@ ZERO = "    zero_point = np.clip(np.rint(-128 - low / scale), -128, 127).astype(
 AFFINE = "    return Quantized(np.clip(values, -128, 127, out=values).astype(np.int8), scale, zero_point)"
 REFUSED = "    if not (finite := np.isfinite(x)).all():"
 PERCENTILE = "        if not 50 < percentile <= 100:"
-SEEN = "        x = _finite(x)\n        self._low, self._high = float(x.min(initial=self._low)), float(x.max(initial=self._high))\n"
+CHECKED = "        x = _finite(x)\n        bits"
+SEEN = "        self._low, self._high = float(x.min(initial=self._low)), float(x.max(initial=self._high))\n"
 BITS = "        bits = np.ascontiguousarray(x).view(np.uint32) >> 16\n"
 COUNTED = "        self._counts += np.bincount(bits.ravel(), minlength=1 << 16)\n"
 NOTHING = "        if self._low > self._high:\n"
@@ -38,26 +39,26 @@ TOTAL = "    total = np.zeros((len(a), len(b)), np.int64)"
 PARTS = "    for start in range(0, a.shape[1], EXACT):\n"
 PART = "        part = np.s_[:, start : start + EXACT]\n"
 ADDED = "        total += (a[part].astype(np.float32) @ b[part].astype(np.float32).T).astype(np.int64)\n"
-EMPTY = '    y = np.empty((len(rows), weight.shape[0]), rows.dtype if rows.dtype.kind == "f" else np.float32)'
-INPUTS = "    q = quantize_array(rows, symmetric=False, limits=limits) if np.isfinite(limits).all() else None"
+EMPTY = "    y = np.empty((len(rows), weight.shape[0]), np.result_type(rows, np.float32))"
 BLOCKS = "    step = max(1, BLOCK // (4 * math.prod(weight.shape[1:])))\n"
-FROM = "    for start in range(0, weight.shape[0], step):\n"
-FLOATS = "            floats = weight.dequantize(block)\n"
-TIMES = "            y[:, block] = rows @ floats.reshape(len(floats), -1).T\n"
-VALUES = "            values = weight.values[block]\n"
-SUMS = "            sums = integer_product(q.values, values) - int(q.zero_point[0, 0]) * values.sum(1, dtype=np.int64)\n"
-BOTH = "            y[:, block] = sums * (q.scale * np.broadcast_to(weight.scale, weight.shape)[block, 0])\n"
-BIAS = "    return y if bias is None else np.add(y, bias.data, out=y)"
+FROM = "    return (slice(start, start + step) for start in range(0, weight.shape[0], step))"
+FLOATS = "        floats = weight.dequantize(block)\n"
+TIMES = "        y[:, block] = rows @ floats.reshape(len(floats), -1).T\n"
+SUMS = "        y[:, block] = integer_product(rows, values) - zero_point * values.sum(1, dtype=np.int64)\n"
+BOTH = "    return np.multiply(y, x.scale.item() * weight.scale[:, 0].astype(np.float64), out=y)"
+BIAS = "    if layer.bias is not None:\n        y += layer.bias.data\n"
+DTYPE = '    y = y.astype(x.dtype if x.dtype.kind == "f" else np.float32, copy=False)\n'
 RESULT = "    result = Tensor._result(type(layer).__name__, y, x)\n    if result.requires_grad:"
 LINEAR = "        self.weight, self.bias = weight, None if bias is None else Parameter(bias)\n        self.register_buffer"
 FEATURES = "        if x.shape[-1:] != (self.in_features,):"
-OBSERVED = "        if self._observer is not None:\n            self._observer.observe(rows)\n"
-STATIC = "        y = _product(rows, self.weight, self.bias, self.limits if self._observer is None else UNLIMITED)\n"
+OBSERVED = "        if self._observer is not None:\n            self._observer.observe(x.data)\n"
+STATIC = "        if self._observer is None and np.isfinite(self.limits).all():\n            _check_integers(self.weight)\n"
+INPUTS = "quantize_array(x.data, symmetric=False, limits=self.limits)"
+FINISHED = "        return _result(self, y.reshape(*x.shape[:-1], self.out_features), x)\n"
 CONV = "        self.weight, self.bias = weight, None if bias is None else Parameter(bias)\n        self.stride, self.padding = stride, padding\n"
 IMAGES = "        if x.ndim != 4 or x.shape[1] != self.weight.shape[1]:"
 VIEW = "        view = windows(x.data, self.weight.shape[2:], self.stride, self.padding)"
 COLUMNS = "        columns = view.transpose(0, 2, 3, 1, 4, 5).reshape("
-CONVOLVED = "        y = _product(columns, self.weight, self.bias).reshape(batch, out_h, out_w, self.weight.shape[0])"
 INTEGERS = '        if ids.size and ids.dtype.kind not in "iu":'
 OUTSIDE = "        if (outside := (ids < 0) | (ids >= num)).any():"
 LOOKED_UP = (
@@ -71,11 +72,11 @@ MEMO = "            memo[id(layer)] = _exchanged(layer, weights[key])\n"
 COPIED = "    result = copy.deepcopy(model, memo)\n"
 FROZEN = "    for parameter in result.parameters():\n        parameter.requires_grad, parameter.grad = False, None\n"
 EVAL = "    return result.eval()"
-OBSERVERS = "    observers = [Observer(percentile) for _ in layers]"
+OBSERVERS = "    observers = {layer: Observer(percentile) for layer in model.modules() if isinstance(layer, QuantizedLinear)}"
 BATCHES = "        for batch in batches:\n            model(batch)\n"
-FINALLY = "    finally:\n        for layer in layers:\n            layer._observer = None\n"
-SET = "    for layer, limits in zip(layers, [observer.limits() for observer in observers], strict=True):\n        layer.limits[...] = limits\n"
-SUITED = "        if not isinstance(weight, Quantized) or weight.zero_point is not None or weight.scale.shape[1] > 1:"
+FINALLY = "    finally:\n        for layer in observers:\n            layer._observer = None\n"
+SET = "    limits = [observer.limits() for observer in observers.values()]\n    for layer, pair in zip(observers, limits, strict=True):\n        layer.limits[...] = pair\n"
+SUITED = "    if not isinstance(weight, Quantized) or weight.zero_point is not None or weight.scale.shape[1] > 1:"
 HALF = '            half = array.astype(np.float16) if array.dtype.kind == "f" else array.copy()'
 LOST = "        for lost in array[np.isinf(half) & np.isfinite(array)][:1]:\n"
 PROBLEM = '            problems.append(f"{name} holds {lost!s}")\n'
@@ -90,10 +91,10 @@ OF_GROUPS = "        values *= np.repeat(self.scale[rows].astype(np.float32), GR
 NIBBLES = "        values = unpack(self.values[rows], n).astype(np.float32)\n"
 TWO_AXES = "    if x.ndim < 2:"
 PADDED = "    padded[:, :n] = x.reshape(len(x), n)\n"
-LARGEST = "    largest = np.abs(groups).max(-1)"
-BEYOND = "    if (beyond := largest > 7 * float(np.finfo(np.float16).max)).any():"
-SEVENTH = "    scale = (largest / 7).astype(np.float16)\n"
-UP = "    scale = np.where(scale < largest / 7, np.nextafter(scale, np.float16(np.inf)), scale)"
+BEYOND = "    beyond = x[np.abs(x) > 7 * float(np.finfo(np.float16).max)]"
+SEVENTH = "    step = np.abs(groups).max(-1).astype(np.float64) / 7\n"
+HALVED = "    scale = step.astype(np.float16)\n"
+UP = "    np.nextafter(scale, np.float16(np.inf), out=scale, where=scale < step)"
 NORMED = "    groups /= np.where(scale == 0, 1, scale)[..., None]"
 NEAREST = "    values = np.rint(padded[:, :n]).astype(np.int8)\n"
 
@@ -205,6 +206,7 @@ WRONG = [
         "limits only make the range narrower",
         {WIDENED: "        low, high = np.maximum(low, min(limits[0], 0)), np.minimum(high, max(limits[1], 0))"},
     ),
+    Wrong("limits are finite as float64", {LIMITS: LIMITS.replace("-end <=", "-math.inf <").replace("<= end", "< math.inf")}),
     Wrong("limits are not checked", {LIMITS: "        if axis is not None:"}),
     Wrong("infinite limits", {LIMITS: "        if not limits[0] <= limits[1] or axis is not None:"}),
     Wrong("limits beside an axis", {LIMITS: LIMITS.replace(" or axis is not None", "")}),
@@ -263,7 +265,7 @@ WRONG = [
     Wrong(
         "the last batch only",
         {
-            SEEN: "        x = _finite(x)\n        if x.size:\n            self._low, self._high = float(x.min()), float(x.max())\n",
+            SEEN: "        if x.size:\n            self._low, self._high = float(x.min()), float(x.max())\n",
             COUNTED: COUNTED.replace("+=", "="),
         },
     ),
@@ -283,7 +285,7 @@ WRONG = [
     Wrong(
         "a mean of the batches' ranges",
         {
-            SEEN: "        x = _finite(x)\n        if x.size and self._low > self._high:\n            self._low, self._high = float(x.min()), float(x.max())\n        elif x.size:\n            self._low, self._high = (self._low + float(x.min())) / 2, (self._high + float(x.max())) / 2\n"
+            SEEN: "        if x.size and self._low > self._high:\n            self._low, self._high = float(x.min()), float(x.max())\n        elif x.size:\n            self._low, self._high = (self._low + float(x.min())) / 2, (self._high + float(x.max())) / 2\n"
         },
     ),
     Wrong(
@@ -291,9 +293,13 @@ WRONG = [
         {COUNTED: "        self._counts = self._counts + np.bincount(bits.ravel(), minlength=1 << 16) / max(1, bits.size)\n"},
     ),
     Wrong("the range contains 0 from the first", {"percentile, math.inf, -math.inf": "percentile, 0.0, 0.0"}),
-    Wrong("magnitudes are observed", {SEEN: SEEN + "        x = np.abs(x)\n"}),
+    Wrong("magnitudes are observed", {CHECKED: "        x = np.abs(_finite(x))\n        bits"}),
     Wrong("negative floats count upwards", {UPWARDS: "        upwards = np.r_[0x8000:0x10000, 0:0x8000]"}),
     Wrong("positive values come first", {UPWARDS: "        upwards = np.r_[0:0x8000, 0xFFFF:0x7FFF:-1]"}),
+    Wrong(
+        "sixteen bits are rounded, to infinity",
+        {BITS: "        bits = (np.ascontiguousarray(x).view(np.uint32) + np.uint32(0x8000)) >> 16\n"},
+    ),
     Wrong("only eight bits are counted", {BITS: "        bits = (np.ascontiguousarray(x).view(np.uint32) >> 24) << 8\n"}),
     Wrong(
         "the percentile is a fraction of one tail", {NEEDED: "        needed = (50 + self.percentile / 2) * counts.sum() / 100"}
@@ -322,14 +328,12 @@ WRONG = [
     Wrong(
         "a batch counts before it is checked",
         {
-            SEEN: "        x = np.asarray(Tensor(x).data, np.float32)\n        if x.size:\n            self._low, self._high = float(np.fmin(x.min(), self._low)), float(np.fmax(x.max(), self._high))\n        x = _finite(x)\n"
+            CHECKED: "        x = np.asarray(Tensor(x).data, np.float32)\n        if x.size:\n            self._low, self._high = float(np.fmin(x.min(), self._low)), float(np.fmax(x.max(), self._high))\n        x = _finite(x)\n        bits"
         },
     ),
     Wrong(
         "NaN is left out without a word",
-        {
-            SEEN: "        x = np.asarray(Tensor(x).data, np.float32)\n        x = x[np.isfinite(x)]\n        self._low, self._high = float(x.min(initial=self._low)), float(x.max(initial=self._high))\n"
-        },
+        {CHECKED: "        x = np.asarray(Tensor(x).data, np.float32)\n        x = x[np.isfinite(x)]\n        bits"},
     ),
     Wrong(
         "limits of nothing", {NOTHING: "        if self._low > self._high:\n            return 0.0, 0.0\n        if False:\n"}
@@ -344,6 +348,21 @@ WRONG = [
         {
             PERCENTILE: PERCENTILE.replace("<= 100", "< 100"),
             'percentile: float = 100.0):\n        """Raises: ValueError that': 'percentile: float = 99.999):\n        """Raises: ValueError that',
+        },
+    ),
+    Wrong(
+        "the batches are held",
+        {COUNTED: COUNTED + "        self._batches = [*getattr(self, '_batches', []), x]\n"},
+    ),
+    Wrong(
+        "more than the percentile is needed",
+        {HIGH: HIGH.replace("needed)", "needed, side='right')"), LOW: LOW.replace("needed)", "needed, side='right')")},
+    ),
+    Wrong(
+        "counters of 16 bits",
+        {
+            "np.zeros(1 << 16, np.int64)": "np.zeros(1 << 16, np.uint16)",
+            COUNTED: COUNTED.replace("1 << 16)", "1 << 16).astype(np.uint16)"),
         },
     ),
     Wrong(
@@ -380,6 +399,7 @@ WRONG = [
     ),
     Wrong("parts overlap by one", {PART: PART.replace("start + EXACT]", "start + EXACT + 1]")}),
     Wrong("parts of 2,048", {"EXACT = 1024": "EXACT = 2048"}),
+    Wrong("twice EXACT columns at a time", {PARTS + PART: (PARTS + PART).replace("EXACT", "2 * EXACT")}),
     Wrong("uint8 passes", {EIGHT: "    if a.dtype.itemsize > 1 or b.dtype.itemsize > 1:"}),
     Wrong("other dtypes are cast to int8", {EIGHT: "    a, b = a.astype(np.int8), b.astype(np.int8)\n" + EIGHT}),
     Wrong("only a is checked", {EIGHT: "    if a.dtype != np.int8:"}),
@@ -392,14 +412,20 @@ WRONG = [
     Wrong(
         "the scale is missing",
         {
-            FLOATS: "            floats = weight.values[block].astype(np.float32) if isinstance(weight, Quantized) else weight.dequantize(block)\n"
+            FLOATS: "        floats = weight.values[block].astype(np.float32) if isinstance(weight, Quantized) else weight.dequantize(block)\n"
         },
         says="the scale is missing",
     ),
-    Wrong("the bias is missing", {BIAS: "    return y"}, says="the bias is missing"),
+    Wrong("the bias is missing", {BIAS: ""}, says="the bias is missing"),
     Wrong(
         "the bias is added in each block",
-        {TIMES: TIMES + "            if bias is not None:\n                y += bias.data\n", BIAS: "    return y"},
+        {
+            "def _product(rows: np.ndarray, weight) -> np.ndarray:": "def _product(rows: np.ndarray, weight, bias=None) -> np.ndarray:",
+            EMPTY: EMPTY + "\n    y[...] = 0",
+            TIMES: TIMES + "        if bias is not None:\n            y += bias.data\n",
+            BIAS: "",
+            "self.in_features), self.weight)": "self.in_features), self.weight, self.bias)",
+        },
     ),
     Wrong("a bias of zeros is none", {LINEAR: LINEAR.replace("bias is None", "bias is None or not np.any(bias)")}),
     Wrong("the bias is shared", {LINEAR: LINEAR.replace("Parameter(bias)", "bias")}),
@@ -410,31 +436,29 @@ WRONG = [
     Wrong(
         "rows longer than a block are left out",
         {
-            BLOCKS: BLOCKS.replace("max(1, ", "(").replace("\n", " or weight.shape[0] + 1\n"),
-            "        block = slice(start, start + step)\n": "        block = slice(start, start + step) if 4 * math.prod(weight.shape[1:]) <= BLOCK else slice(0, 0)\n",
+            BLOCKS: "    step = max(1, BLOCK // (4 * math.prod(weight.shape[1:])))\n    if 4 * math.prod(weight.shape[1:]) > BLOCK:\n        return iter(())\n"
         },
     ),
     Wrong(
-        "blocks overwrite each other",
-        {
-            "        block = slice(start, start + step)\n": "        block = slice(start, start + step)\n        y = np.zeros_like(y)\n"
-        },
+        "rows of exactly a block are all made at once",
+        {BLOCKS: BLOCKS + "    step = weight.shape[0] if 4 * math.prod(weight.shape[1:]) == BLOCK else step\n"},
     ),
+    Wrong("blocks overwrite each other", {FLOATS: FLOATS + "        y = np.zeros_like(y)\n"}),
+    Wrong("the result is float32 always", {DTYPE: "    y = y.astype(np.float32)\n"}),
+    Wrong("the result is float64", {DTYPE: "    y = y.astype(np.float64)\n"}),
+    Wrong("the result has the promoted dtype", {DTYPE: ""}),
+    Wrong("integers give integers", {DTYPE: "    y = y.astype(x.dtype)\n"}),
     Wrong(
-        "the result is float32 always",
-        {EMPTY: EMPTY.replace('rows.dtype if rows.dtype.kind == "f" else np.float32', "np.float32")},
+        "sums have x's dtype",
+        {EMPTY: EMPTY.replace("np.result_type(rows, np.float32)", 'rows.dtype if rows.dtype.kind == "f" else np.float32')},
     ),
-    Wrong(
-        "the result is float64", {EMPTY: EMPTY.replace('rows.dtype if rows.dtype.kind == "f" else np.float32', "np.float64")}
-    ),
-    Wrong(
-        "integers give integers", {EMPTY: EMPTY.replace('rows.dtype if rows.dtype.kind == "f" else np.float32', "rows.dtype")}
-    ),
-    Wrong("x is made float16", {FLOATS: FLOATS + "            rows = rows.astype(np.float16).astype(np.float32)\n"}),
+    Wrong("sums are float32 for float64", {EMPTY: EMPTY.replace("np.result_type(rows, np.float32)", "np.float32")}),
+    Wrong("x is made float16", {FLOATS: FLOATS + "        rows = rows.astype(np.float16).astype(np.float32)\n"}),
     Wrong("a gradient is lost without a word", {RESULT: "    result = Tensor(y)\n    if False:"}, says="let through"),
     Wrong("no_grad does not help", {RESULT: "    result = Tensor(y)\n    if x.requires_grad:"}),
     Wrong("the shape of x is not checked", {FEATURES: "        if x.shape[-1:] == ():"}),
     Wrong("another number of features that fits", {FEATURES: "        if x.size % self.in_features:"}),
+    Wrong("a layer holds its inputs", {DTYPE: DTYPE + "    layer._inputs = x\n"}),
     Wrong(
         "the sizes are exchanged",
         {
@@ -451,13 +475,24 @@ WRONG = [
     Wrong(
         "the floats are made once and kept",
         {
-            FLOATS: "            floats = vars(weight).setdefault('_floats', {}).get(start)\n            if floats is None:\n                floats = weight._floats[start] = weight.dequantize(block)\n"
+            FLOATS: "        floats = vars(weight).setdefault('_floats', {}).get(block.start)\n        if floats is None:\n            floats = weight._floats[block.start] = weight.dequantize(block)\n"
         },
     ),
     Wrong("stride and padding are exchanged", {CONV: CONV.replace("= stride, padding", "= padding, stride")}),
     Wrong(
         "height and width are exchanged",
         {VIEW: "        view = windows(x.data, self.weight.shape[2:], self.stride[::-1], self.padding[::-1])"},
+    ),
+    Wrong(
+        "a convolution has the stride that it was made with",
+        {CONV: CONV + "        self._stride = stride\n", VIEW: VIEW.replace("self.stride", "self._stride")},
+    ),
+    Wrong(
+        "an embedding has the size that it was made with",
+        {
+            '        """ids (…) → float32': '        self._num = vars(self).get("_num", self.weight.shape[0])\n        """ids (…) → float32',
+            "        ids, num = Tensor(ids).data, self.weight.shape[0]": "        ids, num = Tensor(ids).data, self._num",
+        },
     ),
     Wrong("there is no stride", {VIEW: VIEW.replace("self.stride", "1")}),
     Wrong("there is no padding", {VIEW: VIEW.replace("self.padding", "0")}),
@@ -466,7 +501,14 @@ WRONG = [
     Wrong(
         "the channels stay last",
         {
-            "        return _result(self, y.transpose(0, 3, 1, 2), x)": "        return _result(self, y.reshape(batch, -1, out_h, out_w), x)"
+            "        return _result(self, y, x).permute(0, 3, 1, 2)": "        return Tensor(_result(self, y, x).data.reshape(batch, -1, out_h, out_w))"
+        },
+    ),
+    Wrong(
+        "an image smaller than the kernel gives nothing",
+        {
+            IMAGES: "        if x.shape[2] < self.weight.shape[2]:\n            return Tensor(np.zeros((len(x), self.weight.shape[0], 0, 0), np.float32))\n"
+            + IMAGES
         },
     ),
     Wrong("channels are not checked", {IMAGES: "        if x.ndim != 4:"}),
@@ -485,7 +527,7 @@ WRONG = [
     Wrong(
         "a convolution keeps its columns",
         {
-            "        y = _product(columns, self.weight, self.bias).reshape(": "        self._columns = columns\n        y = _product(columns, self.weight, self.bias).reshape("
+            "        y = _product(columns, self.weight).reshape(": "        self._columns = columns\n        y = _product(columns, self.weight).reshape("
         },
     ),
     Wrong(
@@ -497,32 +539,54 @@ WRONG = [
     ),
     Wrong(
         "floats are kept beside what is used",
-        {FLOATS: FLOATS + "            vars(weight).setdefault('_floats', []).append(floats)\n"},
+        {FLOATS: FLOATS + "        vars(weight).setdefault('_floats', []).append(floats)\n"},
     ),
     # int8 inputs
-    Wrong("limits are not used by a layer", {INPUTS: "    q = None"}, says="inputs stay floats"),
-    Wrong("the zero point of the inputs is forgotten", {SUMS: "            sums = integer_product(q.values, values)\n"}),
-    Wrong("the zero point is added to the sums", {SUMS: SUMS.replace("values) - int", "values) + int")}),
+    Wrong("limits are not used by a layer", {STATIC: "        if False:\n"}, says="inputs stay floats"),
+    Wrong("the zero point of the inputs is forgotten", {SUMS: "        y[:, block] = integer_product(rows, values)\n"}),
+    Wrong("the zero point is added to the sums", {SUMS: SUMS.replace("values) - zero", "values) + zero")}),
     Wrong("the sum of weights wraps around", {SUMS: SUMS.replace("dtype=np.int64", "dtype=np.int8")}),
-    Wrong("the scale of the inputs is missing", {BOTH: BOTH.replace("q.scale * ", "")}),
+    Wrong("the scale of the inputs is missing", {BOTH: BOTH.replace("x.scale.item() * ", "")}),
+    Wrong("the scale of the weights is missing", {BOTH: "    return np.multiply(y, x.scale.item(), out=y)"}),
     Wrong(
-        "the scale of the weights is missing",
-        {BOTH: BOTH.replace("(q.scale * np.broadcast_to(weight.scale, weight.shape)[block, 0])", "q.scale")},
-    ),
-    Wrong("each block has the first rows' scales", {BOTH: BOTH.replace("[block, 0]", "[: len(values), 0]")}),
-    Wrong(
-        "inputs are symmetric",
+        "each block has the first rows' scales",
         {
-            INPUTS: INPUTS.replace("symmetric=False, ", "symmetric=True, "),
-            SUMS: "            sums = integer_product(q.values, values)\n",
+            SUMS: SUMS + "        y[:, block] *= np.broadcast_to(weight.scale, (weight.shape[0], 1))[: len(values), 0]\n",
+            BOTH: "    return np.multiply(y, x.scale.item(), out=y)",
         },
     ),
-    Wrong("inputs have the range of the batch", {INPUTS: INPUTS.replace(", limits=limits", "")}),
-    Wrong("one finite limit is enough", {INPUTS: INPUTS.replace(".all()", ".any()")}),
+    Wrong(
+        "a shared scale is that of the first block",
+        {
+            SUMS: SUMS + "        y[:, block] *= weight.scale[block, 0]\n",
+            BOTH: "    return np.multiply(y, x.scale.item(), out=y)",
+        },
+    ),
+    Wrong(
+        "both scales are multiplied as float32",
+        {BOTH: "    return np.multiply(y, x.scale.ravel() * weight.scale[:, 0], out=y)"},
+    ),
+    Wrong(
+        "inputs are symmetric",
+        {INPUTS: INPUTS.replace("symmetric=False", "symmetric=True"), "int(x.zero_point.item())": "0"},
+    ),
+    Wrong("inputs have the range of the batch", {INPUTS: INPUTS.replace(", limits=self.limits", "")}),
+    Wrong("one finite limit is enough", {STATIC: STATIC.replace(".all()", ".any()")}),
     Wrong(
         "inputs are rounded and multiplied as floats",
         {
-            INPUTS: "    q = None\n    if np.isfinite(limits).all():\n        rows = quantize_array(rows, symmetric=False).dequantize()"
+            STATIC: "        if self._observer is None and np.isfinite(self.limits).all():\n            x = Tensor(quantize_array(x, symmetric=False).dequantize())\n        if False:\n"
+        },
+    ),
+    Wrong(
+        "the index of what is not finite is that of a row",
+        {INPUTS: INPUTS.replace("x.data", "x.data.reshape(-1, self.in_features)")},
+    ),
+    Wrong("weights are not checked in a call", {STATIC: STATIC.replace("            _check_integers(self.weight)\n", "")}),
+    Wrong(
+        "weights that don't suit are multiplied as floats",
+        {
+            STATIC: "        if self._observer is None and np.isfinite(self.limits).all() and isinstance(self.weight, Quantized) and self.weight.zero_point is None:\n"
         },
     ),
     # whole models
@@ -545,7 +609,7 @@ WRONG = [
     ),
     Wrong(
         "the name is the subclass's",
-        {"{names[key]} is in a subclass, which accelerate makes too": "{type(layer).__name__} is a subclass"},
+        {"{names[key]}: a subclass, as": "{type(layer).__name__}: a subclass, as"},
         says="is not named",
     ),
     Wrong(
@@ -573,6 +637,13 @@ WRONG = [
         "a shallow copy",
         {
             COPIED: "    result = memo.get(id(model)) or copy.copy(model)\n    for name, value in list(vars(result).items()):\n        if isinstance(value, list):\n            setattr(result, name, [memo.get(id(member), member) for member in value])\n        elif id(value) in memo:\n            setattr(result, name, memo[id(value)])\n"
+        },
+    ),
+    Wrong(
+        "arrays that are no buffers are shared",
+        {
+            COPIED: "    for module in model.modules():\n        memo |= {id(value): value for value in vars(module).values() if type(value) is np.ndarray and id(value) not in {id(array) for _, array in model.named_buffers()}}\n"
+            + COPIED
         },
     ),
     Wrong(
@@ -632,59 +703,81 @@ WRONG = [
     ),
     Wrong(
         "limits are not part of the state",
-        {'        self.register_buffer("limits", UNLIMITED)': "        self.limits = UNLIMITED.copy()"},
+        {
+            '        self.register_buffer("limits", np.array([-np.inf, np.inf], np.float32))': "        self.limits = np.array([-np.inf, np.inf], np.float32)"
+        },
     ),
     Wrong(
         "layers share their limits",
         {
-            '        self.register_buffer("limits", UNLIMITED)': '        self.register_buffer("limits", UNLIMITED)\n        self.limits = UNLIMITED'
+            "    _observer: Observer | None = None  # sees": "    _limits = np.array([-np.inf, np.inf], np.float32)\n    _observer: Observer | None = None  # sees",
+            '        self.register_buffer("limits", np.array([-np.inf, np.inf], np.float32))': '        self.register_buffer("limits", self._limits)\n        self.limits = self._limits',
         },
     ),
     # calibration
     Wrong(
         "only the last batch is observed",
         {
-            BATCHES: "        for batch in batches:\n            observers[:] = [Observer(percentile) for _ in layers]\n            for layer, observer in zip(layers, observers, strict=True):\n                layer._observer = observer\n            model(batch)\n"
+            BATCHES: "        for batch in batches:\n            for layer in observers:\n                layer._observer = observers[layer] = Observer(percentile)\n            model(batch)\n"
         },
     ),
     Wrong("only the first batch is observed", {BATCHES: BATCHES + "            break\n"}),
-    Wrong("all layers have one observer", {OBSERVERS: "    observers = [Observer(percentile)] * len(layers)"}),
+    Wrong(
+        "all layers have one observer",
+        {OBSERVERS: OBSERVERS + "\n    observers = dict.fromkeys(observers, Observer(percentile))"},
+    ),
     Wrong("the percentile is not used", {OBSERVERS: OBSERVERS.replace("percentile", "")}),
+    Wrong(
+        "tied layers have one observer",
+        {
+            OBSERVERS: OBSERVERS
+            + "\n    shared = {}\n    observers = {layer: shared.setdefault(id(layer.weight), observer) for layer, observer in observers.items()}"
+        },
+    ),
+    Wrong("the model itself is not calibrated", {OBSERVERS: OBSERVERS.replace("model.modules()", "model.modules()[1:]")}),
+    Wrong("only a layer's first call is observed", {OBSERVED: OBSERVED + "            self._observer = Observer()\n"}),
+    Wrong(
+        "nothing to calibrate is an error after all batches",
+        {
+            OBSERVERS: "    batches = list(batches)\n" + OBSERVERS,
+        },
+    ),
+    Wrong("a zero point of 0 is none", {SUITED: SUITED.replace("weight.zero_point is not None", "np.any(weight.zero_point)")}),
+    Wrong("nothing to calibrate is no error", {"    if not observers:\n": "    if False:\n"}),
+    Wrong("rows are observed, not x", {OBSERVED: OBSERVED.replace("x.data", "x.data.reshape(-1, self.in_features)")}),
     Wrong("the observer stays", {FINALLY: "    finally:\n        pass\n"}),
     Wrong(
         "the observer stays after an error",
-        {FINALLY: "    except RecursionError:\n        raise\n    for layer in layers:\n        layer._observer = None\n"},
+        {FINALLY: "    except RecursionError:\n        raise\n    for layer in observers:\n        layer._observer = None\n"},
     ),
     Wrong(
         "old limits clip what is observed",
-        {STATIC: STATIC.replace("self.limits if self._observer is None else UNLIMITED", "self.limits")},
+        {STATIC: STATIC.replace("self._observer is None and ", "")},
     ),
     Wrong(
         "limits are set after an error",
         {
             FINALLY + SET: FINALLY
-            + "            with np.errstate():\n                layer.limits[...] = observers[layers.index(layer)].limits() if observers[layers.index(layer)]._low < 1e30 else layer.limits\n"
+            + "            if observers[layer]._low < 1e30:\n                layer.limits[...] = observers[layer].limits()\n"
         },
     ),
     Wrong(
         "limits are set one by one",
-        {
-            SET: "    for layer, observer in zip(layers, observers, strict=True):\n        layer.limits[...] = observer.limits()\n"
-        },
+        {SET: "    for layer, observer in observers.items():\n        layer.limits[...] = observer.limits()\n"},
     ),
     Wrong(
         "a layer that is not reached is left out",
         {
-            SET: "    for layer, observer in zip(layers, observers, strict=True):\n        if observer._low <= observer._high:\n            layer.limits[...] = observer.limits()\n"
+            SET: "    for layer, observer in observers.items():\n        if observer._low <= observer._high:\n            layer.limits[...] = observer.limits()\n"
         },
     ),
     Wrong(
         "outputs are observed",
-        {OBSERVED: "", STATIC: STATIC + "        if self._observer is not None:\n            self._observer.observe(y)\n"},
+        {OBSERVED: "", FINISHED: "        if self._observer is not None:\n            self._observer.observe(y)\n" + FINISHED},
     ),
     Wrong(
         "4 bits are calibrated",
-        {SUITED: "        if isinstance(weight, Quantized) and (weight.zero_point is not None or weight.scale.shape[1] > 1):"},
+        {SUITED: "    if isinstance(weight, Quantized) and (weight.zero_point is not None or weight.scale.shape[1] > 1):"},
     ),
     Wrong("affine weights are calibrated", {SUITED: SUITED.replace("weight.zero_point is not None or ", "")}),
     Wrong("scales of columns are calibrated", {SUITED: SUITED.replace(" or weight.scale.shape[1] > 1", "")}),
@@ -694,7 +787,7 @@ WRONG = [
     ),
     Wrong("the model is put into eval mode by calibrate", {BATCHES: "        model.eval()\n" + BATCHES}),
     Wrong("batches are gone through twice", {BATCHES: "        list(batches)\n" + BATCHES}),
-    Wrong("limits are replaced, not written", {SET: SET.replace("layer.limits[...] = limits", "layer.limits = limits")}),
+    Wrong("limits are replaced, not written", {SET: SET.replace("layer.limits[...] = pair", "layer.limits = pair")}),
     # half precision
     Wrong("overflow becomes infinity", {RAISED: '    if False:\n        raise ValueError(f"float16'}, says="let through"),
     Wrong(
@@ -775,27 +868,28 @@ WRONG = [
         },
     ),
     Wrong("groups of 64", {"GROUP = 32": "GROUP = 64"}),
-    Wrong("groups reach over rows", {SEVENTH: "    largest = np.broadcast_to(largest.max(0), largest.shape)\n" + SEVENTH}),
-    Wrong(
-        "one scale for a row",
-        {SEVENTH: "    largest = np.broadcast_to(largest.max(-1, keepdims=True), largest.shape)\n" + SEVENTH},
-    ),
+    Wrong("groups reach over rows", {SEVENTH: SEVENTH + "    step = np.broadcast_to(step.max(0), step.shape)\n"}),
+    Wrong("one scale for a row", {SEVENTH: SEVENTH + "    step = np.broadcast_to(step.max(-1, keepdims=True), step.shape)\n"}),
     Wrong(
         "scales are interleaved",
         {OF_GROUPS: "        scale = self.scale[rows].astype(np.float32)\n        values *= np.tile(scale, GROUP)[..., :n]\n"},
     ),
     Wrong(
         "the scale is float32",
-        {SEVENTH: SEVENTH.replace("np.float16", "np.float32"), UP: UP.replace("np.float16", "np.float32")},
+        {HALVED: HALVED.replace("float16", "float32"), UP: UP.replace("float16", "float32")},
         says="expected dtype float16",
     ),
     Wrong("the scale is rounded to the nearest", {UP: "    scale = scale"}),
-    Wrong("the scale is rounded up twice", {UP: UP.replace("scale < largest / 7", "largest > 0")}),
+    Wrong("the scale is rounded up twice", {UP: UP.replace("scale < step", "step > 0")}),
+    Wrong(
+        "the next scale is made of each",
+        {UP: "    scale = np.where(scale < step, np.nextafter(scale, np.float16(np.inf)), scale)"},
+    ),
+    Wrong("the seventh is rounded to float32", {SEVENTH: SEVENTH.replace(".astype(np.float64)", "")}),
     Wrong(
         "divided by 8",
         {
             SEVENTH: SEVENTH.replace("/ 7", "/ 8"),
-            UP: UP.replace("/ 7", "/ 8"),
             NEAREST: "    values = np.clip(np.rint(padded[:, :n]), -8, 7).astype(np.int8)\n",
         },
     ),
@@ -803,21 +897,24 @@ WRONG = [
         "divided by 7.5",
         {
             SEVENTH: SEVENTH.replace("/ 7", "/ 7.5"),
-            UP: UP.replace("/ 7", "/ 7.5"),
             NEAREST: "    values = np.clip(np.rint(padded[:, :n]), -8, 7).astype(np.int8)\n",
         },
     ),
     Wrong(
         "only positive values count in a group",
         {
-            LARGEST: "    largest = np.maximum(groups.max(-1), 0)",
+            SEVENTH: "    step = np.maximum(groups.max(-1), 0).astype(np.float64) / 7\n",
             NEAREST: "    values = np.clip(np.rint(padded[:, :n]), -7, 7).astype(np.int8)\n",
         },
     ),
     Wrong("zeros divide by 0", {NORMED: "    groups /= scale[..., None]"}),
     Wrong("4 bits are cut, not rounded", {NEAREST: NEAREST.replace("np.rint(", "np.trunc(")}),
     Wrong("one axis is one row", {TWO_AXES: "    if x.ndim < 1:", PADDED: "    padded[:, :n] = x.reshape(len(x), n)\n"}),
-    Wrong("a step beyond float16 is infinite", {BEYOND: "    if (beyond := largest < 0).any():"}),
+    Wrong("a step beyond float16 is infinite", {BEYOND: "    beyond = x[:0]"}),
+    Wrong(
+        "a value beyond float16's steps is named without its sign",
+        {BEYOND: BEYOND.replace("x[np.abs(x)", "np.abs(x)[np.abs(x)")},
+    ),
     Wrong(
         "the kernel's axes are lost",
         {"        return values.reshape(*values.shape[:-1], *self.shape[1:])": "        return values"},
@@ -884,14 +981,12 @@ WRONG = [
     ),
     Wrong(
         "one row of the weight after another, all of them",
-        {BLOCKS: "    step = 1\n", FLOATS: "            floats = weight.dequantize()[block]\n"},
+        {BLOCKS: "    step = 1\n", FLOATS: "        floats = weight.dequantize()[block]\n"},
         naive="test_a_batch_takes_little_longer_than_its_product",
     ),
     Wrong(
         "one row of x after another",
-        {
-            TIMES: "            for i, row in enumerate(rows):\n                y[i, block] = floats.reshape(len(floats), -1) @ row\n"
-        },
+        {TIMES: "        for i, row in enumerate(rows):\n            y[i, block] = floats.reshape(len(floats), -1) @ row\n"},
         naive="test_a_layer_takes_no_loop_over_rows_of_x",
     ),
     Wrong(
@@ -910,14 +1005,14 @@ WRONG = [
         "all integers are multiplied at once",
         {
             BLOCKS: "    step = max(1, weight.shape[0])\n",
-            SUMS: "            sums = q.values.astype(np.int64) @ values.T.astype(np.int64) - int(q.zero_point[0, 0]) * values.sum(1, dtype=np.int64)\n",
+            SUMS: "        y[:, block] = rows.astype(np.int64) @ values.T.astype(np.int64) - zero_point * values.sum(1, dtype=np.int64)\n",
         },
         naive="test_integers_are_multiplied_in_blocks",
     ),
     Wrong(
         "integers are multiplied by NumPy",
         {
-            SUMS: "            sums = q.values.astype(np.int64) @ values.T.astype(np.int64) - int(q.zero_point[0, 0]) * values.sum(1, dtype=np.int64)\n"
+            SUMS: "        y[:, block] = rows.astype(np.int64) @ values.T.astype(np.int64) - zero_point * values.sum(1, dtype=np.int64)\n"
         },
         naive="test_products_of_integers_are_left_to_blas",
     ),
@@ -1096,10 +1191,7 @@ EQUIVALENT = {
         f"{name}: a check comes after the effect": "nothing outside is changed before the check"
         for name in ("Observer.__init__", "integer_product", "quantize", "pack")
     },
-    **{
-        f"{name}: None is whatever is falsy": "an observer is never falsy; a bias or a zero point of one 0 adds nothing"
-        for name in ("_product", "QuantizedLinear.forward", "calibrate")
-    },
-    "QuantizedLinear.forward: None is whatever is falsy, 2": "an observer is never falsy; a bias or a zero point of one 0 adds nothing",
+    "QuantizedLinear.forward: None is whatever is falsy": "an observer is never falsy",
+    "QuantizedLinear.forward: None is whatever is falsy, 2": "an observer is never falsy",
     "quantize_groups: a check comes after the effect, 2": "nothing outside is changed before the check",
 }

@@ -313,7 +313,6 @@ WRONG = [
         "only the queries' rows are removed",
         {
             ROWS: "    rows = np.concatenate([columns, np.arange(n_head * width, 3 * n_head * width)])",
-            "self.n_head, -1).permute(2, 0, 3, 1, 4)": "self.n_head, -1).permute(2, 0, 3, 1, 4)",
         },
     ),
     Wrong(
@@ -370,7 +369,7 @@ WRONG = [
     Wrong(
         "the result is not dropped",
         {
-            "        return drop(self.c_proj(y.permute(0, 2, 1, 3).reshape(*x.shape[:2], -1)))\n": "        return self.c_proj(y.permute(0, 2, 1, 3).reshape(*x.shape[:2], -1))\n"
+            "        return drop(self.c_proj(y.permute(0, 2, 1, 3).reshape(*x.shape[:2], self.c_proj.in_features)))\n": "        return self.c_proj(y.permute(0, 2, 1, 3).reshape(*x.shape[:2], -1))\n"
         },
     ),
     Wrong(
@@ -629,4 +628,72 @@ WRONG = [
     ),
     Wrong("no rounds: infinity", {"    if rounds < 1:\n": "    if False:\n"}),
     Wrong("five rounds by default", {"rounds: int = 9": "rounds: int = 5"}),
+    Wrong(
+        "accelerated layers are unknown",
+        {"        if isinstance(layer, FeedForward):\n": "        if type(layer) is FeedForward:\n"},
+    ),
+    Wrong(
+        "an accelerated ReLU or pool is unknown",
+        {"        elif not isinstance(layer, _UNITWISE):\n": "        elif type(layer) not in _UNITWISE:\n"},
+    ),
+    Wrong("new arrays lie in another order", {TAKE: "np.asfortranarray(np.take(array, indices, axis))\n"}),
+    Wrong(
+        "heads of factors are refused",
+        {"attention.c_attn.up if isinstance(attention.c_attn, LowRankLinear) else attention.c_attn": "attention.c_attn"},
+    ),
+    Wrong(
+        "evaluate is recorded",
+        {
+            "            scores = [float(evaluate(model)) for model in models]\n": "        scores = [float(evaluate(model)) for model in models]\n"
+        },
+    ),
+    Wrong(
+        "the teacher's Parameters are copied, their arrays are not",
+        {"shared = [*teacher.parameters(), *(": "shared = [*(parameter.data for parameter in teacher.parameters()), *("},
+    ),
+    Wrong(
+        "a Residual that only adds its activations is refused",
+        {
+            "        if end is not space:\n": '        if end is space:\n            space.fixed = "it writes nothing"\n        else:\n'
+        },
+    ),
+    Wrong(
+        "an empty batch has no shape",
+        {
+            "        q, k, v = self.c_attn(x).reshape(*x.shape[:2], 3, self.n_head, width).permute(2, 0, 3, 1, 4)\n": "        q, k, v = self.c_attn(x).reshape(*x.shape[:2], 3, self.n_head, -1).permute(2, 0, 3, 1, 4)\n"
+        },
+    ),
 ]
+
+_FORWARDS = (
+    "Residual.forward",
+    "PrunedAttention.forward",
+    "PrunedAttention.weights",
+    "LowRankLinear.forward",
+    "distillation_loss",
+)
+
+EQUIVALENT = {
+    **{f"{name}: a result is a copy, not a view": "it is an array of its own anyway" for name in _FORWARDS},
+    **{
+        f"{name}: {habit}": "results are floats"
+        for name in (*_FORWARDS[1:], "unit_scores", "head_scores")
+        for habit in ("int32 for int64", "int64 for int32")
+    },
+    **{f"{name}: float64 for float32": "scores are float64 anyway" for name in ("unit_scores", "head_scores")},
+    **{f"{name}: axes of length 0 are refused": "a layer has units" for name in ("unit_scores", "head_scores")},
+    **{f"{name}: axes of length 0 are refused": "an empty keep is refused" for name in ("prune_units", "prune_heads")},
+    **{
+        f"{name}: {habit}": "keep holds integers, which are sorted"
+        for name in ("prune_units", "prune_heads")
+        for habit in ("infinities and NaN in arguments are made finite", "arguments are read in the order of memory")
+    },
+    "Masks.of: attributes are those of the construction": "it is a classmethod",
+    "Masks.__init__: infinities and NaN in arguments are made finite": "it reads no weight",
+    "PrunedAttention.forward: a falsy argument is taken as absent": "its defaults are falsy",
+    "PrunedAttention.weights: a falsy argument is taken as absent": "its defaults are falsy",
+    "PrunedAttention.weights: a result is a view of an equal argument": "a map has an axis more than x",
+    "PrunedAttention.weights: NumPy's numbers are refused": "it takes no numbers",
+    "distillation_loss: a result is a view of an equal argument": "the loss has no axes, and logits have",
+    "distillation_loss: axes of length 1 are dropped": "the loss has no axes",
+}

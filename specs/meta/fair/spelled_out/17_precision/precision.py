@@ -56,7 +56,7 @@ def quantize_array(x, axis=None, symmetric=True, limits=None):
         raise ValueError(f"axis {axis} of {array.shape}")
     if limits is not None:
         low, high = (float(limit) for limit in limits)
-        if axis is not None or not np.isfinite([low, high]).all() or low > high:
+        if axis is not None or not max(abs(low), abs(high)) <= np.finfo(np.float32).max or not low <= high:
             raise ValueError(f"({low}, {high}) with axis {axis}")
     channels = np.moveaxis(array, axis, 0) if axis is not None else array[None]
     values = np.empty(channels.shape, np.int8)
@@ -123,6 +123,11 @@ def refuse(x, layer):
         raise RuntimeError(f"{type(layer).__name__}: inference only")
 
 
+def refuse_weight(weight):
+    if getattr(weight, "zero_point", 0) is not None or weight.values.dtype != np.int8 or weight.scale.shape[1] != 1:
+        raise ValueError("only int8, symmetric, by rows")
+
+
 class QuantizedLinear(Linear):
     def __init__(self, weight, bias=None):
         self.weight, self.watching = weight, False
@@ -136,11 +141,12 @@ class QuantizedLinear(Linear):
         dtype = x.dtype if x.dtype.kind == "f" else np.dtype(np.float32)
         rows = x.data.reshape(-1, self.in_features).astype(dtype)
         if self.watching:
-            self.watching.observe(rows)
+            self.watching.observe(x)
         static = not self.watching and np.isfinite(self.limits[0]) and np.isfinite(self.limits[1])
         if static:
-            inputs = quantize_array(rows, None, False, self.limits)
-            shifted = inputs.values.astype(np.float64) - float(inputs.zero_point.ravel()[0])
+            refuse_weight(self.weight)
+            inputs = quantize_array(x, None, False, self.limits)
+            shifted = inputs.values.astype(np.float64).reshape(rows.shape) - float(inputs.zero_point.ravel()[0])
         parts = []
         for row in range(self.out_features):
             if static:
@@ -246,10 +252,10 @@ def calibrate(model, batches, percentile=100.0):
     watched = {}
     for module in model.modules():
         if isinstance(module, QuantizedLinear):
-            scale = getattr(module.weight, "scale", None)
-            if module.weight.values.dtype != np.int8 or module.weight.zero_point is not None or scale.shape[1] != 1:
-                raise ValueError("only int8, symmetric, by rows")
+            refuse_weight(module.weight)
             watched[module] = Observer(percentile)
+    if len(watched) == 0:
+        raise ValueError("nothing to calibrate")
     try:
         for module, observer in watched.items():
             module.watching = observer
@@ -331,7 +337,9 @@ def quantize_groups(x):
             group = row[32 * j : 32 * j + 32]
             largest = float(abs(group).max())
             if largest > 7 * 65504:
-                raise ValueError(f"{largest} is too large for steps of float16")
+                raise ValueError(
+                    f"{[float(value) for value in group if abs(value) > 7 * 65504]}: too large for steps of float16"
+                )
             step = np.float16(largest / 7)
             while 7 * float(step) < largest * (1 - 1e-7):
                 step = np.nextafter(step, np.float16(np.inf))
