@@ -32,6 +32,11 @@ def markdown(figures: dict) -> str:
         lines += ["", "## GPTs", "", *_table(figures["gpt"]), "", *map(_speeds, figures["gpt"])]
     if "decoding" in figures:
         lines += ["", "## Decoding with a cache", "", *_table(figures["decoding"]), "", *_table(figures["written"])]
+    if "serving" in figures:
+        said = "Of a GPT of milestone 3's size with a context of 1,040; random weights. A batch begins and ends together."
+        lines += ["", "## Serving", "", said, "", *_values(figures["serving"]), "", *_table(figures["together"])]
+        lines += ["", *_table(figures["batches"]), "", *map(_speeds, figures["together"] + figures["batches"])]
+        lines += ["", *_table(figures["waiting"])]
     if "language" in figures:
         said = "Bits per byte of the last tenth, in rows of 64 tokens; the fast ones in rows of 1,024, where a token sees"
         lines += [
