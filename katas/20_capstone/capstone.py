@@ -308,6 +308,8 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
     """Trains or loads, distills, prunes, quantizes, accelerates, caches; saves the bundle. tell is called with each Stage.
 
     A training that was interrupted goes on from a checkpoint beside the folder. progress: as a Trainer takes it.
+    Raises, before it trains: ValueError that contains the name and value of an option that does not fit; as Bundle, and as
+    Bundle.save for the folder.
     """
     raise NotImplementedError("20.7 build: README.md, 20.7")
 

@@ -106,7 +106,7 @@ def test_chat_needs_an_assistant():
         Bundle(gpt(), tokenizer(), chat={"user": ("", "")})
 
 
-@pytest.mark.parametrize("around", [("a",), ("a", "b", "c"), ("a", 3), (None, "b")])
+@pytest.mark.parametrize("around", [("a",), ("a", "b", "c"), ("a", 3), (None, "b"), "ab"])
 def test_a_role_has_two_texts(around):
     """A role with anything else than two strings raises a ValueError that contains the role."""
     with rejects(ValueError, "user"):
@@ -154,6 +154,7 @@ def test_what_is_loaded_is_what_was_saved(kind, tmp_path):
     state, want = found.model.state_dict(), model.state_dict()
     assert state.keys() == want.keys()
     assert all(np.array_equal(state[name], want[name]) and state[name].dtype == want[name].dtype for name in want)
+    assert [type(module) for module in found.model.modules()] == [type(module) for module in model.modules()]
     assert not any(module.training for module in found.model.modules())
     assert (found.tokenizer.vocab, found.tokenizer.merges) == (tokenizer().vocab, tokenizer().merges)
     assert found.tokenizer.special_tokens == {END: SIZE - 1}
@@ -280,6 +281,18 @@ def test_a_new_bundle_replaces_the_old_one(tmp_path):
         saved(tmp_path, seed)
         assert_close(logits(Bundle.load(tmp_path / "bundle").model), logits(gpt(seed)))
         assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_a_link_to_a_bundle(tmp_path):
+    """A link to the folder stays one: what it leads to is replaced, and loaded."""
+    saved(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path / "bundle", target_is_directory=True)
+    for seed in (1, 2):
+        Bundle(gpt(seed), tokenizer()).save(tmp_path / "link")
+        assert (tmp_path / "link").is_symlink()
+        for name in ("link", "bundle"):
+            assert_close(logits(Bundle.load(tmp_path / name).model), logits(gpt(seed)))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "link"]
 
 
 def test_another_folder_is_not_replaced(tmp_path):

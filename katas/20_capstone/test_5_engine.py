@@ -383,11 +383,11 @@ def test_a_finished_request_leaves_nothing():
 
 
 def read(monkeypatch) -> list[int]:
-    """How many tokens the model itself is given, call by call."""
+    """How many tokens the model itself is given, padding left out, call by call."""
     lengths, real = [], GPT.forward
 
     def forward(self, ids, mask=None, cache=None):
-        lengths.append(np.size(getattr(ids, "data", ids)))
+        lengths.append(np.size(getattr(ids, "data", ids)) if mask is None else int(np.sum(getattr(mask, "data", mask))))
         return real(self, ids, mask, cache)
 
     monkeypatch.setattr(GPT, "forward", forward)
@@ -424,6 +424,41 @@ def test_several_prompts_share_a_slice(monkeypatch):
     assert sum(lengths) == 8
     assert {update.number for update in engine.step()} == set(numbers)
     assert sum(lengths) == 9
+
+
+@pytest.mark.parametrize(("lengths", "together"), [((4, 3, 4, 2), True), ((2, 1, 13, 1), False)])
+def test_prompts_of_about_the_same_length_are_read_together(lengths, together, monkeypatch):
+    """Four prompts of 4, 3, 4 and 2 tokens take one pass of the model. With one of 13 among them they don't: most of that pass
+    would be padding.
+    """
+    model, requests = bundle(), [Request(prompt(length, length), 4, seed=length) for length in lengths]
+    engine, passes = Engine(model, rows=4), read(monkeypatch)
+    numbers = [engine.submit(request) for request in requests]
+    answers = finished(engine)
+    assert (len(passes) == 1) == together
+    monkeypatch.undo()
+    for number, request in zip(numbers, requests, strict=True):
+        assert answers[number].ids == alone(model, request).ids
+
+
+def test_prompts_beside_a_row_that_is_almost_full():
+    """Between two rows that read prompts there is one with 90 of 96 tokens: padding doesn't count against its context."""
+    model = bundle()
+    engine = Engine(model, rows=3)
+    writing = Request(prompt(86), 10, seed=1)
+    first, middle, last = (engine.submit(request) for request in (Request([4], 1), writing, Request([5], 1)))
+    answers = {number: Answer() for number in (first, middle, last)}
+    for _ in range(4):
+        for update in engine.step():
+            answers[update.number].add(update)
+    others = [Request(prompt(12, seed), 3, seed=seed) for seed in (5, 6)]
+    numbers = [engine.submit(request) for request in others]
+    answers |= {number: Answer() for number in numbers}
+    while engine.running:
+        for update in engine.step():
+            answers[update.number].add(update)
+    for number, request in zip((middle, *numbers), (writing, *others), strict=True):
+        assert answers[number].ids == alone(model, request).ids
 
 
 def test_the_oldest_prompt_comes_first():

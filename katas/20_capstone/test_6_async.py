@@ -372,6 +372,17 @@ def test_close_finishes_what_was_accepted():
     assert asyncio.run(main()) == [by_hand(request(seed)) for seed in range(4)]
 
 
+def test_a_service_that_was_not_started():
+    """Outside its `async with`, submit raises a RuntimeError: nobody would answer."""
+
+    async def main():
+        service = AsyncEngine(Engine(bundle()))
+        with rejects(RuntimeError):
+            service.submit(request())
+
+    asyncio.run(main())
+
+
 def test_leaving_the_service_finishes_what_was_accepted():
     """The end of its `async with` waits until the requests are finished, and closing twice is no error."""
 

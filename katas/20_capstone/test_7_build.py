@@ -16,7 +16,7 @@ from specs.oracles import serving
 WORDS = "she sells sea shells by the sea shore . the shells she sells are sea shells , I am sure . "
 TEXT = (WORDS * 30)[:2400]
 SHAPE = {"context": 16, "n_layer": 1, "n_head": 2, "d_model": 16}
-TRAIN = {"epochs": 2, "steps": 20, "batch_size": 4, "lr": 1e-2}
+TRAIN = {"epochs": 2, "steps": 8, "batch_size": 4, "lr": 3e-2}
 
 
 @pytest.fixture
@@ -205,6 +205,38 @@ def test_an_interrupted_build_resumes(text, tmp_path, capsys):
     want = whole.model.state_dict()
     assert all(np.array_equal(array, want[name]) for name, array in bundle.model.state_dict().items())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "text.txt", "whole"]
+
+
+class Never(Progress):
+    """Of a build that trains nothing."""
+
+    def step(self, *arguments) -> None:
+        raise AssertionError("it trains")
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ({"prune": 1.0}, ("prune", "1.0")),
+        ({"prune": 0.0}, ("prune", "0.0")),
+        ({"quantize": 5}, ("quantize", "5")),
+        ({"chat": {"user": ("", "")}}, ("assistant",)),
+        ({"model": SHAPE | {"n_head": 3}}, ("n_head",)),
+    ],
+)
+def test_mistakes_show_before_the_training(option, told, text, tmp_path):
+    """A ValueError contains what doesn't fit, before anything is trained or written."""
+    with rejects(ValueError, *told):
+        built(config(text, **option), tmp_path / "bundle", Never())
+    assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
+
+
+def test_a_folder_that_can_not_be_replaced_shows_before_the_training(text, tmp_path):
+    """A FileExistsError contains a folder that holds anything but a bundle, before anything is trained."""
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "letter.txt").write_text("dear")
+    with rejects(FileExistsError, "bundle"):
+        built(config(text), tmp_path / "bundle", Never())
 
 
 def test_a_missing_text(tmp_path):

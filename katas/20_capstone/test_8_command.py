@@ -97,10 +97,12 @@ def test_generate_writes_each_part_at_once(folder, monkeypatch):
         (["generate", "{folder}", "a", "--max-tokens", "99"], "24"),
         (["build", "nowhere.json", "{folder}"], "nowhere.json"),
         (["build", "{folder}/merges.txt", "{folder}"], ""),
+        (["build", "{folder}/../typo.json", "{folder}"], "modle"),
     ],
 )
 def test_errors_have_no_traceback(arguments, told, folder, capsys):
-    """A missing file, and values that don't fit, end with status 1 and the message on stderr."""
+    """A missing file, values that don't fit, and unknown fields end with status 1 and the message on stderr."""
+    (folder.parent / "typo.json").write_text('{"text": "text.txt", "modle": {}}')
     with pytest.raises(SystemExit) as ended:
         main([argument.format(folder=folder) for argument in arguments])
     assert ended.value.code == 1

@@ -68,7 +68,7 @@ class Bundle:
             raise ValueError(f"end {self.end!r} is no special token of the tokenizer")
         if self.chat is not None:
             for role, around in self.chat.items():
-                if len(around) != 2 or not all(isinstance(text, str) for text in around):
+                if isinstance(around, str) or len(around) != 2 or not all(isinstance(text, str) for text in around):
                     raise ValueError(f"chat: {role!r} needs two texts, before and after a message, not {around!r}")
             if "assistant" not in self.chat:
                 raise ValueError(f"chat needs an 'assistant', but has only {[*self.chat]}")
@@ -99,7 +99,7 @@ class Bundle:
         """
         from safetensors.numpy import save
 
-        folder = Path(folder).absolute()
+        folder = Path(folder).resolve()
         new, old = _beside(folder, "new"), _beside(folder, "old")
         state = half_state(self.model.state_dict()) if half else self.model.state_dict()
         sizes = _sizes(self.model, state)
@@ -107,8 +107,7 @@ class Bundle:
         if infinite := [name for name, array in state.items() if not (name.endswith("limits") or np.isfinite(array).all())]:
             raise ValueError(f"not finite: {', '.join(infinite)}")
         _recover(folder, old)
-        if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= {CONFIG, *FILES}):
-            raise FileExistsError(f"{folder} holds something else than a bundle: it is not replaced")
+        _check_place(folder)
         try:
             self.tokenizer.save(new)  # over what a killed process left
             _write(new / "model.safetensors", save({name: np.ascontiguousarray(array) for name, array in state.items()}))
@@ -135,7 +134,7 @@ class Bundle:
         """
         from safetensors import SafetensorError, safe_open
 
-        folder = Path(folder).absolute()
+        folder = Path(folder).resolve()
         if not folder.exists() and _beside(folder, "old").exists():  # a save was killed between its two renames
             folder = _beside(folder, "old")
         for name in (CONFIG, *FILES):
@@ -164,6 +163,11 @@ _DTYPES = {"F32": "float32", "F16": "float16", "I8": "int8", "U8": "uint8"}
 
 def _beside(folder: Path, kind: str) -> Path:
     return folder.with_name(f".{folder.name}.{kind}")
+
+
+def _check_place(folder: Path) -> None:
+    if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= {CONFIG, *FILES}):
+        raise FileExistsError(f"{folder} holds something else than a bundle: it is not replaced")
 
 
 def _recover(folder: Path, old: Path) -> None:
@@ -382,8 +386,8 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
 
 
-def _token(number: int, logits: np.ndarray, top: int | None) -> Token:
-    if top is None:
+def _token(number: int, logits: np.ndarray | None, top: int | None) -> Token:
+    if top is None or logits is None:  # before the first token there are none
         return Token(number)
     logprobs = log_softmax(logits)
     best = np.argsort(-logprobs, kind="stable")[:top]
@@ -550,23 +554,41 @@ class Engine:
 
     def _read(self) -> list[Update]:
         """Reads prompts, up to `slice` tokens in all. Updates of those that are asked to echo theirs."""
-        room, updates = self.slice, []
+        room, parts, updates = self.slice, [], []
         for job in self._running.values():
-            prompt = job.request.prompt
-            part = prompt[job.read : job.read + room]
-            if not part:
-                continue
-            logits = self.model.forward(np.array([part]), cache=self._single[job.row]).data[0]
+            if part := job.request.prompt[job.read : job.read + room]:
+                parts.append((job, part))
+                room -= len(part)
+        for job, part, logits in self._passes(parts):
             if job.request.echo:
                 before = [job.logits, *logits[:-1]]  # the logits of each token of this part
-                top = job.request.logprobs
-                job.echoed += [
-                    Token(number) if old is None else _token(number, old, top) for number, old in zip(part, before, strict=True)
-                ]
-            job.logits, job.read, room = logits[-1], job.read + len(part), room - len(part)
-            if job.request.echo and job.read == len(prompt):
-                updates.append(Update(job.number, self.bundle.tokenizer.decode(prompt), tuple(job.echoed), None))
+                job.echoed += [_token(*pair, job.request.logprobs) for pair in zip(part, before, strict=True)]
+            job.logits, job.read = logits[-1], job.read + len(part)
+            if job.request.echo and job.read == len(job.request.prompt):
+                text = self.bundle.tokenizer.decode(job.request.prompt)
+                updates.append(Update(job.number, text, tuple(job.echoed), None))
         return updates
+
+    def _passes(self, parts: list[tuple]) -> Iterator[tuple]:
+        """Reads (job, part of its prompt) and adds the logits (tokens, vocab_size) after each of its tokens.
+
+        One pass for all takes less time than one for each, unless more than half of it is padding.
+        """
+        if not parts:
+            return
+        rows, lengths = [job.row for job, _ in parts], [len(part) for _, part in parts]
+        first, longest = min(rows), max(lengths)
+        cache = self._cache.row(first, max(rows) + 1 - first)
+        if cache.batch * longest > 2 * sum(lengths) or cache.lengths.max() + longest > self.room:
+            for part in parts:
+                yield from self._passes([part])
+            return
+        ids, real = np.zeros((2, cache.batch, longest), np.int64)
+        for row, (_, part) in zip(rows, parts, strict=True):
+            ids[row - first, : len(part)], real[row - first, : len(part)] = part, 1
+        logits = self.model.forward(ids, None if real.all() else real > 0, cache).data  # (batch, longest, vocab_size)
+        for job, part in parts:
+            yield job, part, logits[job.row - first, : len(part)]
 
     def _sample(self, jobs: list[_Job]) -> list[Update]:
         """Draws the next token of each job, and ends those that are done."""
@@ -628,8 +650,8 @@ class AsyncEngine:
     def submit(self, request: Request) -> "Stream":
         """A request's Updates, to be iterated in `async with`. Raises: as Engine.submit; RuntimeError after close."""
         self.engine.check(request)
-        if self._closing:
-            raise RuntimeError("the engine is closed")
+        if self._closing or not self._thread.is_alive():
+            raise RuntimeError("the engine is closed, or was not started by `async with`")
         if len(self._open) >= self.engine.rows + self.engine.queue:
             raise QueueFull(f"{len(self._open)} requests are running or waiting already")
         stream = Stream(self)
@@ -762,8 +784,17 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
     """Trains or loads, distills, prunes, quantizes, accelerates, caches; saves the bundle. tell is called with each Stage.
 
     A training that was interrupted goes on from a checkpoint beside the folder. progress: as a Trainer takes it.
+    Raises, before it trains: ValueError that contains the name and value of an option that does not fit; as Bundle, and as
+    Bundle.save for the folder.
     """
-    text, folder = Path(config.text).read_text(encoding="utf-8"), Path(folder).absolute()
+    for name, fits in (
+        ("prune", config.prune is None or 0 < config.prune < 1),
+        ("quantize", config.quantize in (None, *_BITS.values())),
+    ):
+        if not fits:
+            raise ValueError(f"{name} can't be {getattr(config, name)!r}")
+    text, folder = Path(config.text).read_text(encoding="utf-8"), Path(folder).resolve()
+    _check_place(folder)
     texts, rng = (text[: len(text) * 9 // 10], text[len(text) * 9 // 10 :]), np.random.default_rng(config.seed)
     stages, checkpoints = [], []
     if isinstance(config.model, str):
@@ -772,6 +803,7 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
     else:
         tokenizer, end = BPETokenizer.train(texts[0], config.vocab_size, [END]), END
         model = GPT(GPTConfig(tokenizer.vocab_size, **config.model), rng)
+    Bundle(model, tokenizer, config.name, end, config.chat)  # a mistake in chat shall not show after an hour of training
     ids, others = (np.array(tokenizer.encode(part)) for part in texts)
 
     def train(name: str, network: GPT, objective: Module, options: dict) -> GPT:
@@ -843,7 +875,7 @@ def _fit(network, objective, ids, rng, progress, checkpoint, epochs: int, steps:
 
 def _speed(write, model: GPT, ids: np.ndarray) -> float:
     """Tokens a second: the best of three texts."""
-    prompt, new, seconds = ids[: model.config.context // 4], model.config.context // 2, []
+    prompt, new, seconds = ids[: 1 + model.config.context // 4], 1 + model.config.context // 2, []
     for _ in range(3):
         tokens = write(model, prompt, new, 0)
         start = time.perf_counter()
@@ -888,7 +920,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             build(config, options.folder, Progress())
         else:
             _write_on(options)
-    except (OSError, ValueError) as error:
+    except (OSError, TypeError, ValueError) as error:
         parser.exit(1, f"{error}\n")
 
 
