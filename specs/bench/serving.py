@@ -13,7 +13,7 @@ from specs.bench import decoding, work
 from specs.plugin.limits import resident_memory
 
 DEVIATION = 0.18  # of the parameters: so a token's logits differ as those of a trained GPT, and depend on the whole text
-PROMPT, TOKENS, TEMPERATURE = 32, 128, 0.8  # of the requests of a turn
+PROMPT, TOKENS, TEMPERATURE = 16, 64, 0.8  # of the requests of a turn
 AT_A_TIME = 1, 4, 16
 LONG, SHORT = 900, 8  # tokens of a prompt
 COMPARED = 4  # tokens of an answer: behind one whose draw lies at a boundary, up to rounding, all are others
@@ -117,7 +117,7 @@ def waited(slice: str) -> dict[str, float]:
 
     engine = _engine(slice=int(slice))
     for seed in range(engine.rows - 2):
-        engine.submit(Request([seed], 2 * TOKENS, seed=seed))
+        engine.submit(Request([seed], 4 * TOKENS, seed=seed))
     for _ in range(TOKENS):
         engine.step()
     start = last = time.perf_counter()

@@ -508,9 +508,9 @@ def test_what_an_engine_must_reach(monkeypatch, excused, wrong, millionths, memo
     assert len(figures["serving"]) == 3 + (None not in memory)
     assert [line for line in report.missed(figures) if "at a time" not in line] == missed
     assert report.missed(figures)[len(missed) :] == [
-        "16 requests: prompts of 32 tokens, answers of 128, 16 at a time : 1 at a time: 1.00, wanted ≥ 3"
+        "16 requests: prompts of 16 tokens, answers of 64, 16 at a time : 1 at a time: 1.00, wanted ≥ 3"
     ]
-    assert [row["tokens"] for row in figures["together"] + figures["batches"]] == [2048, 128, 2048]
+    assert [row["tokens"] for row in figures["together"] + figures["batches"]] == [1024, 64, 1024]
 
 
 @pytest.mark.timeout(120)
