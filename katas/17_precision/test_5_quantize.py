@@ -15,7 +15,6 @@ from specs import oracles
 from specs.check import FLOAT32, assert_close, rejects, undisturbed
 
 SIZES = {"vocab_size": 32, "context": 8, "n_layer": 2, "n_head": 2, "d_model": 16}
-bits = pytest.mark.parametrize("bits", [8, 4])
 
 
 def gpt(**options) -> GPT:
@@ -79,12 +78,11 @@ class Odd(Module):
         return x * self.gain
 
 
-@bits
-def test_every_layer_is_exchanged_wherever_it_stands(bits):
+def test_every_layer_is_exchanged_wherever_it_stands():
     """quantize replaces each Linear, Conv2d and Embedding in attributes, lists, tuples, Sequentials, and modules below. All
     else stays.
     """
-    copy = quantize(Odd(), bits)
+    copy = quantize(Odd())
     assert type(copy) is Odd
     exchanged = [copy.first, copy.listed[0], copy.listed[1][0], copy.pair[0], copy.child.layer]
     assert [type(layer) for layer in exchanged] == [QuantizedLinear] * 5
@@ -93,9 +91,9 @@ def test_every_layer_is_exchanged_wherever_it_stands(bits):
     assert type(copy.pair[1]) is ReLU
     assert copy.child.parent is copy
     assert copy.child.layer.bias is None
-    kinds = [type(layer) for layer in quantize(cnn(), bits)]
+    kinds = [type(layer) for layer in quantize(cnn())]
     assert kinds == [QuantizedConv2d, BatchNorm2d, ReLU, MaxPool2d, QuantizedConv2d, QuantizedLinear]
-    small = quantize(gpt(), bits)
+    small = quantize(gpt())
     assert type(small.transformer.wte) is QuantizedEmbedding
     assert type(small.lm_head) is QuantizedLinear
     assert {type(block.attn.c_attn) for block in small.transformer.h} == {QuantizedLinear}
@@ -112,8 +110,7 @@ def test_a_model_that_is_one_layer():
     assert (layer.stride, layer.padding) == ((2, 1), (0, 1))
 
 
-@bits
-def test_a_copy_computes_what_its_rounded_weights_give(bits, draw):
+def test_a_copy_computes_what_its_rounded_weights_give(draw):
     """The copy computes what the model would with rounded weights: biases, norms and everything else are as before."""
     for make, given in (
         (Odd, Tensor(draw.normal(3, 4))),
@@ -121,7 +118,7 @@ def test_a_copy_computes_what_its_rounded_weights_give(bits, draw):
         (gpt, draw.integers(32, 3, 7)),
     ):
         model, rounded = make(), make()
-        copy = quantize(model, bits)
+        copy = quantize(model)
         for layer, other in zip(quantized_layers(copy), float_layers(rounded), strict=True):
             other.weight.data[...] = oracles.precision.meant(layer.weight)
         assert_close(copy(given), rounded.eval()(given).data, FLOAT32)
@@ -154,14 +151,13 @@ class Doubled(Embedding):
 
 
 @pytest.mark.parametrize("layer", [Scaled(4, 4), Shifted(3, 4, 2), Doubled(4, 4)], ids=lambda layer: type(layer).__name__)
-@bits
-def test_subclasses_are_refused(layer, bits):
+def test_subclasses_are_refused(layer):
     """A subclass may compute something else, and would keep its floats without a word. A ValueError contains the name of its
     weight, and the model stays.
     """
     model = Sequential(Linear(4, 4), layer)
     with rejects(ValueError, "1.weight"):
-        quantize(model, bits)
+        quantize(model)
     assert [type(member) for member in model] == [Linear, type(layer)]
 
 
@@ -194,25 +190,23 @@ def test_each_row_of_a_weight_has_a_scale():
     assert quantize(Embedding(7, 3)).weight.scale.shape == (7, 1)
 
 
-@bits
-def test_logits_hardly_change(bits, draw):
-    """The logits of a GPT with 8 bits are off by at most 0.1 of their standard deviation, with 4 bits by at most 1."""
+def test_logits_hardly_change(draw):
+    """The logits of a GPT with 8 bits are off by at most 0.1 of their standard deviation."""
     model, ids = gpt(), draw.integers(32, 4, 8)
     logits = model.eval()(ids).data
-    assert np.abs(quantize(model, bits)(ids).data - logits).max() < {8: 0.1, 4: 1}[bits] * logits.std()
+    assert np.abs(quantize(model)(ids).data - logits).max() < 0.1 * logits.std()
 
 
-@bits
-def test_tied_weights_stay_one(bits):
+def test_tied_weights_stay_one():
     """lm_head and wte share one Quantized, listed and saved once, under its first name."""
-    small = quantize(gpt(), bits)
+    small = quantize(gpt())
     assert small.lm_head.weight is small.transformer.wte.weight
     names = [name for name in small.state_dict() if "wte" in name or "lm_head" in name]
     assert sorted(names) == ["lm_head.limits", "transformer.wte.weight.scale", "transformer.wte.weight.values"]
     shared = Linear(4, 4, rng=np.random.default_rng(0))
     pair = Sequential(shared, Linear(4, 4))
     pair[1].weight = shared.weight
-    small = quantize(pair, bits)
+    small = quantize(pair)
     assert small[0].weight is small[1].weight
     assert small[0] is not small[1]
 
@@ -228,14 +222,13 @@ def test_equal_weights_are_not_tied():
     assert_close(quantize(pair)[1].bias, pair[1].bias.data)
 
 
-@bits
-def test_the_model_stays_as_it_was(bits, draw):
+def test_the_model_stays_as_it_was(draw):
     """quantize changes none of the model's layers, values, gradients and modes, and the copy shares no memory with it."""
     model, x = cnn(), Tensor(draw.normal(2, 3, 16, 16, dtype=np.float32))
     model(x).sum().backward()
     layers, state = list(model.layers), model.state_dict()
     grads = [parameter.grad.copy() for parameter in model.parameters()]
-    copy = quantize(model, bits)
+    copy = quantize(model)
     assert model.layers == layers
     assert model.layers is not copy.layers
     assert all(module.training for module in model.modules())
@@ -265,8 +258,7 @@ def test_attributes_of_any_kind_are_copied():
     assert model.notes == ["a"]
 
 
-@bits
-def test_the_copy_is_for_inference(bits, draw):
+def test_the_copy_is_for_inference(draw):
     """The copy is in eval mode: dropout does nothing, BatchNorm uses its running statistics. None of its Parameters requires a
     gradient or has one, and its outputs require none.
     """
@@ -274,7 +266,7 @@ def test_the_copy_is_for_inference(bits, draw):
     rows, ids, images = Tensor(draw.normal(3, 4)), draw.integers(32, 2, 5), Tensor(draw.normal(2, 3, 16, 16))
     for model, given in ((dropped, rows), (gpt(dropout=0.5), ids), (cnn(), images)):
         model(given).sum().backward()
-        small = quantize(model, bits)
+        small = quantize(model)
         assert not any(module.training for module in small.modules())
         assert_close(small(given), small(given).data)
         assert not small(given).requires_grad
@@ -292,80 +284,69 @@ def test_one_image_does_not_change_another(draw):
     assert_close(copy[1].running_mean, before)
 
 
-@bits
-def test_a_text_can_be_written(bits):
+def test_a_text_can_be_written():
     """generate works with a quantized GPT, and gives ids."""
-    ids = list(generate(quantize(gpt(), bits), [3, 1], 5, rng=np.random.default_rng(0)))
+    ids = list(generate(quantize(gpt()), [3, 1], 5, rng=np.random.default_rng(0)))
     assert len(ids) == 5
     assert all(0 <= id < 32 for id in ids)
 
 
-@pytest.mark.parametrize(("bits", "most"), [(8, 0.27), (4, 0.155)])
-def test_a_part_of_the_bytes_is_left(bits, most, tell):
-    """The state_dict of a GPT of 128 channels, with scales and float32 vectors, keeps at most 0.27 of its bytes with 8 bits,
-    0.155 with 4.
-    """
+def test_a_part_of_the_bytes_is_left(tell):
+    """The state_dict of a GPT of 128 channels, with scales and float32 vectors, keeps at most 0.27 of its bytes."""
     config = GPTConfig(512, 64, 2, 4, 128, bias=False, positions="rotary", norm="rms", window=64)
     model = GPT(config, np.random.default_rng(0))
-    small = quantize(model, bits)
+    small = quantize(model)
     share = nbytes(small) / nbytes(model)
-    tell(f"{bits} bits: {share:.3f} of the bytes")
-    assert share <= most
+    tell(f"8 bits: {share:.3f} of the bytes")
+    assert share <= 0.27
 
 
-@pytest.mark.parametrize(("bits", "most"), [(8, 0.27), (4, 0.155)])
-def test_no_floats_are_kept_beside(bits, most):
-    """In memory too, a copy of 2 MB of float32 holds no more than 0.27 of that with 8 bits, and 0.155 with 4: no floats beside
-    the integers.
-    """
+def test_no_floats_are_kept_beside():
+    """In memory too, a copy of 2 MB of float32 holds no more than 0.27 of that: no floats beside the integers."""
     rng = np.random.default_rng(0)
     model = Sequential(
         *(Linear(256, 256, rng=rng) for _ in range(6)), Conv2d(64, 128, 3, rng=rng), Embedding(1000, 64, rng=rng)
     )
-    size = held(lambda: quantize(model, bits))
-    limit = most * nbytes(model) + 30_000
+    size = held(lambda: quantize(model))
+    limit = 0.27 * nbytes(model) + 30_000
     assert size <= limit, f"{size:,} bytes are held, of {nbytes(model):,} of float32"
 
 
-@bits
-def test_the_large_weights_are_not_copied_first(bits, budget):
+def test_the_large_weights_are_not_copied_first(budget):
     """Quantizing 16 MB of float32 in 16 layers allocates less than 9 MB: one layer after another."""
     model = Sequential(*(Linear(512, 512, rng=np.random.default_rng(i)) for i in range(16)))
-    budget.bytes(lambda: quantize(model, bits), peak=9_000_000)
+    budget.bytes(lambda: quantize(model), peak=9_000_000)
 
 
-@bits
-def test_forward_keeps_nothing(bits):
+def test_forward_keeps_nothing():
     """After a call, the copy holds no more than before: no floats are remembered."""
     rows, images, ids = Tensor(np.ones((2, 512), np.float32)), Tensor(np.ones((2, 64, 9, 9), np.float32)), np.arange(1000)
     for layer, given in ((Linear(512, 512), rows), (Conv2d(64, 128, 3), images), (Embedding(1000, 64), ids)):
 
         def called(layer=layer, given=given):
-            small = quantize(layer, bits)
+            small = quantize(layer)
             small(given)
             return small
 
-        left = held(called) - held(lambda layer=layer: quantize(layer, bits))
+        left = held(called) - held(lambda layer=layer: quantize(layer))
         assert left < 20_000, f"{type(layer).__name__}: {left:,} bytes are left after a call"
 
 
-@bits
-def test_a_state_is_saved_and_loaded_as_integers(bits, draw):
+def test_a_state_is_saved_and_loaded_as_integers(draw):
     """state_dict holds the integers themselves; a new model that is quantized loads them and computes the same."""
-    small, other, ids = quantize(gpt(), bits), quantize(GPT(GPTConfig(**SIZES)), bits), draw.integers(32, 2, 5)
+    small, other, ids = quantize(gpt()), quantize(GPT(GPTConfig(**SIZES))), draw.integers(32, 2, 5)
     state = small.state_dict()
     kinds = {array.dtype for name, array in state.items() if name.endswith("values")}
-    assert kinds == {np.dtype(np.int8 if bits == 8 else np.uint8)}
+    assert kinds == {np.dtype(np.int8)}
     assert np.abs(other(ids).data - small(ids).data).max() > 1e-3
     other.load_state_dict(state)
     assert_close(other(ids), small(ids).data)
     assert other.lm_head.weight is other.transformer.wte.weight
 
 
-@bits
-def test_floats_are_refused_in_the_place_of_integers(bits):
+def test_floats_are_refused_in_the_place_of_integers():
     """A quantized model refuses a float32 model's state, and integers that were made floats; nothing changes."""
-    model, small = Sequential(Linear(4, 3)), quantize(Sequential(Linear(4, 3)), bits)
+    model, small = Sequential(Linear(4, 3)), quantize(Sequential(Linear(4, 3)))
     state = small.state_dict()
     with rejects(ValueError, "0.weight"):
         small.load_state_dict(model.state_dict())
@@ -390,14 +371,13 @@ def test_layers_without_weights_are_left():
     assert [type(layer) for layer in copy] == [GELU, GlobalAvgPool, BatchNorm2d]
 
 
-@bits
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_weight_that_is_not_finite_is_named(value, bits):
+def test_a_weight_that_is_not_finite_is_named(value):
     """A weight that is not finite raises a ValueError that contains the Parameter's name, the value and its index."""
     model = gpt()
     model.transformer.h[1].mlp.c_fc.weight.data[3, 2] = value
     with rejects(ValueError, "transformer.h.1.mlp.c_fc.weight", str(value), "(3, 2)"):
-        quantize(model, bits)
+        quantize(model)
     assert type(model.transformer.wte) is Embedding
 
 

@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 from katas.acceleration import accelerate
 from katas.activations import ReLU
 from katas.caching import Decoder, KVCache, prefill
@@ -10,8 +9,6 @@ from katas.tensor import Tensor
 from katas.transformers import GPT, GPTConfig, generate
 
 from specs.check import FLOAT32, assert_close, rejects
-
-bits = pytest.mark.parametrize("bits", [8, 4])
 
 
 def gpt() -> GPT:
@@ -27,12 +24,11 @@ def cnn() -> CNN:
     return CNN([Conv2d(3, 8, 3, padding=1, rng=rng), BatchNorm2d(8), ReLU(), Linear(8 * 64, 10, rng=rng)]).eval()
 
 
-@bits
-def test_a_cache_holds_what_a_quantized_gpt_computes(bits, draw):
+def test_a_cache_holds_what_a_quantized_gpt_computes(draw):
     """KVCache.of takes the copy, whose keys and values are float32: with a cache, all at once, in blocks or token by token, the
     logits are the same.
     """
-    small, ids = quantize(gpt(), bits), draw.integers(32, 2, 8)
+    small, ids = quantize(gpt()), draw.integers(32, 2, 8)
     want = small(ids).data
     cache = KVCache.of(small, 2)
     assert cache.dtype == np.float32
@@ -49,10 +45,9 @@ def test_a_text_with_a_cache_is_the_same():
     assert list(generate(small, [3, 1], 6, temperature=0, cache=KVCache.of(small, 1))) == want
 
 
-@bits
-def test_a_decoder_folds_what_the_integers_mean(bits, draw):
+def test_a_decoder_folds_what_the_integers_mean(draw):
     """Decoder asks each layer for its matrix: a step gives the quantized model's logits, not the original's."""
-    small, ids = quantize(gpt(), bits), draw.integers(32, 2, 8)
+    small, ids = quantize(gpt()), draw.integers(32, 2, 8)
     decoder, cache, want = Decoder(small), KVCache.of(small, 2), small(ids).data
     for time in range(8):
         assert_close(decoder.step(ids[:, time], cache), want[:, time], FLOAT32)
@@ -75,11 +70,10 @@ def test_a_calibrated_model_is_not_folded_silently(draw):
         assert_close(decoder.step(ids[:, time], cache), want[:, time], FLOAT32)
 
 
-@bits
-def test_a_quantized_model_can_be_accelerated(bits, draw):
+def test_a_quantized_model_can_be_accelerated(draw):
     """accelerate leaves the quantized layers, and exchanges others: the outputs are the same, to float32's digits."""
     for make, given in ((gpt, draw.integers(32, 2, 8)), (cnn, Tensor(draw.normal(2, 3, 8, 8, dtype=np.float32)))):
-        small = quantize(make(), bits)
+        small = quantize(make())
         want, layers = small(given).data, [type(layer) for layer in small.modules() if "Quantized" in type(layer).__name__]
         fast = accelerate(small)
         assert np.abs(fast(given).data - want).max() <= 1e-5 * np.abs(want).max()

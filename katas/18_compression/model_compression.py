@@ -30,7 +30,7 @@ class Masks:
 
     @classmethod
     def of(cls, model: Module) -> "Masks":
-        """The masks of a model that is pruned already: False wherever a weight is 0. Raises: ValueError as prune."""
+        """The masks of a model that is pruned already: False wherever a weight is 0. Raises: ValueError if it has none."""
         raise NotImplementedError("18.1 Masks.of: README.md, 18.1")
 
     def apply(self) -> None:
@@ -48,7 +48,7 @@ def prune(model: Module, amount: float, per_layer: bool = False) -> Masks:
 
     Exactly round(amount · n) of all n weights are pruned, or of each Parameter's. Of equal magnitudes the first ones are, in
     the order of parameters(). Raises, and nothing has changed: ValueError unless 0 <= amount < 1, if there are no weights, or
-    that contains the name of a weight that holds NaN.
+    that contains the name of a weight that holds NaN or is read-only.
     """
     raise NotImplementedError("18.1 prune: README.md, 18.1")
 
@@ -151,8 +151,8 @@ def low_rank(model: Module, error: float) -> dict[str, int]:
     """Exchanges Linear layers for two factors each, in place: they become LowRankLinear. Returns {name of the weight: rank}.
 
     The rank is the smallest with |W - up down| <= error · |W|, in Frobenius norms, which the largest singular values give
-    (Eckart & Young 1936). A layer in which the factors would not have fewer numbers, whose weight another layer uses too, or
-    that is of a subclass, is left alone.
+    (Eckart & Young 1936). A layer in which the factors would not have fewer numbers, whose weight has another use or is no
+    Parameter, or that is of a subclass, is left alone.
     Raises, and nothing has changed: ValueError unless 0 <= error < 1, or that contains the name of a weight that is not finite.
     """
     raise NotImplementedError("18.3 low_rank: README.md, 18.3")
@@ -165,8 +165,7 @@ def distillation_loss(student: Tensor, teacher, temperature: float = 2.0, counts
     """T² Σ p (log p - log q) over the classes, averaged over the rows: p = softmax(teacher / T), q = softmax(student / T).
 
     Hinton, Vinyals & Dean 2015, section 2: with T² the gradient keeps its size, whatever T is. Logits (…, classes), both; the
-    teacher's are a constant. counts (…), booleans: the rows that count, all by default. A class that the teacher excludes,
-    with a logit of -∞, adds nothing.
+    teacher's are a constant. counts (…), booleans: the rows that count, all by default. Where p is 0 nothing is added.
     Raises: ValueError that contains the shapes if two differ, or are empty; ValueError if no row counts, or unless the
     temperature is positive and finite.
     """

@@ -126,6 +126,34 @@ def test_the_state_is_a_copy():
             assert_close(kept, want)
 
 
+@optimizers
+def test_state_and_groups_are_the_optimizers_own_later_too(draw, kind):
+    """A load gives the optimizer a new state: the masked one has that, not the one from before. A schedule reaches it."""
+    model, x, y = network(), draw.normal(7, 5, dtype=np.float32), draw.normal(7, 3, dtype=np.float32)
+    optimizer = OPTIMIZERS[kind](model.parameters())
+    both = masked(optimizer, prune(model, 0.5))
+    descend(model, both, x, y, 2)
+    for change in (lambda: both.load_state_dict(both.state_dict()), lambda: optimizer.load_state_dict(optimizer.state_dict())):
+        change()
+        assert both.state is optimizer.state
+        assert both.param_groups is optimizer.param_groups
+        descend(model, both, x, y, 1)
+
+
+def test_a_state_without_masks_is_refused(draw):
+    """The state of the optimizer alone, as an older checkpoint has it, raises a ValueError, and nothing is changed."""
+    model = network()
+    masks = prune(model, 0.5)
+    plain = SGD(model.parameters(), lr=0.2)
+    kept = [part.copy() for _, part in masks.pairs]
+    optimizer = masked(SGD(model.parameters(), lr=0.1), masks)
+    with rejects(ValueError):
+        optimizer.load_state_dict(plain.state_dict())
+    assert optimizer.param_groups[0]["lr"] == 0.1
+    for (_, part), want in zip(masks.pairs, kept, strict=True):
+        assert_close(part, want)
+
+
 def test_masks_of_other_shapes_are_refused(draw):
     """A state whose masks have other shapes raises a ValueError that contains them, and so does one of another optimizer.
     Nothing is changed then.

@@ -103,6 +103,21 @@ def test_minus_zero_and_zero_are_equal():
     assert masks.pairs[0][1].tolist() == [[False, True, True, True]]
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e-39, 1e30, 1e38])
+def test_magnitudes_are_compared_as_they_are(scale):
+    """Squares of tiny or huge weights would all be 0, or all infinite, and so equal."""
+    network = model(np.array([[3, -1, 2, 3]], np.float32) * np.float32(scale))
+    masks = prune(network, 0.5)
+    assert masks.pairs[0][1].tolist() == [[True, False, False, True]]
+
+
+def test_a_share_of_few_bits_is_a_share_of_many_weights():
+    """0.5 as float16 times 200,000 is 100,000, which float16 does not know."""
+    network = model(np.arange(200_000, dtype=np.float32).reshape(2, -1))
+    masks = prune(network, np.float16(0.5))
+    assert np.count_nonzero(~masks.pairs[0][1]) == 100_000
+
+
 def test_biases_and_normalizations_stay(draw):
     """Only Parameters with two axes or more are weights. Biases, and weights of a BatchNorm2d or LayerNorm, have one axis."""
     rng = np.random.default_rng(0)
@@ -175,17 +190,27 @@ def test_a_weight_that_holds_nan_is_refused(draw):
     """NaN has no magnitude: a ValueError contains the Parameter's name, and nothing is pruned, in other layers neither."""
     weight = np.array(draw.normal(3, 4))
     weight[1, 2] = np.nan
-    for per_layer in (False, True):
+    for amount, per_layer in ((0.5, False), (0.5, True), (0, False)):
         network = model(draw.normal(3, 4), weight)
         before = state(network)
         with rejects(ValueError, "weights.1"):
-            prune(network, 0.5, per_layer)
+            prune(network, amount, per_layer)
         assert_unchanged(network, before)
+
+
+def test_a_weight_that_is_read_only_is_refused(draw):
+    """A ValueError contains the Parameter's name, and nothing is pruned, in the layers before neither."""
+    network = model(draw.normal(3, 4), draw.normal(2, 5))
+    network.weights[1].data.flags.writeable = False
+    before = state(network)
+    with rejects(ValueError, "weights.1"):
+        prune(network, 0.5)
+    assert_unchanged(network, before)
 
 
 def test_a_model_without_weights_is_refused(draw):
     """A model in which no Parameter has two axes raises a ValueError that contains its class, in prune and in Masks.of."""
-    for call in (lambda: prune(BatchNorm2d(3), 0.5), lambda: Masks.of(BatchNorm2d(3))):
+    for call in (lambda: prune(BatchNorm2d(3), 0.5), lambda: prune(BatchNorm2d(3), 0), lambda: Masks.of(BatchNorm2d(3))):
         with rejects(ValueError, "BatchNorm2d"):
             call()
 
@@ -232,6 +257,7 @@ def test_masks_are_those_given(draw):
     assert (weights[0].data != 0).all()
     assert not weights[1].data.any()
     assert len(masks.pairs) == 2
+    assert Masks([]).sparsity == 0
 
 
 def test_masks_of_a_pruned_model_are_found(draw):

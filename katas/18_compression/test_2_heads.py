@@ -8,7 +8,7 @@ from katas.attention import MultiHeadAttention
 from katas.autograd import no_grad
 from katas.caching import Decoder, KVCache, prefill
 from katas.embeddings import RotaryPositions
-from katas.layers import Linear
+from katas.layers import Dropout, Linear
 from katas.model_compression import PrunedAttention, head_scores, prune_heads, prune_units
 from katas.tensor import Tensor
 from katas.transformers import GPT, GPTConfig, generate
@@ -136,6 +136,19 @@ def test_dropout_falls_on_weights_and_result_in_training(draw):
     assert len(np.unique(seen.round(6))) > 3, "no weight is dropped"
 
 
+def test_weights_are_dropped_where_the_dropout_is_in_train_mode(draw):
+    """Its mode counts, as before, not the attention's: Gal & Ghahramani 2016 drop in an otherwise evaluated model."""
+    pruned = attention(draw, dropout=0.5, seed=3)
+    prune_heads(pruned, [0, 1, 2])
+    pruned.eval()
+    for module in pruned.modules():
+        if isinstance(module, Dropout):
+            module.train()
+    pruned.c_attn.weight.data[...], pruned.c_attn.bias.data[...] = 0, np.arange(36) >= 24  # every value is 1
+    pruned.c_proj.weight.data[...], pruned.c_proj.bias.data[...] = np.eye(12), 0
+    assert len(np.unique(pruned(Tensor(draw.normal(4, 6, 12))).data.round(6))) > 3, "no weight is dropped"
+
+
 @pytest.mark.parametrize("kind", ["causal", "rotary", "window"])
 def test_token_by_token_with_a_cache_gives_the_same(draw, kind):
     """A cache gets this attention's heads. One that has room for more, by its n_head, gets zeros for the others."""
@@ -151,6 +164,19 @@ def test_token_by_token_with_a_cache_gives_the_same(draw, kind):
         assert cache.lengths.tolist() == [7, 7]
 
 
+@pytest.mark.parametrize("kind", ["causal", "rotary", "window"])
+def test_new_tokens_begin_behind_each_rows_own(draw, kind):
+    """A cache's rows may hold different numbers of tokens: each row goes on at its own length."""
+    pruned = attention(draw, **OPTIONS[kind])
+    prune_heads(pruned, [0, 2])
+    x, cache = draw.normal(2, 7, 12), KVCache(1, 2, 3, WIDTH, 7, pruned.window, np.float64)
+    with no_grad():
+        pruned(Tensor(x[:, :5]), np.arange(5)[None] < np.array([[3], [5]]), cache)
+        got = pruned(Tensor(np.stack([x[0, 3:5], x[1, 5:7]])), None, cache).data
+        assert_close(got[0], pruned(Tensor(x[:1, :5])).data[0, 3:])
+        assert_close(got[1], pruned(Tensor(x[1:])).data[0, 5:])
+
+
 class Noted:
     """The smallest cache of kata 13's: it has no n_head, is falsy, and notes what it is given."""
 
@@ -163,6 +189,25 @@ class Noted:
         self.calls = (*self.calls, (layer, k.shape, v.shape, *real))
         time = k.shape[2]
         return k, v, np.broadcast_to(np.tril(np.ones((time, time), bool)), (2, 1, time, time))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_a_cache_gets_keys_and_values_of_the_attentions_dtype(draw, dtype):
+    """With zeros for the other heads, too: float32 zeros would make float32 of float16."""
+    pruned, seen = attention(draw), []
+    for parameter in pruned.parameters():
+        parameter.data = parameter.data.astype(dtype)
+    prune_heads(pruned, [0, 2])
+
+    class Roomy(Noted):
+        n_head = 3
+
+        def extend(self, layer, k, v, *real):
+            seen.append((k.dtype, v.dtype, k.shape, v.shape))
+            return super().extend(layer, k, v, *real)
+
+    pruned(Tensor(draw.normal(2, 4, 12).astype(dtype)), None, Roomy())
+    assert seen == [(dtype, dtype, (2, 3, 4, WIDTH), (2, 3, 4, WIDTH))]
 
 
 def test_a_cache_is_told_of_padding_and_of_its_layer(draw):
@@ -202,6 +247,31 @@ def test_bad_input_is_refused_as_before(draw):
     assert not cache.calls
 
 
+def test_of_two_errors_it_raises_the_one_that_it_raised_before(draw):
+    """The shape of x, that of the mask, its dtype, then what the cache needs. A mask without elements has no numbers."""
+    before, pruned = attention(draw), attention(draw)
+    prune_heads(pruned, [0, 1, 2])
+    for either in (before, pruned):
+        with rejects(ValueError, "(2, 3)"):
+            either(Tensor(draw.normal(2, 4, 12)), np.ones((2, 3)))
+        with rejects(ValueError, "(2, 4, 8)"):
+            either(Tensor(draw.normal(2, 4, 8)), np.ones((2, 4)))
+        assert either(Tensor(np.zeros((2, 0, 12))), [[], []]).shape == (2, 0, 12)
+        assert either.weights(Tensor(np.zeros((2, 0, 12))), [[], []]).shape == (2, 3, 0, 0)
+        either.causal = False
+        with rejects(TypeError, "float64"):
+            either(Tensor(draw.normal(2, 4, 12)), np.ones((2, 4)), Noted())
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 12), (2, 0, 12), (0, 0, 12)], ids=str)
+def test_there_may_be_no_text(draw, shape):
+    """No rows, or no tokens: the result has their shape."""
+    pruned = attention(draw)
+    prune_heads(pruned, [0, 2])
+    assert pruned(Tensor(np.zeros(shape))).shape == shape
+    assert pruned.weights(Tensor(np.zeros(shape))).shape == (shape[0], 2, shape[1], shape[1])
+
+
 # head_scores
 
 
@@ -221,6 +291,9 @@ def test_a_score_is_the_norm_of_a_heads_values_times_that_of_its_columns(draw):
     assert_close(got, want, mistakes=mistakes)
     prune_heads(whole, [0, 2])
     assert_close(head_scores(whole), want[[0, 2]])
+    for scale in (1e-200, 1e200):
+        whole.c_proj.weight.data = joined.reshape(12, 12)[:, [0, 1, 2, 3, 8, 9, 10, 11]] * scale
+        assert_close(head_scores(whole) / scale, want[[0, 2]])
 
 
 def test_heads_without_biases_have_scores(draw):

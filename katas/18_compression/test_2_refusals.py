@@ -59,6 +59,58 @@ def tied_elsewhere() -> tuple[Module, Linear]:
     return model, model.body[0]
 
 
+def tied_bias(first: int, second: int) -> tuple[CNN, Conv2d]:
+    """Convolutions and norms, of which two have the same bias."""
+    layers = [conv(2, 4), BatchNorm2d(4), ReLU(), conv(4, 4), BatchNorm2d(4), ReLU(), GlobalAvgPool(), linear(4, 2)]
+    layers[second].bias = layers[first].bias
+    return CNN(layers), layers[0]
+
+
+def shared_statistics() -> tuple[CNN, Conv2d]:
+    model, layer = chain(conv(2, 4), BatchNorm2d(4), ReLU(), conv(4, 4), BatchNorm2d(4), ReLU(), conv(4, 2))
+    model[4].running_mean = model[1].running_mean
+    return model, layer
+
+
+def in_a_list() -> tuple[Module, Linear]:
+    """The weight is in a list of another module, which makes of it what it likes."""
+    model = Module()
+    model.body, model.other = chain(linear(4, 6), ReLU(), linear(6, 4))[0], Module()
+    model.other.weights = [(model.body[0].weight,)]
+    return model, model.body[0]
+
+
+def two_names() -> tuple[Sequential, Linear]:
+    model, layer = chain(linear(4, 6), ReLU(), linear(6, 4))
+    layer.also = layer.bias
+    return model, layer
+
+
+def reader_twice() -> tuple[Sequential, Linear]:
+    """A layer reads the units, and others that another layer writes."""
+    again = linear(4, 4)
+    return chain(linear(3, 4), ReLU(), again, ReLU(), linear(4, 4), ReLU(), again, ReLU(), linear(4, 2))
+
+
+def in_two(position: int) -> tuple[Module, Linear]:
+    """Two Sequentials of a model have one of their layers in common."""
+    one, two = ([linear(4, 6), ReLU(), linear(6, 5), ReLU(), linear(5, 2)] for _ in range(2))
+    two[position], model = one[position], Module()
+    model.one, model.two = Sequential(*one), Sequential(*two)
+    return model, one[0]
+
+
+def feed_forward_with(activation: Module) -> tuple[FeedForward, Linear]:
+    model = FeedForward(4, rng=R)
+    model.gelu = activation
+    return model, model.c_fc
+
+
+def flattened_stream() -> tuple[Sequential, Conv2d]:
+    """Behind the Flatten a channel is four values, but what is added is one value for each."""
+    return chain(conv(2, 4), Flatten(), Residual(linear(16, 16)), linear(16, 3))
+
+
 def shared_norm() -> tuple[CNN, Conv2d]:
     norm = BatchNorm2d(4)
     model = CNN([conv(2, 4), norm, ReLU(), conv(4, 4), norm, ReLU(), GlobalAvgPool(), linear(4, 2)])
@@ -109,6 +161,30 @@ REFUSED = {
     "a reader's weight that another layer has": (tied_reader, "Linear"),
     "a weight that a layer elsewhere has": (tied_elsewhere, "Linear"),
     "a norm that runs twice": (shared_norm, "Conv2d"),
+    "a bias that another layer has": (lambda: tied_bias(0, 3), "Conv2d"),
+    "a norm's bias that another norm has": (lambda: tied_bias(1, 4), "Conv2d"),
+    "a running mean that another norm has": (shared_statistics, "Conv2d"),
+    "a weight in another module's list": (in_a_list, "Linear"),
+    "a bias of two names": (two_names, "Linear"),
+    "a reader that runs twice": (reader_twice, "Linear"),
+    "a layer in two Sequentials": (lambda: in_two(0), "Linear"),
+    "a reader in two Sequentials": (lambda: in_two(2), "Linear"),
+    "a FeedForward's Sigmoid": (lambda: feed_forward_with(Sigmoid()), "Sigmoid"),
+    "a FeedForward's unknown layer": (lambda: feed_forward_with(Odd()), "Odd"),
+    "a stream to which a Sigmoid is added": (
+        lambda: chain(linear(3, 4), Residual(linear(4, 4), Sigmoid()), linear(4, 2)),
+        "Sigmoid",
+    ),
+    "a stream to which a norm is added": (
+        lambda: chain(linear(3, 4), ReLU(), Residual(LayerNorm(4)), linear(4, 2)),
+        "LayerNorm",
+    ),
+    "a flattened stream": (flattened_stream, "Conv2d"),
+    "a stream to which one value is added": (lambda: chain(linear(3, 4), Residual(linear(4, 1)), linear(4, 2)), "Linear"),
+    "a Linear in a Sequential in a CNN, which flattens nothing": (
+        lambda: ((model := CNN([conv(2, 4), Sequential(linear(8, 8)), GlobalAvgPool(), linear(4, 2)])), model[0]),
+        "Linear",
+    ),
     "a weight that is no Parameter": (stored, "Stored"),
     "a reader whose weight is no Parameter": (stored_reader, "Stored"),
     "a layer that writes no units": (lambda: chain(linear(4, 3), ReLU(), linear(3, 2), at=1), "ReLU"),

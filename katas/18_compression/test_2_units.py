@@ -54,6 +54,33 @@ def feed_forward(rng) -> FeedForward:
     return FeedForward(5, rng=rng)
 
 
+class Around(Module):
+    """Any module around a layer, which it calls twice as strong."""
+
+    def __init__(self, layer):
+        self.layer = layer
+
+    def forward(self, x):
+        return self.layer(x) * 2
+
+
+def around(rng) -> Sequential:
+    """What units are followed through is in a module that they are not followed through, in a Sequential."""
+    inner = Sequential(Linear(4, 6, rng=rng), ReLU(), Linear(6, 4, rng=rng))
+    return Sequential(Linear(5, 4, rng=rng), Around(inner), Around(FeedForward(4, rng=rng)), Linear(4, 3, rng=rng))
+
+
+def averaged(rng) -> Sequential:
+    """GlobalAvgPool leaves one value of each channel: a Flatten behind it changes nothing."""
+    return Sequential(Conv2d(2, 6, 3, rng=rng), ReLU(), GlobalAvgPool(), Flatten(), Residual(Tanh()), Linear(6, 3, rng=rng))
+
+
+def other_activation(rng) -> FeedForward:
+    model = FeedForward(5, rng=rng)
+    model.gelu = Tanh()
+    return model
+
+
 class Part(Module):
     """Any module, in a part of which units are pruned."""
 
@@ -78,6 +105,10 @@ CASES = {
     "inside a Residual": (streams, IMAGES, lambda m: m[3][0], lambda m: [m[3][0], m[3][1]], [1, 3]),
     "a stream of rows": (plain, ROWS, lambda m: m[0], lambda m: [m[0], m[2][0]], [0, 2, 5]),
     "feed-forward": (feed_forward, (2, 3, 5), lambda m: m.c_fc, lambda m: [m.c_fc], [0, 7, 8, 19]),
+    "feed-forward with Tanh": (other_activation, (4, 5), lambda m: m.c_fc, lambda m: [m.c_fc], [3, 9]),
+    "channels that are averaged, and flattened": (averaged, IMAGES, lambda m: m[0], lambda m: [m[0]], [0, 4, 5]),
+    "a Sequential in another module": (around, ROWS, lambda m: m[1].layer[0], lambda m: [m[1].layer[0]], [1, 4, 5]),
+    "a FeedForward in another module": (around, ROWS, lambda m: m[2].layer.c_fc, lambda m: [m[2].layer.c_fc], [0, 9]),
     "a part": (Part, IMAGES, lambda m: m.blocks[0][4], lambda m: [m.blocks[0][4], m.blocks[0][5]], [0, 3]),
 }
 STREAM = lambda m: [m[0], m[1], m[3][3], m[3][4], m[4][0], m[4][2][0], m[5]]  # noqa: E731
@@ -175,6 +206,15 @@ def test_units_that_stay_keep_their_order(draw):
         assert_close(model[2].weight, before["2.weight"][:, wanted])
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint64, np.int16])
+def test_indices_of_few_bits_find_columns_of_many(draw, dtype):
+    """Channel 10 of 7 × 7 pixels has the columns 490 to 538, which uint8 does not know; and uint64 is no index yet."""
+    model = Sequential(Conv2d(1, 12, 3, padding=1, rng=R(0)), Flatten(), Linear(12 * 49, 2, rng=R(0)))
+    columns = model[2].weight.data[:, [*range(98, 147), *range(490, 539)]]
+    prune_units(model, model[0], np.array([10, 2], dtype))
+    assert_close(model[2].weight, columns)
+
+
 def test_keeping_all_units_changes_no_value(draw):
     """And pruning twice removes what is asked for of what is left: the indices are those of the present units."""
     model, zeros, x = prepared(draw, "channels that are flattened")
@@ -212,15 +252,16 @@ def test_sizes_that_are_attributes_follow(draw):
 @pytest.mark.parametrize("case", ["neurons", "channels that are flattened", "feed-forward", "a stream by a Residual"])
 def test_the_old_arrays_are_freed(draw, case):
     """New arrays own their memory. A view, such as weight[:3], would hold the whole old array; so would a graph, or a list."""
-    model, _, _ = prepared(draw, case)
     *_, layer, _, keep = CASES[case]
-    arrays = {name: parameter.data for name, parameter in model.named_parameters()} | dict(model.named_buffers())
-    arrays = {name: weakref.ref(array) for name, array in arrays.items() if name in SHAPES[case]}
-    prune_units(model, layer(model), keep)
-    assert not [name for name, array in arrays.items() if array() is not None], "old arrays are still held"
-    for name, parameter in model.named_parameters():
-        if name in SHAPES[case]:
-            assert parameter.data.base is None or parameter.data.base.nbytes == parameter.data.nbytes, name
+    for kept in (keep, [0, 1, 2], [2, 3]):  # an unbroken run could be a slice
+        model, _, _ = prepared(draw, case)
+        arrays = {name: parameter.data for name, parameter in model.named_parameters()} | dict(model.named_buffers())
+        arrays = {name: weakref.ref(array) for name, array in arrays.items() if name in SHAPES[case]}
+        prune_units(model, layer(model), kept)
+        assert not [name for name, array in arrays.items() if array() is not None], f"old arrays are still held: keep {kept}"
+        for name, parameter in model.named_parameters():
+            if name in SHAPES[case]:
+                assert parameter.data.base is None or parameter.data.base.nbytes == parameter.data.nbytes, name
 
 
 def test_the_new_arrays_lie_row_by_row_in_memory(draw):
@@ -368,6 +409,25 @@ def test_scores_of_a_stream_add_up_writers_and_readers(draw):
     read = read + square(model[8]).reshape(3, 6, 16).sum((0, 2))
     for layer in (model[0], model[3][3], model[4][2][0]):
         assert_close(unit_scores(model, layer), np.sqrt(norms * read))
+
+
+def test_a_layer_that_runs_twice_in_one_stream_counts_once():
+    """Its weight writes and reads the stream once: what it is has one norm."""
+    again, first, last = Linear(4, 4, rng=R(0)), Linear(3, 4, rng=R(1)), Linear(4, 2, rng=R(2))
+    model = Sequential(first, Residual(again), Residual(ReLU(), again), last)
+    written = np.linalg.norm(np.concatenate([first.weight.data, again.weight.data], 1).astype(np.float64), axis=1)
+    read = np.linalg.norm(np.concatenate([again.weight.data, last.weight.data]).astype(np.float64), axis=0)
+    for layer in (first, again):
+        assert_close(unit_scores(model, layer), written * read)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-300, 1e200, 1e300])
+def test_scores_of_tiny_and_huge_weights_are_no_zeros_or_infinities(draw, scale):
+    """Squares would be, in float64 too."""
+    model, _, _ = prepared(draw, "neurons")
+    want = unit_scores(model, model[0])
+    model[0].weight.data = model[0].weight.data.astype(np.float64) * scale
+    assert_close(unit_scores(model, model[0]) / scale, want)
 
 
 def test_scores_change_nothing(draw):

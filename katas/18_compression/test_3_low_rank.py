@@ -47,6 +47,24 @@ def test_the_rank_is_the_smallest_within_the_error(draw, out, inputs):
         assert abs(relative(weight, layer) - want) < 1e-9, "the product of the factors is not the best one of its rank"
 
 
+@pytest.mark.parametrize("scale", [1e-300, 1e-200, 1e200, 1e300])
+def test_tiny_and_huge_weights_have_the_same_rank(draw, scale):
+    """Squares of them would be 0 or infinite: then any error is small enough, or none."""
+    layer = with_singular_values(draw, 20, 30, np.array([12, 4, 3]) * scale)
+    weight = layer.weight.data.copy()
+    assert low_rank(layer, 0.3) == {"weight": 2}
+    u, s, v = np.linalg.svd(weight / scale, full_matrices=False)
+    assert_close(product(layer) / scale, u[:, :2] * s[:2] @ v[:2])
+    layer = with_singular_values(draw, 20, 30, np.arange(20, 0, -1) * scale)
+    assert low_rank(layer, 0) == {}
+
+
+def test_small_singular_values_are_not_rounded_away(draw):
+    """Next to 1, the square of 1e-9 is lost in float64. But an error of 1e-10 asks for it."""
+    layer = with_singular_values(draw, 20, 30, [1, 1e-9, 1e-9, 1e-9])
+    assert low_rank(layer, 1e-10) == {"weight": 4}
+
+
 def test_the_result_is_that_of_the_product(draw):
     """y = U (D x) + bias, for any leading axes."""
     layer = with_singular_values(draw, 20, 30, [5, 2, 1])
@@ -188,6 +206,13 @@ def test_tied_and_special_weights_are_left_alone(draw):
     assert "transformer.h.0.mlp.c_fc.weight" in ranks
     assert gpt.lm_head.weight is head
     assert gpt.transformer.wte.weight is head
+    held = Module()
+    held.layer, held.other = with_singular_values(draw, 20, 30, [1]), Module()
+    held.other.weights = [(held.layer.weight,)]  # what it does with it is not known
+    assert low_rank(held, 0.5) == {}
+    frozen = Sequential(with_singular_values(draw, 20, 30, [1]))
+    frozen[0].weight = Tensor(frozen[0].weight.data)
+    assert low_rank(frozen, 0.5) == {}
     fast = accelerate(Sequential(with_singular_values(draw, 20, 30, [1])))
     assert low_rank(fast, 0.5) == {}
 

@@ -148,6 +148,36 @@ def test_only_rows_that_count_are_averaged(draw):
     assert (np.abs(x.grad[counts]).max(-1) > 0).all()
 
 
+def test_a_row_that_does_not_count_may_be_anything(draw):
+    """The student's NaN and infinities there give neither a loss nor a gradient: not NaN either."""
+    student, teacher = np.array(draw.normal(2, 3, 5)), draw.normal(2, 3, 5)
+    counts = np.array([[True, False, True], [False, False, True]])
+    want = oracle(student[counts], teacher[counts], 2.0)
+    student[0, 1], student[1, 0] = np.nan, np.inf
+    x = Tensor(student, requires_grad=True)
+    loss = distillation_loss(x, teacher, 2.0, counts)
+    assert_close(loss, want)
+    loss.backward()
+    assert not x.grad[~counts].any()
+
+
+def test_a_class_of_almost_no_probability_adds_nothing(draw):
+    """Where p is 0 after rounding, a student that excludes the class has no loss: 0 · ∞ is NaN."""
+    student, teacher = np.array([[1.0, -np.inf, 2.0]]), np.array([[2.0, -1e4, 1.0]])
+    x = Tensor(student, requires_grad=True)
+    loss = distillation_loss(x, teacher, 2.0)
+    assert_close(loss, oracle(student[:, ::2], teacher[:, ::2], 2.0))
+    loss.backward()
+    assert np.isfinite(x.grad).all()
+
+
+def test_a_temperature_of_few_bits_is_squared_as_a_number(draw):
+    """20 as uint8 has the square 400, not 144."""
+    student, teacher = draw.normal(2, 3), draw.normal(2, 3)
+    for temperature in (np.uint8(20), np.int8(20), np.float16(300)):
+        assert_close(distillation_loss(Tensor(student), teacher, temperature), oracle(student, teacher, float(temperature)))
+
+
 def test_a_teacher_that_is_nan_makes_the_loss_nan(draw):
     """Not 0: a Trainer stops at a loss of NaN."""
     teacher = np.array(draw.normal(2, 3))

@@ -4,6 +4,7 @@ import gc
 import json
 import math
 import operator
+import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -230,7 +231,8 @@ def count(model: Callable[..., Tensor], *inputs) -> Counts:
     """What model(*inputs), a Module or a function that returns a Tensor, costs, by calling it once. Its buffers stay.
 
     It sees operations (Tensor._result), not what is computed of arrays alone. A UserWarning contains the names of operations
-    without a rule. Raises: TypeError that contains the type if the model returns anything but a Tensor.
+    without a rule. A count in a second thread waits until the first has ended.
+    Raises: TypeError that contains the type if the model returns anything but a Tensor.
     """
     raise NotImplementedError("19.6 count: README.md, 19.6")
 

@@ -89,7 +89,8 @@ def test_each_work_is_first_about_equally_often():
 
 def test_the_order_is_drawn():
     """With six works and forty rounds there are many orders: more than twelve."""
-    assert len(set(run("abcdef", rounds=40))) > 12
+    orders = len(set(run("abcdef", rounds=40)))
+    assert orders > 12, f"there are {orders} orders in 40 rounds: are all of them rotations of one?"
 
 
 def test_equal_seeds_give_equal_orders():
@@ -149,7 +150,32 @@ def test_an_interruption_makes_no_round_shorter(interrupted):
     world, call, slow = World(), 0.0006, 0.006
     works = {"a": world.work(call), "b": world.work(*[call] * (interrupted - 1), slow, call)}
     timings = benchmark(world, works, rounds=2).run().timings
-    assert timings["a"].number == timings["b"].number == 9
+    for name, timing in timings.items():
+        assert timing.number == 9, f"{name} has {timing.number} calls in a round, expected 9: does an interrupted call count?"
+
+
+@pytest.mark.parametrize("fast", range(WARMUP))
+def test_the_least_of_the_warm_up_counts(fast):
+    """One call of the warm-up was faster than all others before the rounds: it says how long a call takes."""
+    world = World()
+    calls = [*[0.001] * fast, 0.0006, 0.001]
+    timing = benchmark(world, {"a": world.work(*calls)}, rounds=2).run().timings["a"]
+    assert timing.number == 9, f"{timing.number} calls take ROUND, expected 9: does call {fast + 1} of the warm-up count?"
+
+
+def test_the_first_call_is_not_all_that_is_timed():
+    """With warmup=1 and a first call that fills caches, 2 calls in a row follow all the same, though the first took ROUND."""
+    world = World()
+    timing = benchmark(world, {"a": world.work(0.006, 0.0006)}, warmup=1, rounds=2).run().timings["a"]
+    assert timing.number == 9, f"{timing.number} calls take ROUND, expected 9: does the first call alone count?"
+
+
+def test_calls_in_a_row_are_timed_until_the_least_fills_a_round():
+    """Four calls took ROUND, but one of them was interrupted. The next ones are faster: it takes 17, not 9."""
+    world = World()
+    calls = [*[0.0006] * (WARMUP + 2), 0.006, *[0.0006] * 3, 0.0003]
+    timing = benchmark(world, {"a": world.work(*calls)}, rounds=2).run().timings["a"]
+    assert timing.number == 17, f"{timing.number} calls take ROUND, expected 17: was an interrupted time the last?"
 
 
 def test_round_is_read_when_it_is_needed(monkeypatch):
@@ -340,6 +366,20 @@ def test_more_calls_than_most_are_an_error(monkeypatch):
     world = World()
     with rejects(RuntimeError, "too short"):
         benchmark(world, {"too short": world.work(2.0**-17)}, rounds=1).run()
+
+
+@pytest.mark.parametrize("most", [1000, 1333])
+def test_the_last_calls_may_be_faster(monkeypatch, most):
+    """1000 calls would be enough, but in the last of the calibration they take less: a RuntimeError contains the name."""
+    monkeypatch.setattr("katas.benchmarking.ROUND", 1000 * 2.0**-17)
+    monkeypatch.setattr("katas.benchmarking.MOST", most)
+    world = World()
+    calls = [2.0**-17] * (WARMUP + 2 + 4 + 8 + 16 + 32 + 64 + 128 + 256 + 512)
+    with rejects(RuntimeError, "too short"):
+        benchmark(world, {"too short": world.work(*calls, 0.75 * 2.0**-17)}, rounds=1).run()
+    monkeypatch.setattr("katas.benchmarking.MOST", 1334)
+    timing = benchmark(world, {"a": world.work(*calls, 0.75 * 2.0**-17)}, rounds=1).run().timings["a"]
+    assert timing.number == 1334
 
 
 def test_a_clock_may_tick(monkeypatch):

@@ -114,7 +114,8 @@ def test_a_slow_work_has_one_round():
     slow = result(a=[1.0, 2, 3, 4, 5, 6, 7, 8, 9], slow=[500.0])
     for names, ratio in [(("a", "slow"), 100.0), (("slow", "a"), 0.01)]:
         found = slow.compare(*names)
-        assert (found.verdict, found.rounds, found.low, found.high) == ("too few rounds", 1, 0, math.inf)
+        assert found.rounds == 1, f"rounds is {found.rounds}, but the slow work has one"
+        assert (found.verdict, found.low, found.high) == ("too few rounds", 0, math.inf)
         assert_close(found.ratio, ratio)
 
 
@@ -176,7 +177,6 @@ def test_numpys_numbers_are_numbers():
     found = compare(world.work(0.01), world.work(0.03), confidence=np.float64(0.9), **options)
     assert (found.verdict, found.confidence, found.rounds) == ("slower", 0.9, 9)
     assert result(a=[1.0] * 9, b=[2.0] * 9).compare("a", "b", confidence=np.float64(0.9)).verdict == "slower"
-    assert "slower" in result(a=[1.0] * 9, b=[2.0] * 9).to_markdown("a", confidence=np.float64(0.9))
 
 
 def test_two_works_need_two_names():

@@ -1,7 +1,7 @@
 import time
 import warnings
 from functools import partial
-from threading import Thread
+from threading import Event, Thread
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -108,6 +108,8 @@ def test_a_linear_layer_is_counted_by_hand():
         "with the weight and the bias": 120 + 160 + 20,
         "without the product": 60,
         "numbers, not bytes": 30,
+        "views count by themselves": 436,
+        "nothing: was the recorder that was there told?": 0,
     }
     assert_close(counts.activation_bytes, 120, mistakes=mistakes, name="activation_bytes")
     assert all(type(value) is int for value in counts)
@@ -259,7 +261,9 @@ def test_what_an_attribute_holds_is_kept_however_it_is_held(held):
     """Attributes of objects, arguments of partial, the object of a method, and variables of a function around it hold memory.
     What stands in a module or a class is there anyway.
     """
-    assert_close(one_operation(held(np.ones(50, np.int8)), weight(3)), 50, mistakes={"not what it holds": 0})
+    assert_close(
+        one_operation(held(np.ones(50, np.int8)), weight(3)), 50, mistakes={"not what it holds": 0, "with its class": 8050}
+    )
 
 
 def test_gradients_are_no_activations():
@@ -485,6 +489,33 @@ def test_operations_at_the_same_time_all_count():
     assert_close(count(forward, ones(3)).flops, 4000, mistakes={"all but one are lost": 1000})
 
 
+def test_a_second_count_waits(monkeypatch):
+    """Each of two threads counts its own operations, and afterwards the recorder is that from before both. In one thread, a
+    model may count another.
+    """
+    before, entered, ended, w, found = Tensor._recorder, Event(), Event(), weight(8, 5), []
+    monkeypatch.setattr(Tensor, "_recorder", before)  # which puts it back for all that follows
+
+    def first(x):
+        thread.start()
+        entered.wait(0.3)  # in vain, if the other thread waits for the end of this count
+        return x @ w
+
+    def second(x):
+        entered.set()
+        ended.wait(5)
+        count(lambda: x @ w)
+        return x @ w
+
+    thread = Thread(target=lambda: found.append(count(second, ones(3, 8))), daemon=True)
+    alone = count(first, ones(3, 8))
+    ended.set()
+    thread.join(5)
+    assert not thread.is_alive(), "a count within a count does not end"
+    assert Tensor._recorder is before, "the recorder is not that from before both: did the second count wait?"
+    assert [alone.flops, *[each.flops for each in found]] == [240, 480]
+
+
 def test_training_needs_more_than_the_model_alone():
     """With the loss: count(lambda x, y: criterion(model(x), y), x, y) has what the loss keeps, and no parameters."""
     model, x, y = Linear(8, 5), ones(3, 8), ones(3, 5)
@@ -559,6 +590,34 @@ def test_counting_changes_nothing(draw):
         assert_close(array, state[name], name=name)
     assert all(module.training for module in model.modules())
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def in_place(model):
+    model.moved += 1
+
+
+def by_a_new_array(model):
+    model.moved = model.moved * 0.9 + 1
+
+
+@pytest.mark.parametrize("move", [in_place, by_a_new_array])
+def test_buffers_have_their_values_back(move):
+    """Whether the model changes the array of a buffer or assigns a new one. An array that was changed is the buffer's still."""
+
+    class Model(Module):
+        def __init__(self):
+            self.register_buffer("moved", np.zeros(3, np.float32))
+
+        def forward(self, x):
+            move(self)
+            return x
+
+    model = Model()
+    array = model.moved
+    count(model, ones(3))
+    assert_close(model.moved, np.zeros(3, np.float32), name="the buffer")
+    assert_close(array, np.zeros(3, np.float32), name="the array that was the buffer's before")
+    assert move is by_a_new_array or model.moved is array, "the buffer has another array"
 
 
 def test_each_call_counts_anew():

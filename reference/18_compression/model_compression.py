@@ -30,7 +30,7 @@ class Masks:
 
     @classmethod
     def of(cls, model: Module) -> "Masks":
-        """The masks of a model that is pruned already: False wherever a weight is 0. Raises: ValueError as prune."""
+        """The masks of a model that is pruned already: False wherever a weight is 0. Raises: ValueError if it has none."""
         return cls((weight, weight.data != 0) for _, weight in _weights(model))
 
     def apply(self) -> None:
@@ -41,7 +41,8 @@ class Masks:
     @property
     def sparsity(self) -> float:
         """The share of the weights that are pruned."""
-        return 1 - sum(int(kept.sum()) for _, kept in self.pairs) / sum(kept.size for _, kept in self.pairs)
+        pruned = sum(kept.size - int(kept.sum()) for _, kept in self.pairs)
+        return pruned / max(1, sum(kept.size for _, kept in self.pairs))
 
 
 def _weights(model: Module) -> list[tuple[str, Parameter]]:
@@ -57,7 +58,7 @@ def prune(model: Module, amount: float, per_layer: bool = False) -> Masks:
 
     Exactly round(amount · n) of all n weights are pruned, or of each Parameter's. Of equal magnitudes the first ones are, in
     the order of parameters(). Raises, and nothing has changed: ValueError unless 0 <= amount < 1, if there are no weights, or
-    that contains the name of a weight that holds NaN.
+    that contains the name of a weight that holds NaN or is read-only.
     """
     if not 0 <= amount < 1:
         raise ValueError(f"amount must be at least 0 and less than 1, not {amount!r}")
@@ -65,6 +66,8 @@ def prune(model: Module, amount: float, per_layer: bool = False) -> Masks:
     for name, weight in weights:
         if np.isnan(weight.data).any():
             raise ValueError(f"{name} holds NaN, which has no magnitude")
+        if not weight.data.flags.writeable:
+            raise ValueError(f"{name} is read-only")
     magnitudes = [np.abs(weight.data).ravel() for _, weight in weights]
     if per_layer:
         kept = [_largest(values, amount) for values in magnitudes]
@@ -78,7 +81,7 @@ def prune(model: Module, amount: float, per_layer: bool = False) -> Masks:
 def _largest(values: np.ndarray, amount: float) -> np.ndarray:
     """False for the round(amount · n) smallest. A threshold would prune too many where several values are equal."""
     kept = np.ones(values.size, bool)
-    kept[np.argsort(values, kind="stable")[: round(amount * values.size)]] = False
+    kept[np.argsort(values, kind="stable")[: round(float(amount) * values.size)]] = False
     return kept
 
 
@@ -112,8 +115,8 @@ class _Masked(Optimizer):
         return {"optimizer": self.optimizer.state_dict(), "masks": [kept.copy() for _, kept in self.masks.pairs]}
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Raises: ValueError as Optimizer, or if the masks have other shapes. Then nothing is changed."""
-        own, given = [kept.shape for _, kept in self.masks.pairs], [kept.shape for kept in state_dict["masks"]]
+        """Raises: ValueError as Optimizer, or if there are no masks, or of other shapes. Then nothing is changed."""
+        own, given = [kept.shape for _, kept in self.masks.pairs], [np.shape(kept) for kept in state_dict.get("masks", ())]
         if own != given:
             raise ValueError(f"the state has masks of the shapes {given}, these are {own}")
         self.optimizer.load_state_dict(state_dict["optimizer"])
@@ -146,10 +149,15 @@ class _Cut(NamedTuple):
         return value.data if isinstance(value, Tensor) else value
 
 
+def _ends(layer) -> tuple:
+    """What reads the input and what writes the output: of a LowRankLinear, its factors."""
+    return (layer.down, layer.up) if isinstance(layer, LowRankLinear) else (layer, layer)
+
+
 class _Space:
     """Units that flow from layer to layer, and all arrays that have a place for each: those that write and read them too."""
 
-    def __init__(self, size: int = 0, fixed: str = ""):
+    def __init__(self, size: int, fixed: str):
         self.size, self.fixed, self.cuts = size, fixed, []  # fixed: why none of the units can be removed
 
 
@@ -160,34 +168,41 @@ _NORM = "weight", "bias", "running_mean", "running_var"
 class _Flow:
     """Follows the units through a model. They lie in the form "image" (batch, units, h, w), "flat" (an image's) or "rows"."""
 
-    def __init__(self, root: Module):
-        self.spaces = []
-        end, _ = self.through(root, self.new(0, "they are the input"), "rows", False)
-        end.fixed = end.fixed or "they are the output"
+    def __init__(self, model: Module):
+        self.spaces, self.seen = [], []
+        for root in model.modules():  # what contains others comes first
+            if isinstance(root, Sequential | FeedForward) and root not in self.seen:
+                end, _ = self.through(root, self.new(0, "they are the input"), "rows")
+                end.fixed = end.fixed or "they are the output"
 
     def new(self, size: int, fixed: str = "") -> _Space:
         self.spaces.append(_Space(size, fixed))
         return self.spaces[-1]
 
-    def through(self, layer, space: _Space, form: str, flattens: bool) -> tuple[_Space, str]:
-        reader, writer = (layer.down, layer.up) if isinstance(layer, LowRankLinear) else (layer, layer)
+    def through(self, layer, space: _Space, form: str) -> tuple[_Space, str]:
+        self.seen.append(layer)
         if isinstance(layer, Sequential):
             end, after = space, form
             for inner in layer.layers:
-                end, after = self.through(inner, end, after, isinstance(layer, CNN))
+                if isinstance(layer, CNN) and isinstance(inner, Linear) and after == "image":
+                    after = "flat"
+                end, after = self.through(inner, end, after)
             return self.joined(space, end, form) if isinstance(layer, Residual) else (end, after)
         if isinstance(layer, FeedForward):
-            return self.through(layer.c_proj, *self.through(layer.c_fc, space, form, False), False)
+            hidden, after = self.through(layer.c_fc, space, form)
+            for inner in vars(layer).values():  # such as another activation
+                if hasattr(inner, "forward") and not isinstance(inner, (Sequential, Linear, *_UNITWISE)):
+                    hidden.fixed = f"they go through {type(inner).__name__}"
+            return self.through(layer.c_proj, hidden, after)
+        reader, writer = _ends(layer)
         if isinstance(layer, Linear | Conv2d) and isinstance(reader.weight, Parameter):
-            self.read(reader, space, "flat" if flattens and form == "image" and isinstance(layer, Linear) else form)
+            self.read(reader, space, form)
             new = self.new(len(writer.weight))
             new.cuts += [_Cut(writer, name, 0) for name in ("weight", "bias") if getattr(writer, name) is not None]
             return new, "image" if isinstance(layer, Conv2d) else "rows"
         if isinstance(layer, BatchNorm2d):
             space.cuts += [_Cut(layer, name, 0) for name in _NORM]
-        elif isinstance(layer, GlobalAvgPool):
-            form = "rows"
-        elif isinstance(layer, Flatten) and form == "image" and layer.start_dim == 1:
+        elif isinstance(layer, GlobalAvgPool) or (isinstance(layer, Flatten) and form != "rows" and layer.start_dim == 1):
             form = "flat"
         elif not isinstance(layer, _UNITWISE):
             space.fixed = space.fixed or f"they go through {type(layer).__name__}"
@@ -206,29 +221,32 @@ class _Flow:
         if end is not space:
             self.spaces.remove(end)
             space.cuts += end.cuts
-            space.fixed = space.fixed or end.fixed
+            different = "" if end.size == space.size else f"a Residual adds {end.size} to these {space.size}"
+            space.fixed = space.fixed or end.fixed or different
         return space, form
+
+
+def _held(model: Module) -> list[int]:
+    """The ids of all that the modules hold, in attributes and lists there, once for each place."""
+    held = [value for module in model.modules() for name, value in vars(module).items() if name != "_kept"]
+    for value in held:  # which grows
+        held += value if isinstance(value, list | tuple) else ()
+    return [id(value) for value in held]
 
 
 def _space(model: Module, layer: Module) -> _Space:
     """The units that a layer writes."""
-    if not isinstance(layer, Linear | Conv2d):
-        raise ValueError(f"{type(layer).__name__} writes no units: give a Linear or a Conv2d")
-    for root in model.modules():
-        if isinstance(root, Sequential | FeedForward) and any(module is layer for module in root.modules()):
-            break
-    else:
-        raise ValueError(f"{type(layer).__name__} is in no Sequential, CNN or FeedForward of the model")
-    spaces, writer = _Flow(root).spaces, layer.up if isinstance(layer, LowRankLinear) else layer
+    spaces, writer = _Flow(model).spaces, _ends(layer)[1]
     written = [space for space in spaces if any(cut.module is writer and cut.axis == 0 for cut in space.cuts)]
-    if not written:
-        raise ValueError(f"{type(layer).__name__} has no Parameter as weight, or is part of another layer")
-    space = written[0]
+    if not written or not isinstance(layer, Linear | Conv2d):
+        what = "a Linear or Conv2d with a Parameter as weight, in a Sequential, CNN or FeedForward of the model"
+        raise ValueError(f"{type(layer).__name__} writes no units: give {what}")
+    space, held = written[0], _held(model)
+    space.cuts = list(dict.fromkeys(space.cuts))  # a layer may run twice in one stream
     others = [cut[:3] for other in spaces if other is not space for cut in other.cuts]
     for cut in space.cuts:
         value = getattr(cut.module, cut.name)
-        owners = [module for module in model.modules() if any(member is value for member in vars(module).values())]
-        if cut[:3] in others or len(owners) > 1:
+        if cut[:3] in others or held.count(id(value)) > 1:
             space.fixed = space.fixed or f"a {cut.name} of shape {value.shape} has several uses"
     if space.fixed:
         raise ValueError(f"the outputs of {type(layer).__name__} can't be removed: {space.fixed}")
@@ -245,7 +263,7 @@ def unit_scores(model: Module, layer: Module) -> np.ndarray:
 
     def norms(cuts: list[_Cut]) -> np.ndarray:
         arrays = [np.moveaxis(cut.array, cut.axis, 0).astype(np.float64).reshape(space.size, -1) for cut in cuts]
-        return np.sqrt(sum([np.square(array).sum(1) for array in arrays]))
+        return np.hypot.reduce(np.concatenate(arrays, 1), axis=1)  # squares might overflow
 
     weights = [cut for cut in space.cuts if cut.name == "weight"]
     scales = [cut for cut in weights if isinstance(cut.module, BatchNorm2d)]
@@ -283,7 +301,7 @@ _SIZES = ("out_features", "out_channels", "num_features"), ("in_features", "in_c
 def _shrink(cuts: Iterable[tuple[Module, str, int, np.ndarray]]) -> None:
     """Replaces arrays by copies with only these indices along an axis. All are made before the first is replaced."""
     arrays = {}
-    for module, name, axis, indices in {(id(cut[0]), *cut[1:3]): cut for cut in cuts}.values():
+    for module, name, axis, indices in cuts:
         key = id(module), name
         array = arrays[key][2] if key in arrays else _Cut(module, name, axis).array
         arrays[key] = module, name, np.take(array, indices, axis)
@@ -320,10 +338,14 @@ class PrunedAttention(MultiHeadAttention):
 
     def forward(self, x: Tensor, mask=None, cache=None) -> Tensor:
         """As MultiHeadAttention. A cache with a larger n_head, such as KVCache.of(model), gets zeros for the other heads."""
-        real = self._real(x, mask, cache)
+        real = self._real(x, mask)
         q, k, v = self._split(x, 0 if cache is None else cache.lengths)
         sight = None if real is None else real[:, None, None], self.causal, self.window
         if cache is not None:
+            if not self.causal:
+                raise ValueError("a cache needs causal=True: the tokens in it can't look at those that come later")
+            if real is not None and (real[:, 1:] > real[:, :-1]).any():
+                raise ValueError("with a cache, padding may only stand behind the real tokens of a row")
             room = getattr(cache, "n_head", self.n_head) - self.n_head
             if room > 0:
                 zeros = Tensor(np.zeros((len(k), room, *k.shape[2:]), k.dtype))
@@ -337,21 +359,17 @@ class PrunedAttention(MultiHeadAttention):
             y = fused_attention(q, k, v, *sight)  # (batch, heads, time, head_dim)
         return drop(self.c_proj(y.permute(0, 2, 1, 3).reshape(*x.shape[:2], self.c_proj.in_features)))
 
-    def _real(self, x: Tensor, mask, cache=None) -> np.ndarray | None:
+    def _real(self, x: Tensor, mask) -> np.ndarray | None:
         if x.ndim != 3 or x.shape[-1] != self.d_model:
             raise ValueError(f"PrunedAttention({self.d_model}, {self.n_head}) got input of shape {x.shape}")
-        if cache is not None and not self.causal:
-            raise ValueError("a cache needs causal=True: the tokens in it can't look at those that come later")
         if mask is None:
             return None
         real = Tensor(mask).data
-        if real.dtype != np.bool_:
-            raise TypeError(f"the mask must be boolean, True for real tokens, not {real.dtype}")
         if real.shape != x.shape[:2]:
             raise ValueError(f"a mask of shape {real.shape} for input of shape {x.shape}: it must be (batch, time)")
-        if cache is not None and (real[:, 1:] > real[:, :-1]).any():
-            raise ValueError("with a cache, padding may only stand behind the real tokens of a row")
-        return real
+        if real.dtype != np.bool_ and real.size:  # without elements, as [[], []], it has no numbers
+            raise TypeError(f"the mask must be boolean, True for real tokens, not {real.dtype}")
+        return real.astype(bool)
 
     def _split(self, x: Tensor, start) -> list[Tensor]:
         """q, k and v (batch, heads, time, head_dim)."""
@@ -371,8 +389,7 @@ def _heads(attention: MultiHeadAttention) -> tuple[list[_Cut], int, int]:
     """The arrays that have a place for each head, the heads' number and their width."""
     if not isinstance(attention, MultiHeadAttention):
         raise TypeError(f"heads are those of a MultiHeadAttention, not of a {type(attention).__name__}")
-    writer = attention.c_attn.up if isinstance(attention.c_attn, LowRankLinear) else attention.c_attn
-    reader = attention.c_proj.down if isinstance(attention.c_proj, LowRankLinear) else attention.c_proj
+    writer, reader = _ends(attention.c_attn)[1], _ends(attention.c_proj)[0]
     width = reader.weight.shape[1] // attention.n_head
     cuts = [_Cut(writer, "weight", 0, width), _Cut(writer, "bias", 0, width), _Cut(reader, "weight", 1, width)]
     return [cut for cut in cuts if getattr(cut.module, cut.name) is not None], attention.n_head, width
@@ -382,7 +399,7 @@ def head_scores(attention: MultiHeadAttention) -> np.ndarray:
     """How much each head can write: the L2 norm of its values' weights times that of its part of c_proj, float64 (heads,)."""
     cuts, n_head, _ = _heads(attention)
     values, read = cuts[0].array[2 * len(cuts[0].array) // 3 :], cuts[-1].array.T
-    return np.prod([np.linalg.norm(array.astype(np.float64).reshape(n_head, -1), axis=1) for array in (values, read)], 0)
+    return np.prod([np.hypot.reduce(part.astype(np.float64).reshape(n_head, -1), axis=1) for part in (values, read)], 0)
 
 
 def prune_heads(attention: MultiHeadAttention, keep) -> None:
@@ -426,22 +443,21 @@ def low_rank(model: Module, error: float) -> dict[str, int]:
     """Exchanges Linear layers for two factors each, in place: they become LowRankLinear. Returns {name of the weight: rank}.
 
     The rank is the smallest with |W - up down| <= error · |W|, in Frobenius norms, which the largest singular values give
-    (Eckart & Young 1936). A layer in which the factors would not have fewer numbers, whose weight another layer uses too, or
-    that is of a subclass, is left alone.
+    (Eckart & Young 1936). A layer in which the factors would not have fewer numbers, whose weight has another use or is no
+    Parameter, or that is of a subclass, is left alone.
     Raises, and nothing has changed: ValueError unless 0 <= error < 1, or that contains the name of a weight that is not finite.
     """
     if not 0 <= error < 1:
         raise ValueError(f"error must be at least 0 and less than 1, not {error!r}")
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    uses = [id(member) for module in model.modules() for member in vars(module).values()]
-    found = {}
+    held, found = _held(model), {}
     for layer in model.modules():
-        if type(layer) is Linear and uses.count(id(layer.weight)) == 1:
+        if type(layer) is Linear and id(layer.weight) in names and held.count(id(layer.weight)) == 1:
             weight, name = layer.weight.data, names[id(layer.weight)]
             if not np.isfinite(weight).all():
                 raise ValueError(f"{name} is not finite")
             u, s, v = np.linalg.svd(weight.astype(np.float64), full_matrices=False)  # (out, n), (n,), (n, in)
-            lost = np.sqrt(np.append(np.cumsum(np.square(s)[::-1])[::-1], 0))  # lost[r]: the error of rank r
+            lost = np.append(np.hypot.accumulate(s[::-1])[::-1], 0)  # lost[r]: the error of rank r
             rank = max(1, int(np.argmax(lost <= error * lost[0])))
             if rank * sum(weight.shape) < weight.size:
                 root = np.sqrt(s[:rank])  # in both, so that both train alike
@@ -470,23 +486,24 @@ def distillation_loss(student: Tensor, teacher, temperature: float = 2.0, counts
     """T² Σ p (log p - log q) over the classes, averaged over the rows: p = softmax(teacher / T), q = softmax(student / T).
 
     Hinton, Vinyals & Dean 2015, section 2: with T² the gradient keeps its size, whatever T is. Logits (…, classes), both; the
-    teacher's are a constant. counts (…), booleans: the rows that count, all by default. A class that the teacher excludes,
-    with a logit of -∞, adds nothing.
+    teacher's are a constant. counts (…), booleans: the rows that count, all by default. Where p is 0 nothing is added.
     Raises: ValueError that contains the shapes if two differ, or are empty; ValueError if no row counts, or unless the
     temperature is positive and finite.
     """
     given = Tensor(teacher).data
     counts = np.ones(student.shape[:-1], bool) if counts is None else Tensor(counts).data
-    if student.shape != given.shape or student.shape[:-1] != counts.shape or not student.size:
+    if student.shape != given.shape or student.shape[:-1] != counts.shape or 0 in (student.ndim, student.size):
         raise ValueError(f"student {student.shape}, teacher {given.shape}, counts {counts.shape}: not (…, classes) and (…)")
     if not counts.any():
         raise ValueError(f"no row counts: logits of shape {student.shape}")
     _check_temperature(temperature)
-    log_q = LogSoftmax(-1)(student * (1 / temperature))
-    log_p = LogSoftmax(-1)(Tensor(given.astype(log_q.dtype, copy=False) * log_q.dtype.type(1 / temperature))).data
-    adds = (log_p != -np.inf) & counts[..., None]
-    p = np.where(adds, np.exp(log_p), 0) * log_q.dtype.type(temperature**2 / counts.sum())
-    return ((np.where(adds, log_p, 0) - where(adds, log_q, 0)) * p).sum()
+    temperature = float(temperature)
+    log_q = LogSoftmax(-1)(student[counts] * (1 / temperature))  # (rows, classes)
+    log_p = LogSoftmax(-1)(Tensor(given[counts].astype(log_q.dtype, copy=False) * log_q.dtype.type(1 / temperature))).data
+    p = np.exp(log_p)
+    adds = p != 0
+    share = log_q.dtype.type(temperature**2 / counts.sum())
+    return ((np.where(adds, log_p, 0) - where(adds, log_q, 0)) * (p * share)).sum()
 
 
 def _check_temperature(temperature: float) -> None:

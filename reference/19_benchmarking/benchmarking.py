@@ -4,6 +4,7 @@ import gc
 import json
 import math
 import operator
+import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -114,12 +115,13 @@ class Benchmark:
         times = [first] + [self._timed(name, 1)[0] for _ in range(self.warmup - 1)]
         if self.number is not None:
             return self.number
-        number = 1  # the least time counts: other programs only make a call longer; 0 only says that the clock can't tell
-        while (least := min(filter(None, times), default=0)) * number < ROUND:
+        number, least = 1, 0.0
+        while least * number < ROUND:
             if number == MOST:
                 raise RuntimeError(f"{name!r}: {number} calls take less than {ROUND} seconds: does the clock stand still?")
             number = min(2 * number, MOST)
             times.append(self._timed(name, number)[0])
+            least = min(filter(None, times), default=0.0)  # others only make a call longer; 0: the clock can't tell
         return math.ceil(ROUND / least)
 
     def _timed(self, name: str, number: int) -> tuple[float, float]:
@@ -341,16 +343,20 @@ defflops(  # q kᵀ, which is (…, queries, keys), and its product with v
 defflops("self_attention", lambda y, qkv, **attrs: 4 * y.size * y.shape[-2])  # the same of y (batch, time, heads · head_dim)
 
 
+_COUNTING = threading.RLock()  # two threads that counted at once would not put back the recorder from before both
+
+
 def count(model: Callable[..., Tensor], *inputs) -> Counts:
     """What model(*inputs), a Module or a function that returns a Tensor, costs, by calling it once. Its buffers stay.
 
     It sees operations (Tensor._result), not what is computed of arrays alone. A UserWarning contains the names of operations
-    without a rule. Raises: TypeError that contains the type if the model returns anything but a Tensor.
+    without a rule. A count in a second thread waits until the first has ended.
+    Raises: TypeError that contains the type if the model returns anything but a Tensor.
     """
     module = model if isinstance(model, Module) else Module()  # a function has no parameters and no buffers
-    parameters, state = module.parameters(), module.state_dict()
+    parameters = module.parameters()
     there = _memories([parameters, [array for _, array in module.named_buffers()], inputs])
-    flops, unknown, recorder = [], set(), Tensor._recorder  # a list and a set may be changed by several threads
+    flops, unknown = [], set()  # a list and a set may be changed by several threads
 
     def counting(op: str, result: Tensor, parents: tuple[Tensor, ...], attrs: dict) -> None:
         if recorder is not None:
@@ -360,12 +366,14 @@ def count(model: Callable[..., Tensor], *inputs) -> Counts:
         else:
             unknown.add(op)
 
-    Tensor._recorder = counting
-    try:
-        output = model(*inputs)
-    finally:
-        Tensor._recorder = recorder
-        module.load_state_dict(state)  # the buffers, as BatchNorm's running mean, have moved
+    with _COUNTING:
+        recorder, state = Tensor._recorder, module.state_dict()
+        Tensor._recorder = counting
+        try:
+            output = model(*inputs)
+        finally:
+            Tensor._recorder = recorder
+            module.load_state_dict(state)  # the buffers, as BatchNorm's running mean, have moved
     if not isinstance(output, Tensor):
         raise TypeError(f"the model must return a Tensor, not a {type(output).__name__}")
     if unknown:

@@ -51,5 +51,5 @@ def product(a, b) -> list[list[int]]:
 
 def limits(values, percentile: float) -> tuple[float, float]:
     """The nearest values that percentile % of all don't exceed, or don't fall below."""
-    values, needed = sorted(map(float, values)), len(values) * percentile / 100
-    return values[-math.ceil(needed)], values[math.ceil(needed) - 1]
+    values, needed = sorted(map(float, values)), math.ceil(round(len(values) * percentile / 100, 6))
+    return values[-needed], values[needed - 1]

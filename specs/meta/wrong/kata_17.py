@@ -30,7 +30,7 @@ COUNTED = "        self._counts += np.bincount(bits.ravel(), minlength=1 << 16)\
 NOTHING = "        if self._low > self._high:\n"
 ALL = "        if self.percentile == 100:\n"
 UPWARDS = "        upwards = np.r_[0xFFFF:0x7FFF:-1, 0:0x8000]"
-NEEDED = "        needed = self.percentile * counts.sum() / 100"
+NEEDED = "        needed = round(self.percentile * counts.sum() / 100, 6)"
 HIGH = "        high = floats[np.searchsorted(np.cumsum(counts), needed)]"
 LOW = "        low = floats[::-1][np.searchsorted(np.cumsum(counts[::-1]), needed)]"
 EIGHT = "    if a.dtype != np.int8 or b.dtype != np.int8:"
@@ -338,6 +338,8 @@ WRONG = [
     Wrong(
         "limits of nothing", {NOTHING: "        if self._low > self._high:\n            return 0.0, 0.0\n        if False:\n"}
     ),
+    Wrong("the rank is that of a fraction", {NEEDED: "        needed = math.ceil(self.percentile / 100 * counts.sum())"}),
+    Wrong("the rank is a rounded float", {NEEDED: "        needed = math.ceil(self.percentile * counts.sum() / 100)"}),
     Wrong("limits() begins anew", {NEEDED: NEEDED + "\n        self._counts = 0 * self._counts"}),
     Wrong("a percentile of 50", {PERCENTILE: PERCENTILE.replace("50 <", "50 <=")}),
     Wrong("a fraction is a percentile", {PERCENTILE: "        if not 0 < percentile <= 100:"}),
@@ -543,7 +545,16 @@ WRONG = [
     ),
     # int8 inputs
     Wrong("limits are not used by a layer", {STATIC: "        if False:\n"}, says="inputs stay floats"),
-    Wrong("the zero point of the inputs is forgotten", {SUMS: "        y[:, block] = integer_product(rows, values)\n"}),
+    Wrong(
+        "the sums of a row's weights are int8",
+        {SUMS: SUMS.replace("values.sum(1, dtype=np.int64)", "values.sum(1, dtype=np.int8).astype(np.int64)")},
+        says="Σ w wraps around in int8",
+    ),
+    Wrong(
+        "the zero point of the inputs is forgotten",
+        {SUMS: "        y[:, block] = integer_product(rows, values)\n"},
+        says="z Σ w is not subtracted",
+    ),
     Wrong("the zero point is added to the sums", {SUMS: SUMS.replace("values) - zero", "values) + zero")}),
     Wrong("the sum of weights wraps around", {SUMS: SUMS.replace("dtype=np.int64", "dtype=np.int8")}),
     Wrong("the scale of the inputs is missing", {BOTH: BOTH.replace("x.scale.item() * ", "")}),
@@ -985,6 +996,18 @@ WRONG = [
         naive="test_a_batch_takes_little_longer_than_its_product",
     ),
     Wrong(
+        "one row of the weight after another, all of them, with 4 bits",
+        {BLOCKS: "    step = 1\n", FLOATS: "        floats = weight.dequantize()[block]\n"},
+        naive="test_a_batch_with_4_bits_takes_little_longer_than_its_product",
+    ),
+    Wrong(
+        "one pixel after another",
+        {
+            "        y = _product(columns, self.weight).reshape(": "        y = np.concatenate([_product(column[None], self.weight) for column in columns] or [_product(columns, self.weight)]).reshape("
+        },
+        naive="test_a_convolution_takes_no_loop_over_pixels",
+    ),
+    Wrong(
         "one row of x after another",
         {TIMES: "        for i, row in enumerate(rows):\n            y[i, block] = floats.reshape(len(floats), -1) @ row\n"},
         naive="test_a_layer_takes_no_loop_over_rows_of_x",
@@ -1022,6 +1045,21 @@ WRONG = [
             "    weights, memo = {}, {}": "    model = copy.deepcopy(model)\n    names = {id(parameter): name for name, parameter in model.named_parameters()}\n    weights, memo = {}, {}"
         },
         naive="test_the_large_weights_are_not_copied_first",
+    ),
+    Wrong(
+        "the model is copied first, with 4 bits",
+        {
+            "    weights, memo = {}, {}": "    model = copy.deepcopy(model)\n    names = {id(parameter): name for name, parameter in model.named_parameters()}\n    weights, memo = {}, {}"
+        },
+        naive="test_large_weights_of_4_bits_are_not_copied_first",
+    ),
+    Wrong(
+        "all weights of 4 bits become floats at once",
+        {
+            BLOCKS: "    step = max(1, weight.shape[0])\n",
+            LOOKED_UP: "        return Tensor(self.weight.dequantize()[ids])",
+        },
+        naive="test_4_bits_are_never_all_floats",
     ),
     Wrong(
         "one number after another is halved",

@@ -3,7 +3,7 @@
 from specs.meta.catalogue import Wrong
 
 WEIGHTS = "named_parameters() if parameter.ndim > 1]"
-SMALLEST = '    kept[np.argsort(values, kind="stable")[: round(amount * values.size)]] = False\n'
+SMALLEST = '    kept[np.argsort(values, kind="stable")[: round(float(amount) * values.size)]] = False\n'
 NAN = "        if np.isnan(weight.data).any():\n"
 MAGNITUDES = "    magnitudes = [np.abs(weight.data).ravel() for _, weight in weights]\n"
 APPLY = "            weight.data[~kept] = 0\n"
@@ -17,8 +17,10 @@ NORM = '_NORM = "weight", "bias", "running_mean", "running_var"\n'
 UNITWISE = "_UNITWISE = ReLU, LeakyReLU, Tanh, GELU, Dropout, MaxPool2d, AvgPool2d"
 OUTPUT = '        end.fixed = end.fixed or "they are the output"\n'
 JOINED = "            space.cuts += end.cuts\n"
-USES = "        if cut[:3] in others or len(owners) > 1:\n"
+USES = "        if cut[:3] in others or held.count(id(value)) > 1:\n"
+DEDUPED = "    space.cuts = list(dict.fromkeys(space.cuts))  # a layer may run twice in one stream\n"
 SCORES = "    return norms(scales or written) * norms(read)\n"
+NORMS = "        return np.hypot.reduce(np.concatenate(arrays, 1), axis=1)  # squares might overflow\n"
 STRONGEST = '    return np.sort(np.argsort(-scores, kind="stable")[:count])\n'
 SORTED = "    return np.sort(keep).astype(np.intp)\n"
 TAKE = "np.take(array, indices, axis)\n"
@@ -26,17 +28,19 @@ REPLACED = "            value.data, value.grad = array, None\n"
 COLUMNS = "        return (kept[:, None] * repeat + np.arange(repeat)).ravel()\n"
 ROOM = "            if room > 0:\n"
 SIGHT = "        sight = None if real is None else real[:, None, None], self.causal, self.window\n"
+PADDING = "            if real is not None and (real[:, 1:] > real[:, :-1]).any():\n"
 ROWS = "    rows = (np.arange(3)[:, None] * n_head * width + columns).ravel()"
+LOST = "            lost = np.append(np.hypot.accumulate(s[::-1])[::-1], 0)"
 RANK = "            rank = max(1, int(np.argmax(lost <= error * lost[0])))\n"
 SMALLER = "            if rank * sum(weight.shape) < weight.size:\n"
 ROOT = "                root = np.sqrt(s[:rank])"
-TIED = "        if type(layer) is Linear and uses.count(id(layer.weight)) == 1:\n"
+TIED = "        if type(layer) is Linear and id(layer.weight) in names and held.count(id(layer.weight)) == 1:\n"
 CLEAR = "    vars(layer).clear()\n"
-P = "    p = np.where(adds, np.exp(log_p), 0) * log_q.dtype.type(temperature**2 / counts.sum())\n"
-LOG_Q = "    log_q = LogSoftmax(-1)(student * (1 / temperature))\n"
-ADDS = "    adds = (log_p != -np.inf) & counts[..., None]\n"
-KL = "    return ((np.where(adds, log_p, 0) - where(adds, log_q, 0)) * p).sum()\n"
-SHAPES = "    if student.shape != given.shape or student.shape[:-1] != counts.shape or not student.size:\n"
+P = "    share = log_q.dtype.type(temperature**2 / counts.sum())\n"
+LOG_Q = "    log_q = LogSoftmax(-1)(student[counts] * (1 / temperature))  # (rows, classes)\n"
+ADDS = "    adds = p != 0\n"
+KL = "    return ((np.where(adds, log_p, 0) - where(adds, log_q, 0)) * (p * share)).sum()\n"
+SHAPES = "    if student.shape != given.shape or student.shape[:-1] != counts.shape or 0 in (student.ndim, student.size):\n"
 FROZEN = "        frozen = copy.deepcopy(teacher, {id(value): value for value in shared}).eval()\n"
 TAUGHT = "        self._taught = lambda x: frozen(x).data"
 MIX = "        return soft * self.alpha + hard * (1 - self.alpha)\n"
@@ -67,7 +71,7 @@ WRONG = [
     Wrong("the number is cut off, not rounded", {SMALLEST: SMALLEST.replace("round(", "int(")}),
     Wrong(
         "the number is rounded up",
-        {SMALLEST: SMALLEST.replace("round(amount * values.size)", "math.ceil(amount * values.size)")},
+        {SMALLEST: SMALLEST.replace("round(float(amount) * values.size)", "math.ceil(float(amount) * values.size)")},
     ),
     Wrong(
         "signs count", {MAGNITUDES: MAGNITUDES.replace("np.abs(weight.data)", "weight.data")}, says="magnitudes are forgotten"
@@ -111,11 +115,12 @@ WRONG = [
     Wrong(
         "the sparsity is a mean of shares",
         {
-            "        return 1 - sum(int(kept.sum()) for _, kept in self.pairs) / sum(kept.size for _, kept in self.pairs)\n": "        return float(np.mean([1 - kept.mean() for _, kept in self.pairs]))\n"
+            "        return pruned / max(1, sum(kept.size for _, kept in self.pairs))\n": "        return float(np.mean([1 - kept.mean() for _, kept in self.pairs]))\n"
         },
     ),
     Wrong(
-        "the sparsity is the share that stays", {"        return 1 - sum(int(kept.sum())": "        return sum(int(kept.sum())"}
+        "the sparsity is the share that stays",
+        {"        pruned = sum(kept.size - int(kept.sum())": "        pruned = sum(int(kept.sum())"},
     ),
     Wrong("the pairs of a generator are used up", {"        self.pairs = list(pairs)\n": "        self.pairs = pairs\n"}),
     Wrong("masks of a model: NaN counts as 0", {"(weight, weight.data != 0)": "(weight, np.abs(weight.data) > 0)"}),
@@ -158,6 +163,34 @@ WRONG = [
         {
             "        return self.optimizer.param_groups\n": "        return [dict(group) for group in self.optimizer.param_groups]\n"
         },
+    ),
+    Wrong("magnitudes are squares", {MAGNITUDES: MAGNITUDES.replace("np.abs", "np.square")}),
+    Wrong("float16 has no 100,000", {SMALLEST: SMALLEST.replace("float(amount)", "amount")}),
+    Wrong(
+        "an amount of 0 comes before all checks",
+        {
+            "    weights = _weights(model)\n    for": "    if not amount:\n        return Masks((p, np.ones(p.shape, bool)) for p in model.parameters() if p.ndim > 1)\n    weights = _weights(model)\n    for"
+        },
+    ),
+    Wrong(
+        "what is read-only is found after the first layers were pruned",
+        {"        if not weight.data.flags.writeable:\n": "        if False:\n"},
+    ),
+    Wrong(
+        "nothing has no sparsity",
+        {"max(1, sum(kept.size for _, kept in self.pairs))": "sum(kept.size for _, kept in self.pairs)"},
+    ),
+    Wrong(
+        "a masked optimizer has the state from before a load",
+        {
+            "        self.optimizer, self.masks = optimizer, masks\n": "        self.optimizer, self.masks, self._state = optimizer, masks, optimizer.state\n",
+            "        return self.optimizer.state\n": "        return self._state\n",
+        },
+    ),
+    Wrong("a state without masks is a KeyError", {'state_dict.get("masks", ())': 'state_dict["masks"]'}),
+    Wrong(
+        "a state without masks is loaded, and the masks stay",
+        {FITS: '        if "masks" not in state_dict:\n            return self.optimizer.load_state_dict(state_dict)\n' + FITS},
     ),
     # 18.2
     Wrong(
@@ -229,7 +262,7 @@ WRONG = [
     Wrong("a LayerNorm is let through", {UNITWISE: UNITWISE + ", __import__('katas.transformers').transformers.LayerNorm"}),
     Wrong("any layer is let through", {"        elif not isinstance(layer, _UNITWISE):\n": "        elif False:\n"}),
     Wrong("Tanh and LeakyReLU are unknown", {UNITWISE: "_UNITWISE = ReLU, GELU, Dropout, MaxPool2d, AvgPool2d"}),
-    Wrong("a Flatten of the last axes is one of all", {" and layer.start_dim == 1:\n": ":\n"}),
+    Wrong("a Flatten of the last axes is one of all", {" and layer.start_dim == 1):\n": "):\n"}),
     Wrong(
         "a Linear that reads an image's last axis is let through", {'(form == "image") != isinstance(layer, Conv2d) or ': ""}
     ),
@@ -237,31 +270,31 @@ WRONG = [
         "rows that are flattened are let through",
         {
             ' or (form != "flat" and repeat != 1):': ":",
-            '        elif isinstance(layer, Flatten) and form == "image"': "        elif isinstance(layer, Flatten)",
+            'isinstance(layer, Flatten) and form != "rows"': "isinstance(layer, Flatten)",
         },
     ),
     Wrong("several uses are let through", {USES: "        if False:\n"}),
-    Wrong("a layer that runs twice is let through", {USES: "        if len(owners) > 1:\n"}),
+    Wrong("a layer that runs twice is let through", {USES: "        if held.count(id(value)) > 1:\n"}),
     Wrong("a tied weight is let through", {USES: "        if cut[:3] in others:\n"}),
     Wrong(
         "only a writer's tied weight is refused",
-        {USES: "        if cut[:3] in others or (len(owners) > 1 and cut.axis == 0):\n"},
+        {USES: "        if cut[:3] in others or (held.count(id(value)) > 1 and cut.axis == 0):\n"},
     ),
     Wrong(
         "a layer that runs twice in a stream shrinks twice",
-        {"in {(id(cut[0]), *cut[1:3]): cut for cut in cuts}.values():": "in cuts:"},
+        {DEDUPED: ""},
     ),
     Wrong(
         "unknown layers elsewhere forbid everything",
         {"    if space.fixed:\n": '    if space.fixed or any("go through" in other.fixed for other in spaces):\n'},
     ),
     Wrong(
-        "a norm's units can be removed by naming it", {"    if not isinstance(layer, Linear | Conv2d):\n": "    if False:\n"}
+        "a norm's units can be removed by naming it",
+        {"    if not written or not isinstance(layer, Linear | Conv2d):\n": "    if not written:\n"},
     ),
     Wrong(
         "layers are compared by their class",
         {
-            "any(module is layer for module in root.modules())": "any(type(module) is type(layer) for module in root.modules())",
             "if any(cut.module is writer and cut.axis == 0": "if any(type(cut.module) is type(writer) and cut.axis == 0",
         },
     ),
@@ -273,9 +306,7 @@ WRONG = [
     Wrong("a score is that of the filter, behind a BatchNorm2d too", {SCORES: SCORES.replace("scales or written", "written")}),
     Wrong(
         "L1 norms",
-        {
-            "        return np.sqrt(sum([np.square(array).sum(1) for array in arrays]))\n": "        return sum([np.abs(array).sum(1) for array in arrays])\n"
-        },
+        {NORMS: "        return sum([np.abs(array).sum(1) for array in arrays])\n"},
         says="L1 norms",
     ),
     Wrong(
@@ -308,6 +339,78 @@ WRONG = [
         {"    if len(np.unique(keep)) < keep.size:\n": "    keep = np.unique(keep)\n    if False:\n"},
     ),
     Wrong("booleans are indices", {'    if keep.dtype.kind not in "iu":\n': '    if keep.dtype.kind not in "iub":\n'}),
+    Wrong(
+        "an unbroken run of units is a view",
+        {
+            TAKE: "np.take(array, indices, axis) if indices[-1] - indices[0] >= len(indices) else array[(slice(None),) * axis + (slice(indices[0], indices[-1] + 1),)]\n"
+        },
+    ),
+    Wrong("indices stay uint8", {SORTED: "    return np.sort(keep)\n"}),
+    Wrong(
+        "a CNN flattens before Linears in its Sequentials, too",
+        {
+            "                if isinstance(layer, CNN) and isinstance(inner, Linear)": "                if (isinstance(layer, CNN) or any(isinstance(outer, CNN) for outer in self.seen)) and isinstance(inner, Linear)"
+        },
+    ),
+    Wrong(
+        "tied biases are let through",
+        {USES: '        if cut[:3] in others or (cut.name != "bias" and held.count(id(value)) > 1):\n'},
+    ),
+    Wrong(
+        "shared buffers are let through",
+        {USES: USES.replace("held.count", "isinstance(value, Parameter) and held.count")},
+    ),
+    Wrong(
+        "lists are not looked into", {"        held += value if isinstance(value, list | tuple) else ()\n": "        pass\n"}
+    ),
+    Wrong(
+        "lists in lists are not looked into",
+        {
+            "    for value in held:  # which grows\n        held += value if isinstance(value, list | tuple) else ()\n": "    held += [member for value in held if isinstance(value, list | tuple) for member in value]\n"
+        },
+    ),
+    Wrong(
+        "a Parameter of two names in one module is let through",
+        {
+            'for name, value in vars(module).items() if name != "_kept"]': 'for value in {id(value): value for name, value in vars(module).items() if name != "_kept"}.values()]'
+        },
+    ),
+    Wrong(
+        "a reader that runs twice is let through",
+        {USES: USES.replace("cut[:3] in others", "(cut.axis == 0 and cut[:3] in others)")},
+    ),
+    Wrong(
+        "only the first Sequential is looked at",
+        {
+            "            if isinstance(root, Sequential | FeedForward) and root not in self.seen:\n": "            if isinstance(root, Sequential | FeedForward) and not self.seen:\n"
+        },
+    ),
+    Wrong(
+        "what is in another module in a Sequential is not found",
+        {
+            "            if isinstance(root, Sequential | FeedForward) and root not in self.seen:\n                end": "            if isinstance(root, Sequential | FeedForward) and root not in self.seen:\n                self.seen += root.modules()\n                end"
+        },
+    ),
+    Wrong(
+        "what a Sigmoid adds to a stream is let through", {"space.fixed or end.fixed or different": "space.fixed or different"}
+    ),
+    Wrong("a stream may be flattened", {"space.fixed or end.fixed or different": "space.fixed or end.fixed"}),
+    Wrong(
+        "a FeedForward has a GELU, whatever it has",
+        {'                if hasattr(inner, "forward") and not': "                if False and not"},
+    ),
+    Wrong(
+        "behind a GlobalAvgPool nothing is flattened",
+        {'            form = "flat"\n': '            form = "rows" if isinstance(layer, GlobalAvgPool) else "flat"\n'},
+    ),
+    Wrong(
+        "a layer that runs twice in a stream counts twice",
+        {
+            DEDUPED: "",
+            "    _shrink([(*cut[:3], indices(cut.repeat)) for cut in space.cuts])\n": "    _shrink([(*cut[:3], indices(cut.repeat)) for cut in dict.fromkeys(space.cuts)])\n",
+        },
+    ),
+    Wrong("squares of 1e200 overflow", {NORMS: "        return np.sqrt(np.square(np.concatenate(arrays, 1)).sum(1))\n"}),
     # heads
     Wrong(
         "only the queries' rows are removed",
@@ -350,7 +453,7 @@ WRONG = [
     Wrong("positions are forgotten", {"return [q, k, v] if self.positions is None else": "return [q, k, v] if True else"}),
     Wrong("positions begin at 0 with a cache", {"self._split(x, 0 if cache is None else cache.lengths)": "self._split(x, 0)"}),
     Wrong("values are rotated too", {"self.positions(k, start), v]": "self.positions(k, start), self.positions(v, start)]"}),
-    Wrong("an empty cache is none", {"        if cache is not None:\n            room": "        if cache:\n            room"}),
+    Wrong("an empty cache is none", {"        if cache is not None:\n            if": "        if cache:\n            if"}),
     Wrong("a cache gets no zeros for the heads that are gone", {ROOM: "            if False:\n"}),
     Wrong("a cache without n_head is refused", {'getattr(cache, "n_head", self.n_head)': "cache.n_head"}),
     Wrong("the causal mask is applied again behind a cache", {"(seen, False, None)": "(seen, True, self.window)"}),
@@ -378,11 +481,9 @@ WRONG = [
     ),
     Wrong(
         "padding before a token is let through",
-        {"        if cache is not None and (real[:, 1:] > real[:, :-1]).any():\n": "        if False:\n"},
+        {PADDING: "            if False:\n"},
     ),
-    Wrong(
-        "a cache without causal is let through", {"        if cache is not None and not self.causal:\n": "        if False:\n"}
-    ),
+    Wrong("a cache without causal is let through", {"            if not self.causal:\n": "            if False:\n"}),
     Wrong(
         "head scores are those of the queries",
         {"cuts[0].array[2 * len(cuts[0].array) // 3 :]": "cuts[0].array[: len(cuts[0].array) // 3]"},
@@ -390,22 +491,57 @@ WRONG = [
     ),
     Wrong(
         "head scores are those of c_proj alone",
-        {"for array in (values, read)], 0)": "for array in (read,)], 0)"},
+        {"for part in (values, read)], 0)": "for part in (read,)], 0)"},
         says="only c_proj",
     ),
     Wrong("anything with c_attn has heads", {"    if not isinstance(attention, MultiHeadAttention):\n": "    if False:\n"}),
+    Wrong(
+        "a head's squares of 1e200 overflow",
+        {
+            "np.hypot.reduce(part.astype(np.float64).reshape(n_head, -1), axis=1)": "np.linalg.norm(part.astype(np.float64).reshape(n_head, -1), axis=1)"
+        },
+    ),
+    Wrong(
+        "a cache gets zeros of float32",
+        {"np.zeros((len(k), room, *k.shape[2:]), k.dtype)": "np.zeros((len(k), room, *k.shape[2:]), np.float32)"},
+    ),
+    Wrong(
+        "the attention's mode counts, not its Dropout's",
+        {"        if drop.training and isinstance": "        if self.training and isinstance"},
+    ),
+    Wrong(
+        "all rows begin where the first does",
+        {
+            "self._split(x, 0 if cache is None else cache.lengths)": "self._split(x, 0 if cache is None else int(cache.lengths[0]))"
+        },
+    ),
+    Wrong(
+        "a mask without elements must be boolean",
+        {"if real.dtype != np.bool_ and real.size:": "if real.dtype != np.bool_:"},
+    ),
+    Wrong(
+        "the dtype of a mask comes before its shape",
+        {
+            "        if real.shape != x.shape[:2]:\n": '        if real.dtype != np.bool_ and real.size:\n            raise TypeError(f"not {real.dtype}")\n        if real.shape != x.shape[:2]:\n'
+        },
+    ),
+    Wrong(
+        "what a cache needs comes before the mask",
+        {
+            "        real = self._real(x, mask)\n        q, k, v": '        if cache is not None and not self.causal:\n            raise ValueError("causal")\n        real = self._real(x, mask)\n        q, k, v'
+        },
+    ),
+    Wrong("no tokens have no width", {"self.n_head, width).permute": "self.n_head, -1).permute"}),
     # 18.3
     Wrong("a layer becomes larger", {SMALLER: "            if rank < min(weight.shape):\n"}),
     Wrong("a layer as large as before is exchanged", {SMALLER: SMALLER.replace("< weight.size", "<= weight.size")}),
     Wrong(
         "the error is that of the largest singular value",
-        {"            lost = np.sqrt(np.append(np.cumsum(np.square(s)[::-1])[::-1], 0))": "            lost = np.append(s, 0)"},
+        {LOST: "            lost = np.append(s, 0)"},
     ),
     Wrong(
         "the error is one of squares",
-        {
-            "            lost = np.sqrt(np.append(np.cumsum(np.square(s)[::-1])[::-1], 0))": "            lost = np.append(np.cumsum(np.square(s)[::-1])[::-1], 0)"
-        },
+        {LOST: "            lost = np.append(np.cumsum(np.square(s)[::-1])[::-1], 0)"},
     ),
     Wrong("the error is absolute", {RANK: RANK.replace(" * lost[0]", "")}),
     Wrong(
@@ -443,7 +579,7 @@ WRONG = [
         {"    factors[1].bias = bias": "    factors[1].bias = None if bias is None else Parameter(bias)"},
     ),
     Wrong("the mode is lost", {"    layer.train(training)\n": ""}),
-    Wrong("tied weights are exchanged", {TIED: "        if type(layer) is Linear:\n"}),
+    Wrong("tied weights are exchanged", {TIED: "        if type(layer) is Linear and id(layer.weight) in names:\n"}),
     Wrong(
         "subclasses are exchanged",
         {TIED: TIED.replace("type(layer) is Linear", "isinstance(layer, Linear) and type(layer) is not LowRankLinear")},
@@ -462,6 +598,20 @@ WRONG = [
     ),
     Wrong("an error of 1 is allowed", {"    if not 0 <= error < 1:\n": "    if not 0 <= error <= 1:\n"}),
     Wrong("an error of 0 is refused", {"    if not 0 <= error < 1:\n": "    if not 0 < error < 1:\n"}),
+    Wrong(
+        "squares of singular values overflow",
+        {LOST: "            lost = np.sqrt(np.append(np.cumsum(np.square(s)[::-1])[::-1], 0))"},
+    ),
+    Wrong(
+        "squares are subtracted, and small ones lost",
+        {
+            LOST: "            lost = np.sqrt(np.maximum(np.square(s / (s[0] or 1)).sum() - np.append(0, np.cumsum(np.square(s / (s[0] or 1)))), 0))"
+        },
+    ),
+    Wrong(
+        "a weight that is no Parameter is exchanged",
+        {TIED: TIED.replace("id(layer.weight) in names and ", ""), "names[id(layer.weight)]": "names.get(id(layer.weight))"},
+    ),
     # 18.4
     Wrong("T² is missing", {P: P.replace("temperature**2 / ", "1 / ")}, says="T² is missing"),
     Wrong("T instead of T²", {P: P.replace("temperature**2", "temperature")}),
@@ -483,27 +633,44 @@ WRONG = [
     Wrong("only the teacher has a temperature", {LOG_Q: "    log_q = LogSoftmax(-1)(student * 1.0)\n"}),
     Wrong(
         "the cross-entropy alone",
-        {KL: "    return ((0 - where(adds, log_q, 0)) * p).sum()\n"},
+        {KL: "    return ((0 - where(adds, log_q, 0)) * (p * share)).sum()\n"},
         says="without the teacher's entropy",
     ),
     Wrong(
         "the divergence of the student",
+        {KL: "    return ((where(adds, log_q, 0) - np.where(adds, log_p, 0)) * (np.exp(log_q.data) * share)).sum()\n"},
+    ),
+    Wrong("0 · ∞ is NaN", {ADDS: "    adds = np.ones(p.shape, bool)\n"}),
+    Wrong("NaN is taken for a class that is excluded", {ADDS: "    adds = p > 0\n    p = np.where(adds, p, 0)\n"}),
+    Wrong(
+        "rows that don't count are only not averaged over",
+        {LOG_Q: LOG_Q.replace("[counts]", ""), "given[counts]": "given"},
+    ),
+    Wrong(
+        "rows that don't count are multiplied by 0",
+        {LOG_Q: LOG_Q.replace("[counts]", ""), "given[counts]": "given", P: P + "    share = share * counts[..., None]\n"},
+    ),
+    Wrong(
+        "rows that don't count are left out after the logarithms, and have a gradient of NaN",
         {
-            KL: "    q = np.exp(log_q.data) * (p.sum() / np.exp(log_q.data)[adds].sum())\n    return ((where(adds, log_q, 0) - np.where(adds, log_p, 0)) * q).sum()\n"
+            LOG_Q: LOG_Q.replace("[counts]", ""),
+            "given[counts]": "given",
+            ADDS: "    adds = (p != 0) & counts[..., None]\n    p = np.where(adds, p, 0)\n",
         },
     ),
-    Wrong("0 · ∞ is NaN", {ADDS: "    adds = np.broadcast_to(counts[..., None], log_p.shape)\n"}),
-    Wrong("NaN is taken for a class that is excluded", {ADDS: "    adds = (log_p > -np.inf) & counts[..., None]\n"}),
-    Wrong("rows that don't count are only not averaged over", {ADDS: "    adds = log_p != -np.inf\n"}),
+    Wrong("only a teacher's -∞ excludes a class", {ADDS: "    adds = log_p != -np.inf\n"}),
+    Wrong("the square of a temperature in uint8 wraps", {"    temperature = float(temperature)\n": ""}),
     Wrong(
         "the logarithm of a softmax",
-        {LOG_Q: "    odds = (student * (1 / temperature)).exp()\n    log_q = (odds / odds.sum(-1, keepdim=True)).log()\n"},
+        {
+            LOG_Q: "    odds = (student[counts] * (1 / temperature)).exp()\n    log_q = (odds / odds.sum(-1, keepdim=True)).log()\n"
+        },
     ),
     Wrong(
         "float64 from the teacher",
         {
-            "given.astype(log_q.dtype, copy=False) * log_q.dtype.type(1 / temperature)": "given * (1 / temperature)",
-            "* log_q.dtype.type(temperature**2 / counts.sum())": "* (temperature**2 / counts.sum())",
+            "given[counts].astype(log_q.dtype, copy=False) * log_q.dtype.type(1 / temperature)": "given[counts] * (1 / temperature)",
+            P: "    share = temperature**2 / counts.sum()\n",
         },
     ),
     Wrong("shapes are broadcast", {SHAPES: "    if not student.size or student.ndim == 0:\n"}),
@@ -639,7 +806,7 @@ WRONG = [
     Wrong("new arrays lie in another order", {TAKE: "np.asfortranarray(np.take(array, indices, axis))\n"}),
     Wrong(
         "heads of factors are refused",
-        {"attention.c_attn.up if isinstance(attention.c_attn, LowRankLinear) else attention.c_attn": "attention.c_attn"},
+        {"_ends(attention.c_attn)[1], ": "attention.c_attn, "},
     ),
     Wrong(
         "evaluate is recorded",

@@ -11,7 +11,8 @@ APPEND = "                rounds[name].append((wall, cpu))"
 SECONDS = "            done, computed = spent([first_wall, *wall]), [first_cpu, *cpu]"
 TIMING = "            timings[name] = Timing(numbers.get(name, 1), first_wall, wall, cpu)"
 WARMUP = "        times = [first] + [self._timed(name, 1)[0] for _ in range(self.warmup - 1)]"
-FILLS = "        while (least := min(filter(None, times), default=0)) * number < ROUND:"
+FILLS = "        while least * number < ROUND:"
+LEAST = "            least = min(filter(None, times), default=0.0)"
 NOTICED = "            if done and (spent(computed) or not any(computed)):"
 BY_NAME = "        for name, (first_wall, first_cpu) in first.items():\n"
 NUMBER = "        return math.ceil(ROUND / least)"
@@ -41,6 +42,10 @@ ROUNDED = '    seconds = float(f"{seconds:.3g}")  # before the unit is chosen: 0
 MATMUL = "    return 2 * y.size * a.shape[-1]"
 CONV = "    return 2 * y.size * math.prod(weight.shape[1:])"
 TOLD = "        if recorder is not None:\n            recorder(op, result, parents, attrs)\n"
+CALLED = "            output = model(*inputs)\n"
+BEFORE = "            Tensor._recorder = recorder\n"
+BUFFERS = "            module.load_state_dict(state)  # the buffers, as BatchNorm's running mean, have moved\n"
+STATE = "        recorder, state = Tensor._recorder, module.state_dict()\n"
 HELD = "    there = _memories([parameters, [array for _, array in module.named_buffers()], inputs])"
 COST = "            flops.append(_FLOPS[op](result.data, *[parent.data for parent in parents], **attrs))"
 KEPT = "    kept = _memories(graph)"
@@ -71,6 +76,13 @@ WRONG = [
         "the first one goes to the end", {ORDER: "            order = again[lap % len(again) :] + again[: lap % len(again)]"}
     ),
     Wrong("the order alternates, and nothing is drawn", {ORDER: "            order = again[::-1] if lap % 2 else again"}),
+    Wrong(
+        "rotations of a drawn order",
+        {
+            ORDER: "            drawn = [again[i] for i in make_rng(self.seed).permutation(len(again))]\n            order = drawn[lap % len(again) :] + drawn[: lap % len(again)]"
+        },
+        says="rotations of one",
+    ),
     Wrong(
         "the order is drawn once",
         {ORDER: "            order = order if lap else [again[i] for i in rng.permutation(len(again))]"},
@@ -133,12 +145,30 @@ WRONG = [
     Wrong("ten times as many calls", {NUMBER: "        return 10 * math.ceil(ROUND / least)"}),
     Wrong("a power of two", {NUMBER: "        return number"}),
     Wrong("half as long", {NUMBER: "        return math.ceil(ROUND / least / 2)"}),
-    Wrong("no warm-up, and then an interruption", {FILLS: FILLS.replace("times)", "[times[0], *times[self.warmup :]])")}),
-    Wrong("the last call of the warm-up counts", {FILLS: FILLS.replace("times)", "times[self.warmup - 1 :])")}),
+    Wrong("no warm-up, and then an interruption", {LEAST: LEAST.replace("times)", "[times[0], *times[self.warmup :]])")}),
+    Wrong("the last call of the warm-up counts", {LEAST: LEAST.replace("times)", "times[self.warmup - 1 :])")}),
     Wrong(
         "the last time on the way to number counts",
         {TRIED: "            times = [self._timed(name, number)[0]]"},
         says="",
+    ),
+    Wrong(
+        "a first call that takes ROUND is enough",
+        {"        number, least = 1, 0.0\n": "        number, least = 1, min(filter(None, times), default=0.0)\n"},
+        says="does the first call alone count",
+    ),
+    Wrong(
+        "calls are timed until they took ROUND",
+        {FILLS: "        while number == 1 or times[-1] * number < ROUND:"},
+        says="was an interrupted time the last",
+    ),
+    Wrong(
+        "more calls than MOST, if the last ones were faster",
+        {
+            FILLS: FILLS.replace(":", " and number < MOST:"),
+            NUMBER: "        if least * number < ROUND and len(set(times)) == 1:\n            raise RuntimeError(name)\n"
+            + NUMBER,
+        },
     ),
     Wrong("one call in the warm-up unless told otherwise", {"warmup: int = 3": "warmup: int = 1"}),
     Wrong("ROUND is fixed", {FILLS: FILLS.replace("ROUND", "0.005"), NUMBER: "        return math.ceil(0.005 / least)"}),
@@ -154,7 +184,7 @@ WRONG = [
     Wrong("half of MOST is too many", {MANY: "            if 2 * number >= MOST:\n"}),
     Wrong(
         "a clock that can't tell is taken for one that stands still",
-        {FILLS: FILLS.replace("filter(None, times), default=0", "times")},
+        {LEAST: LEAST.replace("filter(None, times), default=0.0", "times")},
     ),
     Wrong("the clock's numbers are kept", {"float(wall() - wall_start)": "wall() - wall_start"}),
     Wrong("the CPU clock's numbers are kept", {"float(cpu() - cpu_start)": "cpu() - cpu_start"}),
@@ -619,7 +649,7 @@ WRONG = [
     Wrong(
         "threads lose each other's operations",
         {
-            "    flops, unknown, recorder = [], set()": "    flops, unknown, recorder = 0, set()",
+            "    flops, unknown = [], set()": "    flops, unknown = 0, set()",
             COST: COST.replace("flops.append(", "nonlocal flops\n            flops += (").replace("attrs))", "attrs))"),
             "        sum(flops),\n": "        flops,\n",
         },
@@ -627,7 +657,7 @@ WRONG = [
     Wrong(
         "only the calling thread is watched",
         {
-            "    Tensor._recorder = counting\n": "    import threading\n\n    own = threading.get_ident()\n    Tensor._recorder = lambda *told: (counting if threading.get_ident() == own else recorder)(*told)\n"
+            "        Tensor._recorder = counting\n": "        own = threading.get_ident()\n        Tensor._recorder = lambda *told: (counting if threading.get_ident() == own else recorder)(*told)\n"
         },
     ),
     Wrong("the other recorder is not told", {TOLD: ""}),
@@ -636,42 +666,61 @@ WRONG = [
         "kata 07's recorder is told, not the one that was there",
         {TOLD: "        __import__('katas.autograd').autograd.record(op, result, parents, attrs)\n"},
     ),
-    Wrong("the recorder is not there again", {"        Tensor._recorder = recorder\n": "        Tensor._recorder = None\n"}),
+    Wrong("the recorder is not there again", {BEFORE: "            Tensor._recorder = None\n"}),
     Wrong(
         "after an error counting goes on",
         {
-            "    try:\n        output = model(*inputs)\n    finally:\n        Tensor._recorder = recorder\n        module.load_state_dict(state)": "    output = model(*inputs)\n    Tensor._recorder = recorder\n    module.load_state_dict(state)"
+            "        try:\n"
+            + CALLED
+            + "        finally:\n"
+            + BEFORE
+            + BUFFERS: "        output = model(*inputs)\n        Tensor._recorder = recorder\n        module.load_state_dict(state)\n"
         },
     ),
     Wrong(
         "the buffers have moved",
-        {"        module.load_state_dict(state)  # the buffers, as BatchNorm's running mean, have moved\n": ""},
+        {BUFFERS: ""},
     ),
     Wrong(
-        "after an error the buffers have moved",
+        "a buffer is replaced by a saved copy",
         {
-            "        module.load_state_dict(state)  # the buffers, as BatchNorm's running mean, have moved\n": "    module.load_state_dict(state)\n"
+            STATE: STATE
+            + "        saved = [(each, key, vars(each)[key].copy()) for each in module.modules() for key in each._buffers]\n",
+            BUFFERS: "            for each, key, array in saved:\n                setattr(each, key, array)\n",
         },
+        says="the buffer's before",
+    ),
+    Wrong(
+        "a buffer's array is put back, not the buffer",
+        {
+            STATE: STATE + "        saved = [(array, array.copy()) for _, array in module.named_buffers()]\n",
+            BUFFERS: "            for array, values in saved:\n                array[...] = values\n",
+        },
+        says="the buffer:",
+    ),
+    Wrong(
+        "two threads count at the same time",
+        {"_COUNTING = threading.RLock()": "_COUNTING = __import__('contextlib').nullcontext()"},
+        says="did the second count wait",
+    ),
+    Wrong("a count in a count waits forever", {"threading.RLock()": "threading.Lock()"}, says="does not end"),
+    Wrong(
+        "after an error the buffers have moved",
+        {BUFFERS: "        module.load_state_dict(state)\n"},
     ),
     Wrong(
         "the model is put in eval mode",
-        {"    Tensor._recorder = counting\n    try:\n": "    Tensor._recorder = counting\n    module.eval()\n    try:\n"},
+        {"        Tensor._recorder = counting\n": "        Tensor._recorder = counting\n        module.eval()\n"},
     ),
     Wrong(
         "the model is called twice",
-        {
-            "        output = model(*inputs)\n": "        model(*inputs)\n        flops.clear()\n        output = model(*inputs)\n"
-        },
+        {CALLED: "            model(*inputs)\n            flops.clear()\n            output = model(*inputs)\n"},
     ),
     Wrong(
         "inputs become Tensors",
-        {
-            "        output = model(*inputs)\n": "        output = model(*[each if isinstance(each, Tensor) else Tensor(each) for each in inputs])\n"
-        },
+        {CALLED: "            output = model(*[each if isinstance(each, Tensor) else Tensor(each) for each in inputs])\n"},
     ),
-    Wrong(
-        "only one input", {"        output = model(*inputs)\n": "        output = model(inputs[0]) if inputs else model()\n"}
-    ),
+    Wrong("only one input", {CALLED: "            output = model(inputs[0]) if inputs else model()\n"}),
     Wrong("an unknown operation is silent", {"    if unknown:\n": "    if False:\n"}),
     Wrong(
         "an unknown operation is an error",
@@ -830,7 +879,11 @@ WRONG = [
     Wrong(
         "after an interrupt counting goes on",
         {
-            "    finally:\n        Tensor._recorder = recorder\n        module": "    except Exception:\n        Tensor._recorder = recorder\n        module.load_state_dict(state)\n        raise\n    else:\n        Tensor._recorder = recorder\n        module"
+            "        finally:\n" + BEFORE: "        except Exception:\n"
+            + BEFORE
+            + BUFFERS
+            + "            raise\n        else:\n"
+            + BEFORE
         },
     ),
     Wrong(

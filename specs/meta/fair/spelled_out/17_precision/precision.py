@@ -105,7 +105,7 @@ class Observer:
         count, total = 0, sum(self.seen.values())
         for value in sorted(sign * value for value in self.seen):
             count += self.seen[sign * value]
-            if count * 100 >= total * self.percentile:
+            if count * 100 >= round(total * self.percentile, 4):
                 break
         return value
 

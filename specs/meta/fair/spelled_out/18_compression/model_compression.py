@@ -38,7 +38,7 @@ class Masks:
         for _, kept in self.pairs:
             pruned += np.count_nonzero(~kept)
             total += kept.size
-        return pruned / total
+        return pruned / total if total else 0.0
 
 
 def matrices(model):
@@ -55,11 +55,13 @@ def prune(model, amount, per_layer=False):
     for name, parameter in found:
         if (parameter.data != parameter.data).any():
             raise ValueError(f"NaN in {name}")
+        if not parameter.data.flags["WRITEABLE"]:
+            raise ValueError(f"{name} can't be written to")
     groups = [[pair] for pair in found] if per_layer else [found]
     pairs = []
     for group in groups:
         flat = np.concatenate([np.abs(parameter.data.reshape(-1)) for _, parameter in group])
-        count = round(amount * len(flat))
+        count = round(float(amount) * len(flat))
         kept = np.ones(len(flat), dtype=bool)
         if count:
             threshold = np.partition(flat, count - 1)[count - 1]
@@ -100,7 +102,7 @@ class MaskedOptimizer(Optimizer):
 
     def load_state_dict(self, state_dict):
         rest = dict(state_dict)
-        masks = list(rest.pop("masks").values())
+        masks = list(rest.pop("masks", {}).values())
         shapes = [kept.shape for kept in masks], [kept.shape for _, kept in self.masks.pairs]
         if shapes[0] != shapes[1]:
             raise ValueError(f"masks of shapes {shapes[0]} instead of {shapes[1]}")
@@ -129,12 +131,14 @@ Place = namedtuple("Place", "group module name axis width")  # an array with `wi
 class Graph:
     """Groups are numbers; `same` says which are one; `stuck` why a group can't be pruned."""
 
-    def __init__(self, container):
-        self.places, self.sizes, self.same, self.stuck = [], {}, {}, {}
-        start = self.group(None)
-        self.stuck[start] = "it is the input"
-        end, _ = self.visit(container, start, None)
-        self.stuck.setdefault(self.find(end), "it is the output")
+    def __init__(self, model):
+        self.places, self.sizes, self.same, self.stuck, self.visited = [], {}, {}, {}, set()
+        for container in model.modules():
+            if isinstance(container, (Sequential, FeedForward)) and id(container) not in self.visited:
+                start = self.group(None)
+                self.stuck[start] = "it is the input"
+                end, _ = self.visit(container, start, None)
+                self.stuck.setdefault(self.find(end), "it is the output")
 
     def group(self, size):
         self.sizes[len(self.sizes)] = size
@@ -153,6 +157,7 @@ class Graph:
         return group, shape
 
     def visit(self, layer, group, shape):
+        self.visited.add(id(layer))
         if isinstance(layer, Residual):
             end, _ = self.sequence(layer.layers, group, shape)
             a, b = self.find(group), self.find(end)
@@ -160,11 +165,14 @@ class Graph:
                 self.same[b] = a
                 if b in self.stuck:
                     self.stuck[a] = self.stuck[b]
+                elif self.sizes[a] != self.sizes[b]:
+                    self.stuck[a] = "something of another size is added"
             return group, shape
         if isinstance(layer, Sequential):
             return self.sequence(layer.layers, group, shape, isinstance(layer, CNN))
         if isinstance(layer, FeedForward):
-            return self.sequence([layer.c_fc, layer.c_proj], group, shape)
+            between = [v for k, v in vars(layer).items() if k not in ("c_fc", "c_proj") and hasattr(v, "forward")]
+            return self.sequence([layer.c_fc, *between, layer.c_proj], group, shape)
         if isinstance(layer, LowRankLinear):
             self.reads(layer.down, group, shape)
             return self.writes(layer.up), "2d"
@@ -178,8 +186,8 @@ class Graph:
             self.places += [Place(group, layer, name, 0, 1) for name in ("weight", "bias", "running_mean", "running_var")]
             return group, shape
         if isinstance(layer, GlobalAvgPool):
-            return group, "2d"
-        if isinstance(layer, Flatten) and shape == "4d" and layer.start_dim == 1:
+            return group, "merged"
+        if isinstance(layer, Flatten) and shape in ("4d", "merged") and layer.start_dim == 1:
             return group, "merged"
         if isinstance(layer, (ReLU, LeakyReLU, Tanh, GELU, Dropout, MaxPool2d, AvgPool2d)):
             return group, shape
@@ -214,19 +222,13 @@ def dependents(model, layer):
     kind = layer.__class__.__name__
     if isinstance(layer, LowRankLinear):
         layer = layer.up
-    container = None
-    for candidate in model.modules():
-        if container is None and isinstance(candidate, (Sequential, FeedForward)):
-            inside = [id(module) for module in candidate.modules()]
-            if id(layer) in inside:
-                container = candidate
-    if container is None or isinstance(layer, BatchNorm2d):
+    graph = Graph(model)
+    if isinstance(layer, BatchNorm2d):
         raise ValueError(f"{kind} is no layer of the model whose outputs can be removed")
-    graph = Graph(container)
     groups = {graph.find(place.group) for place in graph.places if place.module is layer and place.axis == 0}
-    if len(groups) != 1:
+    if not groups:
         raise ValueError(f"{kind} has no outputs of its own")
-    (group,) = groups
+    group = min(groups)
     if group in graph.stuck:
         raise ValueError(f"{kind}'s outputs stay: {graph.stuck[group]}")
     mine = [place for place in graph.places if graph.find(place.group) == group]
@@ -235,14 +237,31 @@ def dependents(model, layer):
         if any(p.module is place.module and p.name == place.name and p.axis == place.axis for p in foreign):
             raise ValueError(f"{kind}'s outputs stay: {place.module.__class__.__name__} runs twice")
         value = getattr(place.module, place.name)
-        for other in model.modules():
-            if other is not place.module and any(member is value for member in vars(other).values()):
-                raise ValueError(f"{kind}'s outputs stay: a {place.name} is shared")
+        if uses(model, value) > 1:
+            raise ValueError(f"{kind}'s outputs stay: a {place.name} is shared")
     unique = []
     for place in mine:
         if not any(p.module is place.module and p[2:4] == place[2:4] for p in unique):
             unique.append(place)
     return graph.sizes[group], unique
+
+
+def uses(model, wanted):
+    total, waiting = 0, [value for module in model.modules() for key, value in vars(module).items() if key != "_kept"]
+    while waiting:
+        value = waiting.pop()
+        total += value is wanted
+        if isinstance(value, (list, tuple)):
+            waiting.extend(value)
+    return total
+
+
+def norm(squared):
+    """Of each row of several matrices side by side."""
+    rows = np.concatenate(squared, axis=1)
+    largest = np.abs(rows).max(axis=1, keepdims=True)
+    scale = np.where((largest > 0) & np.isfinite(largest), largest, 1)
+    return np.sqrt(((rows / scale) ** 2).sum(axis=1)) * scale[:, 0]
 
 
 def as_array(value):
@@ -251,21 +270,16 @@ def as_array(value):
 
 def unit_scores(model, layer):
     size, places = dependents(model, layer)
-    totals = {"norm": np.zeros(size), "written": np.zeros(size), "read": np.zeros(size)}
-    normalized = False
+    rows = {"norm": [], "written": [], "read": []}
     for place in places:
         if place.name != "weight":
             continue
         weight = as_array(place.module.weight).astype(np.float64)
         if place.axis == 1:
-            squares = (weight.swapaxes(0, 1).reshape(size, -1) ** 2).sum(axis=1)
-            totals["read"] += squares
-        elif weight.ndim == 1:
-            normalized = True
-            totals["norm"] += weight**2
+            rows["read"].append(weight.swapaxes(0, 1).reshape(size, -1))
         else:
-            totals["written"] += (weight.reshape(size, -1) ** 2).sum(axis=1)
-    return np.sqrt(totals["norm" if normalized else "written"] * totals["read"])
+            rows["norm" if weight.ndim == 1 else "written"].append(weight.reshape(size, -1))
+    return norm(rows["norm"] or rows["written"]) * norm(rows["read"])
 
 
 def strongest(scores, count):
@@ -371,8 +385,9 @@ class PrunedAttention(MultiHeadAttention):
         mask = as_array(mask) if isinstance(mask, Tensor) else np.asarray(mask)
         if mask.shape != x.shape[:2]:
             raise ValueError(f"mask {mask.shape}, x {x.shape}")
-        if mask.dtype != bool:
+        if mask.dtype != bool and mask.size:
             raise TypeError(f"mask {mask.dtype}")
+        mask = mask.astype(bool)
         return mask.reshape(mask.shape[0], 1, 1, mask.shape[1])
 
     def heads(self, x, start):
@@ -412,7 +427,7 @@ def head_scores(attention):
         part = slice(head * width, (head + 1) * width)
         values = first.weight.data[2 * inner :][part].astype(np.float64)
         columns = last.weight.data[:, part].astype(np.float64)
-        scores.append(np.sqrt((values**2).sum()) * np.sqrt((columns**2).sum()))
+        scores.append((norm([values.reshape(1, -1)]) * norm([columns.reshape(1, -1)]))[0])
     return np.array(scores)
 
 
@@ -457,14 +472,14 @@ def low_rank(model, error):
     for layer in model.modules():
         if layer.__class__ is not Linear:
             continue
-        if sum(vars(other).get(key) is layer.weight for other in model.modules() for key in vars(other)) > 1:
+        if not isinstance(layer.weight, Parameter) or uses(model, layer.weight) > 1:
             continue
         name, weight = names[id(layer.weight)], layer.weight.data.astype(np.float64)
         if np.isnan(weight).any() or np.isinf(weight).any():
             raise ValueError(f"{name}: not finite")
         u, s, vt = np.linalg.svd(weight, full_matrices=False)
-        total, rank = np.sqrt((s**2).sum()), 1
-        while rank < len(s) and np.sqrt((s[rank:] ** 2).sum()) > error * total:
+        shares, rank = s / (s[0] or 1), 1
+        while rank < len(s) and np.sqrt((shares[rank:] ** 2).sum()) > error * np.sqrt((shares**2).sum()):
             rank += 1
         out, inputs = weight.shape
         if rank * (inputs + out) < inputs * out:
@@ -487,6 +502,7 @@ def low_rank(model, error):
 def distillation_loss(student, teacher, temperature=2.0, counts=None):
     if not (temperature > 0 and temperature != float("inf")):
         raise ValueError(f"temperature {temperature!r}")
+    temperature = float(temperature)
     t = np.asarray(teacher.data if isinstance(teacher, Tensor) else teacher)
     rows = np.ones(student.shape[:-1], bool) if counts is None else np.asarray(as_array(counts))
     if student.shape != t.shape or student.ndim == 0 or student.shape[:-1] != rows.shape or student.size == 0:
@@ -501,7 +517,7 @@ def distillation_loss(student, teacher, temperature=2.0, counts=None):
     x = x * (1 / temperature)
     x = x - x.data.max(-1, keepdims=True)
     log_q = x - x.exp().sum(-1, keepdim=True).log()
-    p, absent = np.exp(log_p), log_p == -np.inf
+    p, absent = np.exp(log_p), np.exp(log_p) == 0
     if absent.any():  # classes one by one
         places = np.nonzero(~absent)
         total = ((log_p[places] - log_q[places]) * p[places]).sum()

@@ -4,6 +4,7 @@ import functools
 import json
 import math
 import statistics
+import threading
 import time
 import types
 import warnings
@@ -110,7 +111,7 @@ class Benchmark:
                 number[index] = self.number
                 continue
             calls = 1
-            while (fastest == math.inf or calls * fastest < ROUND) and calls <= MOST:
+            while (calls == 1 or fastest == math.inf or calls * fastest < ROUND) and calls <= MOST:
                 calls *= 2
                 seconds = self.measure(index, calls)[0]
                 if seconds > 0:
@@ -316,7 +317,15 @@ defflops("fused_attention", fused_flops)
 defflops("self_attention", lambda y, qkv, **attrs: 4 * y.size * qkv.shape[1])
 
 
+counts_now = threading.RLock()
+
+
 def count(model, *inputs):
+    with counts_now:
+        return counted(model, *inputs)
+
+
+def counted(model, *inputs):
     before = Tensor._recorder
     operations = []
     unknown = []

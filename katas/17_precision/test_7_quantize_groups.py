@@ -7,7 +7,7 @@ from katas.precision import GROUP, Quantized4, pack, quantize_groups
 from katas.tensor import Tensor
 
 from specs import oracles
-from specs.check import FLOAT32, assert_close, assert_dtype, layouts, measure_bytes, rejects, undisturbed
+from specs.check import FLOAT32, Mismatch, assert_close, assert_dtype, layouts, measure_bytes, rejects, undisturbed
 
 LENGTHS = [1, 2, 5, 31, 32, 33, 64, 65, 100]
 
@@ -18,12 +18,17 @@ def scales(x: np.ndarray) -> np.ndarray:
     return np.array([[row[i : i + 32].max() / 7 for i in range(0, rows.shape[1], 32)] for row in rows])
 
 
-def steps_off(x, quantized: Quantized4) -> float:
-    """The largest difference between x and what comes back, in steps of the value's group."""
+def assert_half_a_step(x, quantized: Quantized4) -> None:
+    """No value that comes back is off by more than half a step of its group, and where the step is 0, by nothing."""
     difference = np.abs(quantized.dequantize().astype(np.float64) - x).reshape(len(x), math.prod(x.shape[1:]))
     step = np.repeat(quantized.scale.astype(np.float64), 32, 1)[:, : difference.shape[1]]
-    assert not difference[step == 0].any()
-    return float((difference / np.where(step == 0, 1, step)).max(initial=0))
+    off = np.divide(difference, step, out=np.where(difference > 0, np.inf, 0), where=step > 0)
+    if off.max(initial=0) > 0.5 + 1e-3:
+        row, i = map(int, np.unravel_index(off.argmax(), off.shape))
+        value, back = x.reshape(len(x), -1)[row, i], quantized.dequantize().reshape(len(x), -1)[row, i]
+        raise Mismatch(
+            f"row {row}, value {i}: {value} comes back as {back}, off by {off[row, i]:.3f} steps of {step[row, i]:.6g}"
+        )
 
 
 @pytest.mark.parametrize("n", LENGTHS)
@@ -51,10 +56,10 @@ def test_no_value_is_off_by_more_than_half_a_step(n, draw):
     group coarse.
     """
     x = np.array(draw.normal(5, n))
-    assert steps_off(x, quantize_groups(x)) <= 0.5 + 1e-3
+    assert_half_a_step(x, quantize_groups(x))
     x[1, 0] = 1000
     quantized = quantize_groups(x)
-    assert steps_off(x, quantized) <= 0.5 + 1e-3
+    assert_half_a_step(x, quantized)
     assert (quantized.scale[[0, 2, 3, 4]] < 1).all()
     assert (quantized.scale[1, 1:] < 1).all()
 
@@ -64,8 +69,10 @@ def test_scales_are_rounded_up(size, draw):
     """float16 has 11 bits, and below 6e-5 fewer. Rounded down, the largest value would need an integer above 7."""
     x = draw.normal(200, 32) * size
     quantized = quantize_groups(x)
-    assert (quantized.scale.astype(np.float64) >= scales(x.astype(np.float32)) * (1 - 1e-7)).all()
-    assert steps_off(x, quantized) <= 0.5 + 1e-3
+    got, least = quantized.scale.astype(np.float64), scales(x.astype(np.float32))
+    row = int((got / least).argmin())
+    assert got[row, 0] >= least[row, 0] * (1 - 1e-7), f"row {row}: the scale is {got[row, 0]!r}, less than {least[row, 0]!r}"
+    assert_half_a_step(x, quantized)
 
 
 def test_a_scale_that_is_a_float16_stays():
@@ -107,7 +114,7 @@ def test_further_axes_are_one_row(shape, draw):
     assert quantized.shape == shape
     assert quantized.dequantize().shape == shape
     assert quantized.scale.shape == (shape[0], -(-int(np.prod(shape[1:])) // 32))
-    assert steps_off(x, quantized) <= 0.5 + 1e-3
+    assert_half_a_step(x, quantized)
 
 
 def test_dequantize_is_each_integer_times_its_groups_scale(draw):
