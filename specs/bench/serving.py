@@ -92,7 +92,7 @@ def soaked(requests: int) -> dict[str, float]:
     asked = [
         Request(
             rng.integers(0, decoding.VOCABULARY, length).tolist(),
-            int(rng.integers(1, 100)),
+            int(rng.integers(1, 41)),
             temperature=float(rng.choice([0, 0.7, 1, 1.3])),
             top_p=float(rng.choice([1, 0.9, 0.5])),
             seed=seed,
