@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from rich.progress import track
 
-from specs.bench import decoding, report, work
+from specs.bench import decoding, report, serving, work
 from specs.bench.side import Side
 from specs.datasets.cifar10 import CIFAR10
 from specs.datasets.fetch import fetch
@@ -28,6 +28,7 @@ from specs.door import ROOT, VARIABLE
 
 ROUNDS, SECONDS = 9, 0.4  # of each side's turns, and how long one takes at least
 SEEDS, STUDENTS = 5, 3
+SOAKED, FEW, TIMES = 500, 500, 10  # requests that are judged; after which memory is taken, and how many times as many
 MEGABYTES = 1, 10  # of the streams whose memory is compared
 TUNED, SLOWER = 1.23, 3.5  # the ratio to PyTorch of a hand-tuned GPT in NumPy; how much longer the clear code may take
 
@@ -50,6 +51,10 @@ DECODERS += [
     for kind in ("1 thread", "2 threads")
 ]
 WRITERS = ("cached", "specs.bench.decoding", "cached"), ("uncached", "specs.bench.decoding", "uncached")
+SERVER = "reference", "specs.bench.serving"
+ENGINES = [(f"{rows} at a time", "specs.bench.serving", str(rows)) for rows in serving.AT_A_TIME]
+BATCHES = [(name.replace("cached", "engine"), "specs.bench.serving", side) for name, _, side in DECODERS]
+SLICES = ("slices of 64", "specs.bench.serving", "64"), ("whole prompts", "specs.bench.serving", str(decoding.CONTEXT))
 LOADERS = ("reference", "specs.bench.ours"), ("transformers", "specs.bench.gpt2")
 READERS = ("reference", "specs.bench.ours"), ("tokenizers", "specs.bench.huggingface")
 FREE = Bar()
@@ -82,6 +87,13 @@ BARS = {
     "cached": Bar("≥ 10"),
     # kata 18: nats per token
     "distillation": Bar("≥ 0.02"),
+    # kata 20
+    "excused": Bar("≤ 0.1"),
+    "undrawn": Bar("≤ 0"),
+    "logprobs": Bar("≤ 100"),
+    "sixteen": Bar("≥ 3"),
+    "serving": Bar("≥ 1.0"),
+    "resident": Bar("≤ 1.05"),
     # after so many minutes, bits per byte. nanoGPT's 10.6 million parameters need 1.4697 nats a character, which are 2.12 bits,
     # after three minutes on an A100 (its README).
     "5 minutes": Bar("≤ 2.25", "≤ 2.18"),
@@ -215,6 +227,55 @@ def decoding_bar(case: decoding.Decoding) -> Bar:
     return BARS["decoding" if case.batch == 1 else "batched decoding"]
 
 
+def servings() -> dict:
+    """The engine's answers, judged; how much faster many are answered than one; beside PyTorch; how long one waits."""
+    with opened(SERVER) as (side,):
+        judged = side.train("soaked", SOAKED)
+    with opened(SERVER) as (side,):
+        memory = side.train("resident", FEW, TIMES)["memory"]
+    requests = f"{SOAKED:,} requests, {judged['tokens']:,} tokens"
+    values = [
+        valued(f"{requests}: % that differ, as rounding excuses", [judged["excused"]], BARS["excused"]),
+        valued(f"{requests}: that differ otherwise", [judged["wrong"]], BARS["undrawn"]),
+        valued("largest error of a log-probability, in millionths", [judged["millionths"]], BARS["logprobs"]),
+    ]
+    if None not in memory:
+        title = f"memory after {FEW * TIMES:,} requests ({memory[-1]:.1f} MB) over that after {FEW:,} ({memory[0]:.1f} MB)"
+        values.append(valued(title, [memory[-1] / memory[0]], BARS["resident"]))
+    most, least = max(serving.AT_A_TIME), min(serving.AT_A_TIME)
+    title = f"prompts of {serving.PROMPT} tokens, answers of {serving.TOKENS}"
+    with opened(*ENGINES) as sides:
+        ratios = [
+            ratio(f"{rows} at a time", f"{least} at a time", BARS["sixteen"] if rows == most else FREE)
+            for rows in serving.AT_A_TIME[1:]
+        ]
+        together = compared(sides, ratios, f"{most} requests: {title}", "answer", most)
+    with opened(*BATCHES) as sides:
+        rows = [
+            compared(sides, [ratio("engine", "PyTorch", BARS["serving"])], f"a batch of {size}: {title}", "batch", size)
+            for size in track((least, most), "serving", transient=True)
+        ]
+    for row, size in zip((together, *rows), (most, least, most), strict=True):
+        row["tokens"] = size * serving.TOKENS
+    return {"serving": values, "together": [together], "batches": rows, "waiting": waits()}
+
+
+def waits() -> list[dict]:
+    """How long a request waits for its first token, and others for their next one, by turns."""
+    with opened(*SLICES) as sides:
+        turns = [{side.name: side.train("waited") for side in sides} for _ in range(ROUNDS)]
+    behind = f"{serving.LONG} tokens of a prompt"
+    titles = {
+        "first": f"the first token of a prompt of {serving.SHORT} tokens behind {behind}",
+        "pause": f"the longest pause of those that write, while {behind} are read",
+    }
+    ratios = [ratio(SLICES[0][0], SLICES[1][0])]
+    return [
+        {"work": title, "seconds": {name: [turn[name][key] for turn in turns] for name in turns[0]}, "ratios": ratios}
+        for key, title in titles.items()
+    ]
+
+
 def languages(text: Text, long: bool) -> dict:
     """GPTs after a while.
 
@@ -295,7 +356,10 @@ def tokenization(sides: list[Side], text: str) -> tuple[list[dict], list[dict]]:
     return rows, growth
 
 
-PARTS = ("convolution", "step", "gpt", "decoding", "gpt2", "tokenization", "training", "distillation", "language")
+PARTS = (
+    *("convolution", "step", "gpt", "decoding", "serving"),
+    *("gpt2", "tokenization", "training", "distillation", "language"),
+)
 
 
 def main() -> None:
@@ -341,6 +405,8 @@ def measured(parts: Sequence[str], text: Text, long: bool) -> dict:
         figures |= gpts()
     if "decoding" in parts:
         figures |= decodings()
+    if "serving" in parts:
+        figures |= servings()
     if "gpt2" in parts:
         with opened(*LOADERS) as sides:
             figures["gpt2"] = gpt2(sides)

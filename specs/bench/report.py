@@ -35,6 +35,11 @@ def markdown(figures: dict) -> str:
     if "distillation" in figures:
         said = f"A small GPT learns what a large one would say, or the text alone. {data}"
         lines += ["", "## Distillation", "", said, "", *_students(figures["distillation"]), "", *_values(figures["taught"])]
+    if "serving" in figures:
+        said = "Of a GPT of milestone 3's size with a context of 1,040; random weights. A batch begins and ends together."
+        lines += ["", "## Serving", "", said, "", *_values(figures["serving"]), "", *_table(figures["together"])]
+        lines += ["", *_table(figures["batches"]), "", *map(_speeds, figures["together"] + figures["batches"])]
+        lines += ["", *_table(figures["waiting"])]
     if "language" in figures:
         said = "Bits per byte of the last tenth, in rows of 64 tokens; the fast ones in rows of 1,024, where a token sees"
         lines += [

@@ -5,13 +5,14 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from importlib.util import find_spec
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from specs import oracles
 from specs.bench import __main__ as bench
-from specs.bench import cases, decoding, report, work
+from specs.bench import cases, decoding, report, serving, work
 from specs.bench.__main__ import Bar
 from specs.bench.documented import DOCUMENTED
 from specs.datasets.fetch import Unavailable, fetch
@@ -90,6 +91,30 @@ FIGURES = {
             "ratios": [bench.ratio("cached", "uncached", Bar("≥ 10"))],
         }
     ],
+    "serving": [bench.valued("excused", [0.11], Bar("≤ 0.1")), bench.valued("undrawn", [0], Bar("≤ 0"))],
+    "together": [
+        {
+            "work": "16 requests",
+            "seconds": {"1 at a time": [0.3], "16 at a time": [0.1]},
+            "ratios": [bench.ratio("16 at a time", "1 at a time", Bar("≥ 3.5"))],
+            "tokens": 300,
+        }
+    ],
+    "batches": [
+        {
+            "work": "a batch",
+            "seconds": {"engine, 1 thread": [0.2], "PyTorch, fused attention, 1 thread": [0.3]},
+            "ratios": [bench.ratio("engine", "PyTorch", Bar("≥ 1.0"))],
+            "tokens": 300,
+        }
+    ],
+    "waiting": [
+        {
+            "work": "the first token",
+            "seconds": {"slices of 64": [0.1], "whole prompts": [0.3]},
+            "ratios": [bench.ratio("slices of 64", "whole prompts")],
+        }
+    ],
     "gpt2": [bench.valued("logits", [100.5], Bar("≤ 100")), bench.valued("continuations", [0], Bar("≤ 0"))],
     "language": [{"recipe": "ours", "bits": 2.2004, "steps": 1500, "tokens": 1_536_000, "seconds": 160.04, "MB": None}],
     "distillation": [{"seed": 2, "taught": True, "nats": 3.5515, "steps": 900, "seconds": 45.04, "MB": 200.0}],
@@ -115,6 +140,9 @@ def test_the_table_quotes_medians_spreads_and_ratios():
     assert text.count("Data: a text (7 characters).") == 3
     assert "| 8 tokens | 1.0 (1.0–1.0) | 2.0 (2.0–2.0) | 2.0 (2.0–2.0) | 2.00 (2.00–2.00), wanted ≥ 1.5, aim ≥ 2.0 |" in text
     assert "| taught | 2 | 3.551 | 900 | 45.0 |" in text
+    assert "| a batch | 200.0 (200.0–200.0) | 300.0 (300.0–300.0) | 1.50 (1.50–1.50), wanted ≥ 1.0 |" in text
+    assert "| the first token | 100.0 (100.0–100.0) | 300.0 (300.0–300.0) | 3.00 (3.00–3.00) |" in text
+    assert "Tokens a second, 16 requests: 1 at a time 1,000; 16 at a time 3,000." in text
     assert "| ours | 2.200 | 160.0 | 1,500 | 9,598 | ? |" in text
 
 
@@ -142,6 +170,8 @@ def test_the_bar_that_is_shown_is_the_one_that_counts():
         "reading, reference : tokenizers: 0.50, wanted ≥ 0.51",
         "4 steps, clear : PyTorch: 0.35, wanted ≥ 0.36",
         "a text, cached : uncached: 9.90, wanted ≥ 10",
+        "excused: 0.11, wanted ≤ 0.1",
+        "16 requests, 16 at a time : 1 at a time: 3.00, wanted ≥ 3.5",
         "logits: 100.50, wanted ≤ 100",
         "steps: 2.51, wanted ≤ 2.5",
     ]
@@ -186,7 +216,7 @@ def test_a_missed_bar_fails_the_bench(asked, tmp_path, capsys, bar, code):
     [
         ([], [*bench.PARTS], False),
         (["--long"], [*bench.PARTS], True),
-        (["--quick"], ["convolution", "step", "gpt", "decoding", "gpt2", "tokenization"], False),
+        (["--quick"], ["convolution", "step", "gpt", "decoding", "serving", "gpt2", "tokenization"], False),
         (["--only", "gpt", "training"], ["gpt", "training"], False),
     ],
 )
@@ -204,6 +234,9 @@ def test_each_part_is_measured_and_shown_alone(monkeypatch):
     monkeypatch.setattr(bench, "steps", lambda: {"step": FIGURES["step"]})
     monkeypatch.setattr(bench, "gpts", lambda: {"gpt": FIGURES["gpt"]})
     monkeypatch.setattr(bench, "decodings", lambda: {name: FIGURES[name] for name in ("decoding", "written")})
+    monkeypatch.setattr(
+        bench, "servings", lambda: {name: FIGURES[name] for name in ("serving", "together", "batches", "waiting")}
+    )
     monkeypatch.setattr(bench, "gpt2", lambda _: FIGURES["gpt2"])
     monkeypatch.setattr(bench, "tokenization", lambda *_: (FIGURES["tokenization"], FIGURES["growth"]))
     monkeypatch.setattr(bench, "distillations", lambda _: {name: FIGURES[name] for name in ("distillation", "taught")})
@@ -227,6 +260,7 @@ def test_each_part_is_measured_and_shown_alone(monkeypatch):
         "## A training step on CIFAR-10",
         "## GPTs",
         "## Decoding with a cache",
+        "## Serving",
         "## GPT-2's architecture",
         "## Tokenization",
         "## A training step on CIFAR-10",
@@ -465,6 +499,89 @@ def test_a_student_learns_from_a_teacher_and_alone():
         alone, taught = [side.train("train_student", text, 0, taught) for taught in (False, True)]
     assert alone["steps"] == taught["steps"] > 0
     assert 0 < taught["nats"] < alone["nats"]
+
+
+class Server(Fake):
+    """A side whose answers are judged."""
+
+    found: ClassVar = {}
+
+    def prepare(self, work, requests):
+        return [np.zeros(requests)]
+
+    def train(self, work, *sizes):
+        return self.found[work]
+
+
+@pytest.mark.parametrize(
+    ("excused", "wrong", "millionths", "memory", "missed"),
+    [
+        (0.1, 0, 100.0, [100, 120, 105], []),
+        (0.11, 0, 100.0, [100, 105], ["500 requests, 9,000 tokens: % that differ, as rounding excuses: 0.11, wanted ≤ 0.1"]),
+        (0.0, 1, 100.0, [100, 105], ["500 requests, 9,000 tokens: that differ otherwise: 1.00, wanted ≤ 0"]),
+        (0.0, 0, 101.0, [100, 105], ["largest error of a log-probability, in millionths: 101.00, wanted ≤ 100"]),
+        (
+            *(0.0, 0, 100.0, [100, 106]),
+            ["memory after 5,000 requests (106.0 MB) over that after 500 (100.0 MB): 1.06, wanted ≤ 1.05"],
+        ),
+        (0.0, 0, 100.0, [None, None], []),
+    ],
+)
+def test_what_an_engine_must_reach(monkeypatch, excused, wrong, millionths, memory, missed):
+    """No token that its seed does not draw, log-probabilities within 1e-4, hardly more memory; where the platform tells it."""
+    found = {
+        "soaked": {"tokens": 9000, "excused": excused, "wrong": wrong, "millionths": millionths},
+        "resident": {"memory": memory},
+        "waited": {"first": 0.1, "pause": 0.01},
+    }
+    monkeypatch.setattr(Server, "found", found)
+    monkeypatch.setattr(bench, "Side", lambda name, *_: Server(name, 0.0))
+    monkeypatch.setattr(bench, "ROUNDS", 1)
+    figures = bench.servings()
+    assert len(figures["serving"]) == 3 + (None not in memory)
+    assert [line for line in report.missed(figures) if "at a time" not in line] == missed
+    assert report.missed(figures)[len(missed) :] == [
+        "16 requests: prompts of 16 tokens, answers of 64, 16 at a time : 1 at a time: 1.00, wanted ≥ 3"
+    ]
+    assert [row["tokens"] for row in figures["together"] + figures["batches"]] == [1024, 64, 1024]
+
+
+@pytest.mark.timeout(120)
+def test_the_engine_answers_as_one_at_a_time():
+    """However many it answers at a time, and in whatever slices prompts are read."""
+    with bench.opened(*bench.ENGINES, ("a batch", "specs.bench.serving")) as (*sides, batch):
+        bench.prepare(sides, "requests", "answer", 5)
+        (together,), (want,) = batch.prepare("batch", 5, "NumPy 1"), sides[0].prepare("answer", 5)
+    assert together.shape == (5, serving.COMPARED)
+    assert (together == want).all()
+
+
+@pytest.mark.timeout(120)
+def test_our_side_serves():
+    """Answers are right, memory is told where the platform tells it, and a prompt that is read as a whole is one pause."""
+    with bench.opened(bench.SERVER, *bench.SLICES) as (side, slices, whole):
+        judged, memory = side.train("soaked", 8), side.train("resident", 4, 3)["memory"]
+        parts, one = slices.train("waited"), whole.train("waited")
+    assert judged["tokens"] > 100
+    assert judged["excused"] == judged["wrong"] == 0
+    assert 0 < judged["millionths"] < 100
+    assert len(memory) == 3
+    assert sys.platform != "linux" or min(memory) > 10
+    assert one["first"] == one["pause"] > 0
+    assert parts["first"] > 2 * parts["pause"] > 0
+
+
+@pytest.mark.timeout(300)  # PyTorch takes seconds to import
+@pytest.mark.skipif(find_spec("torch") is None, reason="PyTorch is not installed")
+@pytest.mark.parametrize("requests", [1, 3])
+def test_pytorch_gives_the_engines_answers(monkeypatch, requests):
+    """From the same weights and the same draws, with its own kernel for attention and without."""
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")  # beside other processes PyTorch's waiting threads would take the cores
+    with bench.opened(*[arguments for arguments in bench.BATCHES if "1 thread" in arguments[0]]) as (ours, *others):
+        (want,) = ours.prepare("batch", requests)
+        for side in others:
+            (ids,) = side.prepare("batch", requests)
+            assert (ids == want).all(), side.name
 
 
 class Writer:

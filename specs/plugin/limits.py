@@ -24,6 +24,13 @@ def peak_memory() -> float | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
+def resident_memory() -> float | None:
+    """The memory that this process holds now, in MB, where the platform tells."""
+    if sys.platform != "linux":
+        return None
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
 @functools.cache
 def blas() -> ThreadpoolController:
     """Sets how many threads a matrix product takes. NumPy must have been imported before."""
