@@ -17,7 +17,7 @@ from katas.caching import Decoder, KVCache, prefill
 from katas.layers import Module
 from katas.losses import CrossEntropyLoss
 from katas.optimizers import Optimizer
-from katas.precision import quantize
+from katas.precision import calibrate, half_state, quantize
 from katas.spatial import CNN, Conv2d
 from katas.tensor import Tensor
 from katas.training import Objective, validate
@@ -37,6 +37,7 @@ PATIENCE, LITTLE = 5.0, 0.1  # seconds of a call: what takes longer is timed onc
 LONG, TEXTS, NEW = 512, 16, 64  # tokens of a long text; texts at once, and how many tokens are written of each
 BEFORE = 3 * CONTEXT  # tokens that each of the texts begins with
 MANY = 5  # calls in a row of what uses two threads: those of the work before wait busily for a while
+ROWS, PHOTOS = 320, 2000  # of the training data, which show the ranges of inputs
 LOOPED, SOME = 8, 100  # photographs of a convolution in loops, and those that are named at once with --data few
 FLOATS = "NumPy multiplies floats only: each call makes the weights floats again"
 AXES = {"GPT": ("kB", "bits per byte"), "CNN": ("milliseconds for some photographs", "% of the test images misnamed")}
@@ -302,6 +303,15 @@ def test_each_token_is_read_once(table):
     table.timed({"uncached": alone(network, start, LONG), "cached": cached}, row, little=LITTLE)
 
 
+def variants(network: GPT | CNN, batches) -> dict[str, Module]:
+    """What else kata 17 makes of a network: floats of 16 bits, and inputs of 8 bits whose ranges these batches show."""
+    half, static = same(network), quantize(network)
+    half.load_state_dict(half_state(network.state_dict()))
+    with no_grad():
+        calibrate(static, batches)
+    return {"float16": half, "8 bits, inputs too": static}
+
+
 def test_a_gpt_needs_fewer_bits(table, milestone):
     """Kata 17 keeps its weights in 8 bits, or 4."""
     language = table.language
@@ -316,6 +326,9 @@ def test_a_gpt_needs_fewer_bits(table, milestone):
         table.gain(f"GPT → {name}: bytes", nbytes(clear) / nbytes(small), 3, 3)
         table.cost(f"GPT → {name}: share of all bytes that is left", nbytes(small) / nbytes(clear), "", *share)
         table.cost(f"GPT → {name}: bits per byte lost", after - before, "", *lost)
+    batches = [language.ids[: len(language.ids) // CONTEXT * CONTEXT].reshape(-1, CONTEXT)[:ROWS]]
+    for name, other in variants(clear, batches).items():
+        milestone.row(f"GPT → {name}: bits per byte lost", language.bits(other) - before)
     names = "8 bits", "4 bits"
     table.timed(works, *[Faster(f"GPT → {name}: reading {x.size} tokens", "float32", name, why=FLOATS) for name in names])
 
@@ -333,6 +346,9 @@ def test_a_cnn_needs_fewer_bits(table, milestone):
         table.gain(f"CNN → {name}: bytes", nbytes(clear) / nbytes(small), 3, 3)
         table.cost(f"CNN → {name}: share of all bytes that is left", nbytes(small) / nbytes(clear), "", *share)
         table.cost(f"CNN → {name}: accuracy lost", before - after, "points", *lost)
+    train = vision.photos.train_images[:PHOTOS], vision.photos.train_labels[:PHOTOS]
+    for name, other in variants(clear, [images for images, _ in recipe.in_order(*train)]).items():
+        milestone.row(f"CNN → {name}: accuracy lost", before - vision.accuracy(other), "points")
     title = f"naming {len(vision.x)} photographs"
     found = table.timed(works, *[Faster(f"CNN → {name}: {title}", "float32", name, why=FLOATS) for name in errors])
     for name, error in errors.items():
