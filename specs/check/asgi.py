@@ -20,7 +20,7 @@ class Response(NamedTuple):
         return json.loads(self.body)
 
     def events(self) -> list:
-        """The JSON of each server-sent event; "[DONE]" is a string. Raises: Mismatch for anything but `data: …` and a blank line."""
+        """The JSON of each server-sent event, or "[DONE]". Raises: Mismatch for anything but `data: …` and a blank line."""
         *parts, rest = self.body.decode().split("\n\n")
         if rest or not all(part.startswith("data: ") and "\n" not in part and "\r" not in part for part in parts):
             raise Mismatch(f"each event must be a line `data: …` and a blank line, not\n{self.body.decode()}")
