@@ -4,7 +4,6 @@ import functools
 import json
 import time
 
-import numpy as np
 import pytest
 from katas.capstone import Bundle, Engine, app
 from katas.tokenization import BPETokenizer
@@ -23,9 +22,7 @@ def bundle() -> Bundle:
     return Bundle(GPT(GPTConfig(262, 64, 1, 2, 16)), tokenizer, "sea", None, {"user": ("U:", "\n"), "assistant": ("A:", "")})
 
 
-def sent(
-    *bodies: bytes, path: str = PLAIN, headers=(JSON,), of: Bundle | None = None, method="POST", **options
-) -> list[Response]:
+def sent(*bodies: bytes, path: str = PLAIN, headers=(JSON,), of=None, method: str = "POST", **options) -> list[Response]:
     """What the app answers to each body, one after another."""
 
     async def main():
@@ -65,27 +62,11 @@ BAD = {
     "user": [5],
 }
 BAD_PLAIN = BAD | {
-    "prompt": [
-        5,
-        True,
-        {},
-        "",
-        [],
-        [""],
-        [[]],
-        [65, "a"],
-        [True],
-        [[65, "a"]],
-        [1.5],
-        [65, None],
-        [[[65]]],
-        [262],
-        [-1],
-        [10**30],
-    ],
+    "prompt": [5, True, {}, "", [], [""], [[]], [65, "a"], [[65, "a"]], [65, None], [[[65]]]],
     "logprobs": [6, -1, True, "2"],
     "echo": [1, "yes"],
 }
+BAD_PLAIN["prompt"] += [[1.5], [True], [262], [-1], [10**30]]  # which are no ids
 BAD_CHAT = BAD | {
     "messages": ["sea?", {}, [], [5], [{}], [USER], [{"role": "user"}], [{"content": "a"}], [{"role": "cat", "content": "a"}]],
     "logprobs": [1, "yes"],
@@ -99,11 +80,10 @@ BAD_CHAT["messages"] += [[{"role": "user", "content": content}] for content in (
     [(PLAIN, {"prompt": "sea"}, name) for name in BAD_PLAIN] + [(CHAT, {"messages": USER}, name) for name in BAD_CHAT],
 )
 def test_a_value_that_does_not_fit(path, good, name):
-    """400: `param` is the name of the field, and the message contains it."""
+    """400, in which `param` is the name of the field."""
     values = (BAD_PLAIN if path == PLAIN else BAD_CHAT)[name]
     for response in asked(path, *({"model": "sea"} | good | {name: value} for value in values)):
-        message = assert_error(response, 400, name)
-        assert name in message or name == "messages" or name == "prompt"
+        assert_error(response, 400, name)
 
 
 def test_a_lone_surrogate():
@@ -157,7 +137,7 @@ def test_a_field_that_is_not_supported(path, good, bad):
     """400 unsupported_parameter with its name, whatever the value, unless it is one that changes nothing."""
     for name, values in bad.items():
         for response in asked(path, *({"model": "sea"} | good | {name: value} for value in values)):
-            assert name in assert_error(response, 400, name, "unsupported_parameter")
+            assert_error(response, 400, name, "unsupported_parameter")
 
 
 def test_top_logprobs():
@@ -221,7 +201,7 @@ def test_what_is_much_too_long_is_not_encoded():
     counted, text = dataclasses.replace(bundle(), tokenizer=tokenizer), "x" * 100_000
     for path, fields in ((PLAIN, {"prompt": ["a", text]}), (CHAT, {"messages": [*USER, {"role": "user", "content": text}]})):
         (response,) = asked(path, {"model": "sea"} | fields, of=counted)
-        assert_error(response, 400, [*fields][0], "context_length_exceeded")
+        assert_error(response, 400, next(iter(fields)), "context_length_exceeded")
     assert Counts.longest < 1000
 
 
@@ -237,15 +217,10 @@ def test_a_body_that_is_no_json_object(body):
 
 def test_a_message_does_not_repeat_all_that_was_sent():
     """A message has at most some hundred characters, whatever it is about."""
-    for fields in (
-        {"prompt": {"a": "b" * 9999}},
-        {"prompt": "a", "stop": ["c" * 9999] * 3 + [""]},
-        {"prompt": "a", "d" * 9999: 1},
-    ):
-        (response,) = asked(PLAIN, {"model": "sea"} | fields)
+    long, good = "x" * 9999, {"model": "sea", "prompt": "a"}
+    for fields in ({"prompt": {"a": long}}, {"stop": [long, ""]}, {long: 1}, {"model": long}):
+        (response,) = asked(PLAIN, good | fields)
         assert len(response.json()["error"]["message"]) <= 1000
-    (response,) = asked(PLAIN, {"model": "e" * 9999, "prompt": "a"})
-    assert len(response.json()["error"]["message"]) <= 1000
 
 
 @pytest.mark.parametrize(
@@ -267,14 +242,15 @@ def test_the_content_type_of_json(kind):
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"), [("GET", "/v1/nothing", 404), ("GET", PLAIN, 405), ("DELETE", CHAT, 405)]
+    ("method", "path", "status"),
+    [("GET", "/v1/nothing", 404), ("GET", PLAIN, 405), ("DELETE", CHAT, 405), ("POST", "/v1/models", 405)],
 )
 def test_other_paths_and_methods(method, path, status):
     """404 and 405 have OpenAI's shape, too; 405 says which methods there are."""
     (response,) = sent(b"", path=path, method=method)
     assert_error(response, status)
     if status == 405:
-        assert response.headers["allow"] == "POST"
+        assert ("POST" in response.headers["allow"]) == (method != "POST")
 
 
 def test_other_sites_are_not_let_in():
