@@ -54,6 +54,10 @@ class Exchange:
         self._left = True
         self._received.put_nowait({"type": "http.disconnect"})
 
+    def cancel(self) -> None:
+        """The server cancels the app's task, as it does when its patience ends."""
+        self._task.cancel()
+
     async def message(self) -> dict | None:
         """The next message of the app, or None after its last one."""
         return await self._sent.get()
