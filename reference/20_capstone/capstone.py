@@ -1503,7 +1503,7 @@ def serve(bundle: Bundle, host: str = "127.0.0.1", port: int = 8000, keys: Seque
             await asyncio.sleep(1)
             await super().shutdown(sockets)
 
-    limits = {"limit_concurrency": CONNECTIONS, "timeout_graceful_shutdown": GRACE, "h11_max_incomplete_event_size": 1 << 14}
+    limits = {"limit_concurrency": CONNECTIONS, "timeout_graceful_shutdown": GRACE}
     with suppress(KeyboardInterrupt):  # which uvicorn raises after SIGINT, when all is done
         Server(uvicorn.Config(served, host, port, http="h11", ws="none", server_header=False, **limits)).run()
 
