@@ -110,8 +110,6 @@ def soak(bundle, requests: Sequence, engine, rng: np.random.Generator) -> Verdic
     The logits are those of the bundle's model in a full pass, without a cache. Raises: AssertionError if an answer is
     incomplete, if its text is not that of its tokens, or if something comes of a request that is over.
     """
-    from katas.autograd import no_grad
-
     waiting, asked, answers, cancelled = list(requests)[::-1], {}, {}, set()
     while waiting or engine.running or engine.waiting:
         while waiting and engine.running + engine.waiting < engine.rows + engine.queue and rng.random() < 0.7:
@@ -135,9 +133,21 @@ def soak(bundle, requests: Sequence, engine, rng: np.random.Generator) -> Verdic
             assert len(tokens) == request.max_tokens, f"request {number} has {len(tokens)} tokens, not {request.max_tokens}"
             text = "".join(update.text for update in answers[number])
             assert text == bundle.tokenizer.decode([token.id for token in tokens]), f"request {number}: {text!r}"
-        with no_grad():
-            logits = bundle.model(np.array([[*request.prompt, *(token.id for token in tokens)]])).data[0]
-        from_prompt = logits[len(request.prompt) - 1 :][: len(tokens)]
-        verdicts.append(verdict(from_prompt, tokens, request.seed, request.temperature, request.top_p))
+        verdicts.append(judge(bundle.model, request, tokens))
+    return together(verdicts)
+
+
+def judge(model, request, tokens: Sequence) -> Verdict:
+    """Judges an answer's first tokens by the logits of a model's full pass, without a cache."""
+    from katas.autograd import no_grad
+
+    with no_grad():
+        logits = model(np.array([[*request.prompt, *(token.id for token in tokens)]])).data[0]
+    from_prompt = logits[len(request.prompt) - 1 :][: len(tokens)]
+    return verdict(from_prompt, tokens, request.seed, request.temperature, request.top_p)
+
+
+def together(verdicts: Sequence[Verdict]) -> Verdict:
+    """One Verdict about all answers."""
     judged, wrong, excused, worst = zip(*verdicts, strict=True)
     return Verdict(sum(judged), [place for places in wrong for place in places], sum(excused), max(worst))
