@@ -23,6 +23,9 @@ BITS = "specs/milestones/test_4_gains.py::test_a_gpt_needs_fewer_bits"
 PRUNED = "specs/milestones/test_4_gains.py::test_a_pruned_cnn_is_smaller_and_faster"
 STUDENT = "specs/milestones/test_4_gains.py::test_a_student_is_smaller_and_faster"
 TIMED = "specs/milestones/test_4_gains.py::test_every_call_is_timed"
+STREAMED = "specs/milestones/test_5_production.py::test_a_stream_comes_token_by_token"
+QUEUE = "specs/milestones/test_5_production.py::test_a_full_queue_refuses_and_who_leaves_makes_room"
+SIGTERM = "specs/milestones/test_5_production.py::test_sigterm_ends_it_when_accepted_requests_are_done"
 GATHER = "return tuple([array[np.asarray(indices)] for array in self.arrays])"
 BATCHES = "batches = (self._batch(order[start : start + self.batch_size], rng) for start in starts)"
 
@@ -213,20 +216,62 @@ KNOCKOUTS = [
             {"cpu_start, wall_start = cpu(), wall()": "_, cpu_start, wall_start = work(), cpu(), wall()"},
         ),
     ),
+    (
+        STREAMED,
+        "20",
+        Wrong(
+            "a stream is sent at its end",
+            {
+                "async for index, update in updates:\n                if (tokens": (
+                    "for index, update in [item async for item in updates]:\n                if (tokens"
+                )
+            },
+        ),
+    ),
+    (
+        QUEUE,
+        "20",
+        Wrong(
+            "a disconnect keeps its row",
+            {"self._owner._open.discard(self)\n            self._owner._post(self, None)": "self._owner._open.discard(self)"},
+        ),
+    ),
+    (
+        QUEUE,
+        "20",
+        Wrong(
+            "the queue has no bound",
+            {
+                "if len(self._open) >= self.engine.rows + self.engine.queue:": "if False:",
+                "if self.running + self.waiting >= self.rows + self.queue:": "if False:",
+            },
+        ),
+    ),
+    (
+        SIGTERM,
+        "20",
+        Wrong("a shutdown drops requests", {'"timeout_graceful_shutdown": GRACE': '"timeout_graceful_shutdown": 0'}),
+    ),
 ]
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """Where trainings are kept, each under what it depends on: what no sabotaged component changes is trained once."""
+    return tmp_path_factory.mktemp("kept")
+
+
 @pytest.mark.parametrize(("milestone", "number", "wrong"), KNOCKOUTS, ids=[f"{n}-{wrong.name}" for _, n, wrong in KNOCKOUTS])
-def test_a_milestone_fails_with_one_component_sabotaged(milestone, number, wrong, tmp_path):
+def test_a_milestone_fails_with_one_component_sabotaged(milestone, number, wrong, tmp_path, kept):
     """A milestone that is reached without a part says nothing about that part."""
-    specs = reached(milestone, f"reference,{number}={wrong.tree(number, tmp_path)}", tmp_path)
+    specs = reached(milestone, f"reference,{number}={wrong.tree(number, tmp_path)}", kept)
     assert any(spec["outcome"] == "red" for spec in specs), told(specs)
 
 
 @pytest.mark.parametrize("milestone", sorted({milestone for milestone, _, _ in KNOCKOUTS}))
-def test_the_whole_reaches_a_milestone_with_the_same_few_data(milestone, tmp_path):
+def test_the_whole_reaches_a_milestone_with_the_same_few_data(milestone, kept):
     """What a sabotaged reference fails at is reached by the reference itself, on the same data."""
-    specs = reached(milestone, "reference", tmp_path)
+    specs = reached(milestone, "reference", kept)
     assert specs
     assert all(spec["outcome"] == "green" for spec in specs), told(specs)
 

@@ -32,12 +32,12 @@ LONGEST = 900  # tokens of a prompt
 ROLES = {"user": ("\n\nROMEO:\n", ""), "assistant": ("\n\nJULIET:\n", "\n\n")}
 PLACES = 80  # of Engine: rows and queue
 LONG = 4000  # tokens, which take a second or more
-WAIT = 120 * slowness()  # seconds that nothing here may take, and nothing takes a quarter of
+WAIT = 240 * slowness()  # seconds that nothing here may take, and nothing takes a quarter of
 LEAVES = 5 * slowness()  # seconds until a client that left is noticed, which takes a hundredth of a second
 SECONDS = 4  # that requests go on after SIGTERM, about: more than one, after which no more are accepted, and less than 30
 BROKEN = OSError, h11.RemoteProtocolError  # what a client gets that is cut off
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 
 class Production(NamedTuple):
@@ -226,8 +226,8 @@ def test_a_full_queue_refuses_and_who_leaves_makes_room(production):
             assert int(headers[b"retry-after"]) >= 1
             assert "message" in fields["error"]
         await room(port)
-        leaves = asyncio.create_task(asker.ask([1], stream=False, n=PLACES, max_tokens=LONG).answer(port))
-        while (await asked(port))[0] != 429:
+        leaves = asyncio.create_task(patiently(asker.ask([1], stream=False, n=PLACES, max_tokens=LONG), port))
+        while (await asked(port))[0] != 429:  # until it has all places, for which the one asked about here may be in its way
             await asyncio.sleep(PAUSE)
         assert not leaves.done(), leaves.result()
         leaves.cancel()
