@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from rich.progress import track
 
-from specs.bench import decoding, report, serving, work
+from specs.bench import decoding, report, served, serving, work
 from specs.bench.side import Side
 from specs.datasets.cifar10 import CIFAR10
 from specs.datasets.fetch import fetch
@@ -54,6 +54,8 @@ WRITERS = ("cached", "specs.bench.decoding", "cached"), ("uncached", "specs.benc
 SERVER = "reference", "specs.bench.serving"
 ENGINES = [(f"{rows} at a time", "specs.bench.serving", str(rows)) for rows in serving.AT_A_TIME]
 BATCHES = [(name.replace("cached", "engine"), "specs.bench.serving", side) for name, _, side in DECODERS]
+SERVED = [(name, "specs.bench.served", side) for name, _, side in BATCHES]
+OFFICIAL = "OpenAI's", "specs.bench.official"
 SLICES = ("slices of 64", "specs.bench.serving", "64"), ("whole prompts", "specs.bench.serving", str(decoding.CONTEXT))
 LOADERS = ("reference", "specs.bench.ours"), ("transformers", "specs.bench.gpt2")
 READERS = ("reference", "specs.bench.ours"), ("tokenizers", "specs.bench.huggingface")
@@ -93,6 +95,7 @@ BARS = {
     "logprobs": Bar("≤ 100"),
     "sixteen": Bar("≥ 3"),
     "serving": Bar("≥ 1.0"),
+    "official": Bar("≤ 0"),
     "resident": Bar("≤ 1.05"),
     # after so many minutes, bits per byte. nanoGPT's 10.6 million parameters need 1.4697 nats a character, which are 2.12 bits,
     # after three minutes on an A100 (its README).
@@ -276,6 +279,29 @@ def waits() -> list[dict]:
     ]
 
 
+def over_http() -> dict:
+    """Requests that are not streamed, from clients of the same app with the engine and with PyTorch."""
+    title = f"{served.REQUESTS} prompts of {serving.PROMPT} tokens, answers of {serving.TOKENS}"
+    with opened(*SERVED) as sides:
+        rows = [
+            compared(sides, [ratio("engine", "PyTorch", BARS["serving"])], f"{clients} at a time: {title}", "requests", clients)
+            for clients in track(serving.AT_A_TIME, "served", transient=True)
+        ]
+    return {"served": [row | {"tokens": served.REQUESTS * serving.TOKENS} for row in rows]}
+
+
+def official() -> dict:
+    """How many requests OpenAI's clients do not complete as they should."""
+    with opened(OFFICIAL) as (side,):
+        clients = [side.train("python"), side.train("javascript")]
+    rows = []
+    for client in [client for client in clients if "found" in client]:  # there may be no npm
+        failed = [name for name, right in client["found"].items() if not right]
+        title = f"{client['client']}: {len(client['found'])} kinds of requests, of which fail"
+        rows.append(valued(f"{title}: {', '.join(failed)}" if failed else title, [len(failed)], BARS["official"]))
+    return {"openai": rows}
+
+
 def languages(text: Text, long: bool) -> dict:
     """GPTs after a while.
 
@@ -357,7 +383,7 @@ def tokenization(sides: list[Side], text: str) -> tuple[list[dict], list[dict]]:
 
 
 PARTS = (
-    *("convolution", "step", "gpt", "decoding", "serving"),
+    *("convolution", "step", "gpt", "decoding", "serving", "served", "openai"),
     *("gpt2", "tokenization", "training", "distillation", "language"),
 )
 
@@ -407,6 +433,10 @@ def measured(parts: Sequence[str], text: Text, long: bool) -> dict:
         figures |= decodings()
     if "serving" in parts:
         figures |= servings()
+    if "served" in parts:
+        figures |= over_http()
+    if "openai" in parts:
+        figures |= official()
     if "gpt2" in parts:
         with opened(*LOADERS) as sides:
             figures["gpt2"] = gpt2(sides)
@@ -424,7 +454,7 @@ def measured(parts: Sequence[str], text: Text, long: bool) -> dict:
 
 def versions() -> list[str]:
     """Of Python, and of the libraries that are installed."""
-    libraries = [name for name in ("numpy", "torch", "tokenizers", "transformers") if find_spec(name)]
+    libraries = [name for name in ("numpy", "torch", "tokenizers", "transformers", "openai") if find_spec(name)]
     return [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in libraries)]
 
 

@@ -40,6 +40,11 @@ def markdown(figures: dict) -> str:
         lines += ["", "## Serving", "", said, "", *_values(figures["serving"]), "", *_table(figures["together"])]
         lines += ["", *_table(figures["batches"]), "", *map(_speeds, figures["together"] + figures["batches"])]
         lines += ["", *_table(figures["waiting"])]
+    if "served" in figures:
+        said = "The same app on a socket of this machine, with the engine, and with one of the same schedule by PyTorch."
+        lines += ["", "## Serving over HTTP", "", said, "", *_table(figures["served"]), "", *map(_speeds, figures["served"])]
+    if "openai" in figures:
+        lines += ["", "## OpenAI's clients", "", *_values(figures["openai"])]
     if "language" in figures:
         said = "Bits per byte of the last tenth, in rows of 64 tokens; the fast ones in rows of 1,024, where a token sees"
         lines += [

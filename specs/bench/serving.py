@@ -149,12 +149,19 @@ def resident(few: int, times: int) -> dict[str, list[float | None]]:
 
 def _engine(**sizes: int):
     """An Engine for a GPT of milestone 3's size, by kata 15."""
+    from katas.capstone import Engine
+
+    return Engine(bundle(), **sizes)
+
+
+def bundle():
+    """A Bundle of a GPT of milestone 3's size, by kata 15."""
     from katas.acceleration import accelerate
-    from katas.capstone import Bundle, Engine
+    from katas.capstone import Bundle
     from katas.tokenization import BPETokenizer
 
     tokenizer = BPETokenizer.train(next(work.words(1)), decoding.VOCABULARY)
-    return Engine(Bundle(accelerate(decoding.build(DEVIATION)), tokenizer, accelerated=True), **sizes)
+    return Bundle(accelerate(decoding.build(DEVIATION)), tokenizer, accelerated=True)
 
 
 def _updates(engine) -> Iterator:

@@ -12,7 +12,7 @@ import pytest
 
 from specs import oracles
 from specs.bench import __main__ as bench
-from specs.bench import cases, decoding, report, serving, work
+from specs.bench import cases, decoding, report, served, serving, work
 from specs.bench.__main__ import Bar
 from specs.bench.documented import DOCUMENTED
 from specs.datasets.fetch import Unavailable, fetch
@@ -115,6 +115,15 @@ FIGURES = {
             "ratios": [bench.ratio("slices of 64", "whole prompts")],
         }
     ],
+    "served": [
+        {
+            "work": "4 at a time",
+            "seconds": {"engine, 1 thread": [0.4], "PyTorch, fused attention, 1 thread": [0.5]},
+            "ratios": [bench.ratio("engine", "PyTorch", Bar("≥ 1.0"))],
+            "tokens": 1024,
+        }
+    ],
+    "openai": [bench.valued("openai 3: 12 kinds of requests, of which fail", [0], Bar("≤ 0"))],
     "gpt2": [bench.valued("logits", [100.5], Bar("≤ 100")), bench.valued("continuations", [0], Bar("≤ 0"))],
     "language": [{"recipe": "ours", "bits": 2.2004, "steps": 1500, "tokens": 1_536_000, "seconds": 160.04, "MB": None}],
     "distillation": [{"seed": 2, "taught": True, "nats": 3.5515, "steps": 900, "seconds": 45.04, "MB": 200.0}],
@@ -216,7 +225,7 @@ def test_a_missed_bar_fails_the_bench(asked, tmp_path, capsys, bar, code):
     [
         ([], [*bench.PARTS], False),
         (["--long"], [*bench.PARTS], True),
-        (["--quick"], ["convolution", "step", "gpt", "decoding", "serving", "gpt2", "tokenization"], False),
+        (["--quick"], [part for part in bench.PARTS if part not in ("training", "distillation", "language")], False),
         (["--only", "gpt", "training"], ["gpt", "training"], False),
     ],
 )
@@ -237,6 +246,8 @@ def test_each_part_is_measured_and_shown_alone(monkeypatch):
     monkeypatch.setattr(
         bench, "servings", lambda: {name: FIGURES[name] for name in ("serving", "together", "batches", "waiting")}
     )
+    monkeypatch.setattr(bench, "over_http", lambda: {"served": FIGURES["served"]})
+    monkeypatch.setattr(bench, "official", lambda: {"openai": FIGURES["openai"]})
     monkeypatch.setattr(bench, "gpt2", lambda _: FIGURES["gpt2"])
     monkeypatch.setattr(bench, "tokenization", lambda *_: (FIGURES["tokenization"], FIGURES["growth"]))
     monkeypatch.setattr(bench, "distillations", lambda _: {name: FIGURES[name] for name in ("distillation", "taught")})
@@ -261,6 +272,8 @@ def test_each_part_is_measured_and_shown_alone(monkeypatch):
         "## GPTs",
         "## Decoding with a cache",
         "## Serving",
+        "## Serving over HTTP",
+        "## OpenAI's clients",
         "## GPT-2's architecture",
         "## Tokenization",
         "## A training step on CIFAR-10",
@@ -582,6 +595,47 @@ def test_pytorch_gives_the_engines_answers(monkeypatch, requests):
         for side in others:
             (ids,) = side.prepare("batch", requests)
             assert (ids == want).all(), side.name
+
+
+@pytest.mark.timeout(120)
+def test_clients_of_the_app_get_the_engines_answers():
+    """However many there are at a time."""
+    with bench.opened(bench.SERVED[0]) as (side,):
+        (together,), (want,) = side.prepare("requests", 16), side.prepare("requests", 1)
+    assert together.shape == (served.REQUESTS, serving.COMPARED)
+    assert (together == want).all()
+
+
+@pytest.mark.timeout(300)  # PyTorch takes seconds to import
+@pytest.mark.skipif(find_spec("torch") is None, reason="PyTorch is not installed")
+def test_pytorch_behind_the_app_gives_the_engines_answers(monkeypatch):
+    """With its own kernel for attention and without, while requests join and leave."""
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")  # beside other processes PyTorch's waiting threads would take the cores
+    with bench.opened(*[arguments for arguments in bench.SERVED if "1 thread" in arguments[0]]) as (ours, *others):
+        (want,) = ours.prepare("requests", 3)
+        for side in others:
+            (letters,) = side.prepare("requests", 3)
+            assert (letters == want).all(), side.name
+
+
+@pytest.mark.parametrize(
+    ("javascript", "missed"),
+    [
+        ({}, []),
+        (
+            {"client": "openai 2", "found": {"chat": False}},
+            ["openai 2: 1 kinds of requests, of which fail: chat: 1.00, wanted ≤ 0"],
+        ),
+    ],
+)
+def test_what_openais_clients_must_complete(monkeypatch, javascript, missed):
+    """All that they ask. Where there is no npm, Python's asks alone."""
+    found = {"python": {"client": "openai 1", "found": {"chat": True, "stop": True}}, "javascript": javascript}
+    monkeypatch.setattr(Server, "found", found)
+    monkeypatch.setattr(bench, "Side", lambda name, *_: Server(name, 0.0))
+    figures = bench.official()
+    assert figures["openai"][0]["work"] == "openai 1: 2 kinds of requests, of which fail"
+    assert report.missed(figures) == missed
 
 
 class Writer:

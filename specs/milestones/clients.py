@@ -25,16 +25,21 @@ COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
 
 
 class Server:
-    """`python -m katas.capstone serve`, in a process of its own, on a port that the system chooses. Leaving `with` kills it."""
+    """Python with these arguments, which serves on a port that the system chooses. Leaving `with` kills the process."""
 
-    def __init__(self, folder: Path):
-        self.folder, self.log = folder, folder.with_suffix(".log")
+    def __init__(self, log: Path, *arguments: str):
+        self.log, self.arguments = log, arguments
+
+    @classmethod
+    def of(cls, folder: Path) -> "Server":
+        """Of a bundle. The log is beside it."""
+        return cls(folder.with_suffix(".log"), "-m", "katas.capstone", "serve", str(folder), "--port", "0")
 
     def __enter__(self) -> "Server":
-        command = [sys.executable, "-u", "-m", "katas.capstone", "serve", str(self.folder), "--port", "0"]
         env = {name: value for name, value in os.environ.items() if name != "KATA_API_KEYS"}
         with self.log.open("wb") as file:
-            self.process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+            options = {"cwd": ROOT, "env": env, "stdin": subprocess.DEVNULL, "stdout": file, "stderr": file}
+            self.process = subprocess.Popen([sys.executable, "-u", *self.arguments], **options)
         try:
             self.port = self._listens()
         except BaseException:

@@ -166,7 +166,7 @@ def test_many_clients_are_answered_rightly(production, milestone, data):
     """All kinds of requests, streamed and not, from 16 clients at a time."""
     rng = np.random.default_rng(0)
     asks = production.asker.several(FEW if data == "few" else REQUESTS, min(LONGEST, len(production.asker.text) // 2), rng)
-    with Server(production.folder) as server:
+    with Server.of(production.folder) as server:
         start = time.perf_counter()
         answers = run(load(server.port, asks))
         served, peak = of(answers, time.perf_counter() - start), server.peak_memory()
@@ -198,7 +198,7 @@ def test_a_stream_comes_token_by_token(production):
         first.cancel()
         raise AssertionError("of a stream nothing came until ten short answers were made")
 
-    with Server(production.folder) as server:
+    with Server.of(production.folder) as server:
         run(scenario(server.port))
 
 
@@ -251,7 +251,7 @@ def test_a_full_queue_refuses_and_who_leaves_makes_room(production):
                     raise AssertionError(f"{LEAVES:.0f} seconds after a client left there is no room: {refused}") from refused
             await asyncio.sleep(PAUSE)
 
-    with Server(production.folder) as server:
+    with Server.of(production.folder) as server:
         run(scenario(server.port))
 
 
@@ -269,7 +269,7 @@ def test_what_clients_do_wrong_harms_no_other(production, milestone, data):
         await asyncio.gather(*wrong)
         return answers
 
-    with Server(production.folder) as server:
+    with Server.of(production.folder) as server:
         answers = run(scenario(server.port))
     told = ", ".join(f"{name} {times}×" for name, times in faults.counts.items())
     milestone.note(f"meanwhile clients misbehaved: {told}")
@@ -388,7 +388,7 @@ def test_sigterm_ends_it_when_accepted_requests_are_done(production, milestone):
         statuses = await readiness(server.port)
         return chosen, await asyncio.gather(*tasks), statuses
 
-    with Server(production.folder) as server:
+    with Server.of(production.folder) as server:
         chosen, answers, statuses = run(scenario(server))
         status = server.ends()
     assert status in (0, -signal.SIGTERM), f"it ends with {status}"
@@ -432,12 +432,12 @@ def test_after_a_sigkill_it_serves_again(production, milestone):
         server.process.kill()
         return await asyncio.gather(*tasks, return_exceptions=True)
 
-    with Server(production.folder) as server:
+    with Server.of(production.folder) as server:
         found = run(scenario(server))
     assert all(isinstance(each, BROKEN) for each in found), f"after SIGKILL clients get {found}"
     state = Bundle.load(production.folder).model.state_dict()
     for name, array in production.bundle.model.state_dict().items():
         assert np.array_equal(array, state[name]), f"{name} is another after SIGKILL"
     asks = asker.several(2 * CLIENTS, 100, np.random.default_rng(2))
-    with Server(production.folder) as server:
+    with Server.of(production.folder) as server:
         judged(milestone, f"{len(asks)} requests after SIGKILL", production.judge(asks, run(load(server.port, asks))))
