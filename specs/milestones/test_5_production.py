@@ -9,7 +9,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +25,7 @@ from specs.milestones.recipes import gpt
 from specs.milestones.test_4_gains import Language
 from specs.oracles import serving
 from specs.oracles.serving import Verdict
-from specs.plugin.limits import slowness
+from specs.plugin.limits import blas, slowness
 
 CLIENTS, REQUESTS, FEW = 16, 500, 100  # at a time; in all; with --data few
 LONGEST = 900  # tokens of a prompt
@@ -49,8 +49,7 @@ class Production(NamedTuple):
     asker: Asker
 
     @classmethod
-    def of(cls, milestone, data: str, folder: Path) -> "Production":
-        language = Language.of(milestone, data)
+    def of(cls, milestone, language: Language, folder: Path) -> "Production":
         tokenizer, text = gpt.tokenizer(language.texts.train), folder / "text.txt"
         text.write_text(language.texts.train + language.texts.test, encoding="utf-8")
         Bundle(language.clear, tokenizer, chat=ROLES).save(folder / "trained")
@@ -85,11 +84,14 @@ def shared() -> dict:
 
 
 @pytest.fixture
-def production(milestone, data, shared, tmp_path_factory) -> Production:
-    """Built for the first test that asks."""
-    if "production" not in shared:
-        shared["production"] = Production.of(milestone, data, tmp_path_factory.mktemp("production"))
-    return shared["production"]
+def production(milestone, data, shared, tmp_path_factory) -> Iterator[Production]:
+    """Built for the first test that asks. But in training, BLAS takes one thread here, as it does in the server."""
+    if "language" not in shared:
+        shared["language"] = Language.of(milestone, data)
+    with blas().limit(limits=1):
+        if "production" not in shared:
+            shared["production"] = Production.of(milestone, shared["language"], tmp_path_factory.mktemp("production"))
+        yield shared["production"]
 
 
 def run(scenario: Coroutine):
