@@ -35,6 +35,7 @@ LONG = 4000  # tokens, which take a second or more
 WAIT = 240 * slowness()  # seconds that nothing here may take, and nothing takes a quarter of
 LEAVES = 5 * slowness()  # seconds until a client that left is noticed, which takes a hundredth of a second
 SECONDS = 4  # that requests go on after SIGTERM, about: more than one, after which no more are accepted, and less than 30
+EXCUSED = 5  # tokens of a few thousand that may differ by rounding: one in six thousand does
 BROKEN = OSError, h11.RemoteProtocolError  # what a client gets that is cut off
 
 pytestmark = pytest.mark.timeout(900)
@@ -160,7 +161,8 @@ def of(answers: Sequence[Answer], total: float) -> Times:
 def judged(milestone, title: str, verdict: Verdict) -> None:
     """Rows that say how right answers are."""
     milestone.row(f"{title}: tokens that seeds do not draw", len(verdict.wrong), wanted="≤ 0")
-    milestone.row(f"{title}: tokens that differ by rounding", 100 * verdict.excused / verdict.judged, "%", wanted="≤ 0.1")
+    most = max(EXCUSED, verdict.judged // 1000)
+    milestone.row(f"{title}: tokens that differ by rounding", verdict.excused, wanted=f"≤ {most}")
     milestone.row(f"{title}: error of a log-probability, millionths", 1e6 * verdict.worst, wanted="≤ 100")
 
 
@@ -261,7 +263,7 @@ def test_what_clients_do_wrong_harms_no_other(production, milestone, data):
     """Some leave amid a stream, send a byte a second, garbage, 10 MB or prompts that are too long, or ask for more than there
     is room for. All others are answered rightly."""
     rng = np.random.default_rng(1)
-    asks = production.asker.several(60 if data == "few" else 200, 200, rng)
+    asks = production.asker.several(60 if data == "few" else 120, 100, rng)
     faults = Faults(production.asker, rng)
 
     async def scenario(port: int) -> list[Answer]:
@@ -297,7 +299,7 @@ class Faults:
             self.counts[kind.__name__] = self.counts.get(kind.__name__, 0) + 1
             if self.over:
                 return
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(4 * PAUSE)
 
     async def leaves(self, port: int) -> None:
         """Amid a stream, or while it waits for the whole answer."""
@@ -339,7 +341,7 @@ class Faults:
     async def greedy(self, port: int) -> None:
         """Half of all places at once."""
         seed = int(self.rng.integers(1 << 30))
-        ask = self.asker.ask([1], stream=False, n=PLACES // 2, seed=seed, max_tokens=20)
+        ask = self.asker.ask([1], stream=False, n=PLACES // 2, seed=seed, max_tokens=8)
         self.served.append((ask, await patiently(ask, port)))
 
     async def slow(self, port: int) -> None:
