@@ -164,7 +164,7 @@ def test_a_body_that_is_too_long():
     """413 for a body of more than body_bytes, as soon as they have come: the rest is not waited for."""
 
     async def main():
-        async with running(app(bundle(), body_bytes=100)) as served:
+        async with running(app(bundle(), body_bytes=100, body_seconds=0.5)) as served:
             fits = await Exchange(served, "POST", PLAIN, BODY + b" " * (100 - len(BODY)), [JSON]).response()
             over = Exchange(served, "POST", PLAIN, None, [JSON, ("Transfer-Encoding", "chunked")])
             for _ in range(11):
@@ -213,9 +213,12 @@ def test_a_body_that_is_slow(trickles):
         async with running(app(bundle(), body_seconds=0.05)) as served:
             exchange = Exchange(served, "POST", PLAIN, None, [JSON])
             waits = asyncio.create_task(exchange.response())
-            while trickles and not waits.done():
-                exchange.send(b" ")
-                await asyncio.sleep(0.005)
+            for _ in range(400):
+                if trickles:
+                    exchange.send(b" ")
+                if not waits.done():
+                    await asyncio.sleep(0.005)
+            assert waits.done(), "it still waits for the body"
             return await waits
 
     response = asyncio.run(main())

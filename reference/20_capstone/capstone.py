@@ -1116,6 +1116,7 @@ class _Api:
 
     def __init__(self, engine: Engine, tokens: int, body_bytes: int, body_seconds: float):
         self.engine, self.most = engine, min(tokens, engine.room)
+        self.characters = self.most * max(map(len, engine.bundle.tokenizer.vocab.values()))  # that so many tokens may have
         self.body_bytes, self.body_seconds = body_bytes, body_seconds
         self.meters, self.created, self.service = _Meters(engine), int(time.time()), None
 
@@ -1153,7 +1154,8 @@ class _Api:
     async def answer(self, request, kind: type["_Asked"]):
         """Returns what sends the answer, an ASGI app: the engine's requests end with it, whatever happens."""
         fields = await self.fields(request)
-        asked = await asyncio.to_thread(kind, fields, self.engine, self.most)  # a long prompt takes a while to encode
+        limits = self.most, self.characters
+        asked = await asyncio.to_thread(kind, fields, self.engine, *limits)  # a long prompt takes a while to encode
 
         async def respond(scope, receive, send) -> None:
             async with AsyncExitStack() as stack:
@@ -1228,11 +1230,7 @@ async def _unless_left(answer, receive):
     """Awaits the answer. Raises: ClientDisconnect as soon as the client leaves."""
     from starlette.requests import ClientDisconnect
 
-    async def left() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-    answering, leaving = tasks = [asyncio.create_task(answer), asyncio.create_task(left())]
+    answering, leaving = tasks = [asyncio.create_task(answer), asyncio.create_task(receive())]  # after a body only that comes
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         if not answering.done():
@@ -1273,9 +1271,10 @@ class _Asked:
     MARK, WHOLE, PART, OPENING = "cmpl", "text_completion", "text_completion", None
     LENGTH = 16  # of an answer, unless max_tokens says it
 
-    def __init__(self, fields: dict, engine: Engine, most: int):
+    def __init__(self, fields: dict, engine: Engine, most: int, characters: int):
         """Raises: _Refusal."""
-        self.engine, self.bundle, self.vocab, self.most = engine, engine.bundle, engine.bundle.tokenizer.vocab, most
+        self.engine, self.bundle, self.vocab = engine, engine.bundle, engine.bundle.tokenizer.vocab
+        self.most, self.characters = most, characters
         self.fields = {name: value for name, value in fields.items() if value is not None}
         self._check()
         settings, prompts, n, places = self._settings(), self._given(), self.fields.get("n", 1), engine.rows + engine.queue
@@ -1326,7 +1325,7 @@ class _Asked:
 
     def _check_length(self, *texts: str) -> None:
         """Refuses what is too long however it is encoded, before that takes its time."""
-        if sum(map(len, texts)) > self.most * max(map(len, self.vocab.values())):
+        if sum(map(len, texts)) > self.characters:
             raise self._too_long()
 
     def _too_long(self) -> _Refusal:
