@@ -1103,7 +1103,8 @@ class _Meters:
         self.registry = CollectorRegistry()
         seconds = {"registry": self.registry, "buckets": [2**i / 4096 for i in range(18)]}  # 0.2 ms to 32 s
         self.requests = Counter("kata_requests", "Requests answered", ["path", "status"], registry=self.registry)
-        self.tokens = Counter("kata_tokens", "Tokens read and written", ["kind"], registry=self.registry)
+        tokens = Counter("kata_tokens", "Tokens read and written", ["kind"], registry=self.registry)
+        self.read, self.made = tokens.labels("prompt"), tokens.labels("completion")
         self.first = Histogram("kata_first_token_seconds", "Time to the first token of an answer", **seconds)
         self.between = Histogram("kata_between_tokens_seconds", "Time between two tokens of an answer", **seconds)
         for name in ("running", "waiting"):
@@ -1160,8 +1161,8 @@ class _Api:
         async def respond(scope, receive, send) -> None:
             async with AsyncExitStack() as stack:
                 streams = [await stack.enter_async_context(self.submit(one)) for one in asked.requests]  # all, or none stays
-                self.meters.tokens.labels("prompt").inc(asked.read)
-                updates = self.updates(streams)
+                self.meters.read.inc(asked.read)
+                updates = self.measured(_merged(streams), len(streams))
                 response = asked.streamed(updates) if asked.stream else await _unless_left(asked.whole(updates), receive)
                 await response(scope, receive, send)
 
@@ -1199,22 +1200,28 @@ class _Api:
         except RuntimeError as error:
             raise _Refusal(503, str(error), None, "shutting_down") from error
 
-    async def updates(self, streams: list["Stream"]) -> AsyncIterator[tuple[int, Update]]:
-        """(index of the stream, Update), as they come, until all are finished. Raises: RuntimeError if the engine fails."""
-        arrived, last, made = asyncio.Queue(), [time.perf_counter()] * len(streams), [0] * len(streams)
-        tasks = {asyncio.create_task(_follow(index, stream, arrived)) for index, stream in enumerate(streams)}
-        ended = 0
-        while ended < len(tasks):
-            index, update = await arrived.get()
-            if isinstance(update, BaseException):
-                raise RuntimeError("the engine failed") from update
+    async def measured(self, updates: AsyncIterator[tuple[int, Update]], count: int) -> AsyncIterator[tuple[int, Update]]:
+        """The same (index, Update), with the time that passed and the tokens that came told to /metrics."""
+        last, made = [time.perf_counter()] * count, [0] * count
+        async for index, update in updates:
             if update.made > made[index]:
                 now, meter = time.perf_counter(), self.meters.between if made[index] else self.meters.first
                 meter.observe(now - last[index])
-                self.meters.tokens.labels("completion").inc(update.made - made[index])
+                self.meters.made.inc(update.made - made[index])
                 last[index], made[index] = now, update.made
             yield index, update
-            ended += update.finish is not None
+
+
+async def _merged(streams: list["Stream"]) -> AsyncIterator[tuple[int, Update]]:
+    """(index of the stream, Update), as they come, until all are finished. Raises: RuntimeError if the engine fails."""
+    arrived, ended = asyncio.Queue(), 0
+    tasks = {asyncio.create_task(_follow(index, stream, arrived)) for index, stream in enumerate(streams)}
+    while ended < len(tasks):
+        index, update = await arrived.get()
+        if isinstance(update, BaseException):
+            raise RuntimeError("the engine failed") from update
+        yield index, update
+        ended += update.finish is not None
 
 
 async def _follow(index: int, stream: "Stream", arrived: asyncio.Queue) -> None:
@@ -1345,7 +1352,7 @@ class _Asked:
         """The response in one piece."""
         from starlette.responses import JSONResponse
 
-        choices = [_Choice(self.vocab) for _ in self.requests]
+        choices = [_Choice(self.vocab, self.tells) for _ in self.requests]
         async for index, update in updates:
             choices[index].add(update)
         told = [
@@ -1361,7 +1368,7 @@ class _Asked:
         return StreamingResponse(self._events(updates), media_type="text/event-stream", headers=headers)
 
     async def _events(self, updates: AsyncIterator[tuple[int, Update]]) -> AsyncIterator[str]:
-        choices = [_Choice(self.vocab) for _ in self.requests]
+        choices = [_Choice(self.vocab, self.tells) for _ in self.requests]
 
         def event(told: list[dict], usage: dict | None = None) -> str:
             counts = {"usage": usage} if self.counts else {}
@@ -1383,7 +1390,7 @@ class _Asked:
             yield _event(_Refusal(*_FAULT).fields)
 
     def _told(self, index: int, said: dict, tokens: Sequence[tuple[Token, int]] = (), finish: str | None = None) -> dict:
-        logprobs = self._logprobs(tokens) if self.tells and tokens else None
+        logprobs = self._logprobs(tokens) if tokens else None
         return {"index": index, **said, "logprobs": logprobs, "finish_reason": finish}
 
     def _said(self, text: str) -> dict:
@@ -1462,15 +1469,15 @@ def _event(fields: dict) -> str:
 
 
 class _Choice:
-    """One choice of an answer, as far as it has come. tokens: (token, where in the text it begins)."""
+    """One choice of an answer, as far as it has come. tokens: (token, where in the text it begins), if it is to tell them."""
 
-    def __init__(self, vocab: dict[int, bytes]):
-        self.vocab, self.text, self.tokens, self.finish, self.made = vocab, "", [], None, 0
+    def __init__(self, vocab: dict[int, bytes], tells: bool):
+        self.vocab, self.tells, self.text, self.tokens, self.finish, self.made = vocab, tells, "", [], None, 0
         self._decoder, self._end = codecs.getincrementaldecoder("utf-8")("replace"), 0
 
     def add(self, update: Update) -> list[tuple[Token, int]]:
         """Returns the update's tokens."""
-        tokens = [(token, self._place(self.vocab[token.id])) for token in update.tokens]
+        tokens = [(token, self._place(self.vocab[token.id])) for token in update.tokens if self.tells]
         if update.made == 0:  # the end of the prompt, which may have cut a character off
             self._end += len(self._decoder.decode(b"", True))
         self.text, self.finish, self.made = self.text + update.text, update.finish, update.made

@@ -256,7 +256,10 @@ WRONG = [
     Wrong("any format is read", {VERSIONS: '        if config["version"] != VERSION:\n'}),
     Wrong("other files may be named", {NAMED: '        if not set(config["files"]) >= set(FILES):\n'}),
     Wrong("a file need not be named", {NAMED: '        if not set(config["files"]) <= set(FILES):\n'}),
-    Wrong("deep brackets end in a RecursionError", {"TypeError, ValueError, RecursionError) as error:": "ValueError) as error:"}),
+    Wrong(
+        "deep brackets end in a RecursionError",
+        {"TypeError, ValueError, RecursionError) as error:": "TypeError, ValueError) as error:"},
+    ),
     Wrong("a config that lacks something is a KeyError", {CAUGHT: CAUGHT.replace("KeyError, ", "")}),
     Wrong("accelerated is forgotten", {ACCELERATED: ""}),
     Wrong("every model is accelerated", {ACCELERATED: "            accelerate(model)\n"}),
@@ -1095,7 +1098,7 @@ WRONG = [
     Wrong(
         "each part counts its characters anew",
         {
-            "if (tokens := choices[index].add(update)) or update.text:": "if (tokens := _Choice(self.vocab).add(update)) or update.text:"
+            "if (tokens := choices[index].add(update)) or update.text:": "if (tokens := _Choice(self.vocab, self.tells).add(update)) or update.text:"
         },
     ),
     Wrong("a blank line is missing", {'return f"data: {json.dumps(fields)}\\n\\n"': 'return f"data: {json.dumps(fields)}\\n"'}),
@@ -1262,7 +1265,7 @@ WRONG = [
         "streams end with their generator",
         {
             "        async def respond(scope, receive, send) -> None:\n            async with AsyncExitStack() as stack:\n": "        async def respond(scope, receive, send) -> None:\n            stack = AsyncExitStack()\n            if True:\n",
-            "                updates = self.updates(streams)\n": "                updates = self.updates(streams)\n                asked.ends = stack\n",
+            "                updates = self.measured(_merged(streams), len(streams))\n": "                updates = self.measured(_merged(streams), len(streams))\n                asked.ends = stack\n",
             "            yield _event(_Refusal(*_FAULT).fields)\n": "            yield _event(_Refusal(*_FAULT).fields)\n        finally:\n            await self.ends.aclose()\n",
         },
     ),
@@ -1290,7 +1293,7 @@ WRONG = [
     ),
     Wrong("updates are counted for tokens", {".inc(update.made - made[index])": ".inc()"}),
     Wrong("tokens are counted twice", {".inc(update.made - made[index])": ".inc(update.made)"}),
-    Wrong("prompts are not counted", {'                self.meters.tokens.labels("prompt").inc(asked.read)\n': ""}),
+    Wrong("prompts are not counted", {'                self.meters.read.inc(asked.read)\n': ""}),
     Wrong("each token is the first", {"self.meters.between if made[index] else self.meters.first": "self.meters.first"}),
     Wrong(
         "the first token is one of many",
@@ -1304,7 +1307,7 @@ WRONG = [
     Wrong(
         "the first token's time begins with the engine's answer",
         {
-            "            index, update = await arrived.get()\n": "            index, update = await arrived.get()\n            last[index] = last[index] if made[index] else time.perf_counter()\n"
+            "            if update.made > made[index]:\n": "            last[index] = last[index] if made[index] else time.perf_counter()\n            if update.made > made[index]:\n"
         },
     ),
     Wrong(
