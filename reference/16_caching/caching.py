@@ -352,11 +352,49 @@ class Decoder(Module):
         self._desk = None
 
     def forward(self, ids, mask=None, cache=None) -> Tensor:
-        """As the model's. One token for each row of a KVCache goes through `step`."""
+        """As the model's. With a KVCache and no mask the folded weights are used, without recording.
+
+        Raises: as the model; with folded weights, as step, and the cache is as before.
+        """
         array = Tensor(ids).data
-        if isinstance(cache, KVCache) and mask is None and array.shape == (cache.batch, 1):
-            return Tensor(self.step(array[:, 0], cache)[:, None])
-        return self.model(ids, mask, cache)
+        if not isinstance(cache, KVCache) or mask is not None or array.ndim != 2 or not array.size:
+            return self.model(ids, mask, cache)
+        return Tensor(self.step(array[:, 0], cache)[:, None] if array.shape[1] == 1 else self._read(array, cache))
+
+    def _read(self, ids: np.ndarray, cache: KVCache) -> np.ndarray:
+        """ids (batch, time), several new tokens of each row → logits (batch, time, vocab_size)."""
+        self._check(ids, cache)
+        batch, time = ids.shape
+        cache._check_room(int(cache.lengths.max()) + time)
+        _check_context(self.config, int(cache.lengths.max()) + time)
+        positions = (cache.lengths[:, None] + np.arange(time)).ravel()  # (batch · time,)
+        desk, x = _Desk(self, batch * time), self._tokens[ids.ravel()]  # (batch · time, d_model)
+        if self.config.positions != "rotary":
+            x += self._places[positions]
+        turns = self._turns(positions) if self.config.positions == "rotary" else None
+        for layer, ((attend, join, widen, narrow), (eps_1, eps_2)) in enumerate(zip(self._layers, self._eps, strict=True)):
+            desk.normalize(x, eps_1)
+            desk.normal.dot(attend, desk.qkv)
+            if turns is not None:
+                desk.turn(*turns)
+            qkv = desk.qkv.reshape(batch, time, 3, self._n_head, -1)
+            q, k, v = qkv.transpose(2, 0, 3, 1, 4)  # each (batch, n_head, time, head_dim)
+            keys, values, seen = cache.extend(layer, Tensor(k), Tensor(v))
+            scores = q @ keys.data.swapaxes(-1, -2)  # (batch, n_head, time, keys)
+            np.copyto(scores, -np.inf, where=~seen)
+            scores -= scores.max(-1, keepdims=True)
+            np.exp(scores, scores)
+            attended = scores @ values.data  # (batch, n_head, time, head_dim)
+            attended /= scores.sum(-1, keepdims=True)
+            desk.joined[:, :-1] = attended.swapaxes(1, 2).reshape(batch * time, -1)
+            x += desk.joined.dot(join)
+            desk.normalize(x, eps_2)
+            desk.normal.dot(widen, desk.wide)
+            with np.errstate(over="ignore"):
+                desk.gelu()
+            x += desk.active.dot(narrow)
+        desk.normalize(x, self._eps_f)
+        return desk.normal.dot(self._head).reshape(batch, time, -1)
 
     def step(self, ids, cache: KVCache, real=None) -> np.ndarray:
         """ids (batch,), the next token of each row, which the cache keeps → logits (batch, vocab_size) for the one after it.
@@ -366,6 +404,9 @@ class Decoder(Module):
         shapes if they don't fit, or if the cache is not one of this model; TypeError unless ids are integers and real booleans;
         IndexError for an id that does not exist.
         """
+        ids = Tensor(ids).data
+        if ids.ndim != 1:
+            raise ValueError(f"ids of shape {ids.shape}: one token for each of {cache.batch} rows")
         ids, real = self._check(ids, cache, real)
         if real is not None and not real.any():
             return np.zeros((cache.batch, self.config.vocab_size), cache.dtype)
@@ -399,10 +440,10 @@ class Decoder(Module):
         cache._begun[:] = False
         return logits.reshape(cache.batch, -1)
 
-    def _check(self, ids, cache: KVCache, real) -> tuple[np.ndarray, np.ndarray | None]:
-        ids, config = Tensor(ids).data, self.config
-        if ids.shape != (cache.batch,):
-            raise ValueError(f"ids of shape {ids.shape} for a cache of {cache.batch} rows: one token for each")
+    def _check(self, ids: np.ndarray, cache: KVCache, real=None) -> tuple[np.ndarray, np.ndarray | None]:
+        config = self.config
+        if len(ids) != cache.batch:
+            raise ValueError(f"ids of shape {ids.shape} for a cache of {cache.batch} rows")
         if ids.dtype.kind not in "iu":
             raise TypeError(f"ids must be integers, not {ids.dtype}")
         sizes = config.n_layer, self._n_head, config.d_model // config.n_head, config.window, self._tokens.dtype
@@ -446,15 +487,13 @@ class Decoder(Module):
         x = desk.x
         if cache.batch == 1:
             x, held, scores = x[0], held[:, :, 0], scores[0]
-        columns, add, multiply = scores.swapaxes(-1, -2), np.add, np.multiply
+        columns, add = scores.swapaxes(-1, -2), np.add
         for layer, weights, (eps_1, eps_2), (k, v), sums in zip(slots, self._layers, self._eps, held, desk.sums, strict=True):
             attend, join, widen, narrow = weights
             desk.normalize(x, eps_1)
             desk.normal.dot(attend, desk.qkv)
             if turns is not None:
-                multiply(desk.partner, turns[1], desk.turned)
-                multiply(desk.qk, turns[0], desk.qk)
-                add(desk.qk, desk.turned, desk.qk)
+                desk.turn(*turns)
             if hidden is None:
                 np.copyto(layer, desk.new)
             else:
@@ -478,7 +517,10 @@ class Decoder(Module):
 
 
 class _Desk:
-    """The arrays in which a step of `batch` rows computes. A row that a bias follows ends in a 1, which meets the bias."""
+    """The arrays in which a step of `batch` rows computes, or a pass of so many tokens.
+
+    A row that a bias follows ends in a 1, which meets the bias.
+    """
 
     def __init__(self, decoder: Decoder, batch: int):
         config, dtype, hidden = decoder.config, decoder._head.dtype, decoder._layers[0][2].shape[1]
@@ -509,6 +551,12 @@ class _Desk:
             np.vecdot(x, x, self.root[:, 0])
             self.root[...] = (self.root / x.shape[1] + eps) ** -0.5
         np.multiply(x, self.root, self.normalized)
+
+    def turn(self, cos: np.ndarray, sin: np.ndarray) -> None:
+        """Rotates queries and keys."""
+        np.multiply(self.partner, sin, self.turned)
+        np.multiply(self.qk, cos, self.qk)
+        np.add(self.qk, self.turned, self.qk)
 
     def gelu(self) -> None:
         """z (1 + tanh(z³ + MIDDLE z)) of z = SCALE u, which is 2 SCALE gelu(u)."""
