@@ -584,7 +584,7 @@ class _Desk:
 
 
 def _split(weights: np.ndarray, out: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """weights (in, columns) and out (rows, columns) as views of equal parts of their columns, (parts, in or rows, columns each).
+    """weights (in, columns) and out (rows, columns) as views of parts of their columns: (parts, in or rows, columns of each).
 
     OpenBLAS has a faster kernel for products of a few rows with at most 10⁶ multiplications.
     """

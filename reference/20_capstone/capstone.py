@@ -408,9 +408,28 @@ def choose(logits: np.ndarray, draws: np.ndarray, temperature: np.ndarray, top_p
         above, equal = p[cut] > least, p[cut] == least
         kept = above | (equal & (np.cumsum(equal, 1) <= count - above.sum(1, keepdims=True)))
         p[cut] = np.where(kept, p[cut], 0)
-    reached = np.cumsum(p, 1)
-    ids = (reached > draws[:, None] * reached[:, -1:]).argmax(1)
-    return np.where(greedy, logits.argmax(1), ids)
+    return np.where(greedy, logits.argmax(1), _first_above(p, draws))
+
+
+def _first_above(p: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """The first id of each row whose cumulative sum is above draw · the sum of all.
+
+    First by sums of blocks, then in the one block: in a cumulative sum each addition waits for the one before.
+    """
+    if p.shape[1] % _BLOCK:
+        p = np.pad(p, ((0, 0), (0, -p.shape[1] % _BLOCK)))
+    blocks, rows = p.reshape(len(p), -1, _BLOCK), np.arange(len(p))
+    ends = np.cumsum(blocks @ np.ones(_BLOCK), 1)
+    goal = draws[:, None] * ends[:, -1:]
+    block = (ends > goal).argmax(1)
+    inside = blocks[rows, block]
+    inside[:, 0] += np.where(block > 0, ends[rows, block - 1], 0)
+    inside = np.cumsum(inside, 1)
+    goal = np.minimum(goal, np.nextafter(inside[:, -1:], 0))  # the sum in another order may be smaller by rounding
+    return _BLOCK * block + (inside > goal).argmax(1)
+
+
+_BLOCK = 32
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
