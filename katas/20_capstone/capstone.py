@@ -21,13 +21,14 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -175,8 +176,8 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 class TextStream:
     """Text of tokens that come one by one: each part as soon as it is certain that it belongs to no stop string."""
 
-    def __init__(self, tokenizer: BPETokenizer, stop: Sequence[str] = ()):
-        """stopped says whether a stop string came."""
+    def __init__(self, tokenizer: BPETokenizer, stop: Sequence[str] = (), texts: Mapping[int, str] = MappingProxyType({})):
+        """stopped says whether a stop string came. texts: those of tokens that are whole characters, which saves time."""
         raise NotImplementedError("20.4 TextStream.__init__: README.md, 20.4")
 
     def push(self, token: Token) -> tuple[str, tuple[Token, ...]]:
