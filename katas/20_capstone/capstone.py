@@ -2,21 +2,29 @@
 
 import argparse
 import asyncio
+import base64
+import codecs
 import dataclasses
 import hashlib
 import heapq
+import hmac
 import json
+import logging
 import math
 import operator
 import os
+import re
 import shutil
 import stat
 import sys
 import threading
 import time
+import uuid
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
@@ -34,6 +42,8 @@ from katas.precision import GROUP, half_state, quantize
 from katas.tokenization import BPETokenizer
 from katas.training import Objective, Progress, Trainer, cosine_schedule
 from katas.transformers import GPT, GPTConfig, generate, next_token_windows
+
+import katas
 
 # 20.1 Bundle
 
@@ -322,12 +332,52 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
     raise NotImplementedError("20.7 build: README.md, 20.7")
 
 
-# 20.8 The command line
+# 20.8 The app
+
+HOSTS = ("localhost", "127.0.0.1", "::1")  # given: what this machine calls itself
+PAGE = Path(katas.__file__).with_name("20_capstone") / "page.html"  # given
+
+
+def app(
+    bundle: Bundle,
+    rows: int = 16,
+    queue: int = 64,
+    slice: int = 64,
+    keys: Sequence[str] = (),
+    hosts: Sequence[str] = HOSTS,
+    tokens: int = 4096,
+    body_bytes: int = 1 << 20,
+    body_seconds: float = 10.0,
+):
+    """A Starlette app with OpenAI's paths, which answers from an Engine(bundle, rows, queue, slice) while its lifespan lasts.
+
+    keys: the Authorization header must have one of them, unless there are none. hosts: what the Host header may be. tokens:
+    of a prompt and its answer together, if the context has room for them. body_bytes, body_seconds: of a request's body.
+    While `state.draining` is True, /healthz/ready answers 503.
+    """
+    raise NotImplementedError("20.8 app: README.md, 20.8")
+
+
+_FIELDS |= dict.fromkeys(("max_tokens", "temperature", "top_p", "seed"))  # whose types Request checks
+_NEUTRAL |= {"metadata": {}, "tools": [], "tool_choice": "none", "response_format": {"type": "text"}}
+
+
+CONNECTIONS = 256  # given: at a time; for more, uvicorn answers 503
+GRACE = 30  # given: seconds in which accepted requests finish
+
+
+def serve(bundle: Bundle, host: str = "127.0.0.1", port: int = 8000, keys: Sequence[str] = (), hosts: Sequence[str] = HOSTS):
+    """Serves the app until SIGTERM or SIGINT. Then /healthz/ready is 503 for a second, before no more connections are taken,
+    and accepted requests finish."""
+    raise NotImplementedError("20.8 serve: README.md, 20.8")
+
+
+# 20.9 The command line
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """build CONFIG.json FOLDER, or generate FOLDER PROMPT: writes the continuation as it comes."""
-    raise NotImplementedError("20.8 main: README.md, 20.8")
+    """build CONFIG.json FOLDER; generate FOLDER PROMPT, which writes the continuation as it comes; or serve FOLDER."""
+    raise NotImplementedError("20.9 main: README.md, 20.9")
 
 
 if __name__ == "__main__":  # given

@@ -2,21 +2,29 @@
 
 import argparse
 import asyncio
+import base64
+import codecs
 import dataclasses
 import hashlib
 import heapq
+import hmac
 import json
+import logging
 import math
 import operator
 import os
+import re
 import shutil
 import stat
 import sys
 import threading
 import time
+import uuid
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
@@ -34,6 +42,8 @@ from katas.precision import GROUP, half_state, quantize
 from katas.tokenization import BPETokenizer
 from katas.training import Objective, Progress, Trainer, cosine_schedule
 from katas.transformers import GPT, GPTConfig, generate, next_token_windows
+
+import katas
 
 # 20.1 Bundle
 
@@ -962,11 +972,537 @@ def _bits(model: GPT, ids: np.ndarray) -> float:
     return total / math.log(2)
 
 
-# 20.8 The command line
+# 20.8 The app
+
+HOSTS = ("localhost", "127.0.0.1", "::1")  # given: what this machine calls itself
+PAGE = Path(katas.__file__).with_name("20_capstone") / "page.html"  # given
+
+
+def app(
+    bundle: Bundle,
+    rows: int = 16,
+    queue: int = 64,
+    slice: int = 64,
+    keys: Sequence[str] = (),
+    hosts: Sequence[str] = HOSTS,
+    tokens: int = 4096,
+    body_bytes: int = 1 << 20,
+    body_seconds: float = 10.0,
+):
+    """A Starlette app with OpenAI's paths, which answers from an Engine(bundle, rows, queue, slice) while its lifespan lasts.
+
+    keys: the Authorization header must have one of them, unless there are none. hosts: what the Host header may be. tokens:
+    of a prompt and its answer together, if the context has room for them. body_bytes, body_seconds: of a request's body.
+    While `state.draining` is True, /healthz/ready answers 503.
+    """
+    from starlette.applications import Starlette
+    from starlette.exceptions import HTTPException
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+    from starlette.requests import ClientDisconnect
+    from starlette.routing import Route
+
+    api = _Api(Engine(bundle, rows, queue, slice), tokens, body_bytes, body_seconds)
+    routes = [Route(path, endpoint) for path, endpoint in api.pages().items()]
+    for path, chat in (("/v1/completions", False), ("/v1/chat/completions", True)):
+        routes.append(Route(path, partial(api.answer, chat=chat), methods=["POST"]))
+    middleware = [
+        Middleware(_Counted, requests=api.meters.requests, paths={route.path for route in routes}),
+        Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
+        Middleware(_Guarded, keys=keys),
+    ]
+    handlers = dict.fromkeys((_Refusal, HTTPException, ClientDisconnect, Exception), _on_error)
+    served = Starlette(routes=routes, middleware=middleware, exception_handlers=handlers, lifespan=api.lifespan)
+    served.state.draining = False
+    return served
+
+
+class _Refusal(Exception):
+    """An error of OpenAI's shape."""
+
+    def __init__(self, status: int, message: str, param: str | None = None, code: str | None = None, headers=None):
+        super().__init__(message[:500])  # it may repeat what was asked, which may be long
+        self.status, self.param, self.code, self.headers = status, param, code, headers
+
+    def fields(self) -> dict:
+        kind = "server_error" if self.status >= 500 else "invalid_request_error"
+        return {"error": {"message": str(self), "type": kind, "param": self.param, "code": self.code}}
+
+    def response(self):
+        from starlette.responses import JSONResponse
+
+        return JSONResponse(self.fields(), self.status, self.headers)
+
+
+async def _on_error(request, error: Exception):
+    from starlette.exceptions import HTTPException
+    from starlette.requests import ClientDisconnect
+
+    if isinstance(error, HTTPException):  # another path or method
+        error = _Refusal(error.status_code, error.detail, headers=error.headers)
+    elif isinstance(error, ClientDisconnect):
+        error = _Refusal(499, "the client left")  # of which only /metrics hears
+    elif not isinstance(error, _Refusal):
+        error = _Refusal(500, "the server failed", code="internal_error")
+    return error.response()
+
+
+class _Counted:
+    """Counts requests by path and status."""
+
+    def __init__(self, app, requests, paths: set[str]):
+        self.app, self.requests, self.paths = app, requests, paths
+
+    async def __call__(self, scope, receive, send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        status = 500  # if the app raises
+
+        async def counting(message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, counting)
+        finally:
+            self.requests.labels(scope["path"] if scope["path"] in self.paths else "other", status).inc()
+
+
+class _Guarded:
+    """Lets requests that have a key through, if there are keys, and those for the page and the state of health."""
+
+    OPEN = ("/", "/healthz/live", "/healthz/ready")
+
+    def __init__(self, app, keys: Sequence[str]):
+        self.app, self.keys = app, [f"Bearer {key}".encode() for key in keys]
+
+    async def __call__(self, scope, receive, send) -> None:
+        given = dict(scope.get("headers", ())).get(b"authorization", b"")
+        known = [hmac.compare_digest(given, key) for key in self.keys]  # with each of them, so that the time tells nothing
+        if any(known) or not known or scope["type"] == "lifespan" or scope["path"] in self.OPEN:
+            return await self.app(scope, receive, send)
+        refusal = _Refusal(401, "the API key is missing or wrong", None, "invalid_api_key", {"WWW-Authenticate": "Bearer"})
+        await refusal.response()(scope, receive, send)
+
+
+class _Meters:
+    """What /metrics tells, in a registry of the app's own."""
+
+    def __init__(self, engine: Engine):
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+        self.registry = CollectorRegistry()
+        seconds = {"registry": self.registry, "buckets": [2**i / 4096 for i in range(18)]}  # 0.2 ms to 32 s
+        self.requests = Counter("kata_requests", "Requests answered", ["path", "status"], registry=self.registry)
+        self.tokens = Counter("kata_tokens", "Tokens read and written", ["kind"], registry=self.registry)
+        self.first = Histogram("kata_first_token_seconds", "Time to the first token of an answer", **seconds)
+        self.between = Histogram("kata_between_tokens_seconds", "Time between two tokens of an answer", **seconds)
+        for name in ("running", "waiting"):
+            gauge = Gauge(f"kata_{name}", f"Answers that are {name}", registry=self.registry)
+            gauge.set_function(partial(getattr, engine, name))
+
+
+class _Api:
+    """The endpoints, and what they share."""
+
+    def __init__(self, engine: Engine, tokens: int, body_bytes: int, body_seconds: float):
+        self.engine, self.most = engine, min(tokens, engine.room)
+        self.body_bytes, self.body_seconds = body_bytes, body_seconds
+        self.meters, self.created, self.service = _Meters(engine), int(time.time()), None
+
+    @asynccontextmanager
+    async def lifespan(self, app) -> AsyncIterator[None]:
+        async with AsyncEngine(self.engine) as self.service:
+            yield
+
+    def pages(self) -> dict:
+        """What GET finds, by path."""
+        from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+        from starlette.responses import HTMLResponse, JSONResponse, Response
+
+        async def page(request):
+            text = PAGE.read_text(encoding="utf-8")
+            return HTMLResponse(text, headers=_page_headers(text))
+
+        async def live(request):
+            return JSONResponse({"status": "live"})
+
+        async def ready(request):
+            draining = request.app.state.draining
+            return JSONResponse({"status": "draining" if draining else "ready"}, 503 if draining else 200)
+
+        async def metrics(request):
+            return Response(generate_latest(self.meters.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+        async def models(request):
+            model = {"id": self.engine.bundle.name, "object": "model", "created": self.created, "owned_by": "tensor-kata"}
+            return JSONResponse({"object": "list", "data": [model]})
+
+        health = {"/healthz/live": live, "/healthz/ready": ready}
+        return {"/": page, **health, "/metrics": metrics, "/v1/models": models}
+
+    async def answer(self, request, chat: bool):
+        """Returns what sends the answer, an ASGI app: the engine's requests end with it, whatever happens."""
+        asked = _Asked(await self.fields(request), self.engine, self.most, chat)
+
+        async def respond(scope, receive, send) -> None:
+            async with AsyncExitStack() as stack:
+                streams = [await stack.enter_async_context(self.submit(one)) for one in asked.requests]  # all, or none stays
+                self.meters.tokens.labels("prompt").inc(asked.prompt_tokens)
+                updates = self.updates(streams)
+                response = asked.streamed(updates) if asked.stream else await _unless_left(asked.whole(updates), receive)
+                await response(scope, receive, send)
+
+        return respond
+
+    async def fields(self, request) -> dict:
+        """A request's JSON object. Its body is counted while it is read, whatever its header says. Raises: _Refusal."""
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/json":  # which no other site's form or script can send unasked
+            raise _Refusal(415, f"the content type must be application/json, not {kind!r}", code="unsupported_media_type")
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self.body_seconds):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > self.body_bytes:
+                        raise _Refusal(413, f"the body has more than {self.body_bytes} bytes", code="request_too_large")
+        except TimeoutError:
+            message, close = f"the body took more than {self.body_seconds:g} seconds", {"Connection": "close"}
+            raise _Refusal(408, message, code="request_timeout", headers=close) from None
+        try:
+            fields = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise _Refusal(400, f"the body is no JSON: {error}", code="invalid_json") from error
+        if not isinstance(fields, dict):
+            raise _Refusal(400, "the body must be a JSON object", code="invalid_json")
+        return fields
+
+    def submit(self, request: Request) -> "Stream":
+        """Raises: _Refusal."""
+        try:
+            return self.service.submit(request)
+        except QueueFull as error:
+            raise _Refusal(429, str(error), code="queue_full", headers={"Retry-After": "1"}) from error
+        except RuntimeError as error:
+            raise _Refusal(503, str(error), code="shutting_down") from error
+
+    async def updates(self, streams: list["Stream"]) -> AsyncIterator[tuple[int, Update]]:
+        """(index of the stream, Update), as they come, until all are finished. Raises: RuntimeError if the engine fails."""
+        arrived, last = asyncio.Queue(), [time.perf_counter()] * len(streams)
+        tasks = [asyncio.create_task(_follow(index, stream, arrived)) for index, stream in enumerate(streams)]
+        made = [0] * len(streams)
+        while tasks:
+            index, update = await arrived.get()
+            if isinstance(update, BaseException):
+                raise RuntimeError("the engine failed") from update
+            if update.made > made[index]:
+                now, meter = time.perf_counter(), self.meters.between if made[index] else self.meters.first
+                meter.observe(now - last[index])
+                self.meters.tokens.labels("completion").inc(update.made - made[index])
+                last[index], made[index] = now, update.made
+            yield index, update
+            if update.finish:
+                tasks.pop()
+
+
+async def _follow(index: int, stream: "Stream", arrived: asyncio.Queue) -> None:
+    """Passes a stream's Updates on, and what it raises. It ends when the stream is cancelled."""
+    try:
+        async for update in stream:
+            arrived.put_nowait((index, update))
+    except BaseException as error:
+        arrived.put_nowait((index, error))
+
+
+async def _unless_left(answer, receive):
+    """Awaits the answer. Raises: ClientDisconnect as soon as the client leaves."""
+    from starlette.requests import ClientDisconnect
+
+    async def left() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    answering, leaving = tasks = [asyncio.create_task(answer), asyncio.create_task(left())]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if not answering.done():
+            raise ClientDisconnect
+        return answering.result()
+    finally:
+        answering.cancel()
+        leaving.cancel()
+
+
+def _page_headers(text: str) -> dict[str, str]:
+    """Nothing runs and nothing is loaded but what stands in the page; it talks to its own server alone."""
+    policy = ["default-src 'none'", "connect-src 'self'", "img-src data:", "base-uri 'none'", "form-action 'none'"]
+    for tag in ("script", "style"):
+        parts = re.findall(rf"<{tag}\b[^>]*>(.*?)</{tag}>", text, re.DOTALL)
+        hashes = [base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in parts]
+        policy.append(f"{tag}-src " + (" ".join(f"'sha256-{value}'" for value in hashes) or "'none'"))
+    headers = {"Content-Security-Policy": "; ".join([*policy, "frame-ancestors 'none'"])}
+    return headers | {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+
+
+_FIELDS = {"model": [str], "n": [int], "stream": [bool], "stream_options": [dict], "stop": [str, list], "user": [str]}
+_FIELDS |= dict.fromkeys(("max_tokens", "temperature", "top_p", "seed"))  # whose types Request checks
+_PLAIN = {"prompt": [str, list], "echo": [bool], "logprobs": None}
+_CHAT = {"messages": [list], "logprobs": [bool], "top_logprobs": None, "max_completion_tokens": None}
+_NEUTRAL = {"best_of": 1, "frequency_penalty": 0, "presence_penalty": 0, "logit_bias": {}, "suffix": "", "store": False}
+_NEUTRAL |= {"metadata": {}, "tools": [], "tool_choice": "none", "response_format": {"type": "text"}}
+
+
+class _Asked:
+    """What the fields of a request ask for: `requests`, n for each prompt, and how their Updates are told."""
+
+    def __init__(self, fields: dict, engine: Engine, most: int, chat: bool):
+        """Raises: _Refusal."""
+        self.bundle, self.engine, self.most, self.chat = engine.bundle, engine, most, chat
+        self.source = "messages" if chat else "prompt"
+        self.fields = fields = {name: value for name, value in fields.items() if value is not None}
+        self._check()
+        self.stream, n = fields.get("stream", False), fields.get("n", 1)
+        self.with_usage = fields.get("stream_options", {}).get("include_usage") is True
+        settings, prompts = self._settings(), self._prompts()
+        if n < 1 or n * len(prompts) > engine.rows + engine.queue:
+            raise _Refusal(400, f"n can't be {n}: there is room for {engine.rows + engine.queue} choices", "n")
+        self.requests = [self._request(ids, choice, **settings) for ids in prompts for choice in range(n)]
+        self.prompt_tokens, self.logprobs = sum(map(len, prompts)), "logprobs" in settings
+        mark = f"{'chatcmpl' if chat else 'cmpl'}-{uuid.uuid4().hex}"
+        self.head = {"id": mark, "created": int(time.time()), "model": self.bundle.name}
+
+    def _check(self) -> None:
+        known = _FIELDS | (_CHAT if self.chat else _PLAIN)
+        for name, value in self.fields.items():
+            if name not in known and (name not in _NEUTRAL or value != _NEUTRAL[name]):
+                raise _Refusal(400, f"{name!r} is not supported", name, "unsupported_parameter")
+            if known.get(name) and type(value) not in known[name]:
+                raise _Refusal(400, f"{name} can't be {value!r}", name)
+        for name in ("model", self.source):
+            if name not in self.fields:
+                raise _Refusal(400, f"{name} is missing", name)
+        if self.fields["model"] != self.bundle.name:
+            raise _Refusal(404, f"there is no model {self.fields['model']!r}", "model", "model_not_found")
+
+    def _settings(self) -> dict:
+        """The arguments of every Request. Each is tried alone, so that an error has its name."""
+        fields, settings = self.fields, {}
+        names = {name: name for name in ("max_tokens", "temperature", "top_p", "seed", "stop", "echo", "logprobs")}
+        if self.chat:
+            names |= {"logprobs": "top_logprobs"}
+            if "max_completion_tokens" in fields:
+                names |= {"max_tokens": "max_completion_tokens"}
+            if fields.get("logprobs"):
+                settings["logprobs"] = 0
+            elif "top_logprobs" in fields:
+                raise _Refusal(400, "top_logprobs needs logprobs", "top_logprobs")
+        for setting, name in names.items():
+            if name in fields:
+                settings[setting] = fields[name]
+                try:
+                    Request((0,), **{setting: fields[name]})
+                except ValueError as error:
+                    raise _Refusal(400, str(error), name) from error
+        stop = settings.get("stop", ())
+        stop = [stop] if isinstance(stop, str) else [*stop]
+        if len(stop) > 4:
+            raise _Refusal(400, "stop can't have more than four texts", "stop")
+        if self.chat and self.bundle.chat and (after := self.bundle.chat["assistant"][1]):
+            stop.append(after)
+        return settings | {"stop": stop}
+
+    def _prompts(self) -> list[list[int]]:
+        """Each prompt's ids."""
+        given, tokenizer = self.fields[self.source], self.bundle.tokenizer
+        try:
+            if self.chat:
+                if not all(isinstance(message, dict) for message in given):
+                    raise ValueError("a message must be an object with a role and a content")
+                self._check_length(sum(len(str(message.get("content"))) for message in given))
+                return [self.bundle.chat_ids(given)]
+            prompts, ids = [given] if isinstance(given, str) or _all_ids(given) else given, []
+            for prompt in prompts:
+                if isinstance(prompt, str):
+                    self._check_length(len(prompt))
+                    prompt = tokenizer.encode(prompt)
+                elif not isinstance(prompt, list) or not _all_ids(prompt):
+                    raise ValueError(f"prompt can't have a {prompt!r}")
+                ids.append(prompt)
+            return ids
+        except ValueError as error:
+            raise _Refusal(400, str(error), self.source) from error
+
+    def _check_length(self, characters: int) -> None:
+        """Refuses what is too long however it is encoded, before that takes its time."""
+        if characters > self.most * max(map(len, self.bundle.tokenizer.vocab.values())):
+            raise self._too_long()
+
+    def _too_long(self) -> _Refusal:
+        message = f"a prompt and its answer can't have more than {self.most} tokens together"
+        return _Refusal(400, message, self.source, "context_length_exceeded")
+
+    def _request(self, ids: list[int], choice: int, seed: int | None = None, **settings) -> Request:
+        room = self.most - len(ids)
+        settings.setdefault("max_tokens", max(1, room) if self.chat else 16)
+        if settings["max_tokens"] > room:
+            raise self._too_long()
+        try:
+            request = Request(ids, seed=None if seed is None else seed + choice, **settings)
+            self.engine.check(request)
+        except ValueError as error:
+            raise _Refusal(400, str(error), self.source) from error
+        return request
+
+    async def whole(self, updates: AsyncIterator[tuple[int, Update]]):
+        """The answer in one piece."""
+        from starlette.responses import JSONResponse
+
+        choices = [_Choice(self, index) for index in range(len(self.requests))]
+        async for index, update in updates:
+            choices[index].add(update)
+        kind, key = ("chat.completion", "message") if self.chat else ("text_completion", "text")
+        told = [choice.told(key, choice.text, choice.tokens, choice.finish) for choice in choices]
+        return JSONResponse(self.head | {"object": kind, "choices": told, "usage": self._usage(choices)})
+
+    def streamed(self, updates: AsyncIterator[tuple[int, Update]]):
+        """The answer as server-sent events."""
+        from starlette.responses import StreamingResponse
+
+        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # nobody between us collects parts
+        return StreamingResponse(self._events(updates), media_type="text/event-stream", headers=headers)
+
+    async def _events(self, updates: AsyncIterator[tuple[int, Update]]) -> AsyncIterator[str]:
+        choices = [_Choice(self, index) for index in range(len(self.requests))]
+        kind, key = ("chat.completion.chunk", "delta") if self.chat else ("text_completion", "text")
+
+        def event(*told: dict, usage: dict | None = None) -> str:
+            last = {"usage": usage} if self.with_usage else {}
+            return _event(self.head | {"object": kind, "choices": told} | last)
+
+        try:
+            if self.chat:
+                for choice in choices:
+                    yield event(choice.told("role", "", (), None))
+            async for index, update in updates:
+                choice = choices[index]
+                tokens = choice.add(update)
+                if update.text or tokens:
+                    yield event(choice.told(key, update.text, tokens, None))
+                if update.finish:
+                    yield event(choice.told(key, "", (), update.finish))
+            if self.with_usage:
+                yield event(usage=self._usage(choices))
+            yield "data: [DONE]\n\n"
+        except Exception as error:
+            logging.getLogger("uvicorn.error").exception("a stream failed", exc_info=error)
+            yield _event(_Refusal(500, "the server failed", code="internal_error").fields())
+
+    def _usage(self, choices: list["_Choice"]) -> dict:
+        made = sum(choice.made for choice in choices)
+        total = self.prompt_tokens + made
+        return {"prompt_tokens": self.prompt_tokens, "completion_tokens": made, "total_tokens": total}
+
+
+def _all_ids(values: list) -> bool:
+    return all(type(value) is int for value in values)
+
+
+def _event(fields: dict) -> str:
+    return f"data: {json.dumps(fields)}\n\n"
+
+
+class _Choice:
+    """One choice of an answer, as far as it has come. A token is told with the place in the text where it begins."""
+
+    def __init__(self, asked: _Asked, index: int):
+        self.index, self.chat, self.logprobs, self.vocab = index, asked.chat, asked.logprobs, asked.bundle.tokenizer.vocab
+        self.text, self.tokens, self.finish, self.made = "", [], None, 0
+        self._decoder, self._offset = codecs.getincrementaldecoder("utf-8")("replace"), 0
+
+    def add(self, update: Update) -> list[tuple[Token, int]]:
+        """Its tokens, each with the place where it begins."""
+        tokens = []
+        for token in update.tokens:
+            tokens.append((token, self._place(self.vocab[token.id])))
+        if update.made == 0:  # the end of the prompt, which may have cut a character off
+            self._offset += len(self._decoder.decode(b"", True))
+        self.text, self.finish, self.made = self.text + update.text, update.finish, update.made
+        self.tokens += tokens
+        return tokens
+
+    def _place(self, part: bytes) -> int:
+        """Of the character to which the first of these bytes belongs, whole or not."""
+        begun = len(self._decoder.decode(part[:1]))
+        place = self._offset + begun - (not self._decoder.getstate()[0])
+        self._offset += begun + len(self._decoder.decode(part[1:]))
+        return place
+
+    def told(self, key: str, text: str, tokens: Sequence[tuple[Token, int]], finish: str | None) -> dict:
+        """A choice of a response or an event."""
+        said = {
+            "text": {"text": text},
+            "message": {"message": {"role": "assistant", "content": text}},
+            "role": {"delta": {"role": "assistant", "content": ""}},
+            "delta": {"delta": {} if finish else {"content": text}},
+        }[key]
+        logprobs = (self._of_chat(tokens) if self.chat else self._plain(tokens)) if self.logprobs and tokens else None
+        return {"index": self.index, **said, "logprobs": logprobs, "finish_reason": finish}
+
+    def _of_chat(self, tokens: Sequence[tuple[Token, int]]) -> dict:
+        def entry(number: int, logprob: float) -> dict:
+            text = self.vocab[number]
+            return {"token": text.decode(errors="replace"), "logprob": logprob, "bytes": [*text]}
+
+        content = [
+            entry(token.id, token.logprob) | {"top_logprobs": [entry(*pair) for pair in token.top]} for token, _ in tokens
+        ]
+        return {"content": content}
+
+    def _plain(self, tokens: Sequence[tuple[Token, int]]) -> dict:
+        tops = [
+            None if token.logprob is None else {self._name(number): logprob for number, logprob in (*token.top, token[:2])}
+            for token, _ in tokens
+        ]
+        names, logprobs = [self._name(token.id) for token, _ in tokens], [token.logprob for token, _ in tokens]
+        offsets = [offset for _, offset in tokens]
+        return {"tokens": names, "token_logprobs": logprobs, "top_logprobs": tops, "text_offset": offsets}
+
+    def _name(self, number: int) -> str:
+        """A token's text; of a part of a character its bytes, so that no two have the same."""
+        try:
+            return self.vocab[number].decode()
+        except UnicodeDecodeError:
+            return "bytes:" + "".join(f"\\x{byte:02x}" for byte in self.vocab[number])
+
+
+CONNECTIONS = 256  # given: at a time; for more, uvicorn answers 503
+GRACE = 30  # given: seconds in which accepted requests finish
+
+
+def serve(bundle: Bundle, host: str = "127.0.0.1", port: int = 8000, keys: Sequence[str] = (), hosts: Sequence[str] = HOSTS):
+    """Serves the app until SIGTERM or SIGINT. Then /healthz/ready is 503 for a second, before no more connections are taken,
+    and accepted requests finish."""
+    import uvicorn
+
+    served = app(bundle, keys=keys, hosts=[*hosts, host])
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets=None) -> None:
+            served.state.draining = True
+            await asyncio.sleep(1)
+            await super().shutdown(sockets)
+
+    limits = {"limit_concurrency": CONNECTIONS, "timeout_graceful_shutdown": GRACE, "h11_max_incomplete_event_size": 1 << 14}
+    Server(uvicorn.Config(served, host, port, http="h11", ws="none", server_header=False, **limits)).run()
+
+
+# 20.9 The command line
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """build CONFIG.json FOLDER, or generate FOLDER PROMPT: writes the continuation as it comes."""
+    """build CONFIG.json FOLDER; generate FOLDER PROMPT, which writes the continuation as it comes; or serve FOLDER."""
     parser = argparse.ArgumentParser(prog="python -m katas.capstone")
     commands = parser.add_subparsers(dest="command", required=True)
     builds = commands.add_parser("build", help="train or load, optimize, and save a bundle")
@@ -980,11 +1516,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     writes.add_argument("--top-p", type=float, default=1.0)
     writes.add_argument("--seed", type=int)
     writes.add_argument("--stop", action="append", default=[], help="a text to end before; may be given several times")
+    serves = commands.add_parser("serve", help="answer over HTTP, as OpenAI's API does")
+    serves.add_argument("folder", help="a bundle")
+    serves.add_argument("--host", default="127.0.0.1")
+    serves.add_argument("--port", type=int, default=8000)
+    serves.add_argument("--allow-host", action="append", default=[], help="another name by which clients may call it")
     options = parser.parse_args(arguments)
     try:
         if options.command == "build":
             config = BuildConfig(**json.loads(Path(options.config).read_text(encoding="utf-8")))
             build(config, options.folder, Progress())
+        elif options.command == "serve":
+            names = os.environ.get("KATA_API_KEYS")
+            keys = [key.strip() for key in names.split(",")] if names else ()
+            serve(Bundle.load(options.folder), options.host, options.port, keys, [*HOSTS, *options.allow_host])
         else:
             _write_on(options)
     except (OSError, TypeError, ValueError) as error:

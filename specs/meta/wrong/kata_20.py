@@ -811,7 +811,7 @@ WRONG = [
         "the chat is checked after the training",
         {"    Bundle(model, tokenizer, name, end, chat)  # a mistake in chat shall not show after an hour of training\n": ""},
     ),
-    # 20.8
+    # 20.9
     Wrong(
         "stop is ignored",
         {'("max_tokens", "temperature", "top_p", "seed", "stop")': '("max_tokens", "temperature", "top_p", "seed")'},
