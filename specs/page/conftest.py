@@ -18,6 +18,7 @@ from playwright.sync_api import sync_playwright
 from specs.datasets.text import python_docs
 from specs.door import ROOT
 
+NAME = "random"  # of the model
 SECONDS = 30  # until a server is ready, and until it has ended
 
 
@@ -29,13 +30,13 @@ def folder(tmp_path_factory) -> Path:
     from katas.transformers import GPT, GPTConfig
 
     tokenizer = BPETokenizer.train(python_docs().text[:100_000], 1024)
-    config = GPTConfig(tokenizer.vocab_size, 32, 2, 4, 64, positions="rotary", norm="rms", window=32)
+    config = GPTConfig(tokenizer.vocab_size, 32, 8, 4, 256, positions="rotary", norm="rms", window=32)
     model, rng = GPT(config, np.random.default_rng(0)), np.random.default_rng(1)
     for parameter in model.parameters():
         if parameter.ndim > 1:
-            parameter.data = rng.normal(0, 0.4, parameter.shape).astype(np.float32)
+            parameter.data = rng.normal(0, 0.2, parameter.shape).astype(np.float32)
     folder = tmp_path_factory.mktemp("page") / "bundle"
-    Bundle(model, tokenizer).save(folder)
+    Bundle(model, tokenizer, NAME).save(folder)
     return folder
 
 
@@ -44,7 +45,7 @@ def serve(folder: Path, **environment: str):
     """The address of a server of its own, in a process of its own."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, *os.environ.get("STANDIN", "-m katas.capstone").split(), "serve", str(folder), "--port", str(port)]
+    command = [sys.executable, "-m", "katas.capstone", "serve", str(folder), "--port", str(port)]
     process = subprocess.Popen(command, env=os.environ | environment, cwd=ROOT)
     try:
         _wait(process, f"http://127.0.0.1:{port}")
