@@ -10,7 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from specs.door import ROOT
-from specs.page.conftest import NAME, serve
+from specs.page.served import NAME, serve
 
 PICTURES = ROOT / ".kata" / "page"
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
