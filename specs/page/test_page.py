@@ -42,8 +42,8 @@ def done(page):
 
 def chunk(text: str = "", *tokens: str, finish: str | None = None) -> bytes:
     """An event with a part of an answer, each of its tokens 25% likely."""
-    logprob = math.log(0.25)
-    logprobs = {"tokens": tokens, "token_logprobs": [logprob] * len(tokens), "top_logprobs": [{"other": logprob}] * len(tokens)}
+    top = {"5": math.log(0.05), "60": math.log(0.6), "a": math.log(0.25)}
+    logprobs = {"tokens": tokens, "token_logprobs": [top["a"]] * len(tokens), "top_logprobs": [top] * len(tokens)}
     choice = {"index": 0, "text": text, "logprobs": logprobs, "finish_reason": finish}
     return event(json.dumps({"model": "given", "choices": [choice]}, ensure_ascii=False))
 
@@ -57,17 +57,36 @@ def answer(page, *events: bytes):
     page.route("**/v1/completions", lambda route: route.fulfill(content_type="text/event-stream", body=b"".join(events)))
 
 
+def by_hand(page):
+    """feed(i, events) sends them as the next part of the i-th answer. None of these answers hears that it was stopped."""
+    page.evaluate(
+        """() => {
+            window.answers = [];
+            const begun = (control) => answers.push(control);
+            const models = { data: [{ id: "given" }] };
+            window.fetch = async (path) =>
+                path === "/v1/models" ? Response.json(models) : new Response(new ReadableStream({ start: begun }));
+        }"""
+    )
+
+    def feed(number: int, events: bytes):
+        page.wait_for_function("(number) => answers.length > number", arg=number)
+        page.evaluate("([number, text]) => answers[number].enqueue(new TextEncoder().encode(text))", [number, events.decode()])
+
+    return feed
+
+
 def test_a_person_writes_by_keyboard_alone_and_sees_what_the_server_says(page):
     """Prompt and settings are reached by Tab, the tokens by Tab and arrows. Text and likelihoods are those of the API."""
     asked = {"prompt": "def f(x):", "max_tokens": 24, "temperature": 0.5, "top_p": 0.9, "seed": 7}
     want = page.request.post("/v1/completions", data=asked | {"model": NAME, "logprobs": 5}).json()["choices"][0]
-    for name in ("prompt", "max_tokens", "temperature", "top_p", "seed"):
+    for label in ("Prompt", "Max tokens", "Temperature", "Top p", "Seed"):
         page.keyboard.press("Tab")
-        focused = page.locator(":focus")
-        assert focused.get_attribute("name") == name
+        focused = page.get_by_label(label)
+        expect(focused).to_be_focused()
         assert focused.evaluate("(field) => getComputedStyle(field).outlineStyle") == "solid"
         page.keyboard.press("Control+A")
-        page.keyboard.type(str(asked[name]))
+        page.keyboard.type(str(asked[label.lower().replace(" ", "_")]))
     page.keyboard.press("Enter")
     expect(figures(page)).to_have_text(
         re.compile(r"^24 tokens · \d[\d,.]* tokens/s · first after \d+ ms · max tokens reached$")
@@ -119,12 +138,37 @@ def test_an_answer_is_seen_while_it_is_written_and_stopped(page):
 
 
 def test_a_new_answer_replaces_one_that_is_being_written(page):
-    """Nothing of the first answer comes into the second."""
-    write(page, max_tokens=ENDLESS)
-    expect(page.get_by_role("option").nth(5)).to_be_visible()
-    write(page, max_tokens=3)
-    expect(figures(page)).to_have_text(re.compile(r"^3 tokens .* max tokens reached$"))
+    """Nothing of the first answer comes into the second, even if it is already on its way."""
+    feed = by_hand(page)
+    write(page)
+    feed(0, chunk("old", "old"))
+    write(page)
+    feed(1, chunk("new", "new"))
+    feed(0, chunk("late", "late"))
+    feed(1, chunk("er", "er", finish="stop") + event("[DONE]"))
     done(page)
+    expect(page.locator("#tokens")).to_have_text("newer")
+
+
+def test_the_speed_is_that_of_the_tokens_after_the_first(page):
+    """What comes before the first token is told by itself."""
+    page.clock.install()
+    page.clock.pause_at("2100-01-01")
+    feed = by_hand(page)
+    write(page)
+    for tokens in (["a"], ["b", "c"], ["d", "e"]):
+        page.clock.run_for(500)
+        feed(0, chunk("".join(tokens), *tokens))
+    expect(figures(page)).to_have_text("5 tokens · 4 tokens/s · first after 500 ms")
+
+
+def test_alternatives_stand_by_their_likelihood(page):
+    """The most likely comes first."""
+    answer(page, chunk("a", "a"), event("[DONE]"))
+    write(page)
+    page.get_by_role("option").hover()
+    told = page.locator("#detail li").all_inner_texts()
+    assert [other.split() for other in told] == [["60", "60%"], ["a", "25%"], ["5", "5%"]]
 
 
 @pytest.mark.parametrize(("name", "value", "sent"), [("temperature", "-1", -1), ("max_tokens", "many", "many")])
@@ -134,10 +178,12 @@ def test_an_error_is_the_servers_own_message(page, name, value, sent):
     refused = page.request.post("/v1/completions", data={"model": NAME, "prompt": "a", name: sent})
     write(page, "a", **{name: value})
     expect(alert).to_have_text(refused.json()["error"]["message"])
-    setting(page, **{name: "1"})
+    setting(page, **{"temperature": 1, "max_tokens": ENDLESS})
     page.keyboard.press("Enter")
+    expect(page.get_by_role("option").first).to_be_visible()
+    assert alert.is_hidden()
+    page.keyboard.press("Escape")
     done(page)
-    expect(alert).to_be_hidden()
 
 
 def test_a_server_that_wants_a_key_is_given_one(visit, folder):
