@@ -110,6 +110,9 @@ def test_a_person_writes_by_keyboard_alone_and_sees_what_the_server_says(page):
             assert len(top) >= 5
             assert [said(other) for other in others.locator("li").all_inner_texts()] == near(top)
         page.keyboard.press("ArrowRight")
+    for key, place in (("ArrowLeft", -2), ("Home", 0), ("ArrowLeft", 0), ("End", -1)):
+        page.keyboard.press(key)
+        expect(page.get_by_role("option").nth(place)).to_be_focused()
     assert next(logprobs, None) is None
 
 
