@@ -1,3 +1,4 @@
+import asyncio
 import json
 import os
 import subprocess
@@ -5,11 +6,11 @@ import sys
 
 import numpy as np
 import pytest
-from katas.capstone import Bundle, Engine, Request, main
+from katas.capstone import CONNECTIONS, GRACE, Bundle, Engine, Request, main
 from katas.tokenization import BPETokenizer
 from katas.transformers import GPT, GPTConfig
 
-from specs.check import Mismatch
+from specs.check import Exchange, Mismatch, running
 from specs.door import ROOT
 
 
@@ -94,6 +95,60 @@ def test_generate_writes_each_part_at_once(folder, monkeypatch):
     assert len([text for text in texts if text != "\n"]) >= 4
 
 
+@pytest.fixture
+def configs(monkeypatch):
+    """With what uvicorn was asked to run, which it doesn't."""
+    import uvicorn
+
+    found = []
+    monkeypatch.delenv("KATA_API_KEYS", raising=False)
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self, *arguments: found.append(self.config))
+    return found
+
+
+def answered(served, *headers: tuple[str, str]) -> int:
+    """What the app answers to one who asks for its models."""
+
+    async def main():
+        async with running(served):
+            return (await Exchange(served, "GET", "/v1/models", b"", headers).response()).status
+
+    return asyncio.run(main())
+
+
+def test_serve(folder, configs):
+    """serve runs the app of the bundle by uvicorn, on 127.0.0.1 and port 8000, without keys, with limits."""
+    main(["serve", str(folder)])
+    (config,) = configs
+    assert (config.host, config.port) == ("127.0.0.1", 8000)
+    assert (config.limit_concurrency, config.timeout_graceful_shutdown) == (CONNECTIONS, GRACE)
+    assert answered(config.app) == 200
+    assert answered(config.app, ("Host", "model.example")) == 400
+
+
+def test_the_options_of_serve(folder, configs):
+    """--host and --port say where it listens. --allow-host adds a name to the host's own and this machine's."""
+    names = [option for name in ("model.example", "other.example") for option in ("--allow-host", name)]
+    main(["serve", str(folder), "--host", "192.0.2.7", "--port", "81", *names])
+    (config,) = configs
+    assert (config.host, config.port) == ("192.0.2.7", 81)
+    for host in ("model.example", "other.example:81", "192.0.2.7", "localhost"):
+        assert answered(config.app, ("Host", host)) == 200
+    assert answered(config.app, ("Host", "elsewhere.example")) == 400
+
+
+@pytest.mark.parametrize(
+    ("keys", "statuses"),
+    [("alpha", [200, 401, 401, 401]), ("alpha, beta", [200, 200, 401, 401]), ("", [200] * 4), (",", [401] * 4)],
+)
+def test_the_keys_of_serve(keys, statuses, folder, configs, monkeypatch):
+    """KATA_API_KEYS has keys between commas. Empty, it has none; with a comma alone, nobody is let in."""
+    monkeypatch.setenv("KATA_API_KEYS", keys)
+    main(["serve", str(folder)])
+    asks = [("Authorization", f"Bearer {key}") for key in ("alpha", "beta", "alpha, beta")]
+    assert [answered(configs[0].app, *headers) for headers in ([asks[0]], [asks[1]], [asks[2]], [])] == statuses
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -101,6 +156,7 @@ def test_generate_writes_each_part_at_once(folder, monkeypatch):
         (["generate", "{folder}", ""], "prompt"),
         (["generate", "{folder}", "a", "--temperature", "-1"], "temperature"),
         (["generate", "{folder}", "a", "--max-tokens", "99"], "24"),
+        (["serve", "nowhere"], "nowhere"),
         (["build", "nowhere.json", "{folder}"], "nowhere.json"),
         (["build", "{folder}/merges.txt", "{folder}"], ""),
         (["build", "{folder}/../typo.json", "{folder}"], "modle"),

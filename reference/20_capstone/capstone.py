@@ -22,9 +22,10 @@ import time
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib.resources import files
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
@@ -42,8 +43,6 @@ from katas.precision import GROUP, half_state, quantize
 from katas.tokenization import BPETokenizer
 from katas.training import Objective, Progress, Trainer, cosine_schedule
 from katas.transformers import GPT, GPTConfig, generate, next_token_windows
-
-import katas
 
 # 20.1 Bundle
 
@@ -974,8 +973,8 @@ def _bits(model: GPT, ids: np.ndarray) -> float:
 
 # 20.8 The app
 
-HOSTS = ("localhost", "127.0.0.1", "::1")  # given: what this machine calls itself
-PAGE = Path(katas.__file__).with_name("20_capstone") / "page.html"  # given
+HOSTS = ("localhost", "127.0.0.1", "[::1]")  # given: what this machine calls itself
+PAGE = files("katas") / "20_capstone" / "page.html"  # given
 
 
 def app(
@@ -992,7 +991,7 @@ def app(
     """A Starlette app with OpenAI's paths, which answers from an Engine(bundle, rows, queue, slice) while its lifespan lasts.
 
     keys: the Authorization header must have one of them, unless there are none. hosts: what the Host header may be. tokens:
-    of a prompt and its answer together, if the context has room for them. body_bytes, body_seconds: of a request's body.
+    of a prompt and its answer together, where the context has room for them. body_bytes, body_seconds: of a request's body.
     While `state.draining` is True, /healthz/ready answers 503.
     """
     from starlette.applications import Starlette
@@ -1004,8 +1003,8 @@ def app(
 
     api = _Api(Engine(bundle, rows, queue, slice), tokens, body_bytes, body_seconds)
     routes = [Route(path, endpoint) for path, endpoint in api.pages().items()]
-    for path, chat in (("/v1/completions", False), ("/v1/chat/completions", True)):
-        routes.append(Route(path, partial(api.answer, chat=chat), methods=["POST"]))
+    for path, kind in (("/v1/completions", _Asked), ("/v1/chat/completions", _AskedChat)):
+        routes.append(Route(path, partial(api.answer, kind=kind), methods=["POST"]))
     middleware = [
         Middleware(_Counted, requests=api.meters.requests, paths={route.path for route in routes}),
         Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
@@ -1018,20 +1017,29 @@ def app(
 
 
 class _Refusal(Exception):
-    """An error of OpenAI's shape."""
+    """An error in OpenAI's shape."""
 
-    def __init__(self, status: int, message: str, param: str | None = None, code: str | None = None, headers=None):
-        super().__init__(message[:500])  # it may repeat what was asked, which may be long
-        self.status, self.param, self.code, self.headers = status, param, code, headers
-
-    def fields(self) -> dict:
-        kind = "server_error" if self.status >= 500 else "invalid_request_error"
-        return {"error": {"message": str(self), "type": kind, "param": self.param, "code": self.code}}
+    def __init__(self, status: int, message: str, param: str | None = None, code: str | None = None, **headers: str):
+        kind = "server_error" if status >= 500 else "invalid_request_error"
+        self.status, self.headers = status, {name.replace("_", "-"): value for name, value in headers.items()}
+        self.fields = {"error": {"message": message[:500], "type": kind, "param": param, "code": code}}  # it may repeat input
 
     def response(self):
         from starlette.responses import JSONResponse
 
-        return JSONResponse(self.fields(), self.status, self.headers)
+        return JSONResponse(self.fields, self.status, self.headers)
+
+
+@contextmanager
+def _blaming(param: str) -> Iterator[None]:
+    """A ValueError becomes a 400 with this param."""
+    try:
+        yield
+    except ValueError as error:
+        raise _Refusal(400, str(error), param) from error
+
+
+_FAULT = (500, "the server failed", None, "internal_error")
 
 
 async def _on_error(request, error: Exception):
@@ -1039,12 +1047,10 @@ async def _on_error(request, error: Exception):
     from starlette.requests import ClientDisconnect
 
     if isinstance(error, HTTPException):  # another path or method
-        error = _Refusal(error.status_code, error.detail, headers=error.headers)
+        error = _Refusal(error.status_code, error.detail, **(error.headers or {}))
     elif isinstance(error, ClientDisconnect):
         error = _Refusal(499, "the client left")  # of which only /metrics hears
-    elif not isinstance(error, _Refusal):
-        error = _Refusal(500, "the server failed", code="internal_error")
-    return error.response()
+    return (error if isinstance(error, _Refusal) else _Refusal(*_FAULT)).response()
 
 
 class _Counted:
@@ -1078,12 +1084,14 @@ class _Guarded:
         self.app, self.keys = app, [f"Bearer {key}".encode() for key in keys]
 
     async def __call__(self, scope, receive, send) -> None:
-        given = dict(scope.get("headers", ())).get(b"authorization", b"")
-        known = [hmac.compare_digest(given, key) for key in self.keys]  # with each of them, so that the time tells nothing
-        if any(known) or not known or scope["type"] == "lifespan" or scope["path"] in self.OPEN:
+        if scope["type"] == "lifespan" or scope["path"] in self.OPEN or not self.keys or self._knows(scope["headers"]):
             return await self.app(scope, receive, send)
-        refusal = _Refusal(401, "the API key is missing or wrong", None, "invalid_api_key", {"WWW-Authenticate": "Bearer"})
+        refusal = _Refusal(401, "the API key is missing or wrong", None, "invalid_api_key", WWW_Authenticate="Bearer")
         await refusal.response()(scope, receive, send)
+
+    def _knows(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        given = dict(headers).get(b"authorization", b"")
+        return any([hmac.compare_digest(given, key) for key in self.keys])  # all of them, so that the time tells nothing
 
 
 class _Meters:
@@ -1142,14 +1150,15 @@ class _Api:
         health = {"/healthz/live": live, "/healthz/ready": ready}
         return {"/": page, **health, "/metrics": metrics, "/v1/models": models}
 
-    async def answer(self, request, chat: bool):
+    async def answer(self, request, kind: type["_Asked"]):
         """Returns what sends the answer, an ASGI app: the engine's requests end with it, whatever happens."""
-        asked = _Asked(await self.fields(request), self.engine, self.most, chat)
+        fields = await self.fields(request)
+        asked = await asyncio.to_thread(kind, fields, self.engine, self.most)  # a long prompt takes a while to encode
 
         async def respond(scope, receive, send) -> None:
             async with AsyncExitStack() as stack:
                 streams = [await stack.enter_async_context(self.submit(one)) for one in asked.requests]  # all, or none stays
-                self.meters.tokens.labels("prompt").inc(asked.prompt_tokens)
+                self.meters.tokens.labels("prompt").inc(asked.read)
                 updates = self.updates(streams)
                 response = asked.streamed(updates) if asked.stream else await _unless_left(asked.whole(updates), receive)
                 await response(scope, receive, send)
@@ -1159,24 +1168,24 @@ class _Api:
     async def fields(self, request) -> dict:
         """A request's JSON object. Its body is counted while it is read, whatever its header says. Raises: _Refusal."""
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/json":  # which no other site's form or script can send unasked
-            raise _Refusal(415, f"the content type must be application/json, not {kind!r}", code="unsupported_media_type")
+        if kind != "application/json":  # which no other site can send without asking
+            raise _Refusal(415, f"the content type must be application/json, not {kind!r}", None, "unsupported_media_type")
         body = bytearray()
         try:
             async with asyncio.timeout(self.body_seconds):
                 async for chunk in request.stream():
                     body += chunk
                     if len(body) > self.body_bytes:
-                        raise _Refusal(413, f"the body has more than {self.body_bytes} bytes", code="request_too_large")
+                        raise _Refusal(413, f"the body has more than {self.body_bytes} bytes", None, "request_too_large")
         except TimeoutError:
-            message, close = f"the body took more than {self.body_seconds:g} seconds", {"Connection": "close"}
-            raise _Refusal(408, message, code="request_timeout", headers=close) from None
+            told = f"the body took more than {self.body_seconds:g} seconds"
+            raise _Refusal(408, told, None, "request_timeout", Connection="close") from None
         try:
             fields = json.loads(body)
         except (ValueError, RecursionError) as error:
-            raise _Refusal(400, f"the body is no JSON: {error}", code="invalid_json") from error
+            raise _Refusal(400, f"the body is no JSON: {error}", None, "invalid_json") from error
         if not isinstance(fields, dict):
-            raise _Refusal(400, "the body must be a JSON object", code="invalid_json")
+            raise _Refusal(400, "the body must be a JSON object", None, "invalid_json")
         return fields
 
     def submit(self, request: Request) -> "Stream":
@@ -1184,16 +1193,16 @@ class _Api:
         try:
             return self.service.submit(request)
         except QueueFull as error:
-            raise _Refusal(429, str(error), code="queue_full", headers={"Retry-After": "1"}) from error
+            raise _Refusal(429, str(error), None, "queue_full", Retry_After="1") from error
         except RuntimeError as error:
-            raise _Refusal(503, str(error), code="shutting_down") from error
+            raise _Refusal(503, str(error), None, "shutting_down") from error
 
     async def updates(self, streams: list["Stream"]) -> AsyncIterator[tuple[int, Update]]:
         """(index of the stream, Update), as they come, until all are finished. Raises: RuntimeError if the engine fails."""
-        arrived, last = asyncio.Queue(), [time.perf_counter()] * len(streams)
-        tasks = [asyncio.create_task(_follow(index, stream, arrived)) for index, stream in enumerate(streams)]
-        made = [0] * len(streams)
-        while tasks:
+        arrived, last, made = asyncio.Queue(), [time.perf_counter()] * len(streams), [0] * len(streams)
+        tasks = {asyncio.create_task(_follow(index, stream, arrived)) for index, stream in enumerate(streams)}
+        ended = 0
+        while ended < len(tasks):
             index, update = await arrived.get()
             if isinstance(update, BaseException):
                 raise RuntimeError("the engine failed") from update
@@ -1203,8 +1212,7 @@ class _Api:
                 self.meters.tokens.labels("completion").inc(update.made - made[index])
                 last[index], made[index] = now, update.made
             yield index, update
-            if update.finish:
-                tasks.pop()
+            ended += update.finish is not None
 
 
 async def _follow(index: int, stream: "Stream", arrived: asyncio.Queue) -> None:
@@ -1236,7 +1244,7 @@ async def _unless_left(answer, receive):
 
 
 def _page_headers(text: str) -> dict[str, str]:
-    """Nothing runs and nothing is loaded but what stands in the page; it talks to its own server alone."""
+    """Nothing runs and nothing is loaded but what stands in the page, which talks to its own server alone."""
     policy = ["default-src 'none'", "connect-src 'self'", "img-src data:", "base-uri 'none'", "form-action 'none'"]
     for tag in ("script", "style"):
         parts = re.findall(rf"<{tag}\b[^>]*>(.*?)</{tag}>", text, re.DOTALL)
@@ -1246,167 +1254,208 @@ def _page_headers(text: str) -> dict[str, str]:
     return headers | {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
 
-_FIELDS = {"model": [str], "n": [int], "stream": [bool], "stream_options": [dict], "stop": [str, list], "user": [str]}
-_FIELDS |= dict.fromkeys(("max_tokens", "temperature", "top_p", "seed"))  # whose types Request checks
-_PLAIN = {"prompt": [str, list], "echo": [bool], "logprobs": None}
-_CHAT = {"messages": [list], "logprobs": [bool], "top_logprobs": None, "max_completion_tokens": None}
-_NEUTRAL = {"best_of": 1, "frequency_penalty": 0, "presence_penalty": 0, "logit_bias": {}, "suffix": "", "store": False}
-_NEUTRAL |= {"metadata": {}, "tools": [], "tool_choice": "none", "response_format": {"type": "text"}}
+_FIELDS = {  # a field's types; None for those that Request checks
+    **{"model": [str], "n": [int], "stream": [bool], "stream_options": [dict], "stop": [str, list], "user": [str]},
+    **dict.fromkeys(("max_tokens", "temperature", "top_p", "seed")),
+}
+_NEUTRAL = {  # fields that are not supported, with the value that asks for nothing; so does null
+    **{"best_of": 1, "frequency_penalty": 0, "presence_penalty": 0, "logit_bias": {}, "suffix": "", "store": False},
+    **{"metadata": {}, "tools": [], "tool_choice": "none", "response_format": {"type": "text"}},
+}
+_ARGUMENTS = {"max_completion_tokens": "max_tokens", "top_logprobs": "logprobs"}  # of Request, where the names differ
 
 
 class _Asked:
-    """What the fields of a request ask for: `requests`, n for each prompt, and how their Updates are told."""
+    """What a request for completions asks for: `requests` of the engine, n for each prompt; and how their Updates are told."""
 
-    def __init__(self, fields: dict, engine: Engine, most: int, chat: bool):
+    SOURCE, FIELDS = "prompt", _FIELDS | {"prompt": [str, list], "echo": [bool], "logprobs": None}
+    SETTINGS = ("max_tokens", "temperature", "top_p", "seed", "stop", "echo", "logprobs")
+    MARK, WHOLE, PART, OPENING = "cmpl", "text_completion", "text_completion", None
+    LENGTH = 16  # of an answer, unless max_tokens says it
+
+    def __init__(self, fields: dict, engine: Engine, most: int):
         """Raises: _Refusal."""
-        self.bundle, self.engine, self.most, self.chat = engine.bundle, engine, most, chat
-        self.source = "messages" if chat else "prompt"
-        self.fields = fields = {name: value for name, value in fields.items() if value is not None}
+        self.engine, self.bundle, self.vocab, self.most = engine, engine.bundle, engine.bundle.tokenizer.vocab, most
+        self.fields = {name: value for name, value in fields.items() if value is not None}
         self._check()
-        self.stream, n = fields.get("stream", False), fields.get("n", 1)
-        self.with_usage = fields.get("stream_options", {}).get("include_usage") is True
-        settings, prompts = self._settings(), self._prompts()
-        if n < 1 or n * len(prompts) > engine.rows + engine.queue:
-            raise _Refusal(400, f"n can't be {n}: there is room for {engine.rows + engine.queue} choices", "n")
-        self.requests = [self._request(ids, choice, **settings) for ids in prompts for choice in range(n)]
-        self.prompt_tokens, self.logprobs = sum(map(len, prompts)), "logprobs" in settings
-        mark = f"{'chatcmpl' if chat else 'cmpl'}-{uuid.uuid4().hex}"
-        self.head = {"id": mark, "created": int(time.time()), "model": self.bundle.name}
+        settings, prompts, n, places = self._settings(), self._given(), self.fields.get("n", 1), engine.rows + engine.queue
+        if n < 1 or n * len(prompts) > places:
+            raise _Refusal(400, f"n can't be {n}: there are {len(prompts)} prompts, and {places} places", "n")
+        with _blaming(self.SOURCE):
+            rows = [self._ids(prompt) for prompt in prompts]
+            self.requests = [self._request(ids, choice, **settings) for ids in rows for choice in range(n)]
+        self.read, self.tells = sum(map(len, rows)), "logprobs" in settings
+        self.stream = self.fields.get("stream", False)
+        self.counts = self.fields.get("stream_options", {}).get("include_usage") is True
+        self.head = {"id": f"{self.MARK}-{uuid.uuid4().hex}", "created": int(time.time()), "model": self.bundle.name}
 
     def _check(self) -> None:
-        known = _FIELDS | (_CHAT if self.chat else _PLAIN)
         for name, value in self.fields.items():
-            if name not in known and (name not in _NEUTRAL or value != _NEUTRAL[name]):
+            if name not in self.FIELDS and (name not in _NEUTRAL or value != _NEUTRAL[name]):
                 raise _Refusal(400, f"{name!r} is not supported", name, "unsupported_parameter")
-            if known.get(name) and type(value) not in known[name]:
+            if self.FIELDS.get(name) and type(value) not in self.FIELDS[name]:
                 raise _Refusal(400, f"{name} can't be {value!r}", name)
-        for name in ("model", self.source):
+        for name in ("model", self.SOURCE):
             if name not in self.fields:
                 raise _Refusal(400, f"{name} is missing", name)
         if self.fields["model"] != self.bundle.name:
             raise _Refusal(404, f"there is no model {self.fields['model']!r}", "model", "model_not_found")
 
     def _settings(self) -> dict:
-        """The arguments of every Request. Each is tried alone, so that an error has its name."""
-        fields, settings = self.fields, {}
-        names = {name: name for name in ("max_tokens", "temperature", "top_p", "seed", "stop", "echo", "logprobs")}
-        if self.chat:
-            names |= {"logprobs": "top_logprobs"}
-            if "max_completion_tokens" in fields:
-                names |= {"max_tokens": "max_completion_tokens"}
-            if fields.get("logprobs"):
-                settings["logprobs"] = 0
-            elif "top_logprobs" in fields:
-                raise _Refusal(400, "top_logprobs needs logprobs", "top_logprobs")
-        for setting, name in names.items():
-            if name in fields:
-                settings[setting] = fields[name]
-                try:
-                    Request((0,), **{setting: fields[name]})
-                except ValueError as error:
-                    raise _Refusal(400, str(error), name) from error
-        stop = settings.get("stop", ())
-        stop = [stop] if isinstance(stop, str) else [*stop]
-        if len(stop) > 4:
+        """Arguments of Request. Each is tried alone, so that an error has the field's name."""
+        settings = {}
+        for name in [name for name in self.SETTINGS if name in self.fields]:
+            argument = _ARGUMENTS.get(name, name)
+            with _blaming(name):
+                settings[argument] = getattr(Request((0,), **{argument: self.fields[name]}), argument)
+        if len(settings.get("stop", ())) > 4:
             raise _Refusal(400, "stop can't have more than four texts", "stop")
-        if self.chat and self.bundle.chat and (after := self.bundle.chat["assistant"][1]):
-            stop.append(after)
-        return settings | {"stop": stop}
+        return settings
 
-    def _prompts(self) -> list[list[int]]:
-        """Each prompt's ids."""
-        given, tokenizer = self.fields[self.source], self.bundle.tokenizer
-        try:
-            if self.chat:
-                if not all(isinstance(message, dict) for message in given):
-                    raise ValueError("a message must be an object with a role and a content")
-                self._check_length(sum(len(str(message.get("content"))) for message in given))
-                return [self.bundle.chat_ids(given)]
-            prompts, ids = [given] if isinstance(given, str) or _all_ids(given) else given, []
-            for prompt in prompts:
-                if isinstance(prompt, str):
-                    self._check_length(len(prompt))
-                    prompt = tokenizer.encode(prompt)
-                elif not isinstance(prompt, list) or not _all_ids(prompt):
-                    raise ValueError(f"prompt can't have a {prompt!r}")
-                ids.append(prompt)
-            return ids
-        except ValueError as error:
-            raise _Refusal(400, str(error), self.source) from error
+    def _given(self) -> list:
+        given = self.fields[self.SOURCE]
+        return [given] if isinstance(given, str) or all(type(item) is int for item in given) else given
 
-    def _check_length(self, characters: int) -> None:
+    def _ids(self, prompt: str | list[int]) -> list[int]:
+        if isinstance(prompt, str):
+            self._check_length(prompt)
+            return self.bundle.tokenizer.encode(prompt)
+        if not isinstance(prompt, list) or not all(type(item) is int for item in prompt):
+            raise ValueError(f"prompt can't have {prompt!r}")
+        return prompt
+
+    def _check_length(self, *texts: str) -> None:
         """Refuses what is too long however it is encoded, before that takes its time."""
-        if characters > self.most * max(map(len, self.bundle.tokenizer.vocab.values())):
+        if sum(map(len, texts)) > self.most * max(map(len, self.vocab.values())):
             raise self._too_long()
 
     def _too_long(self) -> _Refusal:
-        message = f"a prompt and its answer can't have more than {self.most} tokens together"
-        return _Refusal(400, message, self.source, "context_length_exceeded")
+        told = f"a prompt and its answer can't have more than {self.most} tokens together"
+        return _Refusal(400, told, self.SOURCE, "context_length_exceeded")
 
     def _request(self, ids: list[int], choice: int, seed: int | None = None, **settings) -> Request:
         room = self.most - len(ids)
-        settings.setdefault("max_tokens", max(1, room) if self.chat else 16)
+        settings = {"max_tokens": self.LENGTH or max(1, room)} | settings
         if settings["max_tokens"] > room:
             raise self._too_long()
-        try:
-            request = Request(ids, seed=None if seed is None else seed + choice, **settings)
-            self.engine.check(request)
-        except ValueError as error:
-            raise _Refusal(400, str(error), self.source) from error
+        request = Request(ids, seed=None if seed is None else seed + choice, **settings)
+        self.engine.check(request)
         return request
 
     async def whole(self, updates: AsyncIterator[tuple[int, Update]]):
-        """The answer in one piece."""
+        """The response in one piece."""
         from starlette.responses import JSONResponse
 
-        choices = [_Choice(self, index) for index in range(len(self.requests))]
+        choices = [_Choice(self.vocab) for _ in self.requests]
         async for index, update in updates:
             choices[index].add(update)
-        kind, key = ("chat.completion", "message") if self.chat else ("text_completion", "text")
-        told = [choice.told(key, choice.text, choice.tokens, choice.finish) for choice in choices]
-        return JSONResponse(self.head | {"object": kind, "choices": told, "usage": self._usage(choices)})
+        told = [
+            self._told(index, self._said(choice.text), choice.tokens, choice.finish) for index, choice in enumerate(choices)
+        ]
+        return JSONResponse(self.head | {"object": self.WHOLE, "choices": told, "usage": self._usage(choices)})
 
     def streamed(self, updates: AsyncIterator[tuple[int, Update]]):
-        """The answer as server-sent events."""
+        """The response as server-sent events."""
         from starlette.responses import StreamingResponse
 
-        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # nobody between us collects parts
+        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # no proxy collects the parts
         return StreamingResponse(self._events(updates), media_type="text/event-stream", headers=headers)
 
     async def _events(self, updates: AsyncIterator[tuple[int, Update]]) -> AsyncIterator[str]:
-        choices = [_Choice(self, index) for index in range(len(self.requests))]
-        kind, key = ("chat.completion.chunk", "delta") if self.chat else ("text_completion", "text")
+        choices = [_Choice(self.vocab) for _ in self.requests]
 
-        def event(*told: dict, usage: dict | None = None) -> str:
-            last = {"usage": usage} if self.with_usage else {}
-            return _event(self.head | {"object": kind, "choices": told} | last)
+        def event(told: list[dict], usage: dict | None = None) -> str:
+            counts = {"usage": usage} if self.counts else {}
+            return _event(self.head | {"object": self.PART, "choices": told} | counts)
 
         try:
-            if self.chat:
-                for choice in choices:
-                    yield event(choice.told("role", "", (), None))
+            for index in range(len(choices)) if self.OPENING else ():
+                yield event([self._told(index, self.OPENING)])
             async for index, update in updates:
-                choice = choices[index]
-                tokens = choice.add(update)
-                if update.text or tokens:
-                    yield event(choice.told(key, update.text, tokens, None))
+                if (tokens := choices[index].add(update)) or update.text:
+                    yield event([self._told(index, self._part(update.text), tokens)])
                 if update.finish:
-                    yield event(choice.told(key, "", (), update.finish))
-            if self.with_usage:
-                yield event(usage=self._usage(choices))
+                    yield event([self._told(index, self._part(""), finish=update.finish)])
+            if self.counts:
+                yield event([], self._usage(choices))
             yield "data: [DONE]\n\n"
-        except Exception as error:
-            logging.getLogger("uvicorn.error").exception("a stream failed", exc_info=error)
-            yield _event(_Refusal(500, "the server failed", code="internal_error").fields())
+        except Exception:
+            logging.getLogger("uvicorn.error").exception("a stream failed")
+            yield _event(_Refusal(*_FAULT).fields)
+
+    def _told(self, index: int, said: dict, tokens: Sequence[tuple[Token, int]] = (), finish: str | None = None) -> dict:
+        logprobs = self._logprobs(tokens) if self.tells and tokens else None
+        return {"index": index, **said, "logprobs": logprobs, "finish_reason": finish}
+
+    def _said(self, text: str) -> dict:
+        return {"text": text}
+
+    _part = _said
+
+    def _logprobs(self, tokens: Sequence[tuple[Token, int]]) -> dict:
+        tops = [
+            None if token.logprob is None else {self._name(number): logprob for number, logprob in (*token.top, token[:2])}
+            for token, _ in tokens
+        ]
+        names, logprobs = [self._name(token.id) for token, _ in tokens], [token.logprob for token, _ in tokens]
+        places = [place for _, place in tokens]
+        return {"tokens": names, "token_logprobs": logprobs, "top_logprobs": tops, "text_offset": places}
+
+    def _name(self, number: int) -> str:
+        """A token's text; of a part of a character its bytes, so that no two tokens have the same."""
+        try:
+            return self.vocab[number].decode()
+        except UnicodeDecodeError:
+            return "bytes:" + "".join(f"\\x{byte:02x}" for byte in self.vocab[number])
 
     def _usage(self, choices: list["_Choice"]) -> dict:
         made = sum(choice.made for choice in choices)
-        total = self.prompt_tokens + made
-        return {"prompt_tokens": self.prompt_tokens, "completion_tokens": made, "total_tokens": total}
+        return {"prompt_tokens": self.read, "completion_tokens": made, "total_tokens": self.read + made}
 
 
-def _all_ids(values: list) -> bool:
-    return all(type(value) is int for value in values)
+_ROLE = {"delta": {"role": "assistant", "content": ""}}
+
+
+class _AskedChat(_Asked):
+    """What a request for the next message of a chat asks for."""
+
+    SOURCE = "messages"
+    FIELDS = _FIELDS | {"messages": [list], "logprobs": [bool], "top_logprobs": None, "max_completion_tokens": None}
+    SETTINGS = ("max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "stop", "top_logprobs")
+    MARK, WHOLE, PART, OPENING = "chatcmpl", "chat.completion", "chat.completion.chunk", _ROLE
+    LENGTH = None  # as far as there is room
+
+    def _settings(self) -> dict:
+        if self.fields.get("logprobs"):
+            self.fields.setdefault("top_logprobs", 0)
+        elif "top_logprobs" in self.fields:
+            raise _Refusal(400, "top_logprobs needs logprobs", "top_logprobs")
+        settings = super()._settings()
+        if self.bundle.chat and (after := self.bundle.chat["assistant"][1]):
+            settings["stop"] = (*settings.get("stop", ()), after)
+        return settings
+
+    def _given(self) -> list:
+        return [self.fields[self.SOURCE]]
+
+    def _ids(self, messages: list[dict]) -> list[int]:
+        if not messages or not all(isinstance(message, dict) for message in messages):
+            raise ValueError("messages must be objects with a role and a content, one at least")
+        self._check_length(*(str(message.get("content")) for message in messages))
+        return self.bundle.chat_ids(messages)
+
+    def _said(self, text: str) -> dict:
+        return {"message": {"role": "assistant", "content": text}}
+
+    def _part(self, text: str) -> dict:
+        return {"delta": {"content": text} if text else {}}
+
+    def _logprobs(self, tokens: Sequence[tuple[Token, int]]) -> dict:
+        def entry(number: int, logprob: float) -> dict:
+            part = self.vocab[number]
+            return {"token": part.decode(errors="replace"), "logprob": logprob, "bytes": [*part]}
+
+        return {"content": [entry(*token[:2]) | {"top_logprobs": [entry(*top) for top in token.top]} for token, _ in tokens]}
 
 
 def _event(fields: dict) -> str:
@@ -1414,79 +1463,39 @@ def _event(fields: dict) -> str:
 
 
 class _Choice:
-    """One choice of an answer, as far as it has come. A token is told with the place in the text where it begins."""
+    """One choice of an answer, as far as it has come. tokens: (token, where in the text it begins)."""
 
-    def __init__(self, asked: _Asked, index: int):
-        self.index, self.chat, self.logprobs, self.vocab = index, asked.chat, asked.logprobs, asked.bundle.tokenizer.vocab
-        self.text, self.tokens, self.finish, self.made = "", [], None, 0
-        self._decoder, self._offset = codecs.getincrementaldecoder("utf-8")("replace"), 0
+    def __init__(self, vocab: dict[int, bytes]):
+        self.vocab, self.text, self.tokens, self.finish, self.made = vocab, "", [], None, 0
+        self._decoder, self._end = codecs.getincrementaldecoder("utf-8")("replace"), 0
 
     def add(self, update: Update) -> list[tuple[Token, int]]:
-        """Its tokens, each with the place where it begins."""
-        tokens = []
-        for token in update.tokens:
-            tokens.append((token, self._place(self.vocab[token.id])))
+        """Returns the update's tokens."""
+        tokens = [(token, self._place(self.vocab[token.id])) for token in update.tokens]
         if update.made == 0:  # the end of the prompt, which may have cut a character off
-            self._offset += len(self._decoder.decode(b"", True))
+            self._end += len(self._decoder.decode(b"", True))
         self.text, self.finish, self.made = self.text + update.text, update.finish, update.made
         self.tokens += tokens
         return tokens
 
     def _place(self, part: bytes) -> int:
-        """Of the character to which the first of these bytes belongs, whole or not."""
+        """Of the character to which the first of these bytes belongs."""
         begun = len(self._decoder.decode(part[:1]))
-        place = self._offset + begun - (not self._decoder.getstate()[0])
-        self._offset += begun + len(self._decoder.decode(part[1:]))
+        place = self._end + begun - (not self._decoder.getstate()[0])
+        self._end += begun + len(self._decoder.decode(part[1:]))
         return place
 
-    def told(self, key: str, text: str, tokens: Sequence[tuple[Token, int]], finish: str | None) -> dict:
-        """A choice of a response or an event."""
-        said = {
-            "text": {"text": text},
-            "message": {"message": {"role": "assistant", "content": text}},
-            "role": {"delta": {"role": "assistant", "content": ""}},
-            "delta": {"delta": {} if finish else {"content": text}},
-        }[key]
-        logprobs = (self._of_chat(tokens) if self.chat else self._plain(tokens)) if self.logprobs and tokens else None
-        return {"index": self.index, **said, "logprobs": logprobs, "finish_reason": finish}
 
-    def _of_chat(self, tokens: Sequence[tuple[Token, int]]) -> dict:
-        def entry(number: int, logprob: float) -> dict:
-            text = self.vocab[number]
-            return {"token": text.decode(errors="replace"), "logprob": logprob, "bytes": [*text]}
-
-        content = [
-            entry(token.id, token.logprob) | {"top_logprobs": [entry(*pair) for pair in token.top]} for token, _ in tokens
-        ]
-        return {"content": content}
-
-    def _plain(self, tokens: Sequence[tuple[Token, int]]) -> dict:
-        tops = [
-            None if token.logprob is None else {self._name(number): logprob for number, logprob in (*token.top, token[:2])}
-            for token, _ in tokens
-        ]
-        names, logprobs = [self._name(token.id) for token, _ in tokens], [token.logprob for token, _ in tokens]
-        offsets = [offset for _, offset in tokens]
-        return {"tokens": names, "token_logprobs": logprobs, "top_logprobs": tops, "text_offset": offsets}
-
-    def _name(self, number: int) -> str:
-        """A token's text; of a part of a character its bytes, so that no two have the same."""
-        try:
-            return self.vocab[number].decode()
-        except UnicodeDecodeError:
-            return "bytes:" + "".join(f"\\x{byte:02x}" for byte in self.vocab[number])
-
-
-CONNECTIONS = 256  # given: at a time; for more, uvicorn answers 503
+CONNECTIONS = 256  # given: at a time; beyond, uvicorn answers 503
 GRACE = 30  # given: seconds in which accepted requests finish
 
 
 def serve(bundle: Bundle, host: str = "127.0.0.1", port: int = 8000, keys: Sequence[str] = (), hosts: Sequence[str] = HOSTS):
-    """Serves the app until SIGTERM or SIGINT. Then /healthz/ready is 503 for a second, before no more connections are taken,
-    and accepted requests finish."""
+    """Serves the app until SIGTERM or SIGINT. Then /healthz/ready is 503 for a second, no more connections are accepted, and
+    accepted requests finish."""
     import uvicorn
 
-    served = app(bundle, keys=keys, hosts=[*hosts, host])
+    served = app(bundle, keys=keys, hosts=hosts)
 
     class Server(uvicorn.Server):
         async def shutdown(self, sockets=None) -> None:
@@ -1494,8 +1503,9 @@ def serve(bundle: Bundle, host: str = "127.0.0.1", port: int = 8000, keys: Seque
             await asyncio.sleep(1)
             await super().shutdown(sockets)
 
-    limits = {"limit_concurrency": CONNECTIONS, "timeout_graceful_shutdown": GRACE, "h11_max_incomplete_event_size": 1 << 14}
-    Server(uvicorn.Config(served, host, port, http="h11", ws="none", server_header=False, **limits)).run()
+    limits = {"limit_concurrency": CONNECTIONS, "timeout_graceful_shutdown": GRACE}
+    with suppress(KeyboardInterrupt):  # which uvicorn raises after SIGINT, when all is done
+        Server(uvicorn.Config(served, host, port, http="h11", ws="none", server_header=False, **limits)).run()
 
 
 # 20.9 The command line
@@ -1529,7 +1539,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         elif options.command == "serve":
             names = os.environ.get("KATA_API_KEYS")
             keys = [key.strip() for key in names.split(",")] if names else ()
-            serve(Bundle.load(options.folder), options.host, options.port, keys, [*HOSTS, *options.allow_host])
+            hosts = [*HOSTS, options.host, *options.allow_host]
+            serve(Bundle.load(options.folder), options.host, options.port, keys, hosts)
         else:
             _write_on(options)
     except (OSError, TypeError, ValueError) as error:

@@ -1,5 +1,6 @@
 """What a spec is written with: inputs, assertions, probes, rules and budgets. None of it uses the learner's code to judge."""
 
+from specs.check.asgi import Exchange, Response, running
 from specs.check.asserts import (
     EXACT,
     FLOAT32,
@@ -28,9 +29,11 @@ __all__ = [
     "PRIMITIVES",
     "Budget",
     "Draw",
+    "Exchange",
     "Mismatch",
     "Probe",
     "Record",
+    "Response",
     "Tolerance",
     "array",
     "assert_close",
@@ -48,5 +51,6 @@ __all__ = [
     "measure_bytes",
     "recording",
     "rejects",
+    "running",
     "undisturbed",
 ]
