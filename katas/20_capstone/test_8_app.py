@@ -151,6 +151,19 @@ def test_choices_without_a_seed_differ():
     assert first["id"] != second["id"]
 
 
+def test_any_text():
+    """A prompt may have any characters, in JSON's own notation or in UTF-8."""
+    text = "é\u2028€ 😀\0\n"
+
+    async def main():
+        async with running(app(bundle())) as served:
+            fields = {"model": "sea", "prompt": text, "echo": True, "max_tokens": 0}
+            bodies = [json.dumps(fields, ensure_ascii=ascii).encode() for ascii in (True, False)]
+            return [await Exchange(served, "POST", PLAIN, body, [JSON]).response() for body in bodies]
+
+    assert [response.json()["choices"][0]["text"] for response in asyncio.run(main())] == [text, text]
+
+
 def test_special_tokens_in_a_prompt_are_text():
     """No client can write the bundle's end."""
     (answer,) = asked(PLAIN, {"prompt": "a<|end|>", "seed": 5})

@@ -335,6 +335,28 @@ def test_a_client_that_leaves_ends_all_its_choices(gate):
 
 
 @pytest.mark.timeout(5)
+@pytest.mark.parametrize("leaves", [False, True])
+def test_nothing_is_left_of_a_request(leaves, gate):
+    """After its end, whoever ended it, a request has no task that waits for ever."""
+
+    async def main():
+        async with gated(gate) as served:
+            before = len(asyncio.all_tasks())
+            clients = [post(served, stream=stream, n=2, max_tokens=5) for stream in (False, True)]
+            while not gate.steps:
+                await asyncio.sleep(0)
+            for client in clients if leaves else ():
+                client.leave()
+            gate.open()
+            for client in clients:
+                await client.ended()
+            while len(asyncio.all_tasks()) > before:
+                await asyncio.sleep(0)
+
+    asyncio.run(main())
+
+
+@pytest.mark.timeout(5)
 def test_a_client_that_leaves_while_it_sends():
     """A client that leaves before its body is complete is no fault of the app."""
 

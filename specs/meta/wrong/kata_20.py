@@ -1273,6 +1273,15 @@ WRONG = [
         "a client that leaves while it sends is a fault",
         {"(_Refusal, HTTPException, ClientDisconnect, Exception)": "(_Refusal, HTTPException, Exception)"},
     ),
+    Wrong("an answer for nobody waits for ever", {"    finally:\n        answering.cancel()\n": "    finally:\n"}),
+    Wrong("a body is in Latin-1", {"fields = json.loads(body)\n": 'fields = json.loads(body.decode("latin-1"))\n'}),
+    Wrong("a seed of 0 is none", {"None if seed is None else seed + choice": "seed + choice if seed else None"}),
+    Wrong(
+        "all parts are of the first choice",
+        {
+            "yield event([self._told(index, self._part(update.text), tokens)])": "yield event([self._told(0, self._part(update.text), tokens)])"
+        },
+    ),
     # 20.8: what is measured
     Wrong(
         "each path that a client makes up is counted",
