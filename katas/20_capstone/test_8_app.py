@@ -348,7 +348,7 @@ def test_many_clients_at_a_time():
 
 def test_a_window_has_no_end_but_a_request_has():
     """With a window there is no limit in the model: `tokens` limits prompt and answer together."""
-    rolls = bundle(positions="rotary", window=8)
+    rolls = dataclasses.replace(bundle(positions="rotary", window=8), end=None)
     plain, most = asked(
         PLAIN, {"prompt": "sea", "max_tokens": 90}, {"prompt": [65] * 10, "max_tokens": 90}, of=rolls, tokens=100
     )
