@@ -209,6 +209,14 @@ def test_what_is_much_too_long_is_not_encoded():
     assert Counts.total < 1000
 
 
+def test_as_long_as_it_may_be():
+    """A text of as many tokens as there may be, each the longest of the vocabulary, is not too long."""
+    longest = max(bundle().tokenizer.vocab.values(), key=len).decode()
+    assert len(bundle().tokenizer.encode(longest * 64)) == 64
+    (response,) = asked(PLAIN, {"model": "sea", "prompt": longest * 64, "max_tokens": 0, "echo": True})
+    assert response.json()["choices"][0]["text"] == longest * 64
+
+
 @pytest.mark.parametrize(
     "body",
     [b"", b"{", b"[]", b"5", b"null", b'"sea"', b"\xff\xfe", b"[" * 100_000, b'{"n": ' + b"9" * 5000 + b"}", b"{'n': 1}"],

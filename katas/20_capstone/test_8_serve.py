@@ -11,6 +11,7 @@ from http.client import HTTPConnection
 
 import numpy as np
 import pytest
+import uvicorn
 from katas.capstone import CONNECTIONS, Bundle, serve
 from katas.tokenization import BPETokenizer
 from katas.transformers import GPT, GPTConfig
@@ -214,6 +215,14 @@ def test_serve_returns(folder):
         signal.signal(signal.SIGTERM, before)
     thread.join(30)
     assert seen == [200, 400]
+
+
+def test_serve_by_default(folder, monkeypatch):
+    """serve(bundle) listens on 127.0.0.1, port 8000."""
+    configs = []
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self, *arguments: configs.append(self.config))
+    serve(Bundle.load(folder))
+    assert [(config.host, config.port) for config in configs] == [("127.0.0.1", 8000)]
 
 
 def test_sigterm(server):
