@@ -128,7 +128,10 @@ class Decoder(Module):
         raise NotImplementedError("16.4 Decoder.refold: README.md, 16.4")
 
     def forward(self, ids, mask=None, cache=None) -> Tensor:
-        """As the model's. One token for each row of a KVCache goes through `step`."""
+        """As the model's. With a KVCache and no mask the folded weights are used, without recording.
+
+        Raises: as the model; with folded weights, as step, and the cache is as before.
+        """
         raise NotImplementedError("16.4 Decoder.forward: README.md, 16.4")
 
     def step(self, ids, cache: KVCache, real=None) -> np.ndarray:

@@ -21,12 +21,14 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib.resources import files
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -42,8 +44,6 @@ from katas.precision import GROUP, half_state, quantize
 from katas.tokenization import BPETokenizer
 from katas.training import Objective, Progress, Trainer, cosine_schedule
 from katas.transformers import GPT, GPTConfig, generate, next_token_windows
-
-import katas
 
 # 20.1 Bundle
 
@@ -176,8 +176,8 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 class TextStream:
     """Text of tokens that come one by one: each part as soon as it is certain that it belongs to no stop string."""
 
-    def __init__(self, tokenizer: BPETokenizer, stop: Sequence[str] = ()):
-        """stopped says whether a stop string came."""
+    def __init__(self, tokenizer: BPETokenizer, stop: Sequence[str] = (), texts: Mapping[int, str] = MappingProxyType({})):
+        """stopped says whether a stop string came. texts: those of tokens that are whole characters, which saves time."""
         raise NotImplementedError("20.4 TextStream.__init__: README.md, 20.4")
 
     def push(self, token: Token) -> tuple[str, tuple[Token, ...]]:
@@ -334,8 +334,8 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
 
 # 20.8 The app
 
-HOSTS = ("localhost", "127.0.0.1", "::1")  # given: what this machine calls itself
-PAGE = Path(katas.__file__).with_name("20_capstone") / "page.html"  # given
+HOSTS = ("localhost", "127.0.0.1", "[::1]")  # given: what this machine calls itself
+PAGE = files("katas") / "20_capstone" / "page.html"  # given
 
 
 def app(
@@ -352,23 +352,19 @@ def app(
     """A Starlette app with OpenAI's paths, which answers from an Engine(bundle, rows, queue, slice) while its lifespan lasts.
 
     keys: the Authorization header must have one of them, unless there are none. hosts: what the Host header may be. tokens:
-    of a prompt and its answer together, if the context has room for them. body_bytes, body_seconds: of a request's body.
+    of a prompt and its answer together, where the context has room for them. body_bytes, body_seconds: of a request's body.
     While `state.draining` is True, /healthz/ready answers 503.
     """
     raise NotImplementedError("20.8 app: README.md, 20.8")
 
 
-_FIELDS |= dict.fromkeys(("max_tokens", "temperature", "top_p", "seed"))  # whose types Request checks
-_NEUTRAL |= {"metadata": {}, "tools": [], "tool_choice": "none", "response_format": {"type": "text"}}
-
-
-CONNECTIONS = 256  # given: at a time; for more, uvicorn answers 503
+CONNECTIONS = 256  # given: at a time; beyond, uvicorn answers 503
 GRACE = 30  # given: seconds in which accepted requests finish
 
 
 def serve(bundle: Bundle, host: str = "127.0.0.1", port: int = 8000, keys: Sequence[str] = (), hosts: Sequence[str] = HOSTS):
-    """Serves the app until SIGTERM or SIGINT. Then /healthz/ready is 503 for a second, before no more connections are taken,
-    and accepted requests finish."""
+    """Serves the app until SIGTERM or SIGINT. Then /healthz/ready is 503 for a second, no more connections are accepted, and
+    accepted requests finish."""
     raise NotImplementedError("20.8 serve: README.md, 20.8")
 
 

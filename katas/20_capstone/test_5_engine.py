@@ -384,14 +384,25 @@ def test_a_finished_request_leaves_nothing():
 
 
 def read(monkeypatch) -> list[int]:
-    """How many tokens the model itself is given, padding left out, call by call."""
-    lengths, real = [], GPT.forward
+    """How many tokens the model or a Decoder is given to read, padding left out, call by call."""
+    lengths, inside = [], []
 
-    def forward(self, ids, mask=None, cache=None):
-        lengths.append(np.size(getattr(ids, "data", ids)) if mask is None else int(np.sum(getattr(mask, "data", mask))))
-        return real(self, ids, mask, cache)
+    def watch(owner):
+        real = owner.forward
 
-    monkeypatch.setattr(GPT, "forward", forward)
+        def forward(self, ids, mask=None, cache=None):
+            if not inside:  # a Decoder may call the model
+                lengths.append(np.size(getattr(ids, "data", ids)) if mask is None else int(np.sum(getattr(mask, "data", mask))))
+            inside.append(owner)
+            try:
+                return real(self, ids, mask, cache)
+            finally:
+                inside.pop()
+
+        monkeypatch.setattr(owner, "forward", forward)
+
+    watch(GPT)
+    watch(Decoder)
     return lengths
 
 
@@ -427,19 +438,19 @@ def test_several_prompts_share_a_slice(monkeypatch):
     assert sum(lengths) == 9
 
 
-@pytest.mark.parametrize(("lengths", "together"), [((4, 3, 4, 2), True), ((2, 1, 13, 1), False)])
-def test_prompts_of_about_the_same_length_are_read_together(lengths, together, monkeypatch):
-    """Four prompts of 4, 3, 4 and 2 tokens take one pass of the model. With one of 13 among them they don't: most of that pass
-    would be padding.
+def test_parts_of_the_same_length_share_a_pass(monkeypatch):
+    """Four prompts of 4 tokens in rows side by side take one pass: most of a short pass is overhead. Others get their own ids,
+    too.
     """
-    model, requests = bundle(), [Request(prompt(length, length), 4, seed=length) for length in lengths]
-    engine, passes = Engine(model, rows=4), read(monkeypatch)
-    numbers = [engine.submit(request) for request in requests]
-    answers = finished(engine)
-    assert (len(passes) == 1) == together
-    monkeypatch.undo()
-    for number, request in zip(numbers, requests, strict=True):
-        assert answers[number].ids == alone(model, request).ids
+    for lengths in ((4, 4, 4, 4), (4, 3, 4, 4), (2, 1, 13, 1)):
+        model, requests = bundle(), [Request(prompt(length, length + row), 4, seed=row) for row, length in enumerate(lengths)]
+        with monkeypatch.context() as patched:
+            engine, passes = Engine(model, rows=4), read(patched)
+            numbers = [engine.submit(request) for request in requests]
+            answers = finished(engine)
+        assert len(passes) == 1 or set(lengths) != {4}
+        for number, request in zip(numbers, requests, strict=True):
+            assert answers[number].ids == alone(model, request).ids
 
 
 def test_prompts_beside_a_row_that_is_almost_full():
@@ -694,23 +705,27 @@ def test_sizes(name, value):
     assert engine.rows + engine.queue == 300
 
 
-@pytest.mark.parametrize(("owner", "name"), [(GPT, "forward"), (Decoder, "step"), (katas.capstone, "choose")])
-def test_after_an_error_the_next_step_goes_on(owner, name, monkeypatch):
+@pytest.mark.parametrize(("owners", "name"), [((GPT, Decoder), "forward"), ([Decoder], "step"), ([katas.capstone], "choose")])
+def test_after_an_error_the_next_step_goes_on(owners, name, monkeypatch):
     """If the model raises, in a prompt or at a token, or choose does, the error passes through. All answers, echoes too, are as
     without it: no token is read twice, and no draw is lost.
     """
     model = bundle()
     requests = [Request(prompt(9 * number + 2, number), 6, seed=number, echo=number % 2 == 1) for number in range(4)]
-    engine, real, calls = Engine(model, rows=3, slice=7), getattr(owner, name), []
+    engine, calls = Engine(model, rows=3, slice=7), []
 
-    def fails_at_times(*arguments, **options):
-        calls.append(1)
-        if len(calls) % 3 == 2:
-            raise MemoryError("no room")
-        return real(*arguments, **options)
+    def failing_at_times(real):
+        def call(*arguments, **options):
+            calls.append(1)
+            if len(calls) % 3 == 2:
+                raise MemoryError("no room")
+            return real(*arguments, **options)
+
+        return call
 
     numbers, answers = [engine.submit(request) for request in requests], {}
-    monkeypatch.setattr(owner, name, fails_at_times)
+    for owner in owners:
+        monkeypatch.setattr(owner, name, failing_at_times(getattr(owner, name)))
     failed = 0
     while engine.running or engine.waiting:
         try:

@@ -188,21 +188,33 @@ def test_a_chat_that_is_too_long():
 
 
 def test_what_is_much_too_long_is_not_encoded():
-    """A text that has more characters than `tokens` of the longest token is refused before it is encoded."""
+    """What has more characters than `tokens` of the longest token is refused before it is encoded, messages taken together."""
 
     class Counts(BPETokenizer):
-        longest = 0
+        total = 0
 
         def encode(self, text, special=False):
-            Counts.longest = max(Counts.longest, len(text))
+            Counts.total += len(text)
             return super().encode(text, special)
 
     tokenizer = Counts(bundle().tokenizer.vocab, bundle().tokenizer.merges)
-    counted, text = dataclasses.replace(bundle(), tokenizer=tokenizer), "x" * 100_000
-    for path, fields in ((PLAIN, {"prompt": ["a", text]}), (CHAT, {"messages": [*USER, {"role": "user", "content": text}]})):
-        (response,) = asked(path, {"model": "sea"} | fields, of=counted)
-        assert_error(response, 400, next(iter(fields)), "context_length_exceeded")
-    assert Counts.longest < 1000
+    counted, long = dataclasses.replace(bundle(), tokenizer=tokenizer), {"role": "user", "content": "x" * 100_000}
+    for path, source, given in (
+        (PLAIN, "prompt", ["a", long["content"]]),
+        (CHAT, "messages", [*USER, long]),
+        (CHAT, "messages", [{"role": "user", "content": "x" * 99}] * 50),
+    ):
+        (response,) = asked(path, {"model": "sea", source: given}, of=counted)
+        assert_error(response, 400, source, "context_length_exceeded")
+    assert Counts.total < 1000
+
+
+def test_as_long_as_it_may_be():
+    """A text of as many tokens as there may be, each the longest of the vocabulary, is not too long."""
+    longest = max(bundle().tokenizer.vocab.values(), key=len).decode()
+    assert len(bundle().tokenizer.encode(longest * 64)) == 64
+    (response,) = asked(PLAIN, {"model": "sea", "prompt": longest * 64, "max_tokens": 0, "echo": True})
+    assert response.json()["choices"][0]["text"] == longest * 64
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import hmac
 import json
 import logging
 import secrets
+import time
 from contextlib import asynccontextmanager
 
 import katas.capstone
@@ -164,7 +165,7 @@ def test_a_body_that_is_too_long():
     """413 for a body of more than body_bytes, as soon as they have come: the rest is not waited for."""
 
     async def main():
-        async with running(app(bundle(), body_bytes=100)) as served:
+        async with running(app(bundle(), body_bytes=100, body_seconds=0.5)) as served:
             fits = await Exchange(served, "POST", PLAIN, BODY + b" " * (100 - len(BODY)), [JSON]).response()
             over = Exchange(served, "POST", PLAIN, None, [JSON, ("Transfer-Encoding", "chunked")])
             for _ in range(11):
@@ -213,9 +214,12 @@ def test_a_body_that_is_slow(trickles):
         async with running(app(bundle(), body_seconds=0.05)) as served:
             exchange = Exchange(served, "POST", PLAIN, None, [JSON])
             waits = asyncio.create_task(exchange.response())
-            while trickles and not waits.done():
-                exchange.send(b" ")
-                await asyncio.sleep(0.005)
+            for _ in range(400):
+                if trickles:
+                    exchange.send(b" ")
+                if not waits.done():
+                    await asyncio.sleep(0.005)
+            assert waits.done(), "it still waits for the body"
             return await waits
 
     response = asyncio.run(main())
@@ -328,6 +332,28 @@ def test_a_client_that_leaves_ends_all_its_choices(gate):
             return await started(post(served, stream=True, n=4))
 
     assert asyncio.run(main()) == 200
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("leaves", [False, True])
+def test_nothing_is_left_of_a_request(leaves, gate):
+    """After its end, whoever ended it, a request has no task that waits for ever."""
+
+    async def main():
+        async with gated(gate) as served:
+            before = len(asyncio.all_tasks())
+            clients = [post(served, stream=stream, n=2, max_tokens=5) for stream in (False, True)]
+            while not gate.steps:
+                await asyncio.sleep(0)
+            for client in clients if leaves else ():
+                client.leave()
+            gate.open()
+            for client in clients:
+                await client.ended()
+            while len(asyncio.all_tasks()) > before:
+                await asyncio.sleep(0)
+
+    asyncio.run(main())
 
 
 @pytest.mark.timeout(5)
@@ -453,7 +479,7 @@ def test_the_times_are_those_that_passed(gate):
 
     async def main():
         async with gated(gate) as served:
-            stream = post(served, stream=True, temperature=0, max_tokens=40)
+            begun, stream = time.perf_counter(), post(served, stream=True, temperature=0, max_tokens=40)
             await asyncio.sleep(0.1)
             gate.allow(20)
             while gate.steps < 21:
@@ -462,12 +488,14 @@ def test_the_times_are_those_that_passed(gate):
             await asyncio.sleep(0.1)
             gate.open()
             await stream.response()
-            return first, figures(await Exchange(served, "GET", "/metrics").response())
+            last = figures(await Exchange(served, "GET", "/metrics").response())
+            return first, last, time.perf_counter() - begun
 
-    first, last = asyncio.run(main())
+    first, last, passed = asyncio.run(main())
     assert first["kata_first_token_seconds_sum",] >= 0.1
     assert last["kata_first_token_seconds_sum",] == first["kata_first_token_seconds_sum",]
     assert last["kata_between_tokens_seconds_sum",] >= first["kata_between_tokens_seconds_sum",] + 0.09
+    assert last["kata_between_tokens_seconds_sum",] + last["kata_first_token_seconds_sum",] <= passed
 
 
 @pytest.mark.timeout(5)

@@ -11,6 +11,7 @@ from http.client import HTTPConnection
 
 import numpy as np
 import pytest
+import uvicorn
 from katas.capstone import CONNECTIONS, Bundle, serve
 from katas.tokenization import BPETokenizer
 from katas.transformers import GPT, GPTConfig
@@ -136,10 +137,10 @@ def test_a_client_that_vanishes(shared):
     """A client that closes its connection in the middle of a stream, or while it waits, is not answered to the end."""
     before = shared.figure('kata_tokens_total{kind="completion"}')
     for stream in (True, False):
-        shared.begin(stream=stream).close()
+        shared.begin(stream=stream, n=8).close()
         while shared.figure("kata_running"):
             time.sleep(0.01)
-    assert shared.figure('kata_tokens_total{kind="completion"}') - before < LONG
+    assert shared.figure('kata_tokens_total{kind="completion"}') - before < 8 * LONG
 
 
 def test_a_body_of_ten_megabytes(shared):
@@ -214,6 +215,14 @@ def test_serve_returns(folder):
         signal.signal(signal.SIGTERM, before)
     thread.join(30)
     assert seen == [200, 400]
+
+
+def test_serve_by_default(folder, monkeypatch):
+    """serve(bundle) listens on 127.0.0.1, port 8000."""
+    configs = []
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self, *arguments: configs.append(self.config))
+    serve(Bundle.load(folder))
+    assert [(config.host, config.port) for config in configs] == [("127.0.0.1", 8000)]
 
 
 def test_sigterm(server):

@@ -42,7 +42,7 @@ class KVCache:
         self.n_layer, self.batch, self.n_head, self.head_dim = map(int, sizes.values())
         self.max_length, self.window, self.dtype = max_length, window, np.dtype(dtype)
         self._slots = slots = min(map(int, limits.values()))
-        self._kv = np.zeros((n_layer, 2, batch, n_head, head_dim, slots), dtype)  # tokens side by side: products are faster
+        self._kv = np.zeros((n_layer, 2, batch, n_head, slots, head_dim), dtype)
         self.lengths = np.zeros(batch, np.int64)
         self._first = np.zeros(batch, np.int64)  # the oldest position that is still there
         self._begun = np.zeros(batch, bool)  # whether a pass has written and has not reached the last layer
@@ -96,7 +96,7 @@ class KVCache:
             self._begin()
         if time == 1 or longest <= self._slots:  # no new token lies where another one still looks
             self._write(layer, k.data, v.data, positions, ends, real)
-            keys, values = self._kv[layer, ..., : min(longest, self._slots)].swapaxes(-1, -2)
+            keys, values = self._kv[layer, ..., : min(longest, self._slots), :]
             seen = np.arange(keys.shape[2]) <= positions[:, None, :, None]
         else:
             keys, values, seen = self._beside(layer, k.data, v.data, positions, real)
@@ -138,14 +138,14 @@ class KVCache:
         """Puts the tokens that stay into their slots."""
         begin, time = int(self.lengths[0]) % self._slots, positions.shape[1]
         if real is None and begin + time <= self._slots and (self.lengths == self.lengths[0]).all():  # a slice for all rows
-            self._kv[layer, 0, ..., begin : begin + time] = k.swapaxes(-1, -2)
-            self._kv[layer, 1, ..., begin : begin + time] = v.swapaxes(-1, -2)
+            self._kv[layer, 0, ..., begin : begin + time, :] = k
+            self._kv[layer, 1, ..., begin : begin + time, :] = v
         else:
             stay = positions >= ends[:, None] - self._slots
             rows, times = np.nonzero(stay if real is None else stay & real)
             slots = positions[rows, times] % self._slots
-            self._kv[layer, 0, rows, :, :, slots] = k[rows, :, times]  # (tokens, n_head, head_dim)
-            self._kv[layer, 1, rows, :, :, slots] = v[rows, :, times]
+            self._kv[layer, 0, rows, :, slots] = k[rows, :, times]  # (tokens, n_head, head_dim)
+            self._kv[layer, 1, rows, :, slots] = v[rows, :, times]
         np.maximum(self._first, ends - self._slots, out=self._first)
 
     def _beside(self, layer: int, k: np.ndarray, v: np.ndarray, positions: np.ndarray, real) -> tuple[np.ndarray, ...]:
@@ -156,7 +156,7 @@ class KVCache:
         everywhere = np.concatenate([held, positions if real is None else np.where(real, positions, -1)], 1)[:, None, None]
         queries = positions[:, None, :, None]
         seen = (everywhere >= 0) & (everywhere <= queries) & (everywhere > queries - self.window)
-        old = self._kv[layer, ..., : len(slots)].swapaxes(-1, -2)
+        old = self._kv[layer, ..., : len(slots), :]
         return np.concatenate([old[0], k], 2), np.concatenate([old[1], v], 2), seen
 
     def _grow(self, ends: np.ndarray) -> None:
@@ -239,7 +239,7 @@ class KVCache:
             empty[np.arange(self._first[row], length) % self._slots] = False
         elif end > self._slots:
             empty = np.arange(max(length, end - self._slots), end) % self._slots
-        self._kv[:, :, row, ..., empty] = 0
+        self._kv[:, :, row, :, empty] = 0
         self._hidden[row, ..., empty] = -np.inf
         self._hidden[row, ..., 0] = 0
         self.lengths[row] = length
@@ -352,11 +352,51 @@ class Decoder(Module):
         self._desk = None
 
     def forward(self, ids, mask=None, cache=None) -> Tensor:
-        """As the model's. One token for each row of a KVCache goes through `step`."""
+        """As the model's. With a KVCache and no mask the folded weights are used, without recording.
+
+        Raises: as the model; with folded weights, as step, and the cache is as before.
+        """
         array = Tensor(ids).data
-        if isinstance(cache, KVCache) and mask is None and array.shape == (cache.batch, 1):
-            return Tensor(self.step(array[:, 0], cache)[:, None])
-        return self.model(ids, mask, cache)
+        if not isinstance(cache, KVCache) or mask is not None or array.ndim != 2 or not array.size:
+            return self.model(ids, mask, cache)
+        return Tensor(self.step(array[:, 0], cache)[:, None] if array.shape[1] == 1 else self._read(array, cache))
+
+    def _read(self, ids: np.ndarray, cache: KVCache) -> np.ndarray:
+        """ids (batch, time), several new tokens of each row → logits (batch, time, vocab_size)."""
+        self._check(ids, cache)
+        batch, time = ids.shape
+        cache._check_room(int(cache.lengths.max()) + time)
+        _check_context(self.config, int(cache.lengths.max()) + time)
+        positions = (cache.lengths[:, None] + np.arange(time)).ravel()  # (batch · time,)
+        desk, x = _Desk(self, batch * time), self._tokens[ids.ravel()]  # (batch · time, d_model)
+        if self.config.positions != "rotary":
+            x += self._places[positions]
+        turns = self._turns(positions) if self.config.positions == "rotary" else None
+        for layer, ((attend, join, widen, narrow), (eps_1, eps_2)) in enumerate(zip(desk.products, self._eps, strict=True)):
+            desk.normalize(x, eps_1)
+            desk.product(desk.normal, *attend)
+            if turns is not None:
+                desk.turn(*turns)
+            qkv = desk.qkv.reshape(batch, time, 3, self._n_head, -1)
+            q, k, v = qkv.transpose(2, 0, 3, 1, 4)  # each (batch, n_head, time, head_dim)
+            keys, values, seen = cache.extend(layer, Tensor(k), Tensor(v))
+            scores = q @ keys.data.swapaxes(-1, -2)  # (batch, n_head, time, keys)
+            np.copyto(scores, -np.inf, where=~seen)
+            scores -= scores.max(-1, keepdims=True)
+            np.exp(scores, scores)
+            attended = scores @ values.data  # (batch, n_head, time, head_dim)
+            attended /= scores.sum(-1, keepdims=True)
+            desk.joined[:, :-1] = attended.swapaxes(1, 2).reshape(batch * time, -1)
+            desk.product(desk.joined, *join)
+            x += desk.added
+            desk.normalize(x, eps_2)
+            desk.product(desk.normal, *widen)
+            with np.errstate(over="ignore"):
+                desk.gelu()
+            desk.product(desk.active, *narrow)
+            x += desk.added
+        desk.normalize(x, self._eps_f)
+        return desk.logits().reshape(batch, time, -1)
 
     def step(self, ids, cache: KVCache, real=None) -> np.ndarray:
         """ids (batch,), the next token of each row, which the cache keeps → logits (batch, vocab_size) for the one after it.
@@ -366,6 +406,9 @@ class Decoder(Module):
         shapes if they don't fit, or if the cache is not one of this model; TypeError unless ids are integers and real booleans;
         IndexError for an id that does not exist.
         """
+        ids = Tensor(ids).data
+        if ids.ndim != 1:
+            raise ValueError(f"ids of shape {ids.shape}: one token for each of {cache.batch} rows")
         ids, real = self._check(ids, cache, real)
         if real is not None and not real.any():
             return np.zeros((cache.batch, self.config.vocab_size), cache.dtype)
@@ -399,10 +442,10 @@ class Decoder(Module):
         cache._begun[:] = False
         return logits.reshape(cache.batch, -1)
 
-    def _check(self, ids, cache: KVCache, real) -> tuple[np.ndarray, np.ndarray | None]:
-        ids, config = Tensor(ids).data, self.config
-        if ids.shape != (cache.batch,):
-            raise ValueError(f"ids of shape {ids.shape} for a cache of {cache.batch} rows: one token for each")
+    def _check(self, ids: np.ndarray, cache: KVCache, real=None) -> tuple[np.ndarray, np.ndarray | None]:
+        config = self.config
+        if len(ids) != cache.batch:
+            raise ValueError(f"ids of shape {ids.shape} for a cache of {cache.batch} rows")
         if ids.dtype.kind not in "iu":
             raise TypeError(f"ids must be integers, not {ids.dtype}")
         sizes = config.n_layer, self._n_head, config.d_model // config.n_head, config.window, self._tokens.dtype
@@ -437,48 +480,51 @@ class Decoder(Module):
 
         careful: subtracts each maximum before the exponentials, which is hardly ever needed.
         """
-        desk, held = self._desk, cache._kv[..., :keys]
+        desk, held = self._desk, cache._kv[..., :keys, :]
         scores = cache._scores[: cache.batch * cache.n_head * keys].reshape(cache.batch, cache.n_head, 1, keys)
-        ones, slots = cache._ones[:keys], cache._kv.swapaxes(1, 2)  # (n_layer, batch, 2, n_head, head_dim, slots)
+        ones, slots = cache._ones[:keys], cache._kv.swapaxes(1, 2)  # (n_layer, batch, 2, n_head, slots, head_dim)
         if hidden is None:
-            slots = slots[..., where]
+            slots = slots[..., where, :]
         desk.x[...] = tokens
         x = desk.x
         if cache.batch == 1:
             x, held, scores = x[0], held[:, :, 0], scores[0]
-        columns, add, multiply = scores.swapaxes(-1, -2), np.add, np.multiply
-        for layer, weights, (eps_1, eps_2), (k, v), sums in zip(slots, self._layers, self._eps, held, desk.sums, strict=True):
-            attend, join, widen, narrow = weights
+        add, product = np.add, desk.product
+        for layer, products, (eps_1, eps_2), (k, v), sums in zip(slots, desk.products, self._eps, held, desk.sums, strict=True):
+            attend, join, widen, narrow = products
             desk.normalize(x, eps_1)
-            desk.normal.dot(attend, desk.qkv)
+            product(desk.normal, *attend)
             if turns is not None:
-                multiply(desk.partner, turns[1], desk.turned)
-                multiply(desk.qk, turns[0], desk.qk)
-                add(desk.qk, desk.turned, desk.qk)
+                desk.turn(*turns)
             if hidden is None:
                 np.copyto(layer, desk.new)
             else:
-                layer[rows, ..., where] = desk.new[rows]
-            np.matmul(desk.q, k, scores)
+                layer[rows, :, :, where] = desk.new[rows]
+            np.matmul(desk.q, k.swapaxes(-1, -2), scores)
             if hidden is not None:
                 add(scores, hidden, scores)
             if careful:
                 np.subtract(scores, scores.max(-1, keepdims=True), scores)
             np.exp(scores, scores)
             np.dot(scores, ones, sums)
-            np.matmul(v, columns, desk.attended)
+            np.matmul(scores, v, desk.attended)
             np.divide(desk.attended, sums[..., None], desk.attended)
-            add(x, desk.joined.dot(join), x)
+            product(desk.joined, *join)
+            add(x, desk.added, x)
             desk.normalize(x, eps_2)
-            desk.normal.dot(widen, desk.wide)
+            product(desk.normal, *widen)
             desk.gelu()
-            add(x, desk.active.dot(narrow), x)
+            product(desk.active, *narrow)
+            add(x, desk.added, x)
         desk.normalize(x, self._eps_f)
-        return desk.normal.dot(self._head), desk.sums
+        return desk.logits(), desk.sums
 
 
 class _Desk:
-    """The arrays in which a step of `batch` rows computes. A row that a bias follows ends in a 1, which meets the bias."""
+    """The arrays in which a step of `batch` rows computes, or a pass of so many tokens.
+
+    A row that a bias follows ends in a 1, which meets the bias.
+    """
 
     def __init__(self, decoder: Decoder, batch: int):
         config, dtype, hidden = decoder.config, decoder._head.dtype, decoder._layers[0][2].shape[1]
@@ -490,9 +536,13 @@ class _Desk:
         self.qkv = np.empty((*rows, 3 * inner), dtype)
         self.q = self.qkv[..., :inner].reshape(*rows, n_head, 1, size)
         self.new = self.qkv[..., inner:].reshape(batch, 2, n_head, size)
-        self.attended = self.joined[..., :-1].reshape(*rows, n_head, size, 1)
+        self.attended = self.joined[..., :-1].reshape(*rows, n_head, 1, size)
         self.sums = np.empty((config.n_layer, *rows, n_head, 1), dtype)
         self.wide, self.work = np.empty((2, *rows, hidden), dtype)
+        self.added = np.empty((*rows, d_model), dtype)
+        outs = self.qkv, self.added, self.wide, self.added
+        self.products = [[_split(*pair, batch) for pair in zip(layer, outs, strict=True)] for layer in decoder._layers]
+        self.product, self.head, self.rows = np.matmul if rows else np.dot, decoder._head, rows
         if config.positions == "rotary":
             self.qk = self.qkv[..., : 2 * inner].reshape(*rows, 2 * n_head, 2, size // 2)
             self.partner, self.turned = self.qk[..., ::-1, :], np.empty_like(self.qk)
@@ -500,6 +550,12 @@ class _Desk:
 
     def __deepcopy__(self, memo: dict) -> None:
         """None: views would no longer be views of each other. A copy of a Decoder makes its own with its first step."""
+
+    def logits(self) -> np.ndarray:
+        """A new array."""
+        logits = np.empty((*self.rows, self.head.shape[1]), self.head.dtype)
+        self.product(self.normal, *_split(self.head, logits, math.prod(self.rows)))
+        return logits
 
     def normalize(self, x: np.ndarray, eps: float) -> None:
         """x / √(mean of x² + eps)."""
@@ -510,6 +566,12 @@ class _Desk:
             self.root[...] = (self.root / x.shape[1] + eps) ** -0.5
         np.multiply(x, self.root, self.normalized)
 
+    def turn(self, cos: np.ndarray, sin: np.ndarray) -> None:
+        """Rotates queries and keys."""
+        np.multiply(self.partner, sin, self.turned)
+        np.multiply(self.qk, cos, self.qk)
+        np.add(self.qk, self.turned, self.qk)
+
     def gelu(self) -> None:
         """z (1 + tanh(z³ + MIDDLE z)) of z = SCALE u, which is 2 SCALE gelu(u)."""
         z, work = self.wide, self.work
@@ -519,6 +581,19 @@ class _Desk:
         np.tanh(work, work)
         np.add(work, self.one, work)
         np.multiply(work, z, self.activated)
+
+
+def _split(weights: np.ndarray, out: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """weights (in, columns) and out (rows, columns) as views of parts of their columns: (parts, in or rows, columns of each).
+
+    OpenBLAS has a faster kernel for products of a few rows with at most 10⁶ multiplications.
+    """
+    columns, parts = weights.shape[1], 1
+    while rows * weights.size > parts * 1_000_000 and columns % (2 * parts) == 0:
+        parts *= 2
+    if parts == 1 or columns < 32 * parts:
+        return weights, out
+    return tuple(array.reshape(-1, parts, columns // parts).swapaxes(0, 1) for array in (weights, out))
 
 
 _SCALE = (math.sqrt(2 / math.pi) * 0.044715) ** (1 / 3)

@@ -21,13 +21,14 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -404,20 +405,40 @@ def choose(logits: np.ndarray, draws: np.ndarray, temperature: np.ndarray, top_p
     """
     greedy = temperature == 0
     with np.errstate(over="ignore"):  # of tiny temperatures
-        shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
-        p = np.exp(shifted / np.where(greedy, 1, temperature)[:, None])
+        p = logits.astype(np.float64) - logits.max(1, keepdims=True)
+        p /= np.where(greedy, 1, temperature)[:, None]
+        np.exp(p, p)
     cut = np.flatnonzero((top_p < 1) & ~greedy)
     if cut.size:
-        order = np.argsort(-p[cut], axis=1, kind="stable")
-        best = np.take_along_axis(p[cut], order, 1)
+        best = np.sort(p[cut], 1)[:, ::-1]
         before = np.cumsum(np.pad(best, ((0, 0), (1, 0)))[:, :-1], 1)
-        best[before >= (top_p[cut] * best.sum(1))[:, None]] = 0
-        part = np.empty_like(best)
-        np.put_along_axis(part, order, best, 1)
-        p[cut] = part
-    reached = np.cumsum(p, 1)
-    ids = (reached <= draws[:, None] * reached[:, -1:]).sum(1)
-    return np.where(greedy, logits.argmax(1), ids)
+        count = (before < (top_p[cut] * best.sum(1))[:, None]).sum(1, keepdims=True)
+        least = np.take_along_axis(best, count - 1, 1)
+        above, equal = p[cut] > least, p[cut] == least
+        kept = above | (equal & (np.cumsum(equal, 1) <= count - above.sum(1, keepdims=True)))
+        p[cut] = np.where(kept, p[cut], 0)
+    return np.where(greedy, logits.argmax(1), _first_above(p, draws))
+
+
+def _first_above(p: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """The first id of each row whose cumulative sum is above draw · the sum of all.
+
+    First by sums of blocks, then in the one block: in a cumulative sum each addition waits for the one before.
+    """
+    if p.shape[1] % _BLOCK:
+        p = np.pad(p, ((0, 0), (0, -p.shape[1] % _BLOCK)))
+    blocks, rows = p.reshape(len(p), -1, _BLOCK), np.arange(len(p))
+    ends = np.cumsum(blocks @ np.ones(_BLOCK), 1)
+    goal = draws[:, None] * ends[:, -1:]
+    block = (ends > goal).argmax(1)
+    inside = blocks[rows, block]
+    inside[:, 0] += np.where(block > 0, ends[rows, block - 1], 0)
+    inside = np.cumsum(inside, 1)
+    goal = np.minimum(goal, np.nextafter(inside[:, -1:], 0))  # the sum in another order may be smaller by rounding
+    return _BLOCK * block + (inside > goal).argmax(1)
+
+
+_BLOCK = 32
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
@@ -430,7 +451,7 @@ def _token(number: int, logits: np.ndarray | None, top: int | None) -> Token:
     if top is None or logits is None:  # before the first token there are none
         return Token(number)
     logprobs = log_softmax(logits)
-    best = np.argsort(-logprobs, kind="stable")[:top]
+    best = np.argsort(-logprobs, kind="stable")[:top] if top else ()
     return Token(number, float(logprobs[number]), tuple([(int(other), float(logprobs[other])) for other in best]))
 
 
@@ -440,20 +461,22 @@ def _token(number: int, logits: np.ndarray | None, top: int | None) -> Token:
 class TextStream:
     """Text of tokens that come one by one: each part as soon as it is certain that it belongs to no stop string."""
 
-    def __init__(self, tokenizer: BPETokenizer, stop: Sequence[str] = ()):
-        """stopped says whether a stop string came."""
-        self.tokenizer, self.stop, self.stopped = tokenizer, tuple(stop), False
+    def __init__(self, tokenizer: BPETokenizer, stop: Sequence[str] = (), texts: Mapping[int, str] = MappingProxyType({})):
+        """stopped says whether a stop string came. texts: those of tokens that are whole characters, which saves time."""
+        self.tokenizer, self.stop, self.texts, self.stopped = tokenizer, tuple(stop), texts, False
         self._ids, self._taken = [], 0  # tokens since the last whole character; how much of their text was taken
         self._held = ""  # what may still become a stop string
         self._tokens, self._seen, self._sent = deque(), 0, 0  # (token, where its text ends), in characters of the answer
 
     def push(self, token: Token) -> tuple[str, tuple[Token, ...]]:
         """The text that may be sent now, and the tokens of which no part is held back."""
-        self._ids.append(token.id)
-        text, half = self._text()
-        new, self._taken = text[self._taken :], len(text)
-        if not half:
-            self._ids, self._taken = [], 0
+        new, half = None if self._ids else self.texts.get(token.id), ""
+        if new is None:
+            self._ids.append(token.id)
+            text, half = self._text()
+            new, self._taken = text[self._taken :], len(text)
+            if not half:
+                self._ids, self._taken = [], 0
         self._tokens.append((token, self._seen + len(new) + bool(half)))
         return self._passed(new, final=False)
 
@@ -492,6 +515,12 @@ class TextStream:
         return out, tuple(tokens)
 
 
+def _whole_texts(tokenizer: BPETokenizer) -> dict[int, str]:
+    """The texts of the tokens that are whole characters, by id."""
+    texts = {number: token.decode(errors="ignore") for number, token in tokenizer.vocab.items()}
+    return {number: text for number, text in texts.items() if text.encode() == tokenizer.vocab[number]}
+
+
 def _opening(text: str, stop: str) -> int:
     """How many characters at the end of the text are the beginning of the stop string."""
     lengths = range(min(len(stop) - 1, len(text)), 0, -1)
@@ -504,9 +533,9 @@ def _opening(text: str, stop: str) -> int:
 class _Job:
     """A request on its way: how much of its prompt was read, and what comes next."""
 
-    def __init__(self, number: int, request: Request, tokenizer: BPETokenizer):
+    def __init__(self, number: int, request: Request, tokenizer: BPETokenizer, texts: Mapping[int, str]):
         self.number, self.request = number, request
-        self.rng, self.stream = np.random.default_rng(request.seed), TextStream(tokenizer, request.stop)
+        self.rng, self.stream = np.random.default_rng(request.seed), TextStream(tokenizer, request.stop, texts)
         self.read, self.made, self.row = 0, 0, None
         self.next: int | None = None  # a token that is not in the cache yet
         self.draw = self.rng.random()  # for the token after it
@@ -533,6 +562,7 @@ class Engine:
         self._decoder, self._cache = Decoder(self.model), KVCache.of(self.model, rows)
         self._single = [self._cache.row(row) for row in range(rows)]
         self._first = [self._cache.row(0, count) for count in range(1, rows + 1)]
+        self._texts = _whole_texts(bundle.tokenizer)
         self._free, self._numbers = list(range(rows)), count()
         self._running: dict[int, _Job] = {}  # by number, in the order in which they came
         self._waiting: dict[int, _Job] = {}
@@ -562,7 +592,7 @@ class Engine:
         self.check(request)
         if self.running + self.waiting >= self.rows + self.queue:
             raise QueueFull(f"{self.waiting} requests are waiting already")
-        job = _Job(next(self._numbers), request, self.bundle.tokenizer)
+        job = _Job(next(self._numbers), request, self.bundle.tokenizer, self._texts)
         self._waiting[job.number] = job
         return job.number
 
@@ -624,23 +654,16 @@ class Engine:
     def _passes(self, parts: list[tuple]) -> Iterator[tuple]:
         """Reads (job, part of its prompt) and adds the logits (tokens, vocab_size) after each of its tokens.
 
-        One pass for all takes less time than one for each, unless more than half of it is padding.
+        Parts of the same length in rows side by side share a pass.
         """
-        if not parts:
-            return
-        rows, lengths = [job.row for job, _ in parts], [len(part) for _, part in parts]
-        first, longest = min(rows), max(lengths)
-        cache = self._cache.row(first, max(rows) + 1 - first)
-        if cache.batch * longest > 2 * sum(lengths) or cache.lengths.max() + longest > self.room:
-            for part in parts:
-                yield from self._passes([part])
-            return
-        ids, real = np.zeros((2, cache.batch, longest), np.int64)
-        for row, (_, part) in zip(rows, parts, strict=True):
-            ids[row - first, : len(part)], real[row - first, : len(part)] = part, 1
-        logits = self.model.forward(ids, None if real.all() else real > 0, cache).data  # (batch, longest, vocab_size)
-        for job, part in parts:
-            yield job, part, logits[job.row - first, : len(part)]
+        while parts:
+            first, length, n = parts[0][0].row, len(parts[0][1]), 1
+            while n < len(parts) and parts[n][0].row == first + n and len(parts[n][1]) == length:
+                n += 1
+            together, parts = parts[:n], parts[n:]
+            ids, cache = np.array([part for _, part in together]), self._cache.row(first, n)
+            for (job, part), logits in zip(together, self._decoder.forward(ids, cache=cache).data, strict=True):
+                yield job, part, logits
 
     def _sample(self, jobs: list[_Job]) -> None:
         """Draws the next token of each job, and ends those that are done."""
@@ -1103,7 +1126,8 @@ class _Meters:
         self.registry = CollectorRegistry()
         seconds = {"registry": self.registry, "buckets": [2**i / 4096 for i in range(18)]}  # 0.2 ms to 32 s
         self.requests = Counter("kata_requests", "Requests answered", ["path", "status"], registry=self.registry)
-        self.tokens = Counter("kata_tokens", "Tokens read and written", ["kind"], registry=self.registry)
+        tokens = Counter("kata_tokens", "Tokens read and written", ["kind"], registry=self.registry)
+        self.read, self.made = tokens.labels("prompt"), tokens.labels("completion")
         self.first = Histogram("kata_first_token_seconds", "Time to the first token of an answer", **seconds)
         self.between = Histogram("kata_between_tokens_seconds", "Time between two tokens of an answer", **seconds)
         for name in ("running", "waiting"):
@@ -1116,6 +1140,7 @@ class _Api:
 
     def __init__(self, engine: Engine, tokens: int, body_bytes: int, body_seconds: float):
         self.engine, self.most = engine, min(tokens, engine.room)
+        self.characters = self.most * max(map(len, engine.bundle.tokenizer.vocab.values()))  # that so many tokens may have
         self.body_bytes, self.body_seconds = body_bytes, body_seconds
         self.meters, self.created, self.service = _Meters(engine), int(time.time()), None
 
@@ -1153,13 +1178,14 @@ class _Api:
     async def answer(self, request, kind: type["_Asked"]):
         """Returns what sends the answer, an ASGI app: the engine's requests end with it, whatever happens."""
         fields = await self.fields(request)
-        asked = await asyncio.to_thread(kind, fields, self.engine, self.most)  # a long prompt takes a while to encode
+        limits = self.most, self.characters
+        asked = await asyncio.to_thread(kind, fields, self.engine, *limits)  # a long prompt takes a while to encode
 
         async def respond(scope, receive, send) -> None:
             async with AsyncExitStack() as stack:
                 streams = [await stack.enter_async_context(self.submit(one)) for one in asked.requests]  # all, or none stays
-                self.meters.tokens.labels("prompt").inc(asked.read)
-                updates = self.updates(streams)
+                self.meters.read.inc(asked.read)
+                updates = self.measured(_merged(streams), len(streams))
                 response = asked.streamed(updates) if asked.stream else await _unless_left(asked.whole(updates), receive)
                 await response(scope, receive, send)
 
@@ -1197,22 +1223,28 @@ class _Api:
         except RuntimeError as error:
             raise _Refusal(503, str(error), None, "shutting_down") from error
 
-    async def updates(self, streams: list["Stream"]) -> AsyncIterator[tuple[int, Update]]:
-        """(index of the stream, Update), as they come, until all are finished. Raises: RuntimeError if the engine fails."""
-        arrived, last, made = asyncio.Queue(), [time.perf_counter()] * len(streams), [0] * len(streams)
-        tasks = {asyncio.create_task(_follow(index, stream, arrived)) for index, stream in enumerate(streams)}
-        ended = 0
-        while ended < len(tasks):
-            index, update = await arrived.get()
-            if isinstance(update, BaseException):
-                raise RuntimeError("the engine failed") from update
+    async def measured(self, updates: AsyncIterator[tuple[int, Update]], count: int) -> AsyncIterator[tuple[int, Update]]:
+        """The same (index, Update), with the time that passed and the tokens that came told to /metrics."""
+        last, made = [time.perf_counter()] * count, [0] * count
+        async for index, update in updates:
             if update.made > made[index]:
                 now, meter = time.perf_counter(), self.meters.between if made[index] else self.meters.first
                 meter.observe(now - last[index])
-                self.meters.tokens.labels("completion").inc(update.made - made[index])
+                self.meters.made.inc(update.made - made[index])
                 last[index], made[index] = now, update.made
             yield index, update
-            ended += update.finish is not None
+
+
+async def _merged(streams: list["Stream"]) -> AsyncIterator[tuple[int, Update]]:
+    """(index of the stream, Update), as they come, until all are finished. Raises: RuntimeError if the engine fails."""
+    arrived, ended = asyncio.Queue(), 0
+    tasks = {asyncio.create_task(_follow(index, stream, arrived)) for index, stream in enumerate(streams)}
+    while ended < len(tasks):
+        index, update = await arrived.get()
+        if isinstance(update, BaseException):
+            raise RuntimeError("the engine failed") from update
+        yield index, update
+        ended += update.finish is not None
 
 
 async def _follow(index: int, stream: "Stream", arrived: asyncio.Queue) -> None:
@@ -1228,11 +1260,7 @@ async def _unless_left(answer, receive):
     """Awaits the answer. Raises: ClientDisconnect as soon as the client leaves."""
     from starlette.requests import ClientDisconnect
 
-    async def left() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-    answering, leaving = tasks = [asyncio.create_task(answer), asyncio.create_task(left())]
+    answering, leaving = tasks = [asyncio.create_task(answer), asyncio.create_task(receive())]  # after a body only that comes
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         if not answering.done():
@@ -1273,9 +1301,10 @@ class _Asked:
     MARK, WHOLE, PART, OPENING = "cmpl", "text_completion", "text_completion", None
     LENGTH = 16  # of an answer, unless max_tokens says it
 
-    def __init__(self, fields: dict, engine: Engine, most: int):
+    def __init__(self, fields: dict, engine: Engine, most: int, characters: int):
         """Raises: _Refusal."""
-        self.engine, self.bundle, self.vocab, self.most = engine, engine.bundle, engine.bundle.tokenizer.vocab, most
+        self.engine, self.bundle, self.vocab = engine, engine.bundle, engine.bundle.tokenizer.vocab
+        self.most, self.characters = most, characters
         self.fields = {name: value for name, value in fields.items() if value is not None}
         self._check()
         settings, prompts, n, places = self._settings(), self._given(), self.fields.get("n", 1), engine.rows + engine.queue
@@ -1326,7 +1355,7 @@ class _Asked:
 
     def _check_length(self, *texts: str) -> None:
         """Refuses what is too long however it is encoded, before that takes its time."""
-        if sum(map(len, texts)) > self.most * max(map(len, self.vocab.values())):
+        if sum(map(len, texts)) > self.characters:
             raise self._too_long()
 
     def _too_long(self) -> _Refusal:
@@ -1346,7 +1375,7 @@ class _Asked:
         """The response in one piece."""
         from starlette.responses import JSONResponse
 
-        choices = [_Choice(self.vocab) for _ in self.requests]
+        choices = [_Choice(self.vocab, self.tells) for _ in self.requests]
         async for index, update in updates:
             choices[index].add(update)
         told = [
@@ -1362,7 +1391,7 @@ class _Asked:
         return StreamingResponse(self._events(updates), media_type="text/event-stream", headers=headers)
 
     async def _events(self, updates: AsyncIterator[tuple[int, Update]]) -> AsyncIterator[str]:
-        choices = [_Choice(self.vocab) for _ in self.requests]
+        choices = [_Choice(self.vocab, self.tells) for _ in self.requests]
 
         def event(told: list[dict], usage: dict | None = None) -> str:
             counts = {"usage": usage} if self.counts else {}
@@ -1384,7 +1413,7 @@ class _Asked:
             yield _event(_Refusal(*_FAULT).fields)
 
     def _told(self, index: int, said: dict, tokens: Sequence[tuple[Token, int]] = (), finish: str | None = None) -> dict:
-        logprobs = self._logprobs(tokens) if self.tells and tokens else None
+        logprobs = self._logprobs(tokens) if tokens else None
         return {"index": index, **said, "logprobs": logprobs, "finish_reason": finish}
 
     def _said(self, text: str) -> dict:
@@ -1463,15 +1492,15 @@ def _event(fields: dict) -> str:
 
 
 class _Choice:
-    """One choice of an answer, as far as it has come. tokens: (token, where in the text it begins)."""
+    """One choice of an answer, as far as it has come. tokens: (token, where in the text it begins), if it is to tell them."""
 
-    def __init__(self, vocab: dict[int, bytes]):
-        self.vocab, self.text, self.tokens, self.finish, self.made = vocab, "", [], None, 0
+    def __init__(self, vocab: dict[int, bytes], tells: bool):
+        self.vocab, self.tells, self.text, self.tokens, self.finish, self.made = vocab, tells, "", [], None, 0
         self._decoder, self._end = codecs.getincrementaldecoder("utf-8")("replace"), 0
 
     def add(self, update: Update) -> list[tuple[Token, int]]:
         """Returns the update's tokens."""
-        tokens = [(token, self._place(self.vocab[token.id])) for token in update.tokens]
+        tokens = [(token, self._place(self.vocab[token.id])) for token in update.tokens if self.tells]
         if update.made == 0:  # the end of the prompt, which may have cut a character off
             self._end += len(self._decoder.decode(b"", True))
         self.text, self.finish, self.made = self.text + update.text, update.finish, update.made

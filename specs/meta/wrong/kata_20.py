@@ -256,7 +256,10 @@ WRONG = [
     Wrong("any format is read", {VERSIONS: '        if config["version"] != VERSION:\n'}),
     Wrong("other files may be named", {NAMED: '        if not set(config["files"]) >= set(FILES):\n'}),
     Wrong("a file need not be named", {NAMED: '        if not set(config["files"]) <= set(FILES):\n'}),
-    Wrong("deep brackets end in a RecursionError", {"ValueError, RecursionError) as error:": "ValueError) as error:"}),
+    Wrong(
+        "deep brackets end in a RecursionError",
+        {"TypeError, ValueError, RecursionError) as error:": "TypeError, ValueError) as error:"},
+    ),
     Wrong("a config that lacks something is a KeyError", {CAUGHT: CAUGHT.replace("KeyError, ", "")}),
     Wrong("accelerated is forgotten", {ACCELERATED: ""}),
     Wrong("every model is accelerated", {ACCELERATED: "            accelerate(model)\n"}),
@@ -836,4 +839,546 @@ WRONG = [
     ),
     Wrong("status 0 after an error", {"        parser.exit(1, f": "        parser.exit(0, f"}),
     Wrong("build shows no epochs", {"build(config, options.folder, Progress())": "build(config, options.folder)"}),
+    # 20.8: what is asked
+    Wrong(
+        "max_tokens is ignored",
+        {
+            '    SETTINGS = ("max_tokens", "temperature", "top_p", "seed", "stop", "echo", "logprobs")\n': '    SETTINGS = ("temperature", "top_p", "seed", "stop", "echo", "logprobs")\n'
+        },
+    ),
+    Wrong(
+        "top_p is not the request's",
+        {
+            '"temperature", "top_p", "seed", "stop", "echo", "logprobs")\n    MARK': '"temperature", "seed", "stop", "echo", "logprobs")\n    MARK'
+        },
+    ),
+    Wrong(
+        "the seed is not the request's",
+        {'"top_p", "seed", "stop", "echo", "logprobs")\n    MARK': '"top_p", "stop", "echo", "logprobs")\n    MARK'},
+    ),
+    Wrong(
+        "stop is not the request's", {'"seed", "stop", "echo", "logprobs")\n    MARK': '"seed", "echo", "logprobs")\n    MARK'}
+    ),
+    Wrong("echo is not the request's", {'"stop", "echo", "logprobs")\n    MARK': '"stop", "logprobs")\n    MARK'}),
+    Wrong("a completion has no end by default", {"    LENGTH = 16  #": "    LENGTH = None  #"}),
+    Wrong("a message has sixteen tokens by default", {"    LENGTH = None  # as far as": "    LENGTH = 16  # as far as"}),
+    Wrong("all choices have the same seed", {"None if seed is None else seed + choice": "seed"}),
+    Wrong("choices without a seed are the same", {"None if seed is None else seed + choice": "(seed or 0) + choice"}),
+    Wrong(
+        "seeds go on from prompt to prompt",
+        {
+            "self._request(ids, choice, **settings) for ids in rows for choice in range(n)": "self._request(ids, p * n + choice, **settings) for p, ids in enumerate(rows) for choice in range(n)"
+        },
+    ),
+    Wrong(
+        "all prompts' first choices come first",
+        {"for ids in rows for choice in range(n)": "for choice in range(n) for ids in rows"},
+    ),
+    Wrong(
+        "null is a value",
+        {"self.fields = {name: value for name, value in fields.items() if value is not None}": "self.fields = dict(fields)"},
+    ),
+    Wrong(
+        "a client can write special tokens",
+        {"return self.bundle.tokenizer.encode(prompt)": "return self.bundle.tokenizer.encode(prompt, special=True)"},
+    ),
+    Wrong(
+        "max_completion_tokens is ignored", {'SETTINGS = ("max_tokens", "max_completion_tokens",': 'SETTINGS = ("max_tokens",'}
+    ),
+    Wrong(
+        "a chat's max_tokens counts first",
+        {'SETTINGS = ("max_tokens", "max_completion_tokens",': 'SETTINGS = ("max_completion_tokens", "max_tokens",'},
+    ),
+    Wrong(
+        "a message goes on after its end",
+        {'            settings["stop"] = (*settings.get("stop", ()), after)\n': "            pass\n"},
+    ),
+    Wrong(
+        "the template's stop replaces the request's",
+        {'settings["stop"] = (*settings.get("stop", ()), after)': 'settings["stop"] = (after,)'},
+    ),
+    Wrong("three stops at most", {'len(settings.get("stop", ())) > 4': 'len(settings.get("stop", ())) > 3'}),
+    Wrong("stops without a limit", {'len(settings.get("stop", ())) > 4': "False"}),
+    Wrong(
+        "other fields are ignored",
+        {"(name not in _NEUTRAL or value != _NEUTRAL[name])": "name in _NEUTRAL and value != _NEUTRAL[name]"},
+    ),
+    Wrong(
+        "fields that ask for nothing are refused",
+        {"if name not in self.FIELDS and (name not in _NEUTRAL or value != _NEUTRAL[name]):": "if name not in self.FIELDS:"},
+    ),
+    Wrong(
+        "best_of is taken and ignored",
+        {
+            "(name not in _NEUTRAL or value != _NEUTRAL[name])": 'name != "best_of" and (name not in _NEUTRAL or value != _NEUTRAL[name])'
+        },
+    ),
+    Wrong("types are not checked", {"if self.FIELDS.get(name) and type(value) not in self.FIELDS[name]:": "if False:"}),
+    Wrong("true is an integer", {"type(value) not in self.FIELDS[name]:": "not isinstance(value, tuple(self.FIELDS[name])):"}),
+    Wrong(
+        "true is an id",
+        {
+            "isinstance(given, str) or all(type(item) is int for item in given)": "isinstance(given, str) or all(isinstance(item, int) for item in given)",
+            "not all(type(item) is int for item in prompt)": "not all(isinstance(item, int) for item in prompt)",
+        },
+    ),
+    Wrong(
+        "any model is this one",
+        {'        if self.fields["model"] != self.bundle.name:\n': '        if not self.fields["model"]:\n'},
+    ),
+    Wrong(
+        "a model by another case",
+        {
+            '        if self.fields["model"] != self.bundle.name:\n': '        if self.fields["model"].lower() != self.bundle.name:\n'
+        },
+    ),
+    Wrong(
+        "a request without a model",
+        {
+            '        for name in ("model", self.SOURCE):\n': '        self.fields.setdefault("model", self.bundle.name)\n        for name in ("model", self.SOURCE):\n'
+        },
+    ),
+    Wrong("n is as large as a client likes", {"n < 1 or n * len(prompts) > places": "n < 1"}),
+    Wrong("only rows count as places", {"engine.rows + engine.queue\n        if n": "engine.rows\n        if n"}),
+    Wrong("no choices", {"n < 1 or n *": "n *"}),
+    Wrong(
+        "errors do not name the field",
+        {"raise _Refusal(400, str(error), param) from error": "raise _Refusal(400, str(error)) from error"},
+    ),
+    Wrong("errors name the engine's field", {"            with _blaming(name):\n": "            with _blaming(argument):\n"}),
+    Wrong(
+        "half a character is a fault",
+        {
+            "    except ValueError as error:\n        raise _Refusal(400, str(error), param)": "    except ValueError as error:\n        if isinstance(error, UnicodeError):\n            raise\n        raise _Refusal(400, str(error), param)"
+        },
+    ),
+    Wrong("a message repeats all that was sent", {"message[:500]": "message"}),
+    Wrong(
+        "the engine says what is too long",
+        {'        if settings["max_tokens"] > room:\n            raise self._too_long()\n': ""},
+    ),
+    Wrong(
+        "the last token of the context is not used", {'if settings["max_tokens"] > room:': 'if settings["max_tokens"] >= room:'}
+    ),
+    Wrong("tokens is no limit", {"min(tokens, engine.room)": "engine.room"}),
+    Wrong("the context is no limit", {"min(tokens, engine.room)": "tokens"}),
+    Wrong("a message where there is no room for one", {"self.LENGTH or max(1, room)": "self.LENGTH or max(0, room)"}),
+    Wrong("what is too long is encoded first", {"if sum(map(len, texts)) > self.characters:": "if False:"}),
+    Wrong(
+        "each message may be as long as all",
+        {"sum(map(len, texts)) > self.characters": "max(map(len, texts)) > self.characters"},
+    ),
+    Wrong(
+        "the event loop encodes",
+        {"await asyncio.to_thread(kind, fields, self.engine, *limits)": "kind(fields, self.engine, *limits)"},
+    ),
+    Wrong(
+        "top_logprobs turns logprobs on",
+        {'raise _Refusal(400, "top_logprobs needs logprobs", "top_logprobs")': 'self.fields["logprobs"] = True'},
+    ),
+    Wrong(
+        "messages may be anything",
+        {"if not messages or not all(isinstance(message, dict) for message in messages):": "if not messages:"},
+    ),
+    Wrong("a chat without messages", {"if not messages or not all(": "if not all("}),
+    # 20.8: what is answered
+    Wrong(
+        "usage counts a prompt for each choice",
+        {"self.read, self.tells = sum(map(len, rows)),": "self.read, self.tells = n * sum(map(len, rows)),"},
+    ),
+    Wrong(
+        "usage counts the tokens that are told",
+        {"made = sum(choice.made for choice in choices)": "made = sum(len(choice.tokens) for choice in choices)"},
+    ),
+    Wrong("the total is without the prompt", {'"total_tokens": self.read + made': '"total_tokens": made'}),
+    Wrong("all ids are the same", {"-{uuid.uuid4().hex}": "-0"}),
+    Wrong("created is a float", {'"created": int(time.time()), "model"': '"created": time.time(), "model"'}),
+    Wrong("finish_reason is always stop", {'"finish_reason": finish}': '"finish_reason": finish and "stop"}'}),
+    Wrong(
+        "halves of characters have the same name",
+        {
+            "            return self.vocab[number].decode()\n        except": '            return self.vocab[number].decode(errors="replace")\n        except'
+        },
+    ),
+    Wrong("top_logprobs without the token itself", {"(*token.top, token[:2])": "token.top"}),
+    Wrong(
+        "the first token of an echo has alternatives",
+        {
+            "            None if token.logprob is None else {self._name": "            {} if token.logprob is None else {self._name"
+        },
+    ),
+    Wrong(
+        "text_offset is where the last character ended",
+        {"place = self._end + begun - (not self._decoder.getstate()[0])": "place = self._end"},
+    ),
+    Wrong(
+        "text_offset counts bytes",
+        {
+            "        return place\n": "        self._bytes = getattr(self, '_bytes', 0) + len(part)\n        return self._bytes - len(part)\n"
+        },
+    ),
+    Wrong(
+        "the prompt's half character goes on in the answer",
+        {"        if update.made == 0:  # the end of the prompt, which may have cut a character off\n": "        if False:\n"},
+    ),
+    Wrong("logprobs=0 tells none", {'"logprobs" in settings\n': 'bool(settings.get("logprobs"))\n'}),
+    Wrong("a chat's tokens without bytes", {', "logprob": logprob, "bytes": [*part]}': ', "logprob": logprob}'}),
+    Wrong(
+        "a message without its role",
+        {'return {"message": {"role": "assistant", "content": text}}': 'return {"message": {"content": text}}'},
+    ),
+    Wrong("models tells no list", {'return JSONResponse({"object": "list", "data": [model]})': "return JSONResponse([model])"}),
+    Wrong("ready while it drains", {"503 if draining else 200)": "200)"}),
+    Wrong(
+        "not alive while it drains",
+        {
+            'return JSONResponse({"status": "live"})': 'return JSONResponse({"status": "live"}, 503 if request.app.state.draining else 200)'
+        },
+    ),
+    # 20.8: streams
+    Wrong(
+        "a stream is sent at the end",
+        {
+            "            async for index, update in updates:\n                if (tokens": "            for index, update in [pair async for pair in updates]:\n                if (tokens"
+        },
+    ),
+    Wrong(
+        "choices are streamed one after another",
+        {
+            "{asyncio.create_task(_follow(index, stream, arrived)) for index, stream in enumerate(streams)}": "{asyncio.create_task(_in_turn(streams, arrived))}",
+            "while ended < len(tasks):": "while ended < len(streams):",
+            "async def _follow(": "async def _in_turn(streams, arrived):\n    for index, stream in enumerate(streams):\n        await _follow(index, stream, arrived)\n\n\nasync def _follow(",
+        },
+    ),
+    Wrong("[DONE] is missing", {'            yield "data: [DONE]\\n\\n"\n': ""}),
+    Wrong("no role", {"for index in range(len(choices)) if self.OPENING else ():": "for index in ():"}),
+    Wrong(
+        "the first choice alone has a role",
+        {"for index in range(len(choices)) if self.OPENING": "for index in range(1) if self.OPENING"},
+    ),
+    Wrong(
+        "the last delta is not empty",
+        {'return {"delta": {"content": text} if text else {}}': 'return {"delta": {"content": text}}'},
+    ),
+    Wrong(
+        "the role is told with each part",
+        {
+            'return {"delta": {"content": text} if text else {}}': 'return {"delta": {"role": "assistant", "content": text} if text else {}}'
+        },
+    ),
+    Wrong(
+        "usage is null without being asked for",
+        {'counts = {"usage": usage} if self.counts else {}': 'counts = {"usage": usage}'},
+    ),
+    Wrong(
+        "usage is absent before the last event",
+        {'counts = {"usage": usage} if self.counts else {}': 'counts = {"usage": usage} if usage else {}'},
+    ),
+    Wrong(
+        "the usage is forgotten",
+        {"            if self.counts:\n                yield": "            if False:\n                yield"},
+    ),
+    Wrong("an error ends a stream without a word", {"            yield _event(_Refusal(*_FAULT).fields)\n": ""}),
+    Wrong(
+        "a stream that failed is done",
+        {
+            "            yield _event(_Refusal(*_FAULT).fields)\n": '            yield _event(_Refusal(*_FAULT).fields)\n            yield "data: [DONE]\\n\\n"\n'
+        },
+    ),
+    Wrong(
+        "a stream tells the engine's error",
+        {
+            "        except Exception:\n            logging.getLogger": "        except Exception as error:\n            yield _event(_Refusal(500, str(error.__cause__)).fields)\n            logging.getLogger"
+        },
+    ),
+    Wrong(
+        "nobody hears why a stream failed",
+        {'            logging.getLogger("uvicorn.error").exception("a stream failed")\n': ""},
+    ),
+    Wrong(
+        "each part counts its characters anew",
+        {
+            "if (tokens := choices[index].add(update)) or update.text:": "if (tokens := _Choice(self.vocab, self.tells).add(update)) or update.text:"
+        },
+    ),
+    Wrong("a blank line is missing", {'return f"data: {json.dumps(fields)}\\n\\n"': 'return f"data: {json.dumps(fields)}\\n"'}),
+    Wrong("events are indented", {"json.dumps(fields)}": "json.dumps(fields, indent=1)}"}),
+    Wrong(
+        "a proxy may collect the parts",
+        {'{"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}': '{"Cache-Control": "no-cache"}'},
+    ),
+    Wrong(
+        "a part without text is not sent",
+        {
+            "if (tokens := choices[index].add(update)) or update.text:": "if (tokens := choices[index].add(update)) and update.text:"
+        },
+    ),
+    # 20.8: what is refused
+    Wrong(
+        "deep JSON is a fault",
+        {
+            "except (ValueError, RecursionError) as error:\n            raise _Refusal": "except ValueError as error:\n            raise _Refusal"
+        },
+    ),
+    Wrong(
+        "any JSON is an object",
+        {
+            "        if not isinstance(fields, dict):\n            raise _Refusal": "        if False:\n            raise _Refusal"
+        },
+    ),
+    Wrong("any content type", {'if kind != "application/json":': 'if kind == "multipart/form-data":'}),
+    Wrong(
+        "a content type that only begins so", {'if kind != "application/json":': 'if not kind.startswith("application/json"):'}
+    ),
+    Wrong("a content type with parameters is refused", {'.partition(";")[0].strip().lower()': ".strip().lower()"}),
+    Wrong(
+        "404 is plain text",
+        {
+            "dict.fromkeys((_Refusal, HTTPException, ClientDisconnect, Exception), _on_error)": "dict.fromkeys((_Refusal, ClientDisconnect, Exception), _on_error)"
+        },
+    ),
+    Wrong("405 does not say what is allowed", {"error.detail, **(error.headers or {}))": "error.detail)"}),
+    Wrong(
+        "500 tells the engine's error",
+        {
+            "(error if isinstance(error, _Refusal) else _Refusal(*_FAULT))": "(error if isinstance(error, _Refusal) else _Refusal(500, str(error.__cause__), None, 'internal_error'))"
+        },
+    ),
+    Wrong(
+        "500 is plain text",
+        {"HTTPException, ClientDisconnect, Exception), _on_error)": "HTTPException, ClientDisconnect), _on_error)"},
+    ),
+    Wrong(
+        "an engine that is closed is a fault",
+        {
+            "        except RuntimeError as error:\n            raise _Refusal(503": "        except ZeroDivisionError as error:\n            raise _Refusal(503"
+        },
+    ),
+    Wrong("429 does not say when", {'"queue_full", Retry_After="1")': '"queue_full")'}),
+    Wrong("a full queue is 503", {"raise _Refusal(429, str(error)": "raise _Refusal(503, str(error)"}),
+    Wrong("server errors are the client's", {'"server_error" if status >= 500': '"server_error" if status > 500'}),
+    Wrong(
+        "CORS for everybody",
+        {
+            "        Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),\n": '        Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),\n        Middleware(__import__("starlette.middleware.cors").middleware.cors.CORSMiddleware, allow_origins="*", allow_headers="*"),\n'
+        },
+    ),
+    Wrong("a body without a limit", {"if len(body) > self.body_bytes:": "if False:"}),
+    Wrong("a body of just its limit is too long", {"if len(body) > self.body_bytes:": "if len(body) >= self.body_bytes:"}),
+    Wrong(
+        "content-length is believed",
+        {"if len(body) > self.body_bytes:": 'if int(request.headers.get("content-length", 0)) > self.body_bytes:'},
+    ),
+    Wrong(
+        "the whole body is read first",
+        {
+            "                    if len(body) > self.body_bytes:\n                        raise": "                if len(body) > self.body_bytes:\n                    raise"
+        },
+    ),
+    Wrong(
+        "the last part of a body is all of it",
+        {"                    body += chunk\n": "                    body = chunk or body\n"},
+    ),
+    Wrong("a body may take for ever", {"asyncio.timeout(self.body_seconds)": "asyncio.timeout(None)"}),
+    Wrong(
+        "each part of a body has its time",
+        {
+            "            async with asyncio.timeout(self.body_seconds):\n                async for chunk in request.stream():\n": "            async with asyncio.timeout(self.body_seconds) as patience:\n                async for chunk in request.stream():\n                    patience.reschedule(asyncio.get_running_loop().time() + self.body_seconds)\n"
+        },
+    ),
+    Wrong("a slow client keeps its connection", {'"request_timeout", Connection="close")': '"request_timeout")'}),
+    Wrong(
+        "an answer must be as fast as a body",
+        {
+            "await _unless_left(asked.whole(updates), receive)\n": "await asyncio.wait_for(_unless_left(asked.whole(updates), receive), self.body_seconds)\n"
+        },
+    ),
+    # 20.8: who is let in
+    Wrong(
+        "keys are compared by ==",
+        {"any([hmac.compare_digest(given, key) for key in self.keys])": "any([given == key for key in self.keys])"},
+    ),
+    Wrong(
+        "the comparing stops at the right key",
+        {
+            "any([hmac.compare_digest(given, key) for key in self.keys])": "any(hmac.compare_digest(given, key) for key in self.keys)"
+        },
+    ),
+    Wrong("a key may go on", {"hmac.compare_digest(given, key) for": "hmac.compare_digest(given[: len(key)], key) for"}),
+    Wrong("the first key alone is known", {"for key in self.keys])": "for key in self.keys[:1]])"}),
+    Wrong("without the word Bearer", {'[f"Bearer {key}".encode() for key in keys]': "[key.encode() for key in keys]"}),
+    Wrong("metrics are for everybody", {'    OPEN = ("/", ': '    OPEN = ("/", "/metrics", '}),
+    Wrong("the page needs a key", {'    OPEN = ("/", "/healthz/live"': '    OPEN = ("/healthz/live"'}),
+    Wrong(
+        "unknown paths tell that they are",
+        {'or scope["path"] in self.OPEN or': 'or not scope["path"].startswith(("/v1/c", "/v1/m", "/metrics")) or'},
+    ),
+    Wrong("keys lock everybody out where there are none", {" or not self.keys or self._knows(": " or self._knows("}),
+    Wrong(
+        "a wrong key is logged",
+        {
+            "        refusal = _Refusal(401,": '        logging.getLogger("uvicorn.error").warning("refused %s", scope["headers"])\n        refusal = _Refusal(401,'
+        },
+    ),
+    Wrong("401 does not say how", {', WWW_Authenticate="Bearer")': ")"}),
+    Wrong("any host", {"        Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),\n": ""}),
+    Wrong("this machine is always allowed", {"allowed_hosts=hosts, www": "allowed_hosts=[*HOSTS, *hosts], www"}),
+    Wrong(
+        "scripts may be anything",
+        {
+            'policy.append(f"{tag}-src " + (" ".join(f"\'sha256-{value}\'" for value in hashes) or "\'none\'"))': "policy.append(f\"{tag}-src 'unsafe-inline'\")"
+        },
+    ),
+    Wrong("the first script alone may run", {"for part in parts]\n        policy": "for part in parts[:1]]\n        policy"}),
+    Wrong(
+        "scripts are hashed without their blank lines",
+        {"hashlib.sha256(part.encode())": "hashlib.sha256(part.strip().encode())"},
+    ),
+    Wrong("scripts with attributes may not run", {'rf"<{tag}\\b[^>]*>(.*?)</{tag}>"': 'rf"<{tag}>(.*?)</{tag}>"'}),
+    Wrong("the page may be framed", {'"; ".join([*policy, "frame-ancestors \'none\'"])': '"; ".join(policy)'}),
+    Wrong("the page may talk to anyone", {"\"connect-src 'self'\"": '"connect-src *"'}),
+    Wrong("the page's type may be guessed", {'{"X-Content-Type-Options": "nosniff", "Referrer-Policy"': '{"Referrer-Policy"'}),
+    # 20.8: who leaves
+    Wrong(
+        "a failed choice leaves the others behind",
+        {
+            "streams = [await stack.enter_async_context(self.submit(one)) for one in asked.requests]  # all, or none stays\n": "streams = [self.submit(one) for one in asked.requests]\n                for one in streams:\n                    await stack.enter_async_context(one)\n"
+        },
+    ),
+    Wrong(
+        "nobody's requests end before their time",
+        {
+            "streams = [await stack.enter_async_context(self.submit(one)) for one in asked.requests]  # all, or none stays\n": "streams = [self.submit(one) for one in asked.requests]\n"
+        },
+    ),
+    Wrong(
+        "only the first choice ends",
+        {
+            "streams = [await stack.enter_async_context(self.submit(one)) for one in asked.requests]  # all, or none stays\n": "streams = [self.submit(one) for one in asked.requests]\n                await stack.enter_async_context(streams[0])\n"
+        },
+    ),
+    Wrong(
+        "who waits for the whole may not leave",
+        {"await _unless_left(asked.whole(updates), receive)\n": "await asked.whole(updates)\n"},
+    ),
+    Wrong(
+        "streams end with their generator",
+        {
+            "        async def respond(scope, receive, send) -> None:\n            async with AsyncExitStack() as stack:\n": "        async def respond(scope, receive, send) -> None:\n            stack = AsyncExitStack()\n            if True:\n",
+            "                updates = self.measured(_merged(streams), len(streams))\n": "                updates = self.measured(_merged(streams), len(streams))\n                asked.ends = stack\n",
+            "            yield _event(_Refusal(*_FAULT).fields)\n": "            yield _event(_Refusal(*_FAULT).fields)\n        finally:\n            await self.ends.aclose()\n",
+        },
+    ),
+    Wrong(
+        "a client that leaves while it sends is a fault",
+        {"(_Refusal, HTTPException, ClientDisconnect, Exception)": "(_Refusal, HTTPException, Exception)"},
+    ),
+    Wrong("an answer for nobody waits for ever", {"    finally:\n        answering.cancel()\n": "    finally:\n"}),
+    Wrong("a body is in Latin-1", {"fields = json.loads(body)\n": 'fields = json.loads(body.decode("latin-1"))\n'}),
+    Wrong("a seed of 0 is none", {"None if seed is None else seed + choice": "seed + choice if seed else None"}),
+    Wrong(
+        "all parts are of the first choice",
+        {
+            "yield event([self._told(index, self._part(update.text), tokens)])": "yield event([self._told(0, self._part(update.text), tokens)])"
+        },
+    ),
+    # 20.8: what is measured
+    Wrong(
+        "each path that a client makes up is counted",
+        {
+            'self.requests.labels(scope["path"] if scope["path"] in self.paths else "other", status)': 'self.requests.labels(scope["path"], status)'
+        },
+    ),
+    Wrong("a fault is counted as 200", {"        status = 500  # if the app raises\n": "        status = 200\n"}),
+    Wrong(
+        "refused hosts are not counted",
+        {
+            "        Middleware(_Counted, requests=api.meters.requests, paths={route.path for route in routes}),\n        Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),\n": "        Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),\n        Middleware(_Counted, requests=api.meters.requests, paths={route.path for route in routes}),\n"
+        },
+    ),
+    Wrong(
+        "a client that left is counted as a fault",
+        {'error = _Refusal(499, "the client left")': 'error = _Refusal(500, "the client left")'},
+    ),
+    Wrong("updates are counted for tokens", {".inc(update.made - made[index])": ".inc()"}),
+    Wrong("tokens are counted twice", {".inc(update.made - made[index])": ".inc(update.made)"}),
+    Wrong("prompts are not counted", {"                self.meters.read.inc(asked.read)\n": ""}),
+    Wrong("each token is the first", {"self.meters.between if made[index] else self.meters.first": "self.meters.first"}),
+    Wrong(
+        "the first token is one of many",
+        {
+            "self.meters.between if made[index] else self.meters.first": "self.meters.between if made[index] else self.meters.between"
+        },
+    ),
+    Wrong(
+        "times between tokens are from the start", {"last[index], made[index] = now, update.made": "made[index] = update.made"}
+    ),
+    Wrong(
+        "the first token's time begins with the engine's answer",
+        {
+            "            if update.made > made[index]:\n": "            last[index] = last[index] if made[index] else time.perf_counter()\n            if update.made > made[index]:\n"
+        },
+    ),
+    Wrong(
+        "the registry of all",
+        {
+            "self.registry = CollectorRegistry()\n": "from prometheus_client import REGISTRY\n        self.registry = REGISTRY\n        for name in [*REGISTRY._names_to_collectors]:\n            if name.startswith('kata_') and name in REGISTRY._names_to_collectors:\n                REGISTRY.unregister(REGISTRY._names_to_collectors[name])\n"
+        },
+    ),
+    Wrong(
+        "running is that of the start",
+        {"gauge.set_function(partial(getattr, engine, name))": "gauge.set(getattr(engine, name))"},
+    ),
+    Wrong("metrics are of no known type", {'headers={"Content-Type": CONTENT_TYPE_LATEST})': 'media_type="text/html")'}),
+    # 20.8: serving
+    Wrong(
+        "the socket closes at once",
+        {
+            "            served.state.draining = True\n            await asyncio.sleep(1)\n": "            served.state.draining = True\n"
+        },
+    ),
+    Wrong("ready until the end", {"            served.state.draining = True\n": ""}),
+    Wrong(
+        "no new connections while it drains",
+        {
+            "            await asyncio.sleep(1)\n": "            for server in self.servers:\n                server.close()\n            await asyncio.sleep(1)\n"
+        },
+    ),
+    Wrong(
+        "a shutdown that drops",
+        {"            await asyncio.sleep(1)\n": "            await asyncio.sleep(1)\n            self.force_exit = True\n"},
+    ),
+    Wrong("connections without a limit", {'limits = {"limit_concurrency": CONNECTIONS, "timeout': 'limits = {"timeout'}),
+    Wrong("a shutdown without an end", {', "timeout_graceful_shutdown": GRACE}': "}"}),
+    Wrong(
+        "a traceback at Ctrl-C",
+        {
+            "    with suppress(KeyboardInterrupt):  # which uvicorn raises after SIGINT, when all is done\n": "    with suppress():\n"
+        },
+    ),
+    Wrong("serve forgets its keys", {"served = app(bundle, keys=keys, hosts=hosts)": "served = app(bundle, hosts=hosts)"}),
+    Wrong("serve forgets its hosts", {"served = app(bundle, keys=keys, hosts=hosts)": "served = app(bundle, keys=keys)"}),
+    # 20.9: serve
+    Wrong(
+        "serve listens everywhere",
+        {'serves.add_argument("--host", default="127.0.0.1")': 'serves.add_argument("--host", default="0.0.0.0")'},
+    ),
+    Wrong("serve ignores its port", {"options.host, options.port, keys, hosts)": "options.host, 8000, keys, hosts)"}),
+    Wrong("all keys are one", {'[key.strip() for key in names.split(",")] if names': "[names] if names"}),
+    Wrong("keys keep their blanks", {"[key.strip() for key in names": "[key for key in names"}),
+    Wrong(
+        "keys that are empty let everybody in",
+        {
+            '[key.strip() for key in names.split(",")] if names else ()': '[key.strip() for key in (names or "").split(",") if key.strip()]'
+        },
+    ),
+    Wrong("the environment has no keys", {'names = os.environ.get("KATA_API_KEYS")': "names = None"}),
+    Wrong(
+        "other names replace this machine's",
+        {"hosts = [*HOSTS, options.host, *options.allow_host]": "hosts = options.allow_host or HOSTS"},
+    ),
+    Wrong(
+        "the host's own name is refused",
+        {"hosts = [*HOSTS, options.host, *options.allow_host]": "hosts = [*HOSTS, *options.allow_host]"},
+    ),
 ]
