@@ -23,6 +23,8 @@ BITS = "specs/milestones/test_4_gains.py::test_a_gpt_needs_fewer_bits"
 PRUNED = "specs/milestones/test_4_gains.py::test_a_pruned_cnn_is_smaller_and_faster"
 STUDENT = "specs/milestones/test_4_gains.py::test_a_student_is_smaller_and_faster"
 TIMED = "specs/milestones/test_4_gains.py::test_every_call_is_timed"
+SERVED = "specs/milestones/test_5_production.py::test_many_clients_are_answered_rightly"
+HARM = "specs/milestones/test_5_production.py::test_what_clients_do_wrong_harms_no_other"
 STREAMED = "specs/milestones/test_5_production.py::test_a_stream_comes_token_by_token"
 QUEUE = "specs/milestones/test_5_production.py::test_a_full_queue_refuses_and_who_leaves_makes_room"
 SIGTERM = "specs/milestones/test_5_production.py::test_sigterm_ends_it_when_accepted_requests_are_done"
@@ -216,6 +218,8 @@ KNOCKOUTS = [
             {"cpu_start, wall_start = cpu(), wall()": "_, cpu_start, wall_start = work(), cpu(), wall()"},
         ),
     ),
+    (SERVED, "20", Wrong("a request's seed is dropped", {"None if seed is None else seed + choice": "choice"})),
+    (HARM, "20", Wrong("garbage fails the server", {"except (ValueError, RecursionError) as": "except RecursionError as"})),
     (
         STREAMED,
         "20",
