@@ -316,20 +316,20 @@ class Faults:
         bodies = [self.rng.bytes(1000), b"{", b"[]", b"null", b"[" * 100_000, b'{"model": "gpt", "prompt": {}}', b"\xff"]
         for body in bodies:
             assert (await self._posted(port, body))["type"] == "invalid_request_error"
-        async with Call(port) as call:
-            await call.send(b"\0" + self.rng.bytes(1000) + b"\r\n\r\n")
-            with suppress(*BROKEN):
+        with suppress(*BROKEN):
+            async with Call(port) as call:
+                await call.send(b"\0" + self.rng.bytes(1000) + b"\r\n\r\n")
                 await call.head()
                 assert call.status == 400, f"what is not HTTP gets {call.status}"
 
     async def large(self, port: int) -> None:
-        """10 MB, of which the first tells that it is too much."""
-        async with Call(port) as call:
-            await call.begin(COMPLETIONS, 10 << 20)
-            await call.send(bytes((1 << 20) + 1))
-            await call.head()
-            assert call.status == 413, f"10 MB get {call.status}"
-            with suppress(*BROKEN):
+        """10 MB, of which the first tells that it is too much. The server may close the connection at any time."""
+        with suppress(*BROKEN):
+            async with Call(port) as call:
+                await call.begin(COMPLETIONS, 10 << 20)
+                await call.send(bytes((1 << 20) + 1))
+                await call.head()
+                assert call.status == 413, f"10 MB get {call.status}"
                 for _ in range(9):
                     await call.send(bytes(1 << 20))
 
