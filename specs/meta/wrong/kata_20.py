@@ -1301,6 +1301,7 @@ WRONG = [
         {'error = _Refusal(499, "the client left")': 'error = _Refusal(500, "the client left")'},
     ),
     Wrong("updates are counted for tokens", {".inc(update.made - made[index])": ".inc()"}),
+    Wrong("an echo is a first token", {"if update.made > made[index]:": "if update.made >= made[index]:"}),
     Wrong("tokens are counted twice", {".inc(update.made - made[index])": ".inc(update.made)"}),
     Wrong("prompts are not counted", {"                self.meters.read.inc(asked.read)\n": ""}),
     Wrong("each token is the first", {"self.meters.between if made[index] else self.meters.first": "self.meters.first"}),
