@@ -458,7 +458,7 @@ def test_a_client_that_left_is_counted(gate):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_tokens_and_times_are_measured(stream):
-    """kata_tokens_total by kind; a first token and the times between tokens for each choice. An echo is no token that is made."""
+    """kata_tokens_total by kind; a first token and times between tokens for each choice. An echo is no first token."""
 
     async def main():
         async with running(app(bundle())) as served:
