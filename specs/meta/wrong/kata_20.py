@@ -980,6 +980,12 @@ WRONG = [
         "messages may be anything",
         {"if not messages or not all(isinstance(message, dict) for message in messages):": "if not messages:"},
     ),
+    Wrong(
+        "a bundle without a chat is a fault",
+        {
+            'if self.bundle.chat and (after := self.bundle.chat["assistant"][1]):': 'if after := self.bundle.chat["assistant"][1]:'
+        },
+    ),
     Wrong("a chat without messages", {"if not messages or not all(": "if not all("}),
     # 20.8: what is answered
     Wrong(
@@ -1019,7 +1025,9 @@ WRONG = [
     ),
     Wrong(
         "the prompt's half character goes on in the answer",
-        {"        if update.made == 0:  # the end of the prompt, which may have cut a character off\n": "        if False:\n"},
+        {
+            '        self._end += len(self._decoder.decode(b"", True))  # half a character at the end of a prompt stays one\n': ""
+        },
     ),
     Wrong("logprobs=0 tells none", {'"logprobs" in settings\n': 'bool(settings.get("logprobs"))\n'}),
     Wrong("a chat's tokens without bytes", {', "logprob": logprob, "bytes": [*part]}': ', "logprob": logprob}'}),
