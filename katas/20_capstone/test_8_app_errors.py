@@ -150,6 +150,12 @@ def test_top_logprobs():
         assert_error(response, 400, "top_logprobs")
 
 
+def test_a_bundle_without_a_chat():
+    """400: there is no template for its messages."""
+    (response,) = asked(CHAT, {"model": "sea", "messages": USER}, of=dataclasses.replace(bundle(), chat=None))
+    assert_error(response, 400, "messages")
+
+
 def test_n_and_the_places():
     """More choices than rows and queue have places can never be: 400. As many as there are places are served."""
     fields = {"model": "sea", "prompt": ["a", "b"], "max_tokens": 2}

@@ -1501,8 +1501,7 @@ class _Choice:
     def add(self, update: Update) -> list[tuple[Token, int]]:
         """Returns the update's tokens."""
         tokens = [(token, self._place(self.vocab[token.id])) for token in update.tokens if self.tells]
-        if update.made == 0:  # the end of the prompt, which may have cut a character off
-            self._end += len(self._decoder.decode(b"", True))
+        self._end += len(self._decoder.decode(b"", True))  # half a character at the end of a prompt stays one
         self.text, self.finish, self.made = self.text + update.text, update.finish, update.made
         self.tokens += tokens
         return tokens

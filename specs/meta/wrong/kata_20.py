@@ -980,6 +980,12 @@ WRONG = [
         "messages may be anything",
         {"if not messages or not all(isinstance(message, dict) for message in messages):": "if not messages:"},
     ),
+    Wrong(
+        "a bundle without a chat is a fault",
+        {
+            'if self.bundle.chat and (after := self.bundle.chat["assistant"][1]):': 'if after := self.bundle.chat["assistant"][1]:'
+        },
+    ),
     Wrong("a chat without messages", {"if not messages or not all(": "if not all("}),
     # 20.8: what is answered
     Wrong(
@@ -1019,7 +1025,9 @@ WRONG = [
     ),
     Wrong(
         "the prompt's half character goes on in the answer",
-        {"        if update.made == 0:  # the end of the prompt, which may have cut a character off\n": "        if False:\n"},
+        {
+            '        self._end += len(self._decoder.decode(b"", True))  # half a character at the end of a prompt stays one\n': ""
+        },
     ),
     Wrong("logprobs=0 tells none", {'"logprobs" in settings\n': 'bool(settings.get("logprobs"))\n'}),
     Wrong("a chat's tokens without bytes", {', "logprob": logprob, "bytes": [*part]}': ', "logprob": logprob}'}),
@@ -1301,6 +1309,7 @@ WRONG = [
         {'error = _Refusal(499, "the client left")': 'error = _Refusal(500, "the client left")'},
     ),
     Wrong("updates are counted for tokens", {".inc(update.made - made[index])": ".inc()"}),
+    Wrong("an echo is a first token", {"if update.made > made[index]:": "if update.made >= made[index]:"}),
     Wrong("tokens are counted twice", {".inc(update.made - made[index])": ".inc(update.made)"}),
     Wrong("prompts are not counted", {"                self.meters.read.inc(asked.read)\n": ""}),
     Wrong("each token is the first", {"self.meters.between if made[index] else self.meters.first": "self.meters.first"}),
