@@ -82,12 +82,14 @@ def _text(parts: list) -> str:
 
 
 def javascript() -> dict:
-    """As `python`, by npm's client; nothing if there is no npm."""
+    """As `python`, by npm's client; nothing if there is no npm, or if it can't fetch the client."""
     npm, node = shutil.which("npm"), shutil.which("node")
     if not npm or not node:
         return {}
-    with _server() as url, tempfile.TemporaryDirectory() as folder:
-        subprocess.run([npm, "install", "--no-audit", "--no-fund", "--silent", PACKAGE], cwd=folder, check=True, timeout=300)
+    with tempfile.TemporaryDirectory() as folder:
+        if subprocess.run([npm, "install", "--no-audit", "--no-fund", PACKAGE], cwd=folder, timeout=300).returncode:
+            return {}
         script = shutil.copy(Path(__file__).with_suffix(".mjs"), folder)
-        done = subprocess.run([node, script, url], cwd=folder, check=True, timeout=300, stdout=subprocess.PIPE, text=True)
+        with _server() as url:
+            done = subprocess.run([node, script, url], check=True, timeout=300, stdout=subprocess.PIPE, text=True)
     return {"client": f"{PACKAGE.replace('@', ' ')} for JavaScript", "found": json.loads(done.stdout)}
