@@ -9,7 +9,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -50,6 +50,7 @@ class Production(NamedTuple):
     asker: Asker
 
     @classmethod
+    @blas().wrap(limits=1)
     def of(cls, milestone, language: Language, folder: Path) -> "Production":
         tokenizer, text = gpt.tokenizer(language.texts.train), folder / "text.txt"
         text.write_text(language.texts.train + language.texts.test, encoding="utf-8")
@@ -59,6 +60,7 @@ class Production(NamedTuple):
         bundle = Bundle.load(folder / "served")
         return cls(folder / "served", bundle, language.clear, Asker(bundle, language.others))
 
+    @blas().wrap(limits=1)
     def judge(self, asks: Sequence[Ask], answers: Sequence[Answer], most: int | None = None) -> Verdict:
         """All answers, of each up to `most` tokens. Raises: AssertionError if one is not complete."""
         verdicts = []
@@ -85,14 +87,12 @@ def shared() -> dict:
 
 
 @pytest.fixture
-def production(milestone, data, shared, tmp_path_factory) -> Iterator[Production]:
-    """Built for the first test that asks. But in training, BLAS takes one thread here, as it does in the server."""
-    if "language" not in shared:
-        shared["language"] = Language.of(milestone, data)
-    with blas().limit(limits=1):
-        if "production" not in shared:
-            shared["production"] = Production.of(milestone, shared["language"], tmp_path_factory.mktemp("production"))
-        yield shared["production"]
+def production(milestone, data, shared, tmp_path_factory) -> Production:
+    """Built for the first test that asks."""
+    if "production" not in shared:
+        language = Language.of(milestone, data)
+        shared["production"] = Production.of(milestone, language, tmp_path_factory.mktemp("production"))
+    return shared["production"]
 
 
 def run(scenario: Coroutine):
@@ -136,8 +136,9 @@ class Times(NamedTuple):
     between: list[float]
 
 
+@blas().wrap(limits=1)
 def alone(bundle: Bundle, asks: Sequence[Ask]) -> Times:
-    """What the engine takes without a server, CLIENTS requests at a time."""
+    """What the engine takes without a server, CLIENTS requests at a time, with as many threads of BLAS as in the server."""
     engine, waiting = Engine(bundle), [request for ask in asks for request in ask.requests][::-1]
     start, times, last = time.perf_counter(), Times(0, [], []), {}
     while waiting or engine.running:
