@@ -492,7 +492,7 @@ class TextStream:
             return "", ()
         self._seen += len(new)
         out = self._held + new
-        for end in range(len(self._held) + 1, len(out) + 1):
+        for end in range(len(self._held) + 1, len(out) + 1) if self.stop else ():
             if found := [stop for stop in self.stop if out.endswith(stop, 0, end)]:
                 self.stopped, self._held, out = True, "", out[: end - max(map(len, found))]
                 break
