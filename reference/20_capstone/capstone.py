@@ -422,9 +422,8 @@ def _first_above(p: np.ndarray, draws: np.ndarray) -> np.ndarray:
     ends = np.cumsum(blocks @ np.ones(_BLOCK), 1)
     goal = draws[:, None] * ends[:, -1:]
     block = (ends > goal).argmax(1)
-    inside = blocks[rows, block]
-    inside[:, 0] += np.where(block > 0, ends[rows, block - 1], 0)
-    inside = np.cumsum(inside, 1)
+    inside = np.cumsum(blocks[rows, block], 1)
+    goal -= np.where(block > 0, ends[rows, block - 1], 0)[:, None]
     goal = np.minimum(goal, np.nextafter(inside[:, -1:], 0))  # the sum in another order may be smaller by rounding
     return _BLOCK * block + (inside > goal).argmax(1)
 
