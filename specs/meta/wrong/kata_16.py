@@ -57,7 +57,7 @@ WATCHED = "        ids, real = self._check(ids, cache, real)\n"
 FORWARD = "        if not isinstance(cache, KVCache) or mask is not None or array.ndim != 2 or not array.size:\n"
 SEVERAL = "        return Tensor(self.step(array[:, 0], cache)[:, None] if array.shape[1] == 1 else self._read(array, cache))\n"
 PLACES = "        positions = (cache.lengths[:, None] + np.arange(time)).ravel()"
-TURNS = "        turns = self._turns(positions) if self.config.positions == \"rotary\" else None\n"
+TURNS = '        turns = self._turns(positions) if self.config.positions == "rotary" else None\n'
 CAUSAL = "            np.copyto(scores, -np.inf, where=~seen)\n"
 LARGEST = "            scores -= scores.max(-1, keepdims=True)\n"
 HELD = "            keys, values, seen, ends = cache._keep(layer, Tensor(k), Tensor(v), None)\n            scores"
@@ -305,9 +305,7 @@ WRONG = [
     ),
     Wrong(
         "blocks that roll are kept",
-        {
-            COUNT: "        self._kept = [*getattr(self, '_kept', []), *self._rolled]\n" + COUNT
-        },
+        {COUNT: "        self._kept = [*getattr(self, '_kept', []), *self._rolled]\n" + COUNT},
     ),
     # what a pass that failed has left
     Wrong(
@@ -758,12 +756,24 @@ WRONG = [
         {SEVERAL: SEVERAL.replace("return Tensor(", "return (")},
     ),
     # several tokens at once
-    Wrong("one token alone is given to the folded weights", {SEVERAL: SEVERAL.replace("self._read(array, cache)", "self.model(ids, None, cache).data")}),
-    Wrong("several tokens go through step, one by one", {SEVERAL: "        return Tensor(np.stack([self.step(column, cache) for column in array.T], 1))\n"}, naive="test_no_loop_over_the_tokens_of_a_part"),
-    Wrong("a part begins at position 0", {PLACES: "        positions = (0 * cache.lengths[:, None] + np.arange(time)).ravel()"}),
+    Wrong(
+        "one token alone is given to the folded weights",
+        {SEVERAL: SEVERAL.replace("self._read(array, cache)", "self.model(ids, None, cache).data")},
+    ),
+    Wrong(
+        "several tokens go through step, one by one",
+        {SEVERAL: "        return Tensor(np.stack([self.step(column, cache) for column in array.T], 1))\n"},
+        naive="test_no_loop_over_the_tokens_of_a_part",
+    ),
+    Wrong(
+        "a part begins at position 0", {PLACES: "        positions = (0 * cache.lengths[:, None] + np.arange(time)).ravel()"}
+    ),
     Wrong("a part begins one position too far", {PLACES: PLACES.replace("np.arange(time)", "1 + np.arange(time)")}),
     Wrong("a part has the position of its first token", {PLACES: PLACES.replace("np.arange(time)", "0 * np.arange(time)")}),
-    Wrong("the parts of all rows begin where the first does", {PLACES: PLACES.replace("cache.lengths[:, None]", "cache.lengths[:1, None] + 0 * cache.lengths[:, None]")}),
+    Wrong(
+        "the parts of all rows begin where the first does",
+        {PLACES: PLACES.replace("cache.lengths[:, None]", "cache.lengths[:1, None] + 0 * cache.lengths[:, None]")},
+    ),
     Wrong("the positions of rows and tokens are exchanged", {PLACES: PLACES.replace(".ravel()", ".T.ravel()")}),
     Wrong("a part does not turn", {TURNS: "        turns = None\n"}),
     Wrong("a part turns from 0 on", {TURNS: TURNS.replace("_turns(positions)", "_turns(np.tile(np.arange(time), batch))")}),
@@ -774,7 +784,12 @@ WRONG = [
     Wrong("the mask of the first row for a part of each", {CAUSAL: CAUSAL.replace("~seen", "~seen[:1]")}),
     Wrong("no maximum is subtracted in a part", {LARGEST: ""}),
     Wrong("one maximum for a part", {LARGEST: "            scores -= scores.max()\n"}),
-    Wrong("warnings at a part's large products", {'            with np.errstate(over="ignore"):\n                desk.gelu()': "            if True:\n                desk.gelu()"}),
+    Wrong(
+        "warnings at a part's large products",
+        {
+            '            with np.errstate(over="ignore"):\n                desk.gelu()': "            if True:\n                desk.gelu()"
+        },
+    ),
     Wrong("a part is read, and not kept", {COUNTED: ""}),
     Wrong(
         "a part that fails in the last layer is kept",
@@ -782,16 +797,43 @@ WRONG = [
     ),
     Wrong(
         "a part counts from its first layer on",
-        {HELD: HELD.replace("\n            scores", "\n            cache.lengths[:] = ends if layer == 0 else cache.lengths\n            scores")},
+        {
+            HELD: HELD.replace(
+                "\n            scores",
+                "\n            cache.lengths[:] = ends if layer == 0 else cache.lengths\n            scores",
+            )
+        },
     ),
-    Wrong("heads and tokens of a part are mixed", {"attended.swapaxes(1, 2).reshape(batch * time, -1)": "attended.reshape(batch * time, -1)"}),
-    Wrong("a part has the heads of the config", {"desk.qkv.reshape(batch, time, 3, self._n_head, -1)": "desk.qkv.reshape(batch, time, 3, self.config.n_head, -1)"}),
-    Wrong("a part's logits in float64", {"        return logits.reshape(batch, time, -1)\n": "        return logits.reshape(batch, time, -1).astype(np.float64)\n"}),
+    Wrong(
+        "heads and tokens of a part are mixed",
+        {"attended.swapaxes(1, 2).reshape(batch * time, -1)": "attended.reshape(batch * time, -1)"},
+    ),
+    Wrong(
+        "a part has the heads of the config",
+        {"desk.qkv.reshape(batch, time, 3, self._n_head, -1)": "desk.qkv.reshape(batch, time, 3, self.config.n_head, -1)"},
+    ),
+    Wrong(
+        "a part's logits in float64",
+        {
+            "        return logits.reshape(batch, time, -1)\n": "        return logits.reshape(batch, time, -1).astype(np.float64)\n"
+        },
+    ),
     Wrong("what a part is given is not checked", {"        self._check(ids, cache)\n        batch": "        batch"}),
-    Wrong("the context is not looked at for a part", {"        _check_context(self.config, int(cache.lengths.max()) + time)\n        positions": "        positions"}),
-    Wrong("the context is that of the shortest row", {"        _check_context(self.config, int(cache.lengths.max()) + time)\n        positions": "        _check_context(self.config, int(cache.lengths.min()) + time)\n        positions"}),
+    Wrong(
+        "the context is not looked at for a part",
+        {"        _check_context(self.config, int(cache.lengths.max()) + time)\n        positions": "        positions"},
+    ),
+    Wrong(
+        "the context is that of the shortest row",
+        {
+            "        _check_context(self.config, int(cache.lengths.max()) + time)\n        positions": "        _check_context(self.config, int(cache.lengths.min()) + time)\n        positions"
+        },
+    ),
     Wrong("products whose columns can't be halved are cut", {PIECES: PIECES.replace(" and columns % (2 * parts) == 0", "")}),
-    Wrong("what was cut comes in another order", {CUT_UP: CUT_UP.replace(" for array in (weights, out))", " for array in (weights, out[:, ::-1]))")}),
+    Wrong(
+        "what was cut comes in another order",
+        {CUT_UP: CUT_UP.replace(" for array in (weights, out))", " for array in (weights, out[:, ::-1]))")},
+    ),
     Wrong(
         "negative ids count from the end",
         {"    bad = ids[(ids < 0) | (ids >= vocab_size)]": "    bad = ids[ids >= vocab_size]"},
