@@ -38,9 +38,11 @@ def bundle(kind: str = "learned", dtype=np.float64, end: str | None = None, **op
 
 
 @functools.cache
-def scripted(text: str, end: str | None = None) -> Bundle:
-    """A GPT that continues any prompt of one token with this text, at temperature 0: each position asks for its own token."""
-    size, ids = tokenizer().vocab_size, tokenizer().encode(text, special=True)
+def scripted(text: str | tuple[int, ...], end: str | None = None) -> Bundle:
+    """A GPT that continues any prompt of one token with this text, or these ids, at temperature 0: each position asks for its
+    own token.
+    """
+    size, ids = tokenizer().vocab_size, tokenizer().encode(text, special=True) if isinstance(text, str) else text
     model = GPT(GPTConfig(size, len(ids) + 8, 1, 1, size), np.random.default_rng(0))
     for parameter in model.parameters():
         if parameter.ndim > 1:
@@ -115,6 +117,21 @@ def test_each_token_is_what_its_seed_draws(kind):
         assert answer.ids == text[7:]
         assert answer.finish == "length"
         assert answer.text == tokenizer().decode(text[7:])
+
+
+@pytest.mark.parametrize("stop", [(), ("sea",), ("本",), ("\ufffd",)], ids=str)
+def test_text_of_all_kinds_of_tokens(stop):
+    """Characters of several tokens, U+FFFD itself, a special token that is no end, invalid bytes, and a half at the end: the text
+    is that of `decode`, it comes as `decode_stream` gives it, and ends before a stop string.
+    """
+    whole = tokenizer().encode(f"für 日本語 🙂 sea\ufffd{END} she", special=True)
+    half = tokenizer().encode("語")[:2]
+    for ids in (whole, whole[:-5], [*half, *whole], [*whole, *half], tokenizer().encode(f"{END}日本", special=True)[:-1]):
+        answer = alone(scripted(tuple(ids)), Request([0], len(ids), temperature=0, stop=stop, logprobs=0))
+        want, stopped = serving.until_stop(tokenizer().decode(ids), stop)
+        assert answer.text == want
+        assert answer.finish == ("stop" if stopped else "length")
+        assert stopped or answer.ids == ids
 
 
 def test_a_prompt_of_one_token_and_an_answer_of_one():

@@ -531,7 +531,7 @@ WRONG = [
         "scores are allocated",
         {
             "        scores = cache._scores[: cache.batch * cache.n_head * keys].reshape(cache.batch, cache.n_head, 1, keys)": "        scores = np.empty((cache.batch, cache.n_head, 1, keys), cache.dtype)",
-            SUMS: SUMS + "            scores = scores.copy()\n",
+            SUMS: SUMS + "            scores = scores.copy() + 0\n",
         },
         naive="test_a_step_allocates_nothing_that_grows_with_the_text",
     ),
