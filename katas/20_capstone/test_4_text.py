@@ -194,8 +194,8 @@ def test_tokens_come_as_they_were_given():
 
 @pytest.mark.parametrize("stop", [(), ["le"], ["ü", "sea"], ["\ufffd"], ["語日", "sh"]], ids=str)
 def test_a_table_changes_nothing(stop):
-    """With a table of all tokens that are whole characters, each push gives what it gives without: half characters, invalid bytes
-    and the character U+FFFD itself included.
+    """With a table of all tokens that are whole characters, each push gives what it gives without: half characters, invalid
+    bytes and the character U+FFFD itself included.
     """
     whole = {}
     for number, token in tokenizer().vocab.items():

@@ -121,8 +121,8 @@ def test_each_token_is_what_its_seed_draws(kind):
 
 @pytest.mark.parametrize("stop", [(), ("sea",), ("本",), ("\ufffd",)], ids=str)
 def test_text_of_all_kinds_of_tokens(stop):
-    """Characters of several tokens, U+FFFD itself, a special token that is no end, invalid bytes, and a half at the end: the text
-    is that of `decode`, it comes as `decode_stream` gives it, and ends before a stop string.
+    """Characters of several tokens, U+FFFD itself, a special token that is no end, invalid bytes, and a half at the end: the
+    text is that of `decode`, and ends before a stop string.
     """
     whole = tokenizer().encode(f"für 日本語 🙂 sea\ufffd{END} she", special=True)
     half = tokenizer().encode("語")[:2]
