@@ -36,12 +36,14 @@ def test_many_rows_as_by_hand(draw, size):
 
 @pytest.mark.parametrize("size", [1, 4, 31, 32, 33, 64, 96, 100, 128, 130])
 def test_draws_at_the_boundaries_of_equal_ids(size):
-    """With equal logits, a draw of j / 4 is the boundary above which id ⌊size · j / 4⌋ begins: here no sum is rounded."""
-    logits = np.zeros((4, size), np.float32)
-    goals = size * np.arange(4) / 4
-    assert chosen(logits, np.arange(4) / 4) == np.floor(goals).tolist()
-    assert chosen(logits[1:], np.arange(1, 4) / 4 - 1e-9) == (np.ceil(goals[1:]) - 1).tolist()
-    assert chosen(logits, 1 - 2**-53) == [size - 1] * 4
+    """With equal logits, id k begins at a draw of k / size. Where size is a power of 2 no sum is rounded: the boundary itself
+    belongs to k.
+    """
+    logits, ids = np.zeros((size, size), np.float32), np.arange(size)
+    exact = size & (size - 1) == 0
+    assert chosen(logits, ids / size + (0 if exact else 1e-9)) == ids.tolist()
+    assert chosen(logits, (ids + 1) / size - 1e-9) == ids.tolist()
+    assert chosen(logits[:1], 1 - 2**-53) == [size - 1]
 
 
 def test_a_row_does_not_depend_on_the_others(draw):
@@ -51,6 +53,14 @@ def test_a_row_does_not_depend_on_the_others(draw):
     together = choose(logits, draws, temperature, top_p).tolist()
     assert together == [int(choose(*(part[[row]] for part in (logits, draws, temperature, top_p)))[0]) for row in range(9)]
     assert together[::-1] == choose(logits[::-1], draws[::-1], temperature[::-1], top_p[::-1]).tolist()
+
+
+def test_rows_of_different_magnitudes(draw):
+    """Logits of one row may be thousands above those of another: only differences within a row count."""
+    logits, draws = draw.normal(5, 31).astype(np.float32), draw.uniform(0, 1, 5)
+    logits = np.round(logits * 64) / 64  # so that nothing is lost when thousands are added
+    shifted = logits + np.array([[-4000], [-1000], [0], [1000], [4000]], np.float32)
+    assert chosen(shifted, draws, top_p=[1, 0.9, 1, 0.9, 0.5]) == chosen(logits, draws, top_p=[1, 0.9, 1, 0.9, 0.5])
 
 
 def test_temperature_0_takes_the_first_of_the_largest():
@@ -146,12 +156,13 @@ def test_an_id_of_probability_0_is_never_drawn(draw):
     assert chosen(wide, draw) == ([70, 3, 0] if draw == 0 else [70, 199, 96])
 
 
-def test_rounding_draws_no_id_of_probability_0(draw):
+@pytest.mark.parametrize("size", [32, 64, 100])
+def test_rounding_draws_no_id_of_probability_0(draw, size):
     """With draws just below 1, sums that are added in another order differ in their last digit. What is drawn can be drawn, and
     nothing behind it counts.
     """
-    logits = 3 * draw.normal(600, 100)
-    logits[:, [0, 31, 32, 33, 64, 96, 99]] = -np.inf
+    logits = 3 * draw.normal(600, size)
+    logits[:, [0, 31 % size, 32 % size, 33 % size, 64 % size, 96 % size]] = -np.inf
     ids = chosen(logits, 1 - 2**-53)
     p = np.exp(logits)
     assert all(row[number] > 0 and row[number + 1 :].sum() <= 1e-12 * row.sum() for row, number in zip(p, ids, strict=True))

@@ -295,7 +295,7 @@ def test_first_come_first_served():
     numbers = [engine.submit(Request([4], tokens, seed=0)) for tokens in (3, 1, 1, 1)]
     assert numbers == [0, 1, 2, 3]
     assert (engine.running, engine.waiting) == (0, 4)
-    ends = [[update.number for update in engine.step() if update.finish] for _ in range(3)]
+    ends = [sorted(update.number for update in engine.step() if update.finish) for _ in range(3)]
     assert ends == [[1], [2], [0, 3]]
     assert (engine.running, engine.waiting) == (0, 0)
 
@@ -497,9 +497,8 @@ def test_the_oldest_prompt_comes_first():
     long = engine.submit(Request(prompt(20), 1, seed=0))
     engine.step()
     others = [engine.submit(Request(prompt(3), 1, seed=0)) for _ in range(3)]
-    ends = [update.number for _ in range(12) for update in engine.step() if update.finish]
-    assert short not in ends
-    assert ends == [long, *others]
+    steps = [sorted(update.number for update in engine.step() if update.finish) for _ in range(12)]
+    assert [numbers for numbers in steps if numbers] == [[long, others[0]], [others[1]], [others[2]]]
 
 
 @pytest.mark.parametrize("slice", [1, 5, 100])
