@@ -493,7 +493,7 @@ def test_prompts_beside_a_row_that_is_almost_full():
 def test_the_oldest_prompt_comes_first():
     """A long prompt is not overtaken for ever by short ones that come later."""
     engine = Engine(bundle(), rows=2, slice=4)
-    short = engine.submit(Request([4], 1, seed=0))
+    engine.submit(Request([4], 1, seed=0))
     long = engine.submit(Request(prompt(20), 1, seed=0))
     engine.step()
     others = [engine.submit(Request(prompt(3), 1, seed=0)) for _ in range(3)]

@@ -343,6 +343,35 @@ def test_a_folder_that_can_not_be_replaced_shows_before_the_training(text, tmp_p
         built(config(text), tmp_path / "bundle", Never())
 
 
+@pytest.mark.parametrize("content", ["", "she", "she sells sea shells by the sea shore"])
+@pytest.mark.parametrize("kind", ["trained", "distilled"])
+def test_a_text_that_is_too_short(content, kind, text, tmp_path):
+    """A ValueError contains "text", before anything is trained: there must be more than `context` tokens to learn from, and two
+    to judge by.
+    """
+    shape = SHAPE | {"context": 60}
+    if kind == "trained":
+        options, names = {"model": shape}, ["text.txt"]
+    else:
+        built(config(text, train=TRAIN | {"epochs": 1, "steps": 1}, cache=False), tmp_path / "first")
+        options, names = {"model": str(tmp_path / "first"), "distill": {"model": shape, "train": TRAIN}}, ["first", "text.txt"]
+    (tmp_path / "text.txt").write_text(content)
+    with rejects(ValueError, "text"):
+        built(config(text, **options), tmp_path / "bundle", Never())
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
+def test_a_student_of_a_loaded_bundle(text, tmp_path):
+    """It learns from the nine tenths of the text; `train`, which may be anything, is not looked at."""
+    quick, distill = TRAIN | {"epochs": 1, "steps": 1}, {"model": SHAPE | {"d_model": 8}, "train": TRAIN}
+    first, _ = built(config(text, train=quick, cache=False), tmp_path / "first")
+    options = {"model": str(tmp_path / "first"), "train": {}, "accelerate": False, "cache": False}
+    bundle, stages = built(config(text, distill=distill, **options), tmp_path / "second")
+    assert [stage.name for stage in stages] == ["load", "distill"]
+    assert bundle.tokenizer.vocab == first.tokenizer.vocab
+    assert stages[1].bits < 0.95 * stages[0].bits
+
+
 def test_a_missing_text(tmp_path):
     """A FileNotFoundError contains its name."""
     with rejects(FileNotFoundError, "nowhere.txt"):

@@ -61,7 +61,7 @@ class Bundle:
 
     def __post_init__(self):
         """Raises: ValueError that contains an id that only the model or only the tokenizer has; an `end` that is no special
-        token; a role in `chat` that is no string, or without two texts; "assistant" if chat has none; a name or
+        token; a role in `chat` that is no string, or without two texts; "assistant" if chat has none; a name, a chat or
         `accelerated` of another type.
         """
         for name, kind in (("name", str), ("accelerated", bool)):
@@ -73,6 +73,8 @@ class Bundle:
         if self.end is not None and self.end not in self.tokenizer.special_tokens:
             raise ValueError(f"end {self.end!r} is no special token of the tokenizer")
         if self.chat is not None:
+            if not isinstance(self.chat, dict):
+                raise ValueError(f"chat can't be {self.chat!r}")
             for role, around in self.chat.items():
                 if not isinstance(role, str):
                     raise ValueError(f"chat: a role can't be {role!r}")
@@ -164,6 +166,8 @@ class Bundle:
                 model.load_state_dict({name: file.get_tensor(name) for name in found})
             if config["accelerated"]:
                 accelerate(model)
+            if _read_config(folder / CONFIG) != config:
+                raise ValueError("the bundle was replaced while it was read")
             return cls(model, tokenizer, **{name: config[name] for name in ("name", "end", "chat", "accelerated")})
         except (AttributeError, KeyError, TypeError, ValueError, SafetensorError) as error:
             raise ValueError(f"{folder / CONFIG} does not fit its files, or they are damaged: {error}") from error
@@ -895,6 +899,10 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
     ids, others = (np.array(tokenizer.encode(part, special=True)) for part in texts)
     trained = [config.model, config.vocab_size, config.train, config.distill, config.seed, text]
     mark = hashlib.sha256(repr(trained).encode()).hexdigest()[:8]
+
+    networks = [*([] if isinstance(config.model, str) else [model]), *([] if config.distill is None else [student])]
+    if len(others) < 2 or any(len(ids) <= network.config.context for network in networks):
+        raise ValueError(f"text {config.text!r} is too short: {len(ids)} tokens to learn from, {len(others)} to judge by")
 
     def train(name: str, network: GPT, objective: Module, options: dict) -> GPT:
         checkpoints.append(_beside(folder, f"{name}-{mark}"))  # nothing resumes from another config's or text's

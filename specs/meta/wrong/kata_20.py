@@ -141,6 +141,7 @@ SAVED = "    bundle.save(folder, config.half)\n"
 CHECKPOINTS = "    for checkpoint in checkpoints:\n        checkpoint.unlink()\n"
 STRONGEST = "    return strongest(scores, max(1, round(len(scores) * (1 - prune))))\n"
 
+TOO_SHORT = "    if len(others) < 2 or any(len(ids) <= network.config.context for network in networks):\n"
 EXITS = "    except (OSError, TypeError, ValueError) as error:\n"
 WRONG = [
     # 20.1
@@ -162,6 +163,10 @@ WRONG = [
     Wrong(
         "an empty chat is none",
         {"        if self.chat is not None:\n            for role": "        if self.chat:\n            for role"},
+    ),
+    Wrong(
+        "a chat that is a list is an AttributeError",
+        {"            if not isinstance(self.chat, dict):\n": "            if False:\n"},
     ),
     Wrong("a role may be anything", {STRING: "                if False:\n"}),
     Wrong("a message may lack its role", {IN_MESSAGE: '            for field in ("content",):\n'}),
@@ -309,6 +314,10 @@ WRONG = [
     Wrong(
         "the checksum is of a file's beginning",
         {'hashlib.file_digest(file, "sha256").hexdigest()': "hashlib.sha256(file.read(1 << 16)).hexdigest()"},
+    ),
+    Wrong(
+        "a bundle that is replaced while it is read is mixed",
+        {"            if _read_config(folder / CONFIG) != config:\n": "            if False:\n"},
     ),
     # 20.2
     Wrong(
@@ -883,6 +892,16 @@ WRONG = [
     Wrong(
         "the chat is checked after the training",
         {"    Bundle(model, tokenizer, name, end, chat)  # a mistake in chat shall not show after an hour of training\n": ""},
+    ),
+    Wrong("a text may be empty", {TOO_SHORT: "    if False:\n"}),
+    Wrong("nothing needs to be left to judge by", {TOO_SHORT: TOO_SHORT.replace("len(others) < 2 or ", "")}),
+    Wrong("one token judges", {TOO_SHORT: TOO_SHORT.replace("len(others) < 2", "len(others) < 1")}),
+    Wrong("nothing needs to be there to learn from", {TOO_SHORT: "    if len(others) < 2:\n"}),
+    Wrong("as many tokens as the context are enough", {TOO_SHORT: TOO_SHORT.replace("<= network", "< network")}),
+    Wrong("the student's context is not looked at", {"*([] if config.distill is None else [student])]": "]"}),
+    Wrong(
+        "what a loaded bundle would have been trained with is checked",
+        {"isinstance(config.model, str) or set(config.train) == _TRAIN": "set(config.train) == _TRAIN"},
     ),
     # 20.8
     Wrong(

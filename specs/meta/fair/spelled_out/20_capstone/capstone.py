@@ -163,6 +163,9 @@ class Bundle:
             bundle = cls(gpt, BPETokenizer.load(place), **{name: config[name] for name in OWN})
         except Exception as error:
             raise ValueError(f"{place / CONFIG}: {error}") from error
+        with open(place / CONFIG, "rb") as file:
+            if file.read(CONFIG_BYTES) != content:
+                raise ValueError(f"{place / CONFIG} is another one now")
         if bundle.accelerated:
             accelerate(gpt)
         gpt.eval()
@@ -779,14 +782,14 @@ OPTIONS = ["batch_size", "epochs", "lr", "steps"]
 
 
 def build(config, folder, progress=None, tell=print):
-    loads, distills = isinstance(config.model, str), config.distill not in (None, False)
+    loads, distills = isinstance(config.model, str), not left_out(config.distill)
     if not loads and sorted(config.train) != OPTIONS:
         raise ValueError(f"train: {config.train!r}")
     if distills and (sorted(config.distill) != ["model", "train"] or sorted(config.distill["train"]) != OPTIONS):
         raise ValueError(f"distill: {config.distill!r}")
-    if config.prune not in (None, False) and (config.prune <= 0 or config.prune >= 1):
+    if not left_out(config.prune) and (config.prune <= 0 or config.prune >= 1):
         raise ValueError(f"prune: {config.prune!r}")
-    if config.quantize not in (None, False, 8, 4):
+    if not left_out(config.quantize) and config.quantize not in (8, 4):
         raise ValueError(f"quantize: {config.quantize!r}")
     with open(config.text, encoding="utf-8", newline="") as file:
         text = file.read()
@@ -809,6 +812,9 @@ def build(config, folder, progress=None, tell=print):
     ids, others = np.array(tokenizer.encode(learned, special=True)), np.array(tokenizer.encode(judged, special=True))
     key = json.dumps([config.model, config.vocab_size, config.train, config.distill, config.seed, text])
     key = hashlib.md5(key.encode(), usedforsecurity=False).hexdigest()
+    learners = ([] if loads else [model]) + ([student] if distills else [])
+    if len(others) < 2 or len(ids) <= max((learner.config.context for learner in learners), default=0):
+        raise ValueError(f"the text {config.text} is too short")
     stages, used = [], []
 
     def stage(name, model, writes=generate):
@@ -844,7 +850,7 @@ def build(config, folder, progress=None, tell=print):
         objective = Distillation(student, model, criterion=CrossEntropyLoss())
         model = trained("distill", student, objective, config.distill["train"])
         stage("distill", model)
-    if config.prune not in (None, False):
+    if not left_out(config.prune):
         for block in model.transformer.h:
             prune_heads(block.attn, best(head_scores(block.attn), config.prune))
             prune_units(block.mlp, block.mlp.c_fc, best(unit_scores(block.mlp, block.mlp.c_fc), config.prune))
@@ -862,6 +868,10 @@ def build(config, folder, progress=None, tell=print):
     for checkpoint in used:
         os.remove(checkpoint)
     return bundle, stages
+
+
+def left_out(value):
+    return value is None or value is False
 
 
 def plain(model):
