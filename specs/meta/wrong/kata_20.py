@@ -162,7 +162,7 @@ WRONG = [
     ),
     Wrong(
         "an empty chat is none",
-        {"        if self.chat is not None:\n            for role": "        if self.chat:\n            for role"},
+        {"        if self.chat is not None:\n            if not": "        if self.chat:\n            if not"},
     ),
     Wrong(
         "a chat that is a list is an AttributeError",
