@@ -119,19 +119,20 @@ def test_each_token_is_what_its_seed_draws(kind):
         assert answer.text == tokenizer().decode(text[7:])
 
 
-@pytest.mark.parametrize("stop", [(), ("sea",), ("本",), ("\ufffd",)], ids=str)
-def test_text_of_all_kinds_of_tokens(stop):
+def test_text_of_all_kinds_of_tokens():
     """Characters of several tokens, U+FFFD itself, a special token that is no end, invalid bytes, and a half at the end: the
     text is that of `decode`, and ends before a stop string.
     """
     whole = tokenizer().encode(f"für 日本語 🙂 sea\ufffd{END} she", special=True)
     half = tokenizer().encode("語")[:2]
     for ids in (whole, whole[:-5], [*half, *whole], [*whole, *half], tokenizer().encode(f"{END}日本", special=True)[:-1]):
-        answer = alone(scripted(tuple(ids)), Request([0], len(ids), temperature=0, stop=stop, logprobs=0))
-        want, stopped = serving.until_stop(tokenizer().decode(ids), stop)
-        assert answer.text == want
-        assert answer.finish == ("stop" if stopped else "length")
-        assert stopped or answer.ids == ids
+        stops = (), ("sea",), ("本",), ("\ufffd",)
+        requests = [Request([0], len(ids), temperature=0, stop=stop) for stop in stops]
+        for stop, answer in zip(stops, answered(scripted(tuple(ids)), *requests), strict=True):
+            want, stopped = serving.until_stop(tokenizer().decode(ids), stop)
+            assert answer.text == want
+            assert answer.finish == ("stop" if stopped else "length")
+            assert stopped or answer.ids == ids
 
 
 def test_a_prompt_of_one_token_and_an_answer_of_one():

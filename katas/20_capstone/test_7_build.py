@@ -343,22 +343,27 @@ def test_a_folder_that_can_not_be_replaced_shows_before_the_training(text, tmp_p
         built(config(text), tmp_path / "bundle", Never())
 
 
-@pytest.mark.parametrize("content", ["", "she", "she sells sea shells by the sea shore"])
-@pytest.mark.parametrize("kind", ["trained", "distilled"])
-def test_a_text_that_is_too_short(content, kind, text, tmp_path):
-    """A ValueError contains "text", before anything is trained: there must be more than `context` tokens to learn from, and two
-    to judge by.
+def test_a_text_that_is_too_short(text, tmp_path):
+    """A ValueError contains its path before anything is told, trained or written: there must be more tokens to learn from than
+    the `context` of each GPT that learns, and two to judge by.
     """
-    shape = SHAPE | {"context": 60}
-    if kind == "trained":
-        options, names = {"model": shape}, ["text.txt"]
-    else:
-        built(config(text, train=TRAIN | {"epochs": 1, "steps": 1}, cache=False), tmp_path / "first")
-        options, names = {"model": str(tmp_path / "first"), "distill": {"model": shape, "train": TRAIN}}, ["first", "text.txt"]
-    (tmp_path / "text.txt").write_text(content)
-    with rejects(ValueError, "text"):
-        built(config(text, **options), tmp_path / "bundle", Never())
-    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    first, _ = built(config(text, train=TRAIN | {"epochs": 1, "steps": 1}, cache=False), tmp_path / "first")
+    size, loaded = len(first.tokenizer.encode(TEXT[:180])), {"model": str(tmp_path / "first")}
+    student = SHAPE | {"context": size}
+    for content, options in (
+        ("", {}),
+        (TEXT[:40], {"model": SHAPE | {"context": 60}}),
+        ("", loaded),
+        ("she sells ", loaded),  # a tenth is one space
+        (TEXT[:200], loaded | {"distill": {"model": student, "train": TRAIN}}),
+    ):
+        (tmp_path / "text.txt").write_text(content)
+        with rejects(ValueError, text):
+            build(config(text, **options), tmp_path / "bundle", Never(), tell=Never().step)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "text.txt"]
+    student["context"] -= 1
+    distill = {"model": student, "train": TRAIN | {"epochs": 1, "steps": 1}}
+    built(config(text, distill=distill, cache=False, **loaded), tmp_path / "bundle")
 
 
 def test_a_student_of_a_loaded_bundle(text, tmp_path):
