@@ -326,6 +326,7 @@ class Never(Progress):
         ({"train": TRAIN | {"beta": 1}}, ("train", "beta")),
         ({"distill": {"model": SHAPE, "train": {"epochs": 1}}}, ("distill",)),
         ({"distill": {"model": SHAPE | {"n_head": 3}, "train": TRAIN}}, ("n_head",)),
+        ({"distill": {"model": SHAPE | {"context": 17}, "train": TRAIN}}, ("distill", "17")),
     ],
 )
 def test_mistakes_show_before_the_training(option, told, text, tmp_path):
@@ -348,21 +349,20 @@ def test_a_text_that_is_too_short(text, tmp_path):
     the `context` of each GPT that learns, and two to judge by.
     """
     first, _ = built(config(text, train=TRAIN | {"epochs": 1, "steps": 1}, cache=False), tmp_path / "first")
-    size, loaded = len(first.tokenizer.encode(TEXT[:180])), {"model": str(tmp_path / "first")}
-    student = SHAPE | {"context": size}
+    loaded, distill = {"model": str(tmp_path / "first")}, {"model": SHAPE, "train": TRAIN | {"epochs": 1, "steps": 1}}
+    learned = [len(first.tokenizer.encode(TEXT[: size * 9 // 10])) for size in range(400)]
     for content, options in (
         ("", {}),
         (TEXT[:40], {"model": SHAPE | {"context": 60}}),
         ("", loaded),
         ("she sells ", loaded),  # a tenth is one space
-        (TEXT[:200], loaded | {"distill": {"model": student, "train": TRAIN}}),
+        (TEXT[: learned.index(16)], loaded | {"distill": distill}),
     ):
         (tmp_path / "text.txt").write_text(content)
         with rejects(ValueError, text):
             build(config(text, **options), tmp_path / "bundle", Never(), tell=Never().step)
         assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "text.txt"]
-    student["context"] -= 1
-    distill = {"model": student, "train": TRAIN | {"epochs": 1, "steps": 1}}
+    (tmp_path / "text.txt").write_text(TEXT[: learned.index(17)])
     built(config(text, distill=distill, cache=False, **loaded), tmp_path / "bundle")
 
 

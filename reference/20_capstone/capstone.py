@@ -896,6 +896,8 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
     Bundle(model, tokenizer, name, end, chat)  # a mistake in chat shall not show after an hour of training
     if config.distill is not None:
         student = GPT(GPTConfig(tokenizer.vocab_size, **config.distill["model"]), rng)
+        if model.config.window is None and student.config.context > model.config.context:
+            raise ValueError(f"distill can't be {config.distill!r}: the teacher's context is {model.config.context}")
     ids, others = (np.array(tokenizer.encode(part, special=True)) for part in texts)
     trained = [config.model, config.vocab_size, config.train, config.distill, config.seed, text]
     mark = hashlib.sha256(repr(trained).encode()).hexdigest()[:8]

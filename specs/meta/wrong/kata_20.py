@@ -893,6 +893,10 @@ WRONG = [
         "the chat is checked after the training",
         {"    Bundle(model, tokenizer, name, end, chat)  # a mistake in chat shall not show after an hour of training\n": ""},
     ),
+    Wrong(
+        "a student's context may be longer than its teacher's",
+        {"        if model.config.window is None and student.config.context > model.config.context:\n": "        if False:\n"},
+    ),
     Wrong("a text may be empty", {TOO_SHORT: "    if False:\n"}),
     Wrong("nothing needs to be left to judge by", {TOO_SHORT: TOO_SHORT.replace("len(others) < 2 or ", "")}),
     Wrong("one token judges", {TOO_SHORT: TOO_SHORT.replace("len(others) < 2", "len(others) < 1")}),

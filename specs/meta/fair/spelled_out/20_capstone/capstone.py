@@ -812,6 +812,8 @@ def build(config, folder, progress=None, tell=print):
     ids, others = np.array(tokenizer.encode(learned, special=True)), np.array(tokenizer.encode(judged, special=True))
     key = json.dumps([config.model, config.vocab_size, config.train, config.distill, config.seed, text])
     key = hashlib.md5(key.encode(), usedforsecurity=False).hexdigest()
+    if student and student.config.context > (math.inf if model.config.window else model.config.context):
+        raise ValueError(f"distill: {config.distill!r} has a longer context than the teacher")
     learners = ([] if loads else [model]) + ([student] if distills else [])
     if len(others) < 2 or len(ids) <= max((learner.config.context for learner in learners), default=0):
         raise ValueError(f"the text {config.text} is too short")
