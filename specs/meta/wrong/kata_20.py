@@ -133,6 +133,9 @@ WOKEN = "        self._updates.put_nowait(None)  # for who waits for the next Up
 LEAVES = "    async def __aexit__(self, *exception) -> None:\n        self.cancel()\n"
 POSTED = "            self._owner._open.discard(self)\n            self._owner._post(self, None)\n"
 STUDENT = '        student = GPT(GPTConfig(tokenizer.vocab_size, **config.distill["model"]), rng)\n'
+LONGER = """        if model.config.window is None and student.config.context > model.config.context:
+            raise ValueError(f"distill can't be {config.distill!r}: the teacher's context is {model.config.context}")
+"""
 TENTH = "(text[: len(text) * 9 // 10], text[len(text) * 9 // 10 :])"
 PLAIN = "        return _plain(network)\n"
 PER_BYTE = "_bits(model, others) / len(texts[1].encode())"
@@ -852,7 +855,8 @@ WRONG = [
     Wrong(
         "the student's shape is checked after the teacher",
         {
-            "    if config.distill is not None:\n" + STUDENT: "",
+            "    if config.distill is not None:\n" + STUDENT + LONGER: "",
+            "*([] if config.distill is None else [student])]": "]",
             "        objective = Distillation": STUDENT + "        objective = Distillation",
         },
     ),
@@ -895,7 +899,7 @@ WRONG = [
     ),
     Wrong(
         "a student's context may be longer than its teacher's",
-        {"        if model.config.window is None and student.config.context > model.config.context:\n": "        if False:\n"},
+        {LONGER: ""},
     ),
     Wrong("a text may be empty", {TOO_SHORT: "    if False:\n"}),
     Wrong("nothing needs to be left to judge by", {TOO_SHORT: TOO_SHORT.replace("len(others) < 2 or ", "")}),
