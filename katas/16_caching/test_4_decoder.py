@@ -551,6 +551,8 @@ def test_forward_gives_what_the_model_gives(draw):
     mask = np.array([[False] * 2 + [True] * 4, [True] * 6])
     assert_close(decoder(ids, mask).data[0, 2:], whole(model, ids[:1, 2:])[0])
     assert_close(decoder(ids[:, :4], None, cache), want[:, :4])
+    assert_close(decoder(np.asfortranarray(ids[:, :4]), cache=KVCache.of(model, 2)), want[:, :4], name="ids by columns")
+    assert_close(decoder(ids[:, :4].tolist(), cache=KVCache.of(model, 2)), want[:, :4], name="a list of ids")
     one = decoder(ids[:, 4:5], cache=cache)
     assert isinstance(one, Tensor)
     assert_close(one, want[:, 4:5])

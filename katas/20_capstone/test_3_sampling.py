@@ -202,6 +202,14 @@ def test_log_softmax(draw):
     assert_close(log_softmax(logits[0, 0]), serving.log_softmax(logits[0, 0]))
 
 
+def test_log_softmax_gives_a_new_array():
+    """Where logits are log-probabilities already, too."""
+    logits = np.full((3, 2), -np.log(2))
+    got = log_softmax(logits)
+    assert_close(got, logits)
+    assert not np.shares_memory(got, logits)
+
+
 def test_log_softmax_of_large_logits():
     """Logits of ±1e4 neither overflow nor lose what float64 can hold."""
     got = log_softmax(np.array([[1e4, 1e4 - 1, -1e4]], np.float32))

@@ -755,6 +755,10 @@ WRONG = [
         "forward gives an array",
         {SEVERAL: SEVERAL.replace("return Tensor(", "return (")},
     ),
+    Wrong(
+        "forward reads ids as they lie in memory",
+        {FORWARD: '        array = array.ravel("K").reshape(array.shape)\n' + FORWARD},
+    ),
     # several tokens at once
     Wrong(
         "one token alone is given to the folded weights",
