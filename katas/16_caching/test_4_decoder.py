@@ -644,6 +644,15 @@ def test_large_products_of_a_part_are_no_warning(draw):
     assert_close(got, want)
 
 
+def test_what_is_not_finite_is_not_hidden(draw):
+    """A NaN in a weight is one in the logits, of a step and of several tokens."""
+    model, ids = gpt(draw), draw.integers(11, 2, 4)
+    model.transformer.ln_f.weight.data[3] = np.nan
+    decoder = Decoder(model)
+    assert np.isnan(decoder.step(ids[:, 0], KVCache.of(model, 2))).all()
+    assert np.isnan(decoder(ids, cache=KVCache.of(model, 2)).data).all()
+
+
 @kinds
 @batches
 def test_what_forward_refuses(draw, kind, batch):

@@ -759,6 +759,12 @@ WRONG = [
         "forward reads ids as they lie in memory",
         {FORWARD: '        array = array.ravel("K").reshape(array.shape)\n' + FORWARD},
     ),
+    Wrong(
+        "NaN in logits is 0",
+        {
+            "        logits = np.empty((*self.rows, self.head.shape[1]), self.head.dtype)\n": "        self.head = np.nan_to_num(self.head)\n        logits = np.empty((*self.rows, self.head.shape[1]), self.head.dtype)\n"
+        },
+    ),
     # several tokens at once
     Wrong(
         "one token alone is given to the folded weights",
