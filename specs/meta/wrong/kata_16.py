@@ -258,6 +258,12 @@ WRONG = [
         "of takes a max_length of 0 for none",
         {"        if config.window is None and max_length is None:": "        if config.window is None and not max_length:"},
     ),
+    Wrong(
+        "keys that are returned are the caller's where nothing was before",
+        {
+            "        keys, values, seen, ends = self._keep(layer, k, v, real)\n": "        keys, values, seen, ends = self._keep(layer, k, v, real)\n        keys, values = (k, v) if keys.shape == k.shape else (keys, values)\n"
+        },
+    ),
     # rolling
     Wrong(
         "several tokens push out what the first must see",
