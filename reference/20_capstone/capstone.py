@@ -875,7 +875,8 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
     config = dataclasses.replace(config, **absent)
     for name, fits in (
         ("train", isinstance(config.model, str) or set(config.train) == _TRAIN),
-        ("distill", config.distill is None or {*config.distill, *config.distill["train"]} == {"model", "train", *_TRAIN}),
+        ("distill", config.distill is None or set(config.distill) == {"model", "train"}),
+        ("distill", config.distill is None or set(config.distill["train"]) == _TRAIN),
         ("prune", config.prune is None or 0 < config.prune < 1),
         ("quantize", config.quantize in (None, *_BITS.values())),
     ):

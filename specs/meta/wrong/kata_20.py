@@ -854,7 +854,7 @@ WRONG = [
     ),
     Wrong(
         "options of the student are checked after the teacher",
-        {'{*config.distill, *config.distill["train"]} == {"model", "train", *_TRAIN}': "True"},
+        {'set(config.distill["train"]) == _TRAIN': "True"},
     ),
     Wrong(
         "the student's shape is checked after the teacher",
@@ -904,6 +904,14 @@ WRONG = [
     Wrong(
         "a student's context may be longer than its teacher's",
         {LONGER: ""},
+    ),
+    Wrong("a student without a model is a KeyError", {'set(config.distill) == {"model", "train"}': "True"}),
+    Wrong(
+        "an empty distill is none",
+        {
+            'config.distill is None or set(config.distill) == {"model", "train"}': 'not config.distill or set(config.distill) == {"model", "train"}',
+            '("distill", "prune", "quantize") if getattr(config, name) is False': '("distill", "prune", "quantize") if not getattr(config, name)',
+        },
     ),
     Wrong("a text may be empty", {TOO_SHORT: "    if False:\n"}),
     Wrong("nothing needs to be left to judge by", {TOO_SHORT: TOO_SHORT.replace("len(others) < 2 or ", "")}),
