@@ -873,10 +873,10 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
     """
     absent = {name: None for name in ("distill", "prune", "quantize") if getattr(config, name) is False}
     config = dataclasses.replace(config, **absent)
+    distill = config.distill
     for name, fits in (
         ("train", isinstance(config.model, str) or set(config.train) == _TRAIN),
-        ("distill", config.distill is None or set(config.distill) == {"model", "train"}),
-        ("distill", config.distill is None or set(config.distill["train"]) == _TRAIN),
+        ("distill", distill is None or (set(distill) == {"model", "train"} and set(distill["train"]) == _TRAIN)),
         ("prune", config.prune is None or 0 < config.prune < 1),
         ("quantize", config.quantize in (None, *_BITS.values())),
     ):
@@ -895,15 +895,15 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
         model = GPT(GPTConfig(tokenizer.vocab_size, **config.model), rng)
         name, chat = config.name or "gpt", config.chat
     Bundle(model, tokenizer, name, end, chat)  # a mistake in chat shall not show after an hour of training
-    if config.distill is not None:
-        student = GPT(GPTConfig(tokenizer.vocab_size, **config.distill["model"]), rng)
+    if distill is not None:
+        student = GPT(GPTConfig(tokenizer.vocab_size, **distill["model"]), rng)
         if model.config.window is None and student.config.context > model.config.context:
-            raise ValueError(f"distill can't be {config.distill!r}: the teacher's context is {model.config.context}")
+            raise ValueError(f"distill can't be {distill!r}: the teacher's context is {model.config.context}")
     ids, others = (np.array(tokenizer.encode(part, special=True)) for part in texts)
-    trained = [config.model, config.vocab_size, config.train, config.distill, config.seed, text]
+    trained = [config.model, config.vocab_size, config.train, distill, config.seed, text]
     mark = hashlib.sha256(repr(trained).encode()).hexdigest()[:8]
 
-    networks = [*([] if isinstance(config.model, str) else [model]), *([] if config.distill is None else [student])]
+    networks = [*([] if isinstance(config.model, str) else [model]), *([] if distill is None else [student])]
     if len(others) < 2 or any(len(ids) <= network.config.context for network in networks):
         raise ValueError(f"text {config.text!r} is too short: {len(ids)} tokens to learn from, {len(others)} to judge by")
 
@@ -922,9 +922,9 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
     else:
         model = train("train", model, Objective(model, CrossEntropyLoss()), config.train)
         done("train")
-    if config.distill is not None:
+    if distill is not None:
         objective = Distillation(student, model, criterion=CrossEntropyLoss())
-        model = train("distill", student, objective, config.distill["train"])
+        model = train("distill", student, objective, distill["train"])
         done("distill")
     if config.prune is not None:
         for block in model.transformer.h:

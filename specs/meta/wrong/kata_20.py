@@ -132,9 +132,9 @@ WAITED = "        except asyncio.CancelledError:\n            self.cancel()\n   
 WOKEN = "        self._updates.put_nowait(None)  # for who waits for the next Update\n"
 LEAVES = "    async def __aexit__(self, *exception) -> None:\n        self.cancel()\n"
 POSTED = "            self._owner._open.discard(self)\n            self._owner._post(self, None)\n"
-STUDENT = '        student = GPT(GPTConfig(tokenizer.vocab_size, **config.distill["model"]), rng)\n'
+STUDENT = '        student = GPT(GPTConfig(tokenizer.vocab_size, **distill["model"]), rng)\n'
 LONGER = """        if model.config.window is None and student.config.context > model.config.context:
-            raise ValueError(f"distill can't be {config.distill!r}: the teacher's context is {model.config.context}")
+            raise ValueError(f"distill can't be {distill!r}: the teacher's context is {model.config.context}")
 """
 TENTH = "(text[: len(text) * 9 // 10], text[len(text) * 9 // 10 :])"
 PLAIN = "        return _plain(network)\n"
@@ -814,7 +814,7 @@ WRONG = [
     ),
     Wrong(
         "the student learns nothing",
-        {'        model = train("distill", student, objective, config.distill["train"])\n': "        model = student\n"},
+        {'        model = train("distill", student, objective, distill["train"])\n': "        model = student\n"},
     ),
     Wrong(
         "the student has no teacher",
@@ -854,13 +854,13 @@ WRONG = [
     ),
     Wrong(
         "options of the student are checked after the teacher",
-        {'set(config.distill["train"]) == _TRAIN': "True"},
+        {'set(distill["train"]) == _TRAIN': "True"},
     ),
     Wrong(
         "the student's shape is checked after the teacher",
         {
-            "    if config.distill is not None:\n" + STUDENT + LONGER: "",
-            "*([] if config.distill is None else [student])]": "]",
+            "    if distill is not None:\n" + STUDENT + LONGER: "",
+            "*([] if distill is None else [student])]": "]",
             "        objective = Distillation": STUDENT + "        objective = Distillation",
         },
     ),
@@ -905,12 +905,11 @@ WRONG = [
         "a student's context may be longer than its teacher's",
         {LONGER: ""},
     ),
-    Wrong("a student without a model is a KeyError", {'set(config.distill) == {"model", "train"}': "True"}),
+    Wrong("a student without a model is a KeyError", {'set(distill) == {"model", "train"}': "True"}),
     Wrong(
         "an empty distill is none",
         {
-            'config.distill is None or set(config.distill) == {"model", "train"}': 'not config.distill or set(config.distill) == {"model", "train"}',
-            '("distill", "prune", "quantize") if getattr(config, name) is False': '("distill", "prune", "quantize") if not getattr(config, name)',
+            '("distill", "prune", "quantize") if getattr(config, name) is False': '("distill", "prune", "quantize") if not getattr(config, name)'
         },
     ),
     Wrong("a text may be empty", {TOO_SHORT: "    if False:\n"}),
@@ -918,7 +917,7 @@ WRONG = [
     Wrong("one token judges", {TOO_SHORT: TOO_SHORT.replace("len(others) < 2", "len(others) < 1")}),
     Wrong("nothing needs to be there to learn from", {TOO_SHORT: "    if len(others) < 2:\n"}),
     Wrong("as many tokens as the context are enough", {TOO_SHORT: TOO_SHORT.replace("<= network", "< network")}),
-    Wrong("the student's context is not looked at", {"*([] if config.distill is None else [student])]": "]"}),
+    Wrong("the student's context is not looked at", {"*([] if distill is None else [student])]": "]"}),
     Wrong(
         "what a loaded bundle would have been trained with is checked",
         {"isinstance(config.model, str) or set(config.train) == _TRAIN": "set(config.train) == _TRAIN"},
