@@ -550,6 +550,8 @@ def test_forward_gives_what_the_model_gives(draw):
     assert_close(decoder(ids), want)
     mask = np.array([[False] * 2 + [True] * 4, [True] * 6])
     assert_close(decoder(ids, mask).data[0, 2:], whole(model, ids[:1, 2:])[0])
+    with rejects(ValueError, "(1, 6)"):
+        decoder(ids, mask[:1])
     assert_close(decoder(ids[:, :4], None, cache), want[:, :4])
     assert_close(decoder(np.asfortranarray(ids[:, :4]), cache=KVCache.of(model, 2)), want[:, :4], name="ids by columns")
     assert_close(decoder(ids[:, :4].tolist(), cache=KVCache.of(model, 2)), want[:, :4], name="a list of ids")

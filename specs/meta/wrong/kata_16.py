@@ -945,3 +945,14 @@ WRONG = [
         },
     ),
 ]
+
+EQUIVALENT = {
+    **{
+        f"Decoder._check: a check comes after the effect{more}": "only the order of errors is another"
+        for more in ("", ", 2", ", 3")
+    },
+    "Decoder.forward: a result is a view of an equal argument": "logits are never ids",
+    "KVCache.extend: int32 for int64": "it returns no integers",
+    "KVCache.extend: int64 for int32": "it returns no integers",
+    "KVCache.extend: a result is read-only": "nobody is told to write into the cache's keys",
+}

@@ -948,3 +948,20 @@ WRONG = [
     Wrong("status 0 after an error", {"        parser.exit(1, f": "        parser.exit(0, f"}),
     Wrong("build shows no epochs", {"build(config, options.folder, Progress())": "build(config, options.folder)"}),
 ]
+
+EQUIVALENT = {
+    "_check_arrays: None is whatever is falsy": "a window is at least 1",
+    "Bundle.chat_ids: None is whatever is falsy": "a chat is never empty",
+    "choose: int64 for int32": "ids are int64",
+    "choose: infinities and NaN in arguments are made finite": "the smallest number has a probability of 0, too",
+    **{
+        f"build: None is whatever is falsy{more}": "what is falsy and not None was refused before"
+        for more in ("", ", 2", ", 3", ", 4", ", 5", ", 8")
+    },
+    "build: arguments are changed before an error": "it takes no arrays",
+    "Stream.__aexit__: NumPy's numbers are refused": "it takes none",
+    "AsyncEngine.__aexit__: infinities and NaN in arguments are made finite": "it takes no arrays",
+    "TextStream.push: None is whatever is falsy": "what the table has not is decoded",
+    "Engine.step: None is whatever is falsy, 2": "a token that waits was put into the cache just before",
+    "Engine.submit: attributes are those of the construction": "nobody changes rows and queue of an engine",
+}
