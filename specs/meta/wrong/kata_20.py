@@ -749,6 +749,10 @@ WRONG = [
         },
     ),
     # 20.6
+    Wrong(
+        "all services have one engine",
+        {"        self.engine = engine\n        self._open": "        type(self).engine = engine\n        self._open"},
+    ),
     Wrong("submit after close", {CLOSED: "        if not self._thread.is_alive():\n"}),
     Wrong("a service that was not started accepts", {CLOSED: "        if self._closing:\n"}),
     Wrong("the service's queue is not bounded", {OPEN: "        if False:\n"}),
