@@ -401,7 +401,7 @@ def _memories(value) -> dict[int, np.ndarray]:
         elif isinstance(value, Tensor):  # without its grad, which no graph keeps
             waiting += [value.data, getattr(value, "node", None)]
         elif isinstance(value, FunctionType):  # without the names of its module
-            waiting += value.__closure__ or ()
+            waiting += [value.__closure__, value.__defaults__, value.__kwdefaults__]
         elif not isinstance(value, type | ModuleType):
             waiting += gc.get_referents(value)
     return found
