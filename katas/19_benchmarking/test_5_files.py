@@ -71,6 +71,12 @@ def test_markdown_is_a_table_with_a_row_for_each_work():
     ]
 
 
+def test_the_baseline_is_an_equal_name():
+    """The names of what was read from a file are strings of their own."""
+    result = Result.from_json(Result({"fast": timing(0.002), "base": timing(0.1)}).to_json())
+    assert [row[5] for row in table(result.to_markdown("".join(["ba", "se"])))[1:]] == ["faster", "baseline"]
+
+
 def test_the_times_are_medians():
     """Of the rounds, by both clocks."""
     result = Result({"a": Timing(1, 9.0, (1.0, 2.0, 90.0), (3.0, 4.0, 80.0))})
