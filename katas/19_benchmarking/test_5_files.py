@@ -131,6 +131,13 @@ def test_ratios_have_four_digits():
         assert table(result.to_markdown("base", confidence=half))[2][4] == f"{found.low:.4g} to {found.high:.4g}"
 
 
+@pytest.mark.parametrize(("confidence", "percent"), [(0.99, "99%"), (0.5, "50%"), (0.995, "99.5%")])
+def test_the_header_has_the_confidence(confidence, percent):
+    """In percent, as the text of a Comparison has it: without it, an interval says nothing."""
+    header = table(Result({"a": timing(1.0)}).to_markdown("a", confidence=confidence))[0]
+    assert percent in " ".join(header), f"{percent} is missing in the header: {header}"
+
+
 def test_the_cpu_can_be_compared():
     """measure="cpu": the ratio is that of the CPU times, and the columns are the same."""
     result = Result({"base": timing(1.0, 2.0), "b": timing(1.0, 3.0)})

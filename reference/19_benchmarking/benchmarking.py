@@ -265,6 +265,7 @@ class Result:
     def to_markdown(self, baseline: str, measure: str = "wall", confidence: float = 0.99) -> str:
         """A table with a row for each work: its median times, and how many times as long as the baseline it takes.
 
+        The header contains the confidence in percent.
         Raises: as compare.
         """
         self.compare(baseline, baseline, measure, confidence)  # which raises, also if there is no row

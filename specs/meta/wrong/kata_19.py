@@ -646,6 +646,16 @@ WRONG = [
     ),
     Wrong("all spaces of a name are one", {'text.replace("|", "\\\\|").splitlines()': 'text.replace("|", "\\\\|").split()'}),
     Wrong("a bar in the baseline's name breaks the header", {"times {_cell(baseline)} |": "times {baseline} |"}),
+    Wrong(
+        "the header has no confidence",
+        {" | {100 * confidence:g}% interval | verdict |": " | interval | verdict |"},
+        says="is missing in the header",
+    ),
+    Wrong(
+        "the header's confidence is rounded",
+        {" | {100 * confidence:g}% interval | verdict |": " | {confidence:.0%} interval | verdict |"},
+        says="is missing in the header",
+    ),
     Wrong("there is no line of dashes", {'            "|---|---:|---:|---:|---:|---|",\n': ""}),
     Wrong("the unit is chosen before rounding", {ROUNDED: ""}),
     Wrong("two digits of a time", {'return f"{seconds / size:.9g} {unit}"': 'return f"{seconds / size:.2g} {unit}"'}),

@@ -238,7 +238,7 @@ class Result:
     def to_markdown(self, baseline, measure="wall", confidence=0.99):
         if baseline not in self.timings:
             raise ValueError(f"no work {baseline}")
-        rows = [["", "wall time", "CPU time", "by " + baseline, "interval", ""]]
+        rows = [["", "wall time", "CPU time", "by " + baseline, f"interval ({round(100 * confidence, 6):g}%)", ""]]
         for name, timing in self.timings.items():
             found = self.compare(baseline, name, measure, confidence)
             wall, cpu = text_of(statistics.median(timing.wall)), text_of(statistics.median(timing.cpu))
