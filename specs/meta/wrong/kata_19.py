@@ -1173,7 +1173,6 @@ EQUIVALENT = {
     },
     "count: a check comes after the effect": "the effect is a warning, and the error follows",
     "ratio_interval: keywords are taken by position": "there are two, in this order",
-    "ratio_interval: shapes that differ are broadcast": "times with two axes are refused as well",
     "pareto: shapes that differ are broadcast": "points are in a dict",
     "Benchmark.run: attributes are those of the construction": "no attribute is promised",
     "Benchmark.__init__: a check comes after the effect": "there is no object after an error",
