@@ -478,6 +478,13 @@ def test_the_strongest_are_chosen(draw):
     assert strongest(np.array([3, 0, 9], np.uint8), 2).tolist() == [0, 2]
 
 
+def test_scores_are_compared_as_they_are():
+    """Scores that float32 can't tell apart, or takes for 0 or for infinity, are not equal."""
+    for scores in ([1.0, 1 + 1e-12], [1e-300, 2e-300], [1e300, 2e300], [-1 - 1e-12, -1.0]):
+        assert strongest(np.array(scores), 1).tolist() == [1]
+        assert strongest(np.array(scores[::-1]), 1).tolist() == [0]
+
+
 def test_a_count_that_can_not_be_is_refused():
     """A count below 1 or above the number of scores, or a score that is NaN, raises a ValueError."""
     for scores, count in (([1.0, 2.0], 0), ([1.0, 2.0], 3), ([1.0, 2.0], -1), ([1.0, np.nan], 1), ([], 1)):

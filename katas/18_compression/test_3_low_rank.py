@@ -59,10 +59,11 @@ def test_tiny_and_huge_weights_have_the_same_rank(draw, scale):
     assert low_rank(layer, 0) == {}
 
 
-def test_small_singular_values_are_not_rounded_away(draw):
+@pytest.mark.parametrize("small", [1e-5, 1e-9, 1e-13])
+def test_small_singular_values_are_not_rounded_away(draw, small):
     """Next to 1, the square of 1e-9 is lost in float64. But an error of 1e-10 asks for it."""
-    layer = with_singular_values(draw, 20, 30, [1, 1e-9, 1e-9, 1e-9])
-    assert low_rank(layer, 1e-10) == {"weight": 4}
+    layer = with_singular_values(draw, 20, 30, [1, small, small, small])
+    assert low_rank(layer, small / 10) == {"weight": 4}
 
 
 def test_the_result_is_that_of_the_product(draw):
@@ -88,19 +89,28 @@ def test_a_layer_that_would_not_become_smaller_is_left_alone(draw):
                 assert_close(array, before[name])
 
 
+ERRORS = pytest.mark.parametrize("error", [0, 0.0, 0.1, 0.99])
+
+
 def test_an_error_of_zero_finds_an_exact_rank_or_leaves_the_layer_alone(draw):
     """error=0 is a share like others: rounding apart nothing may be lost. A random weight has its full rank."""
     layer = Linear(30, 20, rng=np.random.default_rng(0))
     assert low_rank(layer, 0) == {}
     assert type(layer) is Linear
+    layer.weight.data[...] = 0
+    layer.weight.data[[3, 7], [5, 1]] = 2, 1
+    weight = layer.weight.data.copy()
+    assert low_rank(layer, 0) == {"weight": 2}
+    assert_close(product(layer), weight)
 
 
-def test_a_weight_of_zeros_has_rank_one():
-    """At least one row is left, and the result is the bias."""
+@ERRORS
+def test_a_weight_of_zeros_has_rank_one(error):
+    """At least one row is left, and the result is the bias, whatever the error is."""
     layer = Linear(6, 5, rng=np.random.default_rng(0))
     layer.weight.data[...] = 0
     bias = layer.bias.data.copy()
-    assert low_rank(layer, 0.1) == {"weight": 1}
+    assert low_rank(layer, error) == {"weight": 1}
     assert_close(layer(Tensor(np.ones((2, 6), np.float32))), np.tile(bias, (2, 1)))
 
 
@@ -279,13 +289,14 @@ def test_an_error_that_is_no_share_is_refused(draw, error):
     assert type(layer) is Linear
 
 
+@ERRORS
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_weight_that_is_not_finite_is_refused(draw, value):
+def test_a_weight_that_is_not_finite_is_refused(draw, value, error):
     """A ValueError contains the weight's name, and no layer is exchanged, the ones before it neither."""
     network = Sequential(with_singular_values(draw, 20, 30, [3, 2]), ReLU(), with_singular_values(draw, 25, 20, [2, 1]))
     network[2].weight.data[3, 4] = value
     with rejects(ValueError, "2.weight"):
-        low_rank(network, 0.1)
+        low_rank(network, error)
     assert [type(network[0]), type(network[2])] == [Linear, Linear]
 
 

@@ -24,7 +24,7 @@ from katas.model_compression import (
 from katas.optimizers import SGD
 from katas.tensor import Tensor
 
-from specs.check import array, assert_close, rejects, undisturbed
+from specs.check import array, assert_close, frozen, rejects, undisturbed
 
 
 def seeded() -> np.random.Generator:
@@ -97,12 +97,9 @@ def distilled(x) -> Tensor:
     return objective(Tensor(x), [0, 1, 2, 0])
 
 
-FLOATS, BATCH = (
-    np.linspace(-1, 2, 16, dtype=np.float32).reshape(4, 4),
-    np.linspace(-1, 2, 24, dtype=np.float32).reshape(2, 3, 4),
-)
-KEPT, UNITS = np.eye(4, dtype=bool) | np.tri(4, 4, -2, bool), np.array([4, 0, 3])
-MASK = np.array([[True, True, False], [True, True, True]])
+FLOATS, BATCH = (frozen(np.linspace(-1, 2, np.prod(n), dtype=np.float32).reshape(n)) for n in ((4, 4), (2, 3, 4)))
+KEPT, UNITS = frozen(np.eye(4, dtype=bool) | np.tri(4, 4, -2, bool)), frozen([4, 0, 3])
+MASK = frozen([[True, True, False], [True, True, True]])
 CALLS = {
     "Masks": (with_masks, FLOATS, KEPT),
     "prune": (pruned, FLOATS),
@@ -136,11 +133,13 @@ def test_nothing_else_is_touched(name):
 
 
 @calls
-def test_what_is_given_stays(name):
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_is_given_stays(name, dtype):
     """Each function leaves the arrays that it is given as they are, if they are no model's, and its result shares no memory
     with them.
     """
     call, *given = CALLS[name]
+    given = [values.astype(dtype) if values.dtype.kind == "f" else values for values in given]
     copies = [np.array(values) for values in given]
     made = array(call(*copies))
     for values, want in zip(copies, given, strict=True):

@@ -30,6 +30,7 @@ COLUMNS = "        return (kept[:, None] * repeat + np.arange(repeat)).ravel()\n
 ROOM = "            if room > 0:\n"
 SIGHT = "        sight = None if real is None else real[:, None, None], self.causal, self.window\n"
 PADDING = "            if real is not None and (real[:, 1:] > real[:, :-1]).any():\n"
+MASKED = "        if real.shape != x.shape[:2]:\n"
 ROWS = "    rows = (np.arange(3)[:, None] * n_head * width + columns).ravel()"
 LOST = "            lost = np.append(np.hypot.accumulate(s[::-1])[::-1], 0)"
 RANK = "            rank = max(1, int(np.argmax(lost <= error * lost[0])))\n"
@@ -862,6 +863,156 @@ WRONG = [
         "an empty batch has no shape",
         {
             "        q, k, v = self.c_attn(x).reshape(*x.shape[:2], 3, self.n_head, width).permute(2, 0, 3, 1, 4)\n": "        q, k, v = self.c_attn(x).reshape(*x.shape[:2], 3, self.n_head, -1).permute(2, 0, 3, 1, 4)\n"
+        },
+    ),
+    # axes, dtypes, shapes and bounds
+    Wrong("tiny weights count as 0", {"(weight, weight.data != 0)": "(weight, ~np.isclose(weight.data, 0))"}),
+    Wrong("weights have 2 or 4 axes", {WEIGHTS: WEIGHTS.replace("> 1", "in (2, 4)")}),
+    Wrong(
+        "an axis of length 1 is none",
+        {WEIGHTS: WEIGHTS.replace("parameter.ndim > 1", "sum(n > 1 for n in parameter.shape) > 1")},
+    ),
+    Wrong(
+        "magnitudes are compared as float32",
+        {MAGNITUDES: MAGNITUDES.replace("np.abs(weight.data)", "np.abs(weight.data.astype(np.float32))")},
+    ),
+    Wrong(
+        "magnitudes are compared as float16 where a weight is",
+        {MAGNITUDES: MAGNITUDES + "    magnitudes = [values.astype(magnitudes[-1].dtype) for values in magnitudes]\n"},
+    ),
+    Wrong(
+        "squares are compared",
+        {MAGNITUDES: MAGNITUDES.replace("np.abs(weight.data)", "np.square(weight.data.astype(np.float64))")},
+    ),
+    Wrong(
+        "read-only weights are refused only if something is pruned",
+        {"        if not weight.data.flags.writeable:\n": "        if amount and not weight.data.flags.writeable:\n"},
+    ),
+    Wrong(
+        "scores are compared as float32",
+        {"    scores = np.asarray(scores, np.float64)\n": "    scores = np.asarray(scores, np.float32)\n"},
+    ),
+    Wrong(
+        "the caller's scores are negated",
+        {STRONGEST: '    np.negative(scores, out=scores)\n    return np.sort(np.argsort(scores, kind="stable")[:count])\n'},
+    ),
+    Wrong(
+        "the caller's keep is sorted",
+        {
+            "    keep = Tensor(keep).data\n": "    keep = keep if isinstance(keep, np.ndarray) else Tensor(keep).data\n",
+            SORTED: "    keep.sort()\n    return keep.astype(np.intp)\n",
+        },
+    ),
+    Wrong("other heads of a cache get ones", {"Tensor(np.zeros((len(k), room": "Tensor(np.ones((len(k), room"}),
+    Wrong(
+        "other heads of a cache get this attention's first one",
+        {
+            "                k, v = concatenate([k, zeros], 1), concatenate([v, zeros], 1)\n": "                k, v = (concatenate([values, *room * [values[:, :1]]], 1) for values in (k, v))\n"
+        },
+    ),
+    Wrong(
+        "other heads of a cache are read",
+        {
+            "k, v, sight = k[:, : self.n_head], v[:, : self.n_head], (seen, False, None)": "zero = (v[:, self.n_head :] * 0).sum(1, keepdim=True)\n            k, v, sight = k[:, : self.n_head], v[:, : self.n_head] + zero, (seen, False, None)"
+        },
+    ),
+    Wrong(
+        "padding with a cache: only the ends are compared",
+        {PADDING: PADDING.replace("real[:, 1:] > real[:, :-1]", "real[:, -1:] > real[:, :1]")},
+    ),
+    Wrong(
+        "padding with a cache: only the first row is looked at",
+        {PADDING: PADDING.replace("real[:, 1:] > real[:, :-1]", "real[0, 1:] > real[0, :-1]")},
+    ),
+    Wrong(
+        "padding with a cache: only the first token is looked at",
+        {PADDING: PADDING.replace("(real[:, 1:] > real[:, :-1]).any()", "not real[:, 0].all() and real.any()")},
+    ),
+    Wrong(
+        "a mask is broadcast over the rows",
+        {
+            MASKED: "        if real.ndim != 2 or real.shape[1] != x.shape[1] or real.shape[0] not in (1, x.shape[0]):\n",
+            "        return real.astype(bool)\n": "        return np.broadcast_to(real.astype(bool), x.shape[:2])\n",
+        },
+    ),
+    Wrong(
+        "a mask of as many numbers is reshaped",
+        {
+            MASKED: "        if real.size != math.prod(x.shape[:2]):\n",
+            "        return real.astype(bool)\n": "        return real.astype(bool).reshape(x.shape[:2])\n",
+        },
+    ),
+    Wrong(
+        "x needs only the width",
+        {"        if x.ndim != 3 or x.shape[-1] != self.d_model:\n": "        if x.shape[-1] != self.d_model:\n"},
+    ),
+    Wrong("a map has no window", {"self.causal, self.window).data": "self.causal, None).data"}),
+    Wrong("a map is always causal", {"self.causal, self.window).data": "True, self.window).data"}),
+    Wrong(
+        "an error of 0 does nothing",
+        {"    names = {id(parameter): name": "    if not error:\n        return {}\n    names = {id(parameter): name"},
+    ),
+    Wrong(
+        "an error of 0 needs no finite weights",
+        {
+            "            if not np.isfinite(weight).all():\n": "            if error and not np.isfinite(weight).all():\n",
+            "            u, s, v = ": "            weight = np.nan_to_num(weight)\n            u, s, v = ",
+        },
+    ),
+    Wrong("an error of 0 needs all ranks", {RANK: RANK + "            rank = rank if error else len(s)\n"}),
+    Wrong("an error is at least 1e-12", {RANK: RANK.replace("error * lost[0]", "max(error, 1e-12) * lost[0]")}),
+    Wrong(
+        "counts may have fewer axes",
+        {SHAPES: SHAPES.replace("student.shape[:-1] != counts.shape", "student.shape[:-1][: counts.ndim] != counts.shape")},
+    ),
+    Wrong(
+        "counts are broadcast",
+        {
+            SHAPES: "    with contextlib.suppress(ValueError):\n        counts = np.broadcast_to(counts, student.shape[:-1])\n"
+            + SHAPES,
+            "import copy\n": "import contextlib\nimport copy\n",
+        },
+    ),
+    Wrong("counts must be an array", {"Tensor(counts).data\n    if student": "counts\n    if student"}),
+    Wrong("a tiny probability is none", {ADDS: "    adds = p > np.finfo(p.dtype).eps\n"}),
+    Wrong(
+        "one criterion for all objectives",
+        {"criterion: CrossEntropyLoss | None = None,": "criterion: CrossEntropyLoss | None = CrossEntropyLoss(),"},
+    ),
+    Wrong("the criterion is the class's", {"        self.criterion = ": "        type(self).criterion = "}),
+    Wrong(
+        "a criterion that is falsy is none",
+        {"CrossEntropyLoss() if criterion is None else criterion\n": "criterion or CrossEntropyLoss()\n"},
+    ),
+    Wrong(
+        "a target must be an array or a list",
+        {
+            "        logits = self.student(x)\n": '        if isinstance(y, np.integer):\n            raise TypeError("no targets")\n        logits = self.student(x)\n'
+        },
+    ),
+    Wrong(
+        "a view of another dtype holds its own bytes",
+        {HELD: "        while isinstance(array.base, np.ndarray) and array.base.dtype == array.dtype:\n"},
+    ),
+    Wrong(
+        "a view of another shape holds its own bytes",
+        {HELD: "        while isinstance(array.base, np.ndarray) and array.base.size > array.size > 0:\n"},
+    ),
+    Wrong(
+        "the modes are put back after an error of evaluate alone",
+        {
+            "    try:\n        before.eval(), after.eval()\n        with no_grad():\n            for number": "    before.eval(), after.eval()\n    with no_grad():\n        if True:\n            for number",
+            "            scores = [float(evaluate(model)) for model in models]\n    finally:\n": "    try:\n        with no_grad():\n            scores = [float(evaluate(model)) for model in models]\n    finally:\n",
+        },
+    ),
+    Wrong(
+        "inputs are copied",
+        {"                    models[i](inputs)\n": "                    models[i](copy.deepcopy(inputs))\n"},
+    ),
+    Wrong(
+        "a model is measured before rounds are checked",
+        {
+            '    if rounds < 1:\n        raise ValueError(f"rounds must be 1 or more, not {rounds!r}")\n': '    float(evaluate(before))\n    if rounds < 1:\n        raise ValueError(f"rounds must be 1 or more, not {rounds!r}")\n'
         },
     ),
 ]
