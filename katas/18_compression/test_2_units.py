@@ -7,7 +7,7 @@ from katas.acceleration import accelerate
 from katas.activations import GELU, LeakyReLU, ReLU, Tanh
 from katas.layers import Dropout, Flatten, Linear, Module, Sequential
 from katas.losses import CrossEntropyLoss
-from katas.model_compression import Residual, prune_units, strongest, unit_scores
+from katas.model_compression import Residual, low_rank, prune_units, strongest, unit_scores
 from katas.optimizers import SGD
 from katas.spatial import CNN, AvgPool2d, BatchNorm2d, Conv2d, GlobalAvgPool, MaxPool2d
 from katas.tensor import Tensor
@@ -75,6 +75,24 @@ def averaged(rng) -> Sequential:
     return Sequential(Conv2d(2, 6, 3, rng=rng), ReLU(), GlobalAvgPool(), Flatten(), Residual(Tanh()), Linear(6, 3, rng=rng))
 
 
+def with_a_feed_forward(rng) -> Sequential:
+    """A FeedForward reads and writes a stream."""
+    return Sequential(Linear(5, 4, rng=rng), Residual(FeedForward(4, rng=rng)), Linear(4, 3, rng=rng))
+
+
+def nested_streams(rng) -> Sequential:
+    """A Residual in a Residual adds to the same stream, or to one of its own."""
+    same = Residual(Residual(Linear(6, 6, rng=rng)), Tanh(), Linear(6, 6, rng=rng))
+    own = Residual(Linear(6, 4, rng=rng), Residual(ReLU(), Linear(4, 4, rng=rng)), Linear(4, 6, rng=rng))
+    return Sequential(Linear(5, 6, rng=rng), same, own, Linear(6, 3, rng=rng))
+
+
+def cnn_inside(rng) -> Sequential:
+    """A CNN flattens inside a Sequential, too: channels that a layer before it writes."""
+    inner = CNN([ReLU(), CNN([MaxPool2d(2)]), Linear(54, 5, rng=rng), Tanh()])
+    return Sequential(Conv2d(2, 6, 3, rng=rng), inner, Linear(5, 3, rng=rng))
+
+
 def other_activation(rng) -> FeedForward:
     model = FeedForward(5, rng=rng)
     model.gelu = Tanh()
@@ -109,6 +127,24 @@ CASES = {
     "channels that are averaged, and flattened": (averaged, IMAGES, lambda m: m[0], lambda m: [m[0]], [0, 4, 5]),
     "a Sequential in another module": (around, ROWS, lambda m: m[1].layer[0], lambda m: [m[1].layer[0]], [1, 4, 5]),
     "a FeedForward in another module": (around, ROWS, lambda m: m[2].layer.c_fc, lambda m: [m[2].layer.c_fc], [0, 9]),
+    "a FeedForward in a Residual": (with_a_feed_forward, ROWS, lambda m: m[1][0].c_fc, lambda m: [m[1][0].c_fc], [0, 5, 15]),
+    "a stream by a FeedForward": (
+        with_a_feed_forward,
+        ROWS,
+        lambda m: m[1][0].c_proj,
+        lambda m: [m[0], m[1][0].c_proj],
+        [1, 3],
+    ),
+    "a stream of nested Residuals": (
+        nested_streams,
+        ROWS,
+        lambda m: m[1][0][0],
+        lambda m: [m[0], m[1][0][0], m[1][2], m[2][2]],
+        [0, 1, 5],
+    ),
+    "a stream inside a Residual": (nested_streams, ROWS, lambda m: m[2][1][1], lambda m: [m[2][0], m[2][1][1]], [2, 3]),
+    "channels that a CNN inside flattens": (cnn_inside, IMAGES, lambda m: m[0], lambda m: [m[0]], [1, 4]),
+    "neurons in a CNN inside": (cnn_inside, IMAGES, lambda m: m[1][2], lambda m: [m[1][2]], [0, 3, 4]),
     "a part": (Part, IMAGES, lambda m: m.blocks[0][4], lambda m: [m.blocks[0][4], m.blocks[0][5]], [0, 3]),
 }
 STREAM = lambda m: [m[0], m[1], m[3][3], m[3][4], m[4][0], m[4][2][0], m[5]]  # noqa: E731
@@ -319,6 +355,21 @@ def test_an_accelerated_model_is_pruned_too(draw, case):
     model, zeros, x = prepared(draw, case)
     *_, layer, _, keep = CASES[case]
     accelerate(model)
+    prune_units(model, layer(model), keep)
+    assert_close(model.eval()(Tensor(x)), zeros.eval()(Tensor(x)))
+
+
+@cases
+def test_units_of_factors_are_removed_wherever_those_of_a_linear_are(draw, case):
+    """After low_rank() the same units go: from rows of `up` and from columns of `down`, also side by side behind a Flatten."""
+    model, zeros, x = prepared(draw, case)
+    *_, layer, zeroed, keep = CASES[case]
+    for linear, other in zip(model.modules(), zeros.modules(), strict=True):
+        if isinstance(linear, Linear):
+            kept = np.isin(np.arange(len(other.weight)), keep) | (not any(other is writer for writer in zeroed(zeros)))
+            linear.weight.data = np.outer(draw.normal(len(kept)), draw.normal(linear.in_features)).astype(np.float32)
+            other.weight.data = np.where(kept[:, None], linear.weight.data, 0)
+    assert set(low_rank(model, 0.01).values()) == {1}
     prune_units(model, layer(model), keep)
     assert_close(model.eval()(Tensor(x)), zeros.eval()(Tensor(x)))
 

@@ -127,6 +127,14 @@ def test_the_weights_dtype_stays(draw, dtype):
     assert relative(weight, layer) < 2e-6
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_weight_of_float16_stays_one(draw, bias):
+    """float16 is for storage: the factors are float16, too."""
+    layer = with_singular_values(draw, 20, 30, [4, 2], np.float16, bias)
+    assert low_rank(layer, 0.01) == {"weight": 2}
+    assert layer.down.weight.dtype == layer.up.weight.dtype == np.float16
+
+
 def test_both_factors_are_as_large(draw):
     """Each takes the roots of the singular values, so that neither trains faster."""
     layer = with_singular_values(draw, 20, 30, [100, 25, 4])

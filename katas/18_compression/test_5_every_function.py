@@ -317,6 +317,8 @@ def test_a_residual_takes_what_its_layers_take(shape, dtype):
     if dtype == np.float32 and x.size:
         x[0, 0] = np.inf
         assert_close(Residual(ReLU())(Tensor(x)).data[0, 0], np.array(np.inf))
+        for x[0, 0] in (-np.inf, np.nan):
+            assert_close(Residual()(Tensor(x)), x + x)
         x[...] = -1
         assert not np.shares_memory(Residual(ReLU())(Tensor(x)).data, x)
 

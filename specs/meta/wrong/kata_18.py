@@ -1015,6 +1015,35 @@ WRONG = [
             '    if rounds < 1:\n        raise ValueError(f"rounds must be 1 or more, not {rounds!r}")\n': '    float(evaluate(before))\n    if rounds < 1:\n        raise ValueError(f"rounds must be 1 or more, not {rounds!r}")\n'
         },
     ),
+    # models in models
+    Wrong(
+        "a factored layer reads its units one by one",
+        {
+            "            self.read(reader, space, form)\n": '            self.read(reader, space, "rows" if isinstance(layer, LowRankLinear) else form)\n'
+        },
+    ),
+    Wrong(
+        "a FeedForward in a Sequential is an unknown layer",
+        {
+            "        if isinstance(layer, FeedForward):\n": "        if isinstance(layer, FeedForward) and len(self.seen) == 1:\n"
+        },
+    ),
+    Wrong(
+        "a Residual in a Residual is a Sequential",
+        {
+            "            return self.joined(space, end, form) if isinstance(layer, Residual)": "            inner = any(layer in other.layers for other in self.seen if isinstance(other, Residual))\n            return self.joined(space, end, form) if isinstance(layer, Residual) and not inner"
+        },
+    ),
+    Wrong(
+        "a CNN in a Sequential flattens nothing",
+        {"                if isinstance(layer, CNN) and": "                if isinstance(self.seen[0], CNN) and"},
+    ),
+    Wrong(
+        "factors of float16 are float32",
+        {
+            "        factor.weight = Parameter(array.astype(dtype))\n": "        factor.weight = Parameter(array.astype(np.promote_types(dtype, np.float32)))\n"
+        },
+    ),
 ]
 
 _FORWARDS = (
@@ -1046,6 +1075,20 @@ EQUIVALENT = {
     "PrunedAttention.weights: a falsy argument is taken as absent": "its defaults are falsy",
     "PrunedAttention.weights: a result is a view of an equal argument": "a map has an axis more than x",
     "PrunedAttention.weights: NumPy's numbers are refused": "it takes no numbers",
+    **{
+        f"Distillation.forward: {habit}": "the loss is a float without axes, and an array of its own"
+        for habit in (
+            "a result is a view of an equal argument",
+            "a result is a copy, not a view",
+            "axes of length 1 are dropped",
+            "int32 for int64",
+            "int64 for int32",
+        )
+    },
+    "Distillation.forward: axes of length 0 are refused": "without a target that counts there is no loss",
+    "Distillation.counted: infinities and NaN in arguments are made finite": "it does not read x, and y holds integers",
+    "Distillation.counted: arguments are read in the order of memory": "the number of targets is the same in any order",
+    "Distillation.__init__: a check comes after the effect": "after the error there is no object",
     "distillation_loss: a result is a view of an equal argument": "the loss has no axes, and logits have",
     "distillation_loss: axes of length 1 are dropped": "the loss has no axes",
 }
