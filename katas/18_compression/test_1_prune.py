@@ -73,9 +73,12 @@ def test_of_equal_weights_exactly_the_number_asked_for_is_pruned(per_layer):
         assert_close(parameter, np.array(want), mistakes={"a threshold prunes all that are equal": 2.0 * (parameter.data == 2)})
 
 
-@pytest.mark.parametrize(("amount", "pruned"), [(0, 0), (0.0, 0), (0.04, 0), (0.06, 1), (0.35, 4), (0.99, 10), (0.9499, 9)])
+@pytest.mark.parametrize(
+    ("amount", "pruned"),
+    [(0, 0), (0.0, 0), (0.04, 0), (0.05, 0), (0.06, 1), (0.25, 2), (0.35, 4), (0.45, 4), (0.99, 10), (0.9499, 9)],
+)
 def test_the_number_is_rounded(draw, amount, pruned):
-    """Of n = 10 weights round(amount · 10) are pruned. An amount of 0 prunes nothing, and gives masks anyway."""
+    """Of n = 10 weights round(amount · 10) are pruned, 2 for 2.5. An amount of 0 prunes nothing, and gives masks anyway."""
     network = model(draw.normal(2, 5))
     masks = prune(network, amount)
     ((parameter, kept),) = masks.pairs

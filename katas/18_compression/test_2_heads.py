@@ -14,7 +14,7 @@ from katas.model_compression import PrunedAttention, head_scores, prune_heads, p
 from katas.tensor import Tensor
 from katas.transformers import GPT, GPTConfig, generate
 
-from specs.check import array, assert_close, measure_bytes, rejects
+from specs.check import array, assert_close, count_steps, measure_bytes, rejects
 
 WIDTH = 4  # of a head
 OPTIONS = {
@@ -361,6 +361,18 @@ def test_a_keep_that_names_no_heads_is_refused(draw, keep, error, named):
         assert_close(values, before[name])
     assert type(whole) is MultiHeadAttention
     assert whole.n_head == 3
+
+
+def test_no_python_loop_over_columns_of_heads():
+    """The number of Python instructions doesn't grow with the width of a head."""
+    small, large = (MultiHeadAttention(2 * width, 2, rng=np.random.default_rng(0)) for width in (1, 64))
+
+    def pruned(whole):
+        head_scores(whole)
+        prune_heads(whole, np.arange(whole.n_head))
+
+    few, many = count_steps(lambda: pruned(small), lambda: pruned(large))
+    assert many <= 2 * few, f"{few} Python instructions for 1 column, {many} for 64"
 
 
 def test_only_attention_has_heads():

@@ -374,6 +374,19 @@ def test_units_of_factors_are_removed_wherever_those_of_a_linear_are(draw, case)
     assert_close(model.eval()(Tensor(x)), zeros.eval()(Tensor(x)))
 
 
+@cases
+def test_subclasses_count_as_what_they_extend(draw, case):
+    """A model of subclasses, of each class one, is pruned as the model of these classes; its scores are the same."""
+    model, zeros, x = prepared(draw, case)
+    *_, layer, _, keep = CASES[case]
+    scores = unit_scores(model, layer(model))
+    for module in model.modules():
+        module.__class__ = type(f"Own{type(module).__name__}", (type(module),), {})
+    assert_close(unit_scores(model, layer(model)), scores)
+    prune_units(model, layer(model), keep)
+    assert_close(model.eval()(Tensor(x)), zeros.eval()(Tensor(x)))
+
+
 def test_a_state_is_loaded_by_a_model_that_was_pruned_alike(draw):
     """state_dict() has the new shapes. A new model that was pruned with the same keep loads it."""
     model, _, x = prepared(draw, "a stream by a Residual")
@@ -394,6 +407,18 @@ def test_no_python_loop_over_units(draw):
 
     few, many = count_steps(lambda: pruned(small, 4), lambda: pruned(large, 400))
     assert many <= 2 * few, f"{few} Python instructions for 4 units, {many} for 400"
+
+
+def test_no_python_loop_over_columns_behind_a_flatten(draw):
+    """The number of Python instructions doesn't grow with the number of pixels of a channel."""
+    small, large = (Sequential(Conv2d(1, 3, 1, rng=R(0)), Flatten(), Linear(3 * n, 2, rng=R(0))) for n in (4, 900))
+
+    def pruned(model):
+        unit_scores(model, model[0])
+        prune_units(model, model[0], [2, 0, 1])
+
+    few, many = count_steps(lambda: pruned(small), lambda: pruned(large))
+    assert many <= 2 * few, f"{few} Python instructions for 4 pixels, {many} for 900"
 
 
 # Residual

@@ -14,7 +14,7 @@ from katas.spatial import CNN, Conv2d
 from katas.tensor import Tensor
 from katas.transformers import GPT, GPTConfig
 
-from specs.check import assert_close, assert_dtype, rejects
+from specs.check import assert_close, assert_dtype, count_steps, rejects
 
 
 def with_singular_values(draw, out: int, inputs: int, values, dtype=np.float64, bias: bool = True) -> Linear:
@@ -283,9 +283,12 @@ def test_heads_of_factors_can_be_removed(draw):
     assert low_rank(attention, 0.001) == {"c_attn.weight": 3, "c_proj.weight": 3}
     zeros, x = copy.deepcopy(attention), Tensor(draw.normal(2, 5, 12))
     zeros.c_proj.down.weight.data[:, 4:8] = 0
+    value, joined = attention.c_attn.up.weight.data[24:], attention.c_proj.down.weight.data
+    want = np.linalg.norm(value.reshape(3, -1), axis=1) * np.linalg.norm(joined.T.reshape(3, -1), axis=1)
+    assert_close(head_scores(attention), want)
     prune_heads(attention, [0, 2])
     assert_close(attention(x), zeros(x))
-    assert head_scores(attention).shape == (2,)
+    assert_close(head_scores(attention), want[[0, 2]])
 
 
 @pytest.mark.parametrize("error", [-0.1, 1, 1.5, float("nan")])
@@ -306,6 +309,17 @@ def test_a_weight_that_is_not_finite_is_refused(draw, value, error):
     with rejects(ValueError, "2.weight"):
         low_rank(network, error)
     assert [type(network[0]), type(network[2])] == [Linear, Linear]
+
+
+def test_no_python_loop_over_columns_or_ranks():
+    """The number of Python instructions doesn't grow with the size of a weight."""
+    ranks = []
+    few, many = count_steps(
+        *[lambda n=n: ranks.append(low_rank(Linear(n, n, rng=np.random.default_rng(0)), 0.8)["weight"]) for n in (4, 120)]
+    )
+    assert ranks[0] == 1
+    assert ranks[-1] > 10
+    assert many <= 2 * few, f"{few} Python instructions for 4 columns, {many} for 120"
 
 
 def test_a_model_without_linears_is_left_as_it_is():

@@ -147,6 +147,25 @@ def test_what_is_given_stays(name, dtype):
         assert not np.shares_memory(made, values)
 
 
+def test_what_is_given_stays_after_an_error():
+    """Whatever was refused, the caller's arrays are as they were."""
+    scores, student, teacher, x = (np.array(values, np.float64) for values in (FLOATS[0], FLOATS, FLOATS.T, FLOATS))
+    counts, objective = np.array([True, False, True, True]), Distillation(mlp(), mlp())
+    refused = [
+        lambda: strongest(scores, 9),
+        lambda: distillation_loss(Tensor(student), teacher, -1.0, counts),
+        lambda: distillation_loss(Tensor(student), teacher[:2], 2.0, counts),
+        lambda: objective(Tensor(x), [0, 1, 2, 3]),
+        lambda: report(mlp(), mlp(), x, lambda model: 1, 0),
+    ]
+    for call in refused:
+        with rejects(ValueError):
+            call()
+    for got, want in ((scores, FLOATS[0]), (student, FLOATS), (teacher, FLOATS.T), (x, FLOATS)):
+        assert_close(got, want.astype(np.float64))
+    assert counts.tolist() == [True, False, True, True]
+
+
 @calls
 def test_the_order_in_memory_does_not_matter(name):
     """Arrays that lie column by column, or backwards, are read by index."""

@@ -1044,6 +1044,72 @@ WRONG = [
             "        factor.weight = Parameter(array.astype(dtype))\n": "        factor.weight = Parameter(array.astype(np.promote_types(dtype, np.float32)))\n"
         },
     ),
+    # rounding, loops and subclasses
+    Wrong(
+        "half a weight is rounded up",
+        {SMALLEST: SMALLEST.replace("round(float(amount) * values.size)", "int(float(amount) * values.size + 0.5)")},
+    ),
+    Wrong(
+        "a masked step makes new floats",
+        {
+            STEP: "        self.optimizer.step()\n        for weight, kept in self.masks.pairs:\n            weight.data[...] = np.where(kept, weight.data, 0)\n        self.masks.pairs"
+        },
+    ),
+    Wrong(
+        "a message has only the layer that is in the way",
+        {
+            "the outputs of {type(layer).__name__} can't be removed: {space.fixed}": "{space.fixed if 'go through' in space.fixed else type(layer).__name__ + space.fixed}"
+        },
+    ),
+    Wrong(
+        "a loop over columns behind a Flatten",
+        {COLUMNS: "        return np.array([kept[i] * repeat + j for i in range(len(kept)) for j in range(repeat)])\n"},
+    ),
+    Wrong(
+        "a loop over the columns of heads",
+        {ROWS: "    rows = np.array([part * n_head * width + column for part in range(3) for column in columns])"},
+    ),
+    Wrong(
+        "a loop over ranks",
+        {RANK: "            rank = next((r for r in range(1, len(s)) if lost[r] <= error * lost[0]), len(s))\n"},
+    ),
+    Wrong(
+        "a subclass of CNN flattens nothing",
+        {"                if isinstance(layer, CNN) and": "                if type(layer) is CNN and"},
+    ),
+    Wrong(
+        "a subclass of Residual is a Sequential",
+        {
+            "return self.joined(space, end, form) if isinstance(layer, Residual)": "return self.joined(space, end, form) if type(layer) is Residual"
+        },
+    ),
+    Wrong(
+        "a subclass of Conv2d makes rows",
+        {'"image" if isinstance(layer, Conv2d) else "rows"': '"image" if type(layer) is Conv2d else "rows"'},
+    ),
+    Wrong(
+        "a subclass of BatchNorm2d is an unknown layer",
+        {"        if isinstance(layer, BatchNorm2d):\n": "        if type(layer) is BatchNorm2d:\n"},
+    ),
+    Wrong(
+        "the scale of a subclass of BatchNorm2d does not count",
+        {"if isinstance(cut.module, BatchNorm2d)]": "if type(cut.module) is BatchNorm2d]"},
+    ),
+    Wrong("a subclass of Flatten is an unknown layer", {"(isinstance(layer, Flatten) and": "(type(layer) is Flatten and"}),
+    Wrong(
+        "a subclass of GlobalAvgPool is an unknown layer",
+        {"        elif isinstance(layer, GlobalAvgPool) or": "        elif type(layer) is GlobalAvgPool or"},
+    ),
+    Wrong(
+        "a subclass of Sequential is an unknown module",
+        {"        if isinstance(layer, Sequential):\n": "        if type(layer) in (Sequential, CNN, Residual):\n"},
+    ),
+    Wrong(
+        "the scores of factored heads are those of the inner rows",
+        {
+            "    values, read = cuts[0].array[2 * len(cuts[0].array) // 3 :]": "    array = attention.c_attn.up.weight.data @ np.abs(attention.c_attn.down.weight.data) if isinstance(attention.c_attn, LowRankLinear) else cuts[0].array\n    values, read = array[2 * len(array) // 3 :]"
+        },
+    ),
 ]
 
 _FORWARDS = (
@@ -1089,6 +1155,18 @@ EQUIVALENT = {
     "Distillation.counted: infinities and NaN in arguments are made finite": "it does not read x, and y holds integers",
     "Distillation.counted: arguments are read in the order of memory": "the number of targets is the same in any order",
     "Distillation.__init__: a check comes after the effect": "after the error there is no object",
+    **{
+        f"strongest: {habit}": "indices are integers, of any number of bits, in an array of their own"
+        for habit in (
+            "a result is a copy, not a view",
+            "float64 for float32",
+            "float32 for float64",
+            "int32 for int64",
+            "int64 for int32",
+            "infinities and NaN in results are made finite",
+        )
+    },
+    "strongest: axes of length 0 are refused": "of no scores none can be chosen",
     "distillation_loss: a result is a view of an equal argument": "the loss has no axes, and logits have",
     "distillation_loss: axes of length 1 are dropped": "the loss has no axes",
 }
