@@ -179,6 +179,25 @@ def test_new_tokens_begin_behind_each_rows_own(draw, kind):
         assert_close(got[1], pruned(Tensor(x[1:])).data[0, 5:])
 
 
+class Backwards(KVCache):
+    """A cache that gives its latest keys first: what each query sees is in its third result, in no other order."""
+
+    def extend(self, *given):
+        k, v, seen = super().extend(*given)
+        return k[:, :, ::-1], v[:, :, ::-1], seen[..., ::-1]
+
+
+@pytest.mark.parametrize("kind", ["causal", "rotary", "window"])
+def test_a_cache_says_what_is_seen(draw, kind):
+    """With a cache only its own mask counts: its keys may lie in any order."""
+    pruned = attention(draw, **OPTIONS[kind])
+    prune_heads(pruned, [0, 2])
+    x, cache = draw.normal(2, 7, 12), Backwards(1, 2, 3, WIDTH, 7, pruned.window, np.float64)
+    with no_grad():
+        parts = [pruned(Tensor(x[:, start:stop]), cache=cache).data for start, stop in ((0, 3), (3, 5), (5, 7))]
+    assert_close(np.concatenate(parts, 1), pruned(Tensor(x)).data)
+
+
 class Crowded:
     """A cache with room for more heads than the attention has, whose other heads hold what is no number."""
 

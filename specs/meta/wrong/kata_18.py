@@ -1110,6 +1110,15 @@ WRONG = [
             "    values, read = cuts[0].array[2 * len(cuts[0].array) // 3 :]": "    array = attention.c_attn.up.weight.data @ np.abs(attention.c_attn.down.weight.data) if isinstance(attention.c_attn, LowRankLinear) else cuts[0].array\n    values, read = array[2 * len(array) // 3 :]"
         },
     ),
+    Wrong("with a cache later keys are not seen, wherever they lie", {"(seen, False, None)": "(seen, True, None)"}),
+    Wrong("with a cache the window counts once more", {"(seen, False, None)": "(seen, False, self.window)"}),
+    Wrong(
+        "scores are negated before an error",
+        {
+            "    if not 1 <= count <= len(scores) or": "    np.negative(scores, out=scores)\n    if not 1 <= count <= len(scores) or",
+            STRONGEST: STRONGEST.replace("argsort(-scores", "argsort(scores"),
+        },
+    ),
 ]
 
 _FORWARDS = (
