@@ -1149,6 +1149,7 @@ EQUIVALENT = {
     "PrunedAttention.forward: a falsy argument is taken as absent": "its defaults are falsy",
     "PrunedAttention.weights: a falsy argument is taken as absent": "its defaults are falsy",
     "PrunedAttention.weights: a result is a view of an equal argument": "a map has an axis more than x",
+    "PrunedAttention.forward: NumPy's numbers are refused": "it takes no numbers",
     "PrunedAttention.weights: NumPy's numbers are refused": "it takes no numbers",
     **{
         f"Distillation.forward: {habit}": "the loss is a float without axes, and an array of its own"
