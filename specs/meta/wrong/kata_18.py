@@ -1070,8 +1070,10 @@ WRONG = [
         {ROWS: "    rows = np.array([part * n_head * width + column for part in range(3) for column in columns])"},
     ),
     Wrong(
-        "a loop over ranks",
-        {RANK: "            rank = next((r for r in range(1, len(s)) if lost[r] <= error * lost[0]), len(s))\n"},
+        "a loop over the weights of a Linear",
+        {
+            "np.linalg.svd(weight.astype(np.float64)": "np.linalg.svd(np.array([[float(value) for value in row] for row in weight])"
+        },
     ),
     Wrong(
         "a subclass of CNN flattens nothing",
