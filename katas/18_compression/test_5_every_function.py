@@ -361,6 +361,24 @@ def test_the_strongest_are_an_array_of_their_own():
     assert scores.tolist() == [0, 1, 2]
 
 
+def test_factors_that_change_nothing_give_an_array_of_its_own():
+    """A LowRankLinear whose result is equal to x shares no memory with it. There may be no rows, and NaN shows."""
+    layer = LowRankLinear(Linear(4, 4, False, seeded()), Linear(4, 4, False, seeded()))
+    for factor in (layer.down, layer.up):
+        factor.weight.data[...] = np.eye(4)
+    x = np.array(FLOATS)
+    y = layer(Tensor(x)).data
+    assert_close(y, x)
+    assert not np.shares_memory(y, x)
+    assert layer(Tensor(x[:0])).shape == (0, 4)
+    assert layer(Tensor(x[:1])).shape == (1, 4)
+    for x[1, 2] in (np.nan, np.inf, -np.inf):
+        with np.errstate(invalid="ignore"):
+            y = layer(Tensor(x)).data
+        assert not np.isfinite(y[1]).all()
+        assert_close(y[2:], x[2:])
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_objective_has_the_students_dtype_and_hides_no_nan(dtype):
     """Whatever the teacher's dtype is. NaN in x gives a loss of NaN, at which a Trainer stops."""
