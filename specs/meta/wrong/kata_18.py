@@ -1121,6 +1121,15 @@ WRONG = [
             STRONGEST: STRONGEST.replace("argsort(-scores", "argsort(scores"),
         },
     ),
+    Wrong("a cache that is falsy is none", {"self._split(x, 0 if cache is None else": "self._split(x, 0 if not cache else"}),
+    Wrong("positions that are falsy are none", {"if self.positions is None else": "if not self.positions else"}),
+    Wrong(
+        "no row counts: 0 is divided by first",
+        {
+            P: "",
+            "    if not counts.any():\n": "    share = Tensor(student).dtype.type(float(temperature) ** 2 / counts.sum())\n    if not counts.any():\n",
+        },
+    ),
 ]
 
 _FORWARDS = (
