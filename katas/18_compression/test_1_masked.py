@@ -9,7 +9,7 @@ from katas.optimizers import SGD, AdamW, Optimizer
 from katas.tensor import Tensor
 from katas.training import Batches, Trainer, cosine_schedule
 
-from specs.check import assert_close, rejects
+from specs.check import assert_close, measure_bytes, rejects
 
 OPTIMIZERS = {
     "momentum": lambda parameters: SGD(parameters, lr=0.1, momentum=0.9),
@@ -67,6 +67,18 @@ def test_a_masked_step_is_the_optimizers_step_and_then_the_masks(draw, kind):
         descend(model, wrapped, x, y, 1)
     for want, got in zip(plain.parameters(), model.parameters(), strict=True):
         assert_close(got, want)
+
+
+def test_a_masked_step_allocates_no_floats(draw):
+    """Beside the optimizer's own step, which without gradients is none. A mask of 1 MB of float32 weights takes a quarter."""
+    model = Sequential(Linear(512, 512, rng=np.random.default_rng(0)))
+    masks = prune(model, 0.5)
+    optimizer = masked(SGD(model.parameters(), lr=0.1), masks)
+    model[0].weight.data[...] = 1
+    peak, retained = measure_bytes(optimizer.step)
+    assert np.count_nonzero(model[0].weight.data) == 512 * 512 / 2
+    assert peak < 400_000, f"{peak:,} bytes"
+    assert retained < 10_000
 
 
 def test_it_is_an_optimizer_with_the_same_groups_and_state(draw):
