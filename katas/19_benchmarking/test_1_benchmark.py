@@ -379,6 +379,18 @@ def test_a_work_that_raises_is_named(fails):
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
+def test_the_cause_is_the_error_itself():
+    """Also where that has a cause of its own."""
+    raised = OSError("no more")
+
+    def work():
+        raise raised from ZeroDivisionError("so it goes")
+
+    with pytest.raises(RuntimeError) as caught:
+        benchmark(World(), {"faulty": work}).run()
+    assert caught.value.__cause__ is raised
+
+
 def test_an_iterator_that_ends_is_an_error_too():
     """A work that takes the next item when there is none left raises a StopIteration: an error as any other."""
     world = World()

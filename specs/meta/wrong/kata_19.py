@@ -1138,6 +1138,11 @@ WRONG = [
         {"    if unknown:\n": "    count.outputs = [*getattr(count, 'outputs', []), output]\n    if unknown:\n"},
         naive="test_counting_leaves_nothing_behind",
     ),
+    Wrong(
+        "the cause is the error's own cause",
+        {'raised {error!r}") from error': 'raised {error!r}") from (error.__cause__ or error)'},
+    ),
+    Wrong("the smaller sum dominates", {"any(map(operator.lt, a, b))": "sum(a) < sum(b)"}),
 ]
 
 EQUIVALENT = {
