@@ -142,10 +142,20 @@ def test_attributes_may_be_exchanged(draw):
     assert_close(layer(Tensor(x)), want(other, x), FLOAT32)
 
 
+@pytest.mark.parametrize("limits", [(-np.inf, np.inf), (-2, 3)], ids=str)
 @pytest.mark.parametrize("shape", [(0, 6), (2, 0, 6)])
-def test_no_rows_give_no_rows(shape, draw):
-    """An empty batch has an empty result."""
-    assert made(draw)(Tensor(np.zeros(shape, np.float32))).shape == (*shape[:-1], 4)
+def test_no_rows_give_no_rows(shape, limits, draw):
+    """An empty batch has an empty result, of the dtype that others have. It is checked as others are."""
+    layer = made(draw)
+    layer.limits[...] = limits
+    for dtype, result in ((np.float16, np.float16), (np.float32, np.float32), (np.float64, np.float64), (np.int64, np.float32)):
+        got = layer(Tensor(np.zeros(shape, dtype)))
+        assert got.shape == (*shape[:-1], 4)
+        assert_dtype(got, result)
+    with rejects(RuntimeError, "inference"):
+        layer(Tensor(np.zeros(shape), requires_grad=True))
+    with rejects(ValueError, str((*shape, 5))):
+        layer(Tensor(np.zeros((*shape, 5))))
 
 
 @pytest.mark.parametrize("order", ["column by column", "backwards", "in steps"])

@@ -106,8 +106,16 @@ def test_attributes_may_be_exchanged(draw):
 
 
 def test_no_images_give_no_images(draw):
-    """An empty batch has an empty result."""
-    assert made(draw)(Tensor(np.zeros((0, 3, 6, 7), np.float32))).shape == (0, 5, 5, 5)
+    """An empty batch has an empty result, of the dtype that others have. It is checked as others are."""
+    layer = made(draw)
+    for dtype, result in ((np.float16, np.float16), (np.float32, np.float32), (np.float64, np.float64), (np.int64, np.float32)):
+        got = layer(Tensor(np.zeros((0, 3, 6, 7), dtype)))
+        assert got.shape == (0, 5, 5, 5)
+        assert_dtype(got, result)
+    with rejects(RuntimeError, "inference"):
+        layer(Tensor(np.zeros((0, 3, 6, 7)), requires_grad=True))
+    with rejects(ValueError, "(0, 4, 6, 7)"):
+        layer(Tensor(np.zeros((0, 4, 6, 7))))
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 6, 7), (2, 1, 6, 7), (3, 6, 7), (2, 3, 6)])

@@ -110,6 +110,19 @@ def test_a_model_that_is_one_layer():
     assert (layer.stride, layer.padding) == ((2, 1), (0, 1))
 
 
+@pytest.mark.parametrize("make", [Odd, cnn, gpt])
+def test_frozen_layers_are_exchanged_too(make):
+    """Layers whose Parameters require no gradients are replaced, or refused, as others are."""
+    model, subclass = make(), Scaled(4, 4)
+    for parameter in [*model.parameters(), *subclass.parameters()]:
+        parameter.requires_grad = False
+    copy = quantize(model)
+    assert not float_layers(copy)
+    assert len(quantized_layers(copy)) == len(float_layers(model))
+    with rejects(ValueError, "weight"):
+        quantize(subclass)
+
+
 def test_a_copy_computes_what_its_rounded_weights_give(draw):
     """The copy computes what the model would with rounded weights: biases, norms and everything else are as before."""
     for make, given in (

@@ -192,13 +192,14 @@ def test_a_layer_that_no_batch_reaches_is_an_error(draw):
     assert np.isinf(model.second.limits).all()
 
 
+@pytest.mark.parametrize("shape", [(8, 6), (6, 6), (1, 6)], ids=str)
 @pytest.mark.parametrize("kind", ["affine", "columns"])
-def test_weights_that_integers_can_not_multiply_are_refused(kind, draw):
+def test_weights_that_integers_can_not_multiply_are_refused(kind, shape, draw):
     """calibrate raises a ValueError, before any batch, for weights that are not symmetric int8 with one scale, or one for each
     row.
     """
     options = {"symmetric": False} if kind == "affine" else {"axis": 1}
-    model = Sequential(QuantizedLinear(quantize_array(draw.normal(8, 6), **options)))
+    model = Sequential(QuantizedLinear(quantize_array(draw.normal(*shape), **options)))
     with rejects(ValueError):
         calibrate(model, none())
     assert np.isinf(model[0].limits).all()

@@ -201,6 +201,7 @@ WRONG = [
     ),
     Wrong("any axis is taken modulo", {AXIS: "    if False:"}),
     Wrong("an axis one beyond", {AXIS: AXIS.replace("< x.ndim:", "<= x.ndim:")}),
+    Wrong("the lowest negative axis is none", {AXIS: AXIS.replace("not -x.ndim <= axis", "not -x.ndim < axis")}),
     Wrong("limits are not used", {WIDENED: "        pass"}),
     Wrong(
         "limits only make the range narrower",
@@ -296,6 +297,8 @@ WRONG = [
     Wrong("magnitudes are observed", {CHECKED: "        x = np.abs(_finite(x))\n        bits"}),
     Wrong("negative floats count upwards", {UPWARDS: "        upwards = np.r_[0x8000:0x10000, 0:0x8000]"}),
     Wrong("positive values come first", {UPWARDS: "        upwards = np.r_[0:0x8000, 0xFFFF:0x7FFF:-1]"}),
+    Wrong("a negative zero does not count", {UPWARDS: UPWARDS.replace("0x7FFF", "0x8000")}),
+    Wrong("a zero does not count", {UPWARDS: UPWARDS.replace("0:0x8000", "1:0x8000")}),
     Wrong(
         "sixteen bits are rounded, to infinity",
         {BITS: "        bits = (np.ascontiguousarray(x).view(np.uint32) + np.uint32(0x8000)) >> 16\n"},
@@ -311,6 +314,7 @@ WRONG = [
     Wrong("low is -high", {LOW: "        low = -high"}),
     Wrong("low is the least value", {LOW: "        low = self._low"}),
     Wrong("100 is a percentile like any other", {ALL: "        if False:\n"}),
+    Wrong("99.999 is 100", {ALL: "        if self.percentile > 99.99:\n"}),
     Wrong(
         "limits are NumPy's",
         {
@@ -340,6 +344,8 @@ WRONG = [
     ),
     Wrong("the rank is that of a fraction", {NEEDED: "        needed = math.ceil(self.percentile / 100 * counts.sum())"}),
     Wrong("the rank is a rounded float", {NEEDED: "        needed = math.ceil(self.percentile * counts.sum() / 100)"}),
+    Wrong("a rank is rounded to two digits", {NEEDED: NEEDED.replace("100, 6)", "100, 2)")}),
+    Wrong("a rank is rounded to four digits", {NEEDED: NEEDED.replace("100, 6)", "100, 4)")}),
     Wrong("limits() begins anew", {NEEDED: NEEDED + "\n        self._counts = 0 * self._counts"}),
     Wrong("a percentile of 50", {PERCENTILE: PERCENTILE.replace("50 <", "50 <=")}),
     Wrong("a fraction is a percentile", {PERCENTILE: "        if not 0 < percentile <= 100:"}),
@@ -447,6 +453,12 @@ WRONG = [
     ),
     Wrong("blocks overwrite each other", {FLOATS: FLOATS + "        y = np.zeros_like(y)\n"}),
     Wrong("the result is float32 always", {DTYPE: "    y = y.astype(np.float32)\n"}),
+    Wrong("an empty result is float32", {DTYPE: DTYPE.replace("if x.dtype", "if y.size and x.dtype")}),
+    Wrong("an empty batch needs no check", {FEATURES: "        if x.size and x.shape[-1:] != (self.in_features,):"}),
+    Wrong(
+        "an empty batch has a gradient",
+        {RESULT: RESULT.replace("if result.requires_grad", "if y.size and result.requires_grad")},
+    ),
     Wrong("the result is float64", {DTYPE: "    y = y.astype(np.float64)\n"}),
     Wrong("the result has the promoted dtype", {DTYPE: ""}),
     Wrong("integers give integers", {DTYPE: "    y = y.astype(x.dtype)\n"}),
@@ -557,6 +569,10 @@ WRONG = [
     ),
     Wrong("the zero point is added to the sums", {SUMS: SUMS.replace("values) - zero", "values) + zero")}),
     Wrong("the sum of weights wraps around", {SUMS: SUMS.replace("dtype=np.int64", "dtype=np.int8")}),
+    Wrong(
+        "the sum of weights wraps around at 16 bits",
+        {SUMS: SUMS.replace("values.sum(1, dtype=np.int64)", "values.sum(1, dtype=np.int16).astype(np.int64)")},
+    ),
     Wrong("the scale of the inputs is missing", {BOTH: BOTH.replace("x.scale.item() * ", "")}),
     Wrong("the scale of the weights is missing", {BOTH: "    return np.multiply(y, x.scale.item(), out=y)"}),
     Wrong(
@@ -629,6 +645,7 @@ WRONG = [
     ),
     Wrong("convolutions are left", {EXCHANGED: EXCHANGED.replace("Linear | Conv2d", "Linear")}),
     Wrong("embeddings are left", {EXCHANGED: EXCHANGED.replace(" | Embedding", "")}),
+    Wrong("frozen layers are left", {EXCHANGED: EXCHANGED.replace(":", " and weight.requires_grad:")}),
     Wrong(
         "an array of integers has no dtype",
         {"    dtype = np.dtype(np.float32)  # given: what": "    # what"},
@@ -792,6 +809,10 @@ WRONG = [
     ),
     Wrong("affine weights are calibrated", {SUITED: SUITED.replace("weight.zero_point is not None or ", "")}),
     Wrong("scales of columns are calibrated", {SUITED: SUITED.replace(" or weight.scale.shape[1] > 1", "")}),
+    Wrong(
+        "scales of columns suit square weights",
+        {SUITED: SUITED.replace("weight.scale.shape[1] > 1", "weight.scale.size not in (1, weight.shape[0])")},
+    ),
     Wrong(
         "one scale in all is refused",
         {SUITED: SUITED.replace("weight.scale.shape[1] > 1", "weight.scale.shape != (len(weight.values), 1)")},
