@@ -783,6 +783,23 @@ WRONG = [
         {STATIC: STATIC.replace("self._observer is None and ", "")},
     ),
     Wrong(
+        "old limits are lost with a layer that is not reached",
+        {
+            BATCHES: "        before = [layer.limits.copy() for layer in observers]\n        for layer in observers:\n            layer.limits[...] = -np.inf, np.inf\n"
+            + BATCHES,
+            FINALLY: "    except BaseException:\n        for layer, pair in zip(observers, before, strict=True):\n            layer.limits[...] = pair\n        raise\n"
+            + FINALLY,
+        },
+    ),
+    Wrong(
+        "a layer keeps its observer",
+        {
+            OBSERVERS: OBSERVERS.replace(
+                "layer: Observer(percentile)", 'layer: vars(layer).setdefault(f"_seen_{percentile}", Observer(percentile))'
+            )
+        },
+    ),
+    Wrong(
         "limits are set after an error",
         {
             FINALLY + SET: FINALLY
@@ -827,6 +844,14 @@ WRONG = [
         {
             HALF: '            half = np.clip(array, -65504, 65504).astype(np.float16) if array.dtype.kind == "f" else array.copy()'
         },
+    ),
+    Wrong(
+        "an infinity excuses its array",
+        {LOST: "        for lost in array[np.isinf(half) & np.isfinite(array)][: not np.isinf(array).any()]:\n"},
+    ),
+    Wrong(
+        "NaN excuses its array",
+        {LOST: "        for lost in [] if np.isnan(array).any() else array[np.isinf(half) & np.isfinite(array)][:1]:\n"},
     ),
     Wrong("what was infinite is refused", {LOST: "        for lost in array[~np.isfinite(half)][:1]:\n"}),
     Wrong("only positive overflow is seen", {LOST: "        for lost in array[np.isposinf(half) & np.isfinite(array)][:1]:\n"}),
