@@ -84,11 +84,12 @@ def test_each_index_of_an_axis_has_a_scale_of_its_own(options, draw):
         assert_close(quantized.zero_point, np.reshape([zero_point for _, zero_point in want], shape))
 
 
-@kinds
-def test_a_weight_of_four_axes_has_scales_too(options, draw):
-    """A kernel (out, in, h, w) with axis=0 has a scale (out, 1, 1, 1)."""
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("axis", [None, 0, 1, 2, 3, -1, -2, -3, -4])
+def test_a_weight_of_four_axes_has_scales_too(axis, symmetric, draw):
+    """A kernel (out, in, h, w) with axis=0, or -4, has a scale (out, 1, 1, 1)."""
     x = draw.normal(4, 3, 2, 5)
-    quantized, axis = quantize_array(x, **options), options.get("axis")
+    quantized = quantize_array(x, axis, symmetric)
     shape = [1, 1, 1, 1]
     if axis is not None:
         shape[axis] = x.shape[axis]

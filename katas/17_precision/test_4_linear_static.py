@@ -112,11 +112,17 @@ def test_weights_that_integers_can_not_multiply_are_refused(kind, out, draw):
 
 
 def test_limits_are_read_in_each_call(draw):
-    """The limits are read at each call: others make other steps, and if one of them is infinite, inputs stay floats."""
+    """The limits are read at each call: others make other steps, also in another array, and if one of them is infinite, inputs
+    stay floats.
+    """
     layer, x = made(draw, (-1, 1)), inputs(draw, (-4, 3), 5, 6)
     layer(Tensor(x))
     layer.limits[...] = (-4, 3)
-    assert_close(layer(Tensor(x)), want(layer, x), FLOAT32)
+    right = want(layer, x)
+    assert_close(layer(Tensor(x)), right, FLOAT32)
+    layer.limits[...] = (-1, 1)
+    layer.limits = np.array([-4, 3], np.float32)
+    assert_close(layer(Tensor(x)), right, FLOAT32)
     floats = x @ oracles.precision.meant(layer.weight).T + layer.bias.data
     for limits in ((-np.inf, np.inf), (0, np.inf), (-np.inf, 0)):
         layer.limits[...] = limits

@@ -78,8 +78,8 @@ def test_the_result_has_the_dtype_of_x(draw):
     for dtype, result in ((np.float32, np.float32), (np.float64, np.float64), (np.int64, np.float32)):
         assert_dtype(layer(Tensor(x.astype(dtype))), result)
         assert_close(layer(Tensor(x.astype(dtype))), want(layer, x), FLOAT32)
-    floats = layer.weight.dequantize().astype(np.float64)
-    assert_close(layer(Tensor(x)), oracles.spatial.conv2d(x, floats, layer.bias.data, (1, 1), (0, 0)))
+    floats, exact = layer.weight.dequantize().astype(np.float64), QuantizedConv2d(layer.weight, draw.normal(5))
+    assert_close(exact(Tensor(x)), oracles.spatial.conv2d(x, floats, exact.bias.data, (1, 1), (0, 0)))
 
 
 def test_float16_holds_the_result_not_the_sums():

@@ -258,6 +258,16 @@ def test_the_model_stays_as_it_was(draw):
     assert_close(copy[1].weight, state["1.weight"])
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_each_module_keeps_its_mode(training):
+    """quantize leaves each module of the model in its mode, also one whose mode is not that of the others."""
+    model = cnn().train(training)
+    model[1].train(not training)
+    modes = [module.training for module in model.modules()]
+    quantize(model)
+    assert [module.training for module in model.modules()] == modes
+
+
 def test_attributes_of_any_kind_are_copied():
     """Arrays that are no buffers, and lists, are the copy's own."""
     model = Odd()

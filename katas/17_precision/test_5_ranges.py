@@ -34,7 +34,7 @@ def test_limits_are_those_of_each_layers_inputs(draw):
     model, data = made(), batches(draw)
     assert calibrate(model, data) is None
     inputs = np.concatenate([x.data for x in data])
-    assert_close(model[0].limits, np.array([inputs.min(), inputs.max()]), FLOAT32)
+    assert model[0].limits.tolist() == [inputs.min(), inputs.max()]
     middle = np.concatenate([hidden(model, x) for x in data])
     assert_close(model[2].limits, np.array([0, middle.max()]), FLOAT32)
     for layer in (model[0], model[2]):
@@ -202,6 +202,21 @@ def test_a_batch_or_percentile_that_is_refused_changes_nothing(draw):
     assert_close(model(data[1]), want)
     with rejects(ValueError, "40"):
         calibrate(model, data, 40)
+    assert_close(model(data[1]), want)
+
+
+def test_batches_that_fail_change_nothing(draw):
+    """If the iterable of batches itself raises, limits are as before, and no observer stays."""
+
+    def broken():
+        yield Tensor(9 * data[1].data)
+        raise OSError("no more")
+
+    model, data = quantize(Reads()), batches(draw)
+    calibrate(model, data[:1])
+    want = model(data[1]).data
+    with rejects(OSError, "no more"):
+        calibrate(model, broken())
     assert_close(model(data[1]), want)
 
 

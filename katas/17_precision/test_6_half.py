@@ -77,6 +77,13 @@ def test_what_float16_can_not_hold_is_named(value, beside):
             half_state({"fine": np.ones(2), "blocks.1.weight": np.array([beside, value], dtype)})
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (2, 3)], ids=str)
+def test_overflow_is_named_in_arrays_of_any_shape(shape):
+    """A value that float16 can't hold is named in an array of any axes, also of none."""
+    with rejects(ValueError, "scale", "70000.0"):
+        half_state({"scale": np.full(shape, 70_000.0)})
+
+
 def test_the_largest_floats_are_named_too():
     """1e38, and 1e300 in float64, raise the ValueError, not a warning of NumPy."""
     for array in (np.array([1e38], np.float32), np.array([-1e300])):

@@ -73,6 +73,7 @@ COPIED = "    result = copy.deepcopy(model, memo)\n"
 FROZEN = "    for parameter in result.parameters():\n        parameter.requires_grad, parameter.grad = False, None\n"
 EVAL = "    return result.eval()"
 OBSERVERS = "    observers = {layer: Observer(percentile) for layer in model.modules() if isinstance(layer, QuantizedLinear)}"
+WATCHED = "    try:\n        for layer, observer in observers.items():\n            layer._observer = observer\n"
 BATCHES = "        for batch in batches:\n            model(batch)\n"
 FINALLY = "    finally:\n        for layer in observers:\n            layer._observer = None\n"
 SET = "    limits = [observer.limits() for observer in observers.values()]\n    for layer, pair in zip(observers, limits, strict=True):\n        layer.limits[...] = pair\n"
@@ -201,6 +202,7 @@ WRONG = [
     ),
     Wrong("any axis is taken modulo", {AXIS: "    if False:"}),
     Wrong("an axis one beyond", {AXIS: AXIS.replace("< x.ndim:", "<= x.ndim:")}),
+    Wrong("axes below -2 are none", {AXIS: AXIS.replace("not -x.ndim <= axis", "not -min(x.ndim, 2) <= axis")}),
     Wrong("the lowest negative axis is none", {AXIS: AXIS.replace("not -x.ndim <= axis", "not -x.ndim < axis")}),
     Wrong("limits are not used", {WIDENED: "        pass"}),
     Wrong(
@@ -436,6 +438,7 @@ WRONG = [
         },
     ),
     Wrong("a bias of zeros is none", {LINEAR: LINEAR.replace("bias is None", "bias is None or not np.any(bias)")}),
+    Wrong("the bias is added as float32", {BIAS: BIAS.replace("bias.data", "bias.data.astype(np.float32)")}),
     Wrong("the bias is shared", {LINEAR: LINEAR.replace("Parameter(bias)", "bias")}),
     Wrong("the bias is shared with the convolution's", {CONV: CONV.replace("Parameter(bias)", "bias")}),
     Wrong(
@@ -598,6 +601,14 @@ WRONG = [
         {INPUTS: INPUTS.replace("symmetric=False", "symmetric=True"), "int(x.zero_point.item())": "0"},
     ),
     Wrong("inputs have the range of the batch", {INPUTS: INPUTS.replace(", limits=self.limits", "")}),
+    Wrong(
+        "the array of limits is that of the construction",
+        {
+            STATIC: STATIC.replace("self.limits", "self._kept[0]"),
+            INPUTS: INPUTS.replace("self.limits", "self._kept[0]"),
+            "[-np.inf, np.inf], np.float32))\n": "[-np.inf, np.inf], np.float32))\n        self._kept = [self.limits]\n",
+        },
+    ),
     Wrong("one finite limit is enough", {STATIC: STATIC.replace(".all()", ".any()")}),
     Wrong(
         "inputs are rounded and multiplied as floats",
@@ -709,6 +720,7 @@ WRONG = [
     Wrong("the copy trains", {EVAL: "    return result"}),
     Wrong("the copy is in train mode", {EVAL: "    return result.train()"}),
     Wrong("only the top is in eval mode", {EVAL: "    result.training = False\n    return result"}),
+    Wrong("all of the model has one mode", {COPIED: "    mode = model.training\n" + COPIED + "    model.train(mode)\n"}),
     Wrong("the model is put into eval mode", {EVAL: "    model.eval()\n" + EVAL}),
     Wrong(
         "Parameters still require gradients",
@@ -792,6 +804,14 @@ WRONG = [
         },
     ),
     Wrong(
+        "observers stay if the batches fail",
+        {WATCHED: WATCHED.replace("    try:\n", "").replace("        ", "    ") + "    batches = list(batches)\n    try:\n"},
+    ),
+    Wrong(
+        "limits are a little wider",
+        {SET: SET.replace("= pair", "= np.nextafter(np.float32(pair), np.float32([-np.inf, np.inf]))")},
+    ),
+    Wrong(
         "a layer keeps its observer",
         {
             OBSERVERS: OBSERVERS.replace(
@@ -854,6 +874,7 @@ WRONG = [
         {LOST: "        for lost in [] if np.isnan(array).any() else array[np.isinf(half) & np.isfinite(array)][:1]:\n"},
     ),
     Wrong("what was infinite is refused", {LOST: "        for lost in array[~np.isfinite(half)][:1]:\n"}),
+    Wrong("numbers without axes may overflow", {LOST: LOST.replace("[:1]", "[: array.ndim and 1]")}),
     Wrong("only positive overflow is seen", {LOST: "        for lost in array[np.isposinf(half) & np.isfinite(array)][:1]:\n"}),
     Wrong(
         "values above 65,504 are refused",
