@@ -85,8 +85,10 @@ def test_it_is_a_linear():
 
 
 def test_the_bias_is_a_copy(draw):
-    """The bias is a copy, as a Parameter, of an array or a Parameter. A bias of zeros is a bias too."""
-    for given in (np.zeros(4, np.float32), Parameter(draw.normal(4, dtype=np.float32))):
+    """The bias is a copy, as a Parameter, of an array or a Parameter, frozen or not. A bias of zeros is a bias too."""
+    frozen = Parameter(draw.normal(4, dtype=np.float32))
+    frozen.requires_grad = False
+    for given in (np.zeros(4, np.float32), Parameter(draw.normal(4, dtype=np.float32)), frozen):
         layer = QuantizedLinear(quantize_array(draw.normal(4, 6), 0), given)
         assert isinstance(layer.bias, Parameter)
         values = given.data if isinstance(given, Parameter) else given

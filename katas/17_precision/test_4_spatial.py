@@ -49,9 +49,11 @@ def test_every_channel_is_made_wherever_the_blocks_end(draw):
         assert_close(got[0, :, 0, column], right, FLOAT32)
 
 
-def test_it_is_a_conv2d(draw):
+@pytest.mark.parametrize("frozen", [True, False])
+def test_it_is_a_conv2d(frozen, draw):
     """A QuantizedConv2d is a Conv2d with its attributes; its bias is a copy, as a Parameter, or None."""
     weight, bias = quantize_array(draw.normal(5, 3, 2, 2), 0), Parameter(draw.normal(5, dtype=np.float32))
+    bias.requires_grad = not frozen
     layer = QuantizedConv2d(weight, bias, (2, 1), (0, 1))
     assert isinstance(layer, Conv2d)
     assert layer.weight is weight

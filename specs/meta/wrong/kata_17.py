@@ -440,6 +440,22 @@ WRONG = [
     Wrong("a bias of zeros is none", {LINEAR: LINEAR.replace("bias is None", "bias is None or not np.any(bias)")}),
     Wrong("the bias is added as float32", {BIAS: BIAS.replace("bias.data", "bias.data.astype(np.float32)")}),
     Wrong("the bias is shared", {LINEAR: LINEAR.replace("Parameter(bias)", "bias")}),
+    Wrong(
+        "a frozen bias is shared",
+        {
+            LINEAR: LINEAR.replace(
+                "else Parameter(bias)", 'else bias if getattr(bias, "requires_grad", True) is False else Parameter(bias)'
+            )
+        },
+    ),
+    Wrong(
+        "a convolution shares a frozen bias",
+        {
+            CONV: CONV.replace(
+                "else Parameter(bias)", 'else bias if getattr(bias, "requires_grad", True) is False else Parameter(bias)'
+            )
+        },
+    ),
     Wrong("the bias is shared with the convolution's", {CONV: CONV.replace("Parameter(bias)", "bias")}),
     Wrong(
         "the last block is left out", {FROM: FROM.replace("weight.shape[0], step", "max(1, weight.shape[0] - step + 1), step")}
@@ -534,6 +550,8 @@ WRONG = [
     Wrong("floats are ids", {INTEGERS: '        if ids.dtype.kind == "b":'}),
     Wrong("booleans are ids", {INTEGERS: '        if ids.size and ids.dtype.kind not in "iub":'}),
     Wrong("no ids are refused", {INTEGERS: '        if ids.dtype.kind not in "iu":'}),
+    Wrong("ids become int16", {LOOKED_UP: LOOKED_UP.replace("np.intp", "np.int16")}),
+    Wrong("ids become uint16", {LOOKED_UP: LOOKED_UP.replace("np.intp", "np.uint16")}),
     Wrong("the ids' axes are lost", {LOOKED_UP: "        return Tensor(self.weight.dequantize(ids.ravel().astype(np.intp)))"}),
     Wrong(
         "rows without their scale",
