@@ -161,6 +161,12 @@ def test_no_rows_give_no_rows(shape, limits, draw):
         layer(Tensor(np.zeros((*shape, 5))))
 
 
+def test_no_features_leave_the_bias():
+    """With a weight (4, 0), each row of the result is the bias."""
+    layer = QuantizedLinear(quantize_array(np.zeros((4, 0)), axis=0), np.arange(4, dtype=np.float32))
+    assert_close(layer(Tensor(np.zeros((2, 0), np.float32))), [[0, 1, 2, 3]] * 2)
+
+
 @pytest.mark.parametrize("order", ["column by column", "backwards", "in steps"])
 def test_x_may_lie_in_memory_in_any_order(order, draw):
     """x may lie in memory in any order, and the result may be written to."""

@@ -4,7 +4,7 @@ from katas.acceleration import flat
 from katas.activations import ReLU
 from katas.layers import Linear, Sequential
 from katas.losses import CrossEntropyLoss, MSELoss
-from katas.model_compression import masked, prune
+from katas.model_compression import Masks, masked, prune
 from katas.optimizers import SGD, AdamW, Optimizer
 from katas.tensor import Tensor
 from katas.training import Batches, Trainer, cosine_schedule
@@ -164,6 +164,16 @@ def test_a_state_without_masks_is_refused(draw):
     assert optimizer.param_groups[0]["lr"] == 0.1
     for (_, part), want in zip(masks.pairs, kept, strict=True):
         assert_close(part, want)
+
+
+def test_a_state_without_masks_is_refused_where_there_are_none_either():
+    """As any other: masks of nothing are masks."""
+    model = network()
+    optimizer = masked(SGD(model.parameters(), lr=0.1), Masks([]))
+    optimizer.load_state_dict(optimizer.state_dict())
+    with rejects(ValueError):
+        optimizer.load_state_dict({"optimizer": SGD(model.parameters(), lr=0.2).state_dict()})
+    assert optimizer.param_groups[0]["lr"] == 0.1
 
 
 def test_masks_of_other_shapes_are_refused(draw):

@@ -40,7 +40,7 @@ PARTS = "    for start in range(0, a.shape[1], EXACT):\n"
 PART = "        part = np.s_[:, start : start + EXACT]\n"
 ADDED = "        total += (a[part].astype(np.float32) @ b[part].astype(np.float32).T).astype(np.int64)\n"
 EMPTY = "    y = np.empty((len(rows), weight.shape[0]), np.result_type(rows, np.float32))"
-BLOCKS = "    step = max(1, BLOCK // (4 * math.prod(weight.shape[1:])))\n"
+BLOCKS = "    step = max(1, BLOCK // max(1, 4 * math.prod(weight.shape[1:])))\n"
 FROM = "    return (slice(start, start + step) for start in range(0, weight.shape[0], step))"
 FLOATS = "        floats = weight.dequantize(block)\n"
 TIMES = "        y[:, block] = rows @ floats.reshape(len(floats), -1).T\n"
@@ -1165,6 +1165,7 @@ WRONG = [
         },
         naive="test_groups_are_quantized_in_numpy",
     ),
+    Wrong("no features divide by zero", {BLOCKS: "    step = max(1, BLOCK // (4 * math.prod(weight.shape[1:])))\n"}),
 ]
 
 # Semantic mutants that keep every promise

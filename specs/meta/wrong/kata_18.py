@@ -10,7 +10,7 @@ APPLY = "            weight.data[~kept] = 0\n"
 STEP = "        self.optimizer.step()\n        self.masks.apply()"
 STATE = '"masks": [kept.copy() for _, kept in self.masks.pairs]}'
 LOADED = "            kept[...] = loaded\n"
-FITS = "        if own != given:\n"
+FITS = '        if "masks" not in state_dict or own != given:\n'
 CUTS = "            new.cuts += [_Cut(writer, name, 0) for name in"
 READ = '        space.cuts.append(_Cut(layer, "weight", 1, repeat))\n'
 NORM = '_NORM = "weight", "bias", "running_mean", "running_var"\n'
@@ -147,6 +147,7 @@ WRONG = [
         },
     ),
     Wrong("masks of other shapes are let through", {FITS: "        if False:\n"}),
+    Wrong("no masks are taken for masks of nothing", {FITS: "        if own != given:\n"}),
     Wrong(
         "masks are loaded before the optimizer complains",
         {
