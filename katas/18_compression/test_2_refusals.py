@@ -210,10 +210,10 @@ def shown(layer) -> str:
 
 @contextmanager
 def refused(model: Module, layer: Module, named: str):
-    """A ValueError that contains `named`. A report shows the model as it was before."""
+    """A ValueError that contains `named` and the layer's class. A report shows the model as it was before."""
     before = f"units of {shown(layer)} in {shown(model)}"
     try:
-        with rejects(ValueError, named):
+        with rejects(ValueError, named, type(layer).__name__):
             yield
     except Mismatch as mismatch:
         raise Mismatch(f"{before}: {mismatch}") from None
@@ -225,7 +225,7 @@ def arrays(*modules) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_units_that_can_not_be_removed_are_refused(case):
-    """A ValueError contains the class of the layer, or of the one that is in the way; nothing is changed. unit_scores too."""
+    """A ValueError contains the class of the layer, and of one that is in the way; nothing is changed. unit_scores too."""
     make, named = REFUSED[case]
     model, layer = make()
     before = arrays(model, layer)
