@@ -79,7 +79,7 @@ NEW = "            new, self._taken = text[self._taken :], len(text)\n"
 WHOLE = "    return {number: text for number, text in texts.items() if text.encode() == tokenizer.vocab[number]}\n"
 REACHES = "        self._tokens.append((token, self._seen + len(new) + bool(half)))\n"
 FLUSHED = "        return self._passed(self._text()[1], final=True)\n"
-FROM = "        for end in range(len(self._held) + 1, len(out) + 1):\n"
+FROM = "        for end in range(len(self._held) + 1, len(out) + 1) if self.stop else ():\n"
 STOPPED = '                self.stopped, self._held, out = True, "", out[: end - max(map(len, found))]\n'
 KEPT = "            kept = 0 if final else max([_opening(out, stop) for stop in self.stop], default=0)\n"
 SENT = "        while self._tokens and self._tokens[0][1] <= self._sent:\n"
