@@ -52,6 +52,7 @@ def test_a_percentile_leaves_out_the_outermost_values(percentile, draw):
     want = oracles.precision.limits(values, percentile)
     got = observed([values], percentile)
     assert near(got, want), f"got {got}, want {want}"
+    assert [type(limit) for limit in got] == [float, float]
 
 
 def test_all_batches_count_alike(draw):

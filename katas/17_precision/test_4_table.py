@@ -76,6 +76,13 @@ def test_ids_outside_are_refused(ids, names, draw):
         made(draw)(ids)
 
 
+@pytest.mark.parametrize("number", [2**8 + 1, 2**16 + 1, 2**32 + 1, 1 - 2**32])
+def test_no_id_wraps_around(number, draw):
+    """An id that would be inside in fewer bits is outside."""
+    with rejects(IndexError, str(number), "7"):
+        made(draw)([number])
+
+
 @pytest.mark.parametrize("ids", [np.zeros(2), np.ones(1, bool), np.float32(1)], ids=["float64", "bool", "float32"])
 def test_ids_that_are_no_integers_are_refused(ids, draw):
     """Ids that are not integers raise a TypeError that contains the dtype; booleans are no ids."""

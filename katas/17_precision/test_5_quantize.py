@@ -163,7 +163,13 @@ class Doubled(Embedding):
         return super().forward(ids) * 2
 
 
-@pytest.mark.parametrize("layer", [Scaled(4, 4), Shifted(3, 4, 2), Doubled(4, 4)], ids=lambda layer: type(layer).__name__)
+class Again(Scaled):
+    """A subclass of a subclass."""
+
+
+@pytest.mark.parametrize(
+    "layer", [Scaled(4, 4), Shifted(3, 4, 2), Doubled(4, 4), Again(4, 4)], ids=lambda layer: type(layer).__name__
+)
 def test_subclasses_are_refused(layer):
     """A subclass may compute something else, and would keep its floats without a word. A ValueError contains the name of its
     weight, and the model stays.

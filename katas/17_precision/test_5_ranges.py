@@ -239,10 +239,12 @@ def test_weights_that_integers_can_not_multiply_are_refused(kind, shape, draw):
     row.
     """
     options = {"symmetric": False} if kind == "affine" else {"axis": 1}
-    model = Sequential(QuantizedLinear(quantize_array(draw.normal(*shape), **options)))
-    with rejects(ValueError):
-        calibrate(model, none())
-    assert np.isinf(model[0].limits).all()
+    wrong = QuantizedLinear(quantize_array(draw.normal(*shape), **options))
+    right = QuantizedLinear(quantize_array(draw.normal(6, 6), axis=0))
+    for model in (Sequential(wrong), Sequential(right, wrong), Sequential(wrong, right)):
+        with rejects(ValueError):
+            calibrate(model, none())
+        assert all(np.isinf(layer.limits).all() for layer in model)
 
 
 def test_one_scale_in_all_can_be_calibrated(draw):

@@ -87,10 +87,13 @@ def test_its_arrays_are_those_of_the_heads_that_stay(draw):
     assert not [old for old in held if old() is not None], "old arrays are still held"
 
 
-def test_it_stays_the_same_object(draw):
+@pytest.mark.parametrize("keep", [[1], [0, 1, 2]], ids=["one head", "all heads"])
+def test_it_stays_the_same_object(draw, keep):
     """Other code that holds the attention has the pruned one: a PrunedAttention, which is a MultiHeadAttention."""
     pruned = attention(draw, causal=False, layer=3, window=None)
-    prune_heads(pruned, [1])
+    old = pruned.c_attn.weight.data
+    prune_heads(pruned, keep)
+    assert not np.shares_memory(pruned.c_attn.weight.data, old)
     assert type(pruned) is PrunedAttention
     assert isinstance(pruned, MultiHeadAttention)
     assert (pruned.causal, pruned.layer, pruned.window, pruned.positions) == (False, 3, None, None)

@@ -127,6 +127,16 @@ def test_a_view_of_any_kind_holds_all_of_its_array(kind):
         assert held_bytes(module) == 24_000
 
 
+def test_an_array_in_another_objects_memory():
+    """Of bytes, such as a file's, the array that has them counts."""
+    module = Module()
+    module.weight = Parameter(np.zeros(1))
+    module.weight.data = np.frombuffer(bytearray(24_000))
+    assert held_bytes(module) == 24_000
+    module.weight.data = np.frombuffer(bytes(24_000))[:6]
+    assert held_bytes(module) == 24_000
+
+
 def test_shared_memory_counts_once():
     """Tied weights, and the views of one array that kata 15's flat makes of all parameters."""
     model = Sequential(Linear(5, 5), Linear(5, 5))

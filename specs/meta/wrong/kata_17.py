@@ -1166,6 +1166,21 @@ WRONG = [
         naive="test_groups_are_quantized_in_numpy",
     ),
     Wrong("no features divide by zero", {BLOCKS: "    step = max(1, BLOCK // (4 * math.prod(weight.shape[1:])))\n"}),
+    Wrong("limits of a percentile are NumPy's", {"return float(low), float(high)": "return low, high"}),
+    Wrong(
+        "ids wrap at 32 bits",
+        {"        if (outside := (ids < 0)": "        ids = ids.astype(np.int32)\n        if (outside := (ids < 0)"},
+    ),
+    Wrong(
+        "a subclass of a subclass is quantized",
+        {"if type(layer) not in (Linear, Conv2d, Embedding):": "if type(layer).__base__ in (Linear, Conv2d, Embedding):"},
+    ),
+    Wrong(
+        "one layer's weights are checked for all",
+        {
+            "    for layer in observers:\n        _check_integers(layer.weight)\n": "    _check_integers(next(iter(observers)).weight)\n"
+        },
+    ),
 ]
 
 # Semantic mutants that keep every promise

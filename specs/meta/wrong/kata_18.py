@@ -1131,6 +1131,32 @@ WRONG = [
             "    if not counts.any():\n": "    share = Tensor(student).dtype.type(float(temperature) ** 2 / counts.sum())\n    if not counts.any():\n",
         },
     ),
+    Wrong(
+        "results of an inner Sequential can be removed",
+        {
+            'end.fixed = end.fixed or "they are the output"': 'end.fixed = end.fixed or ("they are the output" if root is model else "")'
+        },
+    ),
+    Wrong(
+        "a LogSoftmax keeps units apart",
+        {
+            "_UNITWISE = ReLU, LeakyReLU, Tanh, GELU, Dropout, MaxPool2d, AvgPool2d": (
+                "_UNITWISE = ReLU, LeakyReLU, Tanh, GELU, Dropout, MaxPool2d, AvgPool2d, LogSoftmax"
+            )
+        },
+    ),
+    Wrong(
+        "a reader of rows and of channels is two",
+        {
+            "others = [cut[:3] for other in spaces": "others = [cut for other in spaces",
+            "if cut[:3] in others": "if cut in others",
+        },
+    ),
+    Wrong(
+        "keeping all heads changes nothing",
+        {"kept = _kept(keep, n_head)\n": "kept = _kept(keep, n_head)\n    if len(kept) == n_head:\n        return\n"},
+    ),
+    Wrong("bytes have a base", {"while isinstance(array.base, np.ndarray):": "while array.base is not None:"}),
 ]
 
 _FORWARDS = (
