@@ -183,13 +183,14 @@ def test_every_layer_has_its_own_keys_and_values(draw):
 
 
 def test_what_is_kept_is_a_copy(draw):
-    """Arrays that are changed after the call don't change the cache."""
+    """Arrays that are changed after the call change neither the cache nor what was returned. A layer may be NumPy's number."""
     cache = made()
     k, v = (Tensor(np.array(a.data)) for a in drawn(draw, 2))
     want = k.data.copy()
-    for layer in range(LAYERS):
-        cache.extend(layer, k, v)
+    for layer in np.arange(LAYERS):
+        keys, _, _ = cache.extend(layer, k, v)
     k.data[...] = 9
+    assert_close(keys, want)
     keys, _, _ = cache.extend(0, *drawn(draw, 1))
     assert_close(keys.data[:, :, :2], want)
 

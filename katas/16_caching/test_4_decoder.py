@@ -373,6 +373,7 @@ def test_eps_is_each_norms_own(draw, kind):
     decoder, cache, want = Decoder(model), KVCache.of(model, 2), whole(model, ids)
     for time in range(3):
         assert_close(decoder.step(ids[:, time], cache), want[:, time])
+    assert_close(decoder(ids, cache=KVCache.of(model, 2)), want, name="all at once")
 
 
 @kinds
@@ -537,6 +538,7 @@ def test_blocks_may_have_fewer_heads_and_neurons(draw, kind, batch, heads, neuro
     decoder = Decoder(model)
     for time in range(3, 8):
         assert_close(decoder.step(ids[:, time], cache), want[:, time], name=f"token {time}")
+    assert_close(decoder(ids, cache=KVCache.of(model, batch)), want, name="all at once")
     with rejects(ValueError, "3" if max(heads) < 3 else "4"):
         decoder.step(ids[:, 0], KVCache(2, batch, 3 if max(heads) < 3 else 4, 4, 24, model.config.window, np.float64))
 
@@ -548,7 +550,11 @@ def test_forward_gives_what_the_model_gives(draw):
     assert_close(decoder(ids), want)
     mask = np.array([[False] * 2 + [True] * 4, [True] * 6])
     assert_close(decoder(ids, mask).data[0, 2:], whole(model, ids[:1, 2:])[0])
+    with rejects(ValueError, "(1, 6)"):
+        decoder(ids, mask[:1])
     assert_close(decoder(ids[:, :4], None, cache), want[:, :4])
+    assert_close(decoder(np.asfortranarray(ids[:, :4]), cache=KVCache.of(model, 2)), want[:, :4], name="ids by columns")
+    assert_close(decoder(ids[:, :4].tolist(), cache=KVCache.of(model, 2)), want[:, :4], name="a list of ids")
     one = decoder(ids[:, 4:5], cache=cache)
     assert isinstance(one, Tensor)
     assert_close(one, want[:, 4:5])
@@ -566,6 +572,183 @@ def test_one_token_goes_through_step(draw):
     model.forward = None
     decoder, cache = Decoder(model), KVCache.of(model, 2)
     assert decoder(np.array([[3], [4]]), None, cache).shape == (2, 1, 11)
+
+
+@kinds
+@batches
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_several_tokens_at_once(draw, kind, batch, dtype):
+    """Parts of one to six tokens of a text: forward reads them with what was folded, and doesn't ask the model."""
+    model, ids = gpt(draw, kind, dtype), draw.integers(11, batch, 18)
+    decoder, cache, want, start = Decoder(model), KVCache.of(model, batch), whole(model, ids), 0
+    model.forward = None
+    for time in (3, 6, 1, 2, 5):
+        got = decoder(ids[:, start : start + time], cache=cache)
+        assert isinstance(got, Tensor)
+        assert_dtype(got, dtype)
+        assert_close(got, want[:, start : start + time], name=f"tokens {start} to {start + time - 1}")
+        got.data[...] = np.nan  # it is the caller's
+        start += time
+        assert cache.lengths.tolist() == [start] * batch
+    assert_close(decoder.step(ids[:, 17], cache), want[:, 17])
+
+
+@kinds
+@pytest.mark.parametrize("lengths", [(2, 7, 4), (7, 7, 3), (0, 5, 1)], ids=str)
+def test_parts_of_rows_of_different_lengths(draw, kind, lengths):
+    """Behind prompts of up to 7 tokens each row goes on from its own length: two tokens, six, one, and two again."""
+    model, lengths, ids = gpt(draw, kind), np.array(lengths), draw.integers(11, 3, 18)
+    decoder, cache, want = Decoder(model), KVCache.of(model, 3), whole(model, ids)
+    prefill(model, ids[:, :7], cache, np.arange(7) < lengths[:, None])
+    for time in (2, 6, 1, 2):
+        places = np.arange(3)[:, None], cache.lengths[:, None] + np.arange(time)
+        assert_close(decoder(ids[places], cache=cache), want[places], name=f"a part of {time}")
+    assert cache.lengths.tolist() == (lengths + 11).tolist()
+
+
+@kinds
+def test_parts_of_some_rows_of_a_cache(draw, kind):
+    """row(1, 2) reads parts for rows 1 and 2, while the others wait. Then all have a step."""
+    model, ids = gpt(draw, kind), draw.integers(11, 4, 14)
+    decoder, cache, want = Decoder(model), KVCache.of(model, 4), whole(model, ids)
+    lengths = np.array([6, 5, 3, 4])
+    prefill(model, ids[:, :6], cache, np.arange(6) < lengths[:, None])
+    for time in (2, 5):
+        places = np.arange(1, 3)[:, None], lengths[1:3, None] + np.arange(time)
+        assert_close(decoder(ids[places], cache=cache.row(1, 2)), want[places])
+        lengths[1:3] += time
+    assert cache.lengths.tolist() == lengths.tolist() == [6, 12, 10, 4]
+    assert_close(decoder.step(ids[np.arange(4), lengths], cache), want[np.arange(4), lengths])
+
+
+@kinds
+def test_large_scores_of_a_part_stay_finite(draw, kind):
+    """Scores of ±10,000: each head and each token has a maximum of its own."""
+    for factor in (40.0, -40.0):
+        model, ids = gpt(draw, kind), draw.integers(11, 3, 9)
+        for block in model.transformer.h:
+            block.attn.c_attn.weight.data[:12] *= factor
+            block.attn.c_attn.weight.data[12:24] *= abs(factor)
+        decoder, cache, want = Decoder(model), KVCache.of(model, 3), whole(model, ids)
+        with undisturbed():
+            for part in (np.s_[:, :4], np.s_[:, 4:9]):
+                assert_close(decoder(ids[part], cache=cache), want[part])
+
+
+def test_large_products_of_a_part_are_no_warning(draw):
+    """Where the square of what GELU takes is more than float32 can hold."""
+    model, ids = gpt(draw, "no bias", np.float32), draw.integers(11, 2, 4)
+    for block in model.transformer.h:
+        block.mlp.c_fc.weight.data *= np.float32(1e20)
+        block.mlp.c_proj.weight.data *= np.float32(1e-20)
+    decoder, cache, want = Decoder(model), KVCache.of(model, 2), whole(model, ids)
+    with undisturbed():
+        got = decoder(ids, cache=cache)
+    assert_close(got, want)
+
+
+def test_what_is_not_finite_is_not_hidden(draw):
+    """A NaN in a weight is one in the logits, of a step and of several tokens."""
+    model, ids = gpt(draw), draw.integers(11, 2, 4)
+    model.transformer.ln_f.weight.data[3] = np.nan
+    decoder = Decoder(model)
+    assert np.isnan(decoder.step(ids[:, 0], KVCache.of(model, 2))).all()
+    assert np.isnan(decoder(ids, cache=KVCache.of(model, 2)).data).all()
+
+
+@kinds
+@batches
+def test_what_forward_refuses(draw, kind, batch):
+    """Several tokens raise what one would, and the cache is as before: the text goes on where it was."""
+    model, ids = gpt(draw, kind), draw.integers(11, batch, 24)
+    decoder, cache, want = Decoder(model), KVCache.of(model, batch, 20), whole(model, ids)
+    decoder(ids[:, :6], cache=cache)
+    part = ids[:, 6:9]
+    for number in (-1, 11):
+        wrong = part.copy()
+        wrong[-1, -1] = number
+        with rejects(IndexError, str(number)):
+            decoder(wrong, cache=cache)
+    for dtype in ("float64", "bool"):
+        with rejects(TypeError, dtype):
+            decoder(part.astype(dtype), cache=cache)
+    for shape in ((batch + 1, 3), (3,), (batch, 0)):
+        with rejects(ValueError, str(shape)):
+            decoder(np.zeros(shape, np.int64), cache=cache)
+    with rejects(ValueError, "20"):
+        decoder(np.concatenate([ids[:, :12], part], 1), cache=cache)
+    right = {"n_layer": 2, "n_head": 2, "head_dim": 6, "window": model.config.window, "dtype": np.float64}
+    for name, value in {"n_layer": 3, "n_head": 4, "head_dim": 5, "window": 7, "dtype": np.float32}.items():
+        with rejects(ValueError, np.dtype(value).name if name == "dtype" else str(value)):
+            decoder(part, cache=KVCache(batch=batch, max_length=20, **right | {name: value}))
+    assert cache.lengths.tolist() == [6] * batch
+    assert_close(decoder(part, cache=cache), want[:, 6:9])
+    assert_close(decoder.step(ids[:, 9], cache), want[:, 9])
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "window" not in kind])
+def test_a_part_beyond_the_context_is_refused(draw, kind):
+    """Of two rows the longer one counts: with 20 of 24 tokens it takes four more, not five."""
+    model, ids = gpt(draw, kind), draw.integers(11, 2, 25)
+    decoder, cache, want = Decoder(model), KVCache(2, 2, 2, 6, 100, dtype=np.float64), whole(model, ids[:, :24])
+    prefill(model, ids[:, :20], cache, np.arange(20) < np.array([[20], [3]]))
+    with rejects(ValueError, "24"):
+        decoder(ids[:, :5], cache=cache)
+    assert cache.lengths.tolist() == [20, 3]
+    places = np.arange(2)[:, None], cache.lengths[:, None] + np.arange(4)
+    assert_close(decoder(ids[places], cache=cache), want[places])
+
+
+@pytest.mark.parametrize("kind", ["rotary", "window"])
+@pytest.mark.parametrize("time", [1, 5], ids=["one token", "five tokens"])
+def test_wherever_a_pass_fails_the_cache_is_as_before(draw, kind, time, monkeypatch):
+    """A MemoryError in any exponential: of the first layer, of the last, of a softmax or of the rotation."""
+    model, ids = gpt(draw, kind), draw.integers(11, 2, 16)
+    decoder, cache, want, real = Decoder(model), KVCache.of(model, 2), whole(model, ids), np.exp
+    prefill(model, ids[:, :6], cache, np.arange(6) < np.array([[6], [3]]))
+    places = np.arange(2)[:, None], cache.lengths[:, None] + np.arange(time)
+    for number in range(20):
+        calls = iter(range(20))
+
+        def fails(*arguments, calls=calls, number=number, **options):
+            if next(calls) == number:
+                raise MemoryError("no room")
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(np, "exp", fails)
+        try:
+            got = decoder(ids[places], cache=cache)
+        except MemoryError:
+            assert cache.lengths.tolist() == [6, 3]
+        else:
+            break
+    monkeypatch.undo()
+    assert_close(got, want[places])
+    places = np.arange(2), cache.lengths.copy()
+    assert_close(decoder.step(ids[places], cache), want[places])
+
+
+@pytest.mark.parametrize("vocab_size", [512, 515])
+def test_products_of_many_rows(draw, vocab_size):
+    """Forty rows of a wider model, and two rows of 35 tokens: a product has more than a million multiplications. An odd number
+    of columns is the same.
+    """
+    model, ids = gpt(draw, vocab_size=vocab_size, d_model=64, context=36), draw.integers(vocab_size, 40, 36)
+    decoder, cache, want = Decoder(model), KVCache.of(model, 40), whole(model, ids[:, :3])
+    for time in range(3):
+        assert_close(decoder.step(ids[:, time], cache), want[:, time])
+    assert_close(decoder(ids[:2, :35], cache=KVCache.of(model, 2)), whole(model, ids[:2, :35]))
+
+
+def test_no_loop_over_the_tokens_of_a_part(budget):
+    """The number of Python instructions of 64 tokens at once is at most 2.5 times that of four."""
+    model = GPT(GPTConfig(11, 64, 2, 2, 8), np.random.default_rng(0))
+    decoder = Decoder(model)
+
+    def read(time: int):
+        return lambda: decoder(np.zeros((2, time), np.int64), cache=KVCache.of(model, 2))
+
+    budget.steps(read(4), read(64), limit=2.5)
 
 
 def test_a_full_row_is_refused(draw):

@@ -8,6 +8,7 @@ from katas.tensor import Tensor
 
 from specs import oracles
 from specs.check import assert_close, layouts, rejects, undisturbed
+from specs.oracles.precision import TINY
 
 
 def observed(batches, percentile: float = 100.0) -> tuple[float, float]:
@@ -51,6 +52,7 @@ def test_a_percentile_leaves_out_the_outermost_values(percentile, draw):
     want = oracles.precision.limits(values, percentile)
     got = observed([values], percentile)
     assert near(got, want), f"got {got}, want {want}"
+    assert [type(limit) for limit in got] == [float, float]
 
 
 def test_all_batches_count_alike(draw):
@@ -67,6 +69,14 @@ def test_values_at_the_ends_of_float32(value):
     """Limits are finite, and right to 1%, up to the largest and down to the smallest normal numbers."""
     got = observed([np.full(10, value)], 90)
     assert near(got, (value, value)), f"got {got}"
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, 1e-45, -1e-45, TINY, -TINY, 3.4e38, -3.4e38])
+def test_every_value_counts(value):
+    """Each value counts, whatever its sign and size: zeros with a minus sign, the smallest floats and the largest too."""
+    values = np.repeat(np.array([value, 1], np.float32), [6, 4])
+    got, want = observed([values], 60), oracles.precision.limits(values, 60)
+    assert near(got, want), f"got {got}, want {want}"
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-3, 1.0, 1e30])
@@ -108,12 +118,25 @@ def test_a_percentile_that_a_value_just_reaches(percentile):
     assert near(got, want), f"got {got}, want {want}"
 
 
-@pytest.mark.parametrize("count", [1000, 41_000])
-def test_the_rank_is_that_of_exact_arithmetic(count):
-    """99.9 % of 1,000 values are 999 values, though 99.9 / 100 * 1000 is a little more as floats: the outlier stays outside."""
-    values = np.repeat([-50.0, 1.0, 70.0], [count // 1000, count - 2 * (count // 1000), count // 1000])
-    got = observed([values], 99.9)
+@pytest.mark.parametrize(
+    ("count", "percentile", "outside"), [(1000, 99.9, 1), (41_000, 99.9, 41), (100_000, 99.999, 1), (1_000_000, 99.9999, 1)]
+)
+def test_the_rank_is_that_of_exact_arithmetic(count, percentile, outside):
+    """99.9 % of 1,000 values are 999 values, though 99.9 / 100 * 1000 is a little more as floats: the outlier stays outside.
+    So does one of 1,000,000 values with 99.9999 %.
+    """
+    values = np.repeat([-50.0, 1.0, 70.0], [outside, count - 2 * outside, outside])
+    got = observed([values], percentile)
     assert near(got, (1, 1)), f"got {got} for {count:,} values, want (1, 1)"
+
+
+@pytest.mark.parametrize(("count", "percentile"), [(100, 50.001), (100, 50.00001), (1000, 99.901), (1000, 99.90001)])
+def test_the_rank_is_rounded_up(count, percentile):
+    """50.001 % of 100 values are 51 values: high is the 51st from below, and low the 51st from above."""
+    below = int(count * percentile / 100)
+    values = np.repeat([1.0, 70.0], [below, count - below])
+    got, want = observed([values], percentile), oracles.precision.limits(values, percentile)
+    assert near(got, want), f"got {got} for {count:,} values, want {want}"
 
 
 @pytest.mark.parametrize("n", [300, 70_000])

@@ -85,8 +85,10 @@ def test_it_is_a_linear():
 
 
 def test_the_bias_is_a_copy(draw):
-    """The bias is a copy, as a Parameter, of an array or a Parameter. A bias of zeros is a bias too."""
-    for given in (np.zeros(4, np.float32), Parameter(draw.normal(4, dtype=np.float32))):
+    """The bias is a copy, as a Parameter, of an array or a Parameter, frozen or not. A bias of zeros is a bias too."""
+    frozen = Parameter(draw.normal(4, dtype=np.float32))
+    frozen.requires_grad = False
+    for given in (np.zeros(4, np.float32), Parameter(draw.normal(4, dtype=np.float32)), frozen):
         layer = QuantizedLinear(quantize_array(draw.normal(4, 6), 0), given)
         assert isinstance(layer.bias, Parameter)
         values = given.data if isinstance(given, Parameter) else given
@@ -120,7 +122,8 @@ def test_the_result_has_the_dtype_of_x(draw):
     for dtype in (np.int64, np.int8):
         assert_dtype(layer(Tensor(x.astype(dtype))), np.float32)
         assert_close(layer(Tensor(x.astype(dtype))), want(layer, x), FLOAT32)
-    assert_close(layer(Tensor(x)), x @ layer.weight.dequantize().T.astype(np.float64) + layer.bias.data)
+    exact = QuantizedLinear(layer.weight, draw.normal(4))
+    assert_close(exact(Tensor(x)), x @ layer.weight.dequantize().T.astype(np.float64) + exact.bias.data)
     got = layer(Tensor(x.astype(np.float16)))
     assert_dtype(got, np.float16)
     assert np.abs(got.data - want(layer, x)).max() < 0.02
@@ -142,10 +145,26 @@ def test_attributes_may_be_exchanged(draw):
     assert_close(layer(Tensor(x)), want(other, x), FLOAT32)
 
 
+@pytest.mark.parametrize("limits", [(-np.inf, np.inf), (-2, 3)], ids=str)
 @pytest.mark.parametrize("shape", [(0, 6), (2, 0, 6)])
-def test_no_rows_give_no_rows(shape, draw):
-    """An empty batch has an empty result."""
-    assert made(draw)(Tensor(np.zeros(shape, np.float32))).shape == (*shape[:-1], 4)
+def test_no_rows_give_no_rows(shape, limits, draw):
+    """An empty batch has an empty result, of the dtype that others have. It is checked as others are."""
+    layer = made(draw)
+    layer.limits[...] = limits
+    for dtype, result in ((np.float16, np.float16), (np.float32, np.float32), (np.float64, np.float64), (np.int64, np.float32)):
+        got = layer(Tensor(np.zeros(shape, dtype)))
+        assert got.shape == (*shape[:-1], 4)
+        assert_dtype(got, result)
+    with rejects(RuntimeError, "inference"):
+        layer(Tensor(np.zeros(shape), requires_grad=True))
+    with rejects(ValueError, str((*shape, 5))):
+        layer(Tensor(np.zeros((*shape, 5))))
+
+
+def test_no_features_leave_the_bias():
+    """With a weight (4, 0), each row of the result is the bias."""
+    layer = QuantizedLinear(quantize_array(np.zeros((4, 0)), axis=0), np.arange(4, dtype=np.float32))
+    assert_close(layer(Tensor(np.zeros((2, 0), np.float32))), [[0, 1, 2, 3]] * 2)
 
 
 @pytest.mark.parametrize("order", ["column by column", "backwards", "in steps"])

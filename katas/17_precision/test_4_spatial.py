@@ -49,9 +49,11 @@ def test_every_channel_is_made_wherever_the_blocks_end(draw):
         assert_close(got[0, :, 0, column], right, FLOAT32)
 
 
-def test_it_is_a_conv2d(draw):
+@pytest.mark.parametrize("frozen", [True, False])
+def test_it_is_a_conv2d(frozen, draw):
     """A QuantizedConv2d is a Conv2d with its attributes; its bias is a copy, as a Parameter, or None."""
     weight, bias = quantize_array(draw.normal(5, 3, 2, 2), 0), Parameter(draw.normal(5, dtype=np.float32))
+    bias.requires_grad = not frozen
     layer = QuantizedConv2d(weight, bias, (2, 1), (0, 1))
     assert isinstance(layer, Conv2d)
     assert layer.weight is weight
@@ -78,8 +80,8 @@ def test_the_result_has_the_dtype_of_x(draw):
     for dtype, result in ((np.float32, np.float32), (np.float64, np.float64), (np.int64, np.float32)):
         assert_dtype(layer(Tensor(x.astype(dtype))), result)
         assert_close(layer(Tensor(x.astype(dtype))), want(layer, x), FLOAT32)
-    floats = layer.weight.dequantize().astype(np.float64)
-    assert_close(layer(Tensor(x)), oracles.spatial.conv2d(x, floats, layer.bias.data, (1, 1), (0, 0)))
+    floats, exact = layer.weight.dequantize().astype(np.float64), QuantizedConv2d(layer.weight, draw.normal(5))
+    assert_close(exact(Tensor(x)), oracles.spatial.conv2d(x, floats, exact.bias.data, (1, 1), (0, 0)))
 
 
 def test_float16_holds_the_result_not_the_sums():
@@ -106,8 +108,16 @@ def test_attributes_may_be_exchanged(draw):
 
 
 def test_no_images_give_no_images(draw):
-    """An empty batch has an empty result."""
-    assert made(draw)(Tensor(np.zeros((0, 3, 6, 7), np.float32))).shape == (0, 5, 5, 5)
+    """An empty batch has an empty result, of the dtype that others have. It is checked as others are."""
+    layer = made(draw)
+    for dtype, result in ((np.float16, np.float16), (np.float32, np.float32), (np.float64, np.float64), (np.int64, np.float32)):
+        got = layer(Tensor(np.zeros((0, 3, 6, 7), dtype)))
+        assert got.shape == (0, 5, 5, 5)
+        assert_dtype(got, result)
+    with rejects(RuntimeError, "inference"):
+        layer(Tensor(np.zeros((0, 3, 6, 7)), requires_grad=True))
+    with rejects(ValueError, "(0, 4, 6, 7)"):
+        layer(Tensor(np.zeros((0, 4, 6, 7))))
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 6, 7), (2, 1, 6, 7), (3, 6, 7), (2, 3, 6)])

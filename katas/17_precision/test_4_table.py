@@ -33,6 +33,13 @@ def test_ids_look_up_what_their_rows_mean(kind, shape, draw):
         assert not got.requires_grad
 
 
+def test_a_table_may_be_longer_than_16_bits(draw):
+    """Rows beyond 32,767 and 65,535 are found too, whatever integers the ids are."""
+    layer = QuantizedEmbedding(quantize_array(draw.normal(70_000, 1), 0))
+    for ids in ([32_768, 65_536, 69_999], np.array([65_535, 65_537], np.uint32)):
+        assert_close(layer(ids), oracles.precision.meant(layer.weight)[ids], FLOAT32)
+
+
 def test_it_is_an_embedding(draw):
     """A QuantizedEmbedding is an Embedding; its weight is the object it was given, and the state_dict has no other names."""
     weight = quantize_array(draw.normal(7, 5), 0)
@@ -67,6 +74,13 @@ def test_ids_outside_are_refused(ids, names, draw):
     """
     with rejects(IndexError, *names, "7"):
         made(draw)(ids)
+
+
+@pytest.mark.parametrize("number", [2**8 + 1, 2**16 + 1, 2**32 + 1, 1 - 2**32])
+def test_no_id_wraps_around(number, draw):
+    """An id that would be inside in fewer bits is outside."""
+    with rejects(IndexError, str(number), "7"):
+        made(draw)([number])
 
 
 @pytest.mark.parametrize("ids", [np.zeros(2), np.ones(1, bool), np.float32(1)], ids=["float64", "bool", "float32"])

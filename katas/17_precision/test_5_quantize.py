@@ -110,6 +110,19 @@ def test_a_model_that_is_one_layer():
     assert (layer.stride, layer.padding) == ((2, 1), (0, 1))
 
 
+@pytest.mark.parametrize("make", [Odd, cnn, gpt])
+def test_frozen_layers_are_exchanged_too(make):
+    """Layers whose Parameters require no gradients are replaced, or refused, as others are."""
+    model, subclass = make(), Scaled(4, 4)
+    for parameter in [*model.parameters(), *subclass.parameters()]:
+        parameter.requires_grad = False
+    copy = quantize(model)
+    assert not float_layers(copy)
+    assert len(quantized_layers(copy)) == len(float_layers(model))
+    with rejects(ValueError, "weight"):
+        quantize(subclass)
+
+
 def test_a_copy_computes_what_its_rounded_weights_give(draw):
     """The copy computes what the model would with rounded weights: biases, norms and everything else are as before."""
     for make, given in (
@@ -150,7 +163,13 @@ class Doubled(Embedding):
         return super().forward(ids) * 2
 
 
-@pytest.mark.parametrize("layer", [Scaled(4, 4), Shifted(3, 4, 2), Doubled(4, 4)], ids=lambda layer: type(layer).__name__)
+class Again(Scaled):
+    """A subclass of a subclass."""
+
+
+@pytest.mark.parametrize(
+    "layer", [Scaled(4, 4), Shifted(3, 4, 2), Doubled(4, 4), Again(4, 4)], ids=lambda layer: type(layer).__name__
+)
 def test_subclasses_are_refused(layer):
     """A subclass may compute something else, and would keep its floats without a word. A ValueError contains the name of its
     weight, and the model stays.
@@ -243,6 +262,16 @@ def test_the_model_stays_as_it_was(draw):
     model[1].weight.data += 1
     assert_close(copy[1].running_mean, state["1.running_mean"])
     assert_close(copy[1].weight, state["1.weight"])
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_each_module_keeps_its_mode(training):
+    """quantize leaves each module of the model in its mode, also one whose mode is not that of the others."""
+    model = cnn().train(training)
+    model[1].train(not training)
+    modes = [module.training for module in model.modules()]
+    quantize(model)
+    assert [module.training for module in model.modules()] == modes
 
 
 def test_attributes_of_any_kind_are_copied():

@@ -34,7 +34,7 @@ def test_limits_are_those_of_each_layers_inputs(draw):
     model, data = made(), batches(draw)
     assert calibrate(model, data) is None
     inputs = np.concatenate([x.data for x in data])
-    assert_close(model[0].limits, np.array([inputs.min(), inputs.max()]), FLOAT32)
+    assert model[0].limits.tolist() == [inputs.min(), inputs.max()]
     middle = np.concatenate([hidden(model, x) for x in data])
     assert_close(model[2].limits, np.array([0, middle.max()]), FLOAT32)
     for layer in (model[0], model[2]):
@@ -117,11 +117,11 @@ def test_inputs_are_int8_from_then_on(draw):
     assert np.abs(model(far).data).max() < 30 * np.abs(after[0]).max()
 
 
-def test_while_it_observes_inputs_stay_floats(draw):
-    """While calibrate observes, earlier limits don't clip: a second calibration gives the limits that it would give alone."""
+@pytest.mark.parametrize("factor", [0.01, 100])
+def test_a_second_calibration_gives_what_it_would_give_alone(factor, draw):
+    """While calibrate observes, earlier limits don't clip, for inputs stay floats; and earlier batches don't count."""
     model, fresh, data = made(), made(), batches(draw)
-    calibrate(model, [Tensor(0.01 * data[0].data)])
-    assert model[0].limits[1] < 1
+    calibrate(model, [Tensor(factor * data[0].data)])
     calibrate(model, data)
     calibrate(fresh, data)
     for i in (0, 2):
@@ -161,22 +161,62 @@ class Reads(Module):
         return x if self.skipped else self.second(x)
 
 
-def test_an_error_changes_nothing(draw):
-    """If a batch fails, limits are as before, and the model computes as before: no observer stays."""
+@pytest.mark.parametrize("first", [True, False], ids=["the first calibration", "the second calibration"])
+@pytest.mark.parametrize(
+    ("error", "fill", "rows"),
+    [(KeyboardInterrupt, 1, 7), (ValueError, np.nan, 5), (RuntimeError, 1, 5)],
+    ids=["Ctrl-C in a batch", "a batch with NaN", "a layer that no batch reaches"],
+)
+def test_an_error_changes_nothing(error, fill, rows, first, draw):
+    """After an error all limits are as before, and the model computes as before: no observer stays, and the next calibration
+    gives what it would give alone.
+    """
+    floats, data = Reads(), batches(draw)
+    model, fresh = quantize(floats), quantize(floats)
+    if not first:
+        calibrate(model, data[:1])
+    limits, want = [model.first.limits.copy(), model.second.limits.copy()], model(data[1]).data
+    model.skipped = error is RuntimeError
+    with pytest.raises(error):
+        calibrate(model, [Tensor(9 * data[1].data), Tensor(np.full((rows, 6), fill, np.float32))])
+    model.skipped = False
+    for layer, before in zip((model.first, model.second), limits, strict=True):
+        assert_close(layer.limits, before)
+    assert_close(model(data[1]), want)
+    calibrate(model, data[2:])
+    calibrate(fresh, data[2:])
+    for layer, other in ((model.first, fresh.first), (model.second, fresh.second)):
+        assert_close(layer.limits, other.limits)
+
+
+def test_a_batch_or_percentile_that_is_refused_changes_nothing(draw):
+    """A batch that is not finite raises the Observer's ValueError, which contains the value and its index in x; a percentile of
+    40 raises one that contains 40. The model computes as before.
+    """
     model, data = quantize(Reads()), batches(draw)
     calibrate(model, data[:1])
-    limits, want = model.first.limits.copy(), model(data[1]).data
-    with pytest.raises(KeyboardInterrupt):
-        calibrate(model, [Tensor(9 * data[1].data), Tensor(np.ones((7, 6), np.float32))])
-    assert_close(model.first.limits, limits)
-    assert_close(model(data[1]), want)
-    bad = np.ones((2, 3, 6), np.float32)
+    want, bad = model(data[1]).data, np.ones((2, 3, 6), np.float32)
     bad[1, 2, 4] = np.nan
     with rejects(ValueError, "nan", "(1, 2, 4)"):
         calibrate(model, [Tensor(9 * data[1].data), Tensor(bad)])
     assert_close(model(data[1]), want)
     with rejects(ValueError, "40"):
         calibrate(model, data, 40)
+    assert_close(model(data[1]), want)
+
+
+def test_batches_that_fail_change_nothing(draw):
+    """If the iterable of batches itself raises, limits are as before, and no observer stays."""
+
+    def broken():
+        yield Tensor(9 * data[1].data)
+        raise OSError("no more")
+
+    model, data = quantize(Reads()), batches(draw)
+    calibrate(model, data[:1])
+    want = model(data[1]).data
+    with rejects(OSError, "no more"):
+        calibrate(model, broken())
     assert_close(model(data[1]), want)
 
 
@@ -192,16 +232,19 @@ def test_a_layer_that_no_batch_reaches_is_an_error(draw):
     assert np.isinf(model.second.limits).all()
 
 
+@pytest.mark.parametrize("shape", [(8, 6), (6, 6), (1, 6)], ids=str)
 @pytest.mark.parametrize("kind", ["affine", "columns"])
-def test_weights_that_integers_can_not_multiply_are_refused(kind, draw):
+def test_weights_that_integers_can_not_multiply_are_refused(kind, shape, draw):
     """calibrate raises a ValueError, before any batch, for weights that are not symmetric int8 with one scale, or one for each
     row.
     """
     options = {"symmetric": False} if kind == "affine" else {"axis": 1}
-    model = Sequential(QuantizedLinear(quantize_array(draw.normal(8, 6), **options)))
-    with rejects(ValueError):
-        calibrate(model, none())
-    assert np.isinf(model[0].limits).all()
+    wrong = QuantizedLinear(quantize_array(draw.normal(*shape), **options))
+    right = QuantizedLinear(quantize_array(draw.normal(6, 6), axis=0))
+    for model in (Sequential(wrong), Sequential(right, wrong), Sequential(wrong, right)):
+        with rejects(ValueError):
+            calibrate(model, none())
+        assert all(np.isinf(layer.limits).all() for layer in model)
 
 
 def test_one_scale_in_all_can_be_calibrated(draw):

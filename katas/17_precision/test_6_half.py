@@ -66,12 +66,22 @@ def test_the_state_stays_as_it_is(draw):
     assert_dtype(state["a"], np.float32)
 
 
+@pytest.mark.parametrize("beside", [1.0, np.inf, -np.inf, np.nan])
 @pytest.mark.parametrize("value", [65_520.0, -65_520.0, 1e5, -765_432.0])
-def test_what_float16_can_not_hold_is_named(value):
-    """A finite value that float16 can't hold raises a ValueError that contains the name and the value."""
+def test_what_float16_can_not_hold_is_named(value, beside):
+    """A finite value that float16 can't hold raises a ValueError that contains the name and the value, whatever stands before
+    it.
+    """
     for dtype in (np.float32, np.float64):
         with rejects(ValueError, "blocks.1.weight", str(dtype(value))):
-            half_state({"fine": np.ones(2), "blocks.1.weight": np.array([1.0, value], dtype)})
+            half_state({"fine": np.ones(2), "blocks.1.weight": np.array([beside, value], dtype)})
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (2, 3)], ids=str)
+def test_overflow_is_named_in_arrays_of_any_shape(shape):
+    """A value that float16 can't hold is named in an array of any axes, also of none."""
+    with rejects(ValueError, "scale", "70000.0"):
+        half_state({"scale": np.full(shape, 70_000.0)})
 
 
 def test_the_largest_floats_are_named_too():

@@ -4,12 +4,12 @@ from katas.acceleration import flat
 from katas.activations import ReLU
 from katas.layers import Linear, Sequential
 from katas.losses import CrossEntropyLoss, MSELoss
-from katas.model_compression import masked, prune
+from katas.model_compression import Masks, masked, prune
 from katas.optimizers import SGD, AdamW, Optimizer
 from katas.tensor import Tensor
 from katas.training import Batches, Trainer, cosine_schedule
 
-from specs.check import assert_close, rejects
+from specs.check import assert_close, measure_bytes, rejects
 
 OPTIMIZERS = {
     "momentum": lambda parameters: SGD(parameters, lr=0.1, momentum=0.9),
@@ -67,6 +67,18 @@ def test_a_masked_step_is_the_optimizers_step_and_then_the_masks(draw, kind):
         descend(model, wrapped, x, y, 1)
     for want, got in zip(plain.parameters(), model.parameters(), strict=True):
         assert_close(got, want)
+
+
+def test_a_masked_step_allocates_no_floats(draw):
+    """Beside the optimizer's own step, which without gradients is none. A mask of 1 MB of float32 weights takes a quarter."""
+    model = Sequential(Linear(512, 512, rng=np.random.default_rng(0)))
+    masks = prune(model, 0.5)
+    optimizer = masked(SGD(model.parameters(), lr=0.1), masks)
+    model[0].weight.data[...] = 1
+    peak, retained = measure_bytes(optimizer.step)
+    assert np.count_nonzero(model[0].weight.data) == 512 * 512 / 2
+    assert peak < 400_000, f"{peak:,} bytes"
+    assert retained < 10_000
 
 
 def test_it_is_an_optimizer_with_the_same_groups_and_state(draw):
@@ -152,6 +164,16 @@ def test_a_state_without_masks_is_refused(draw):
     assert optimizer.param_groups[0]["lr"] == 0.1
     for (_, part), want in zip(masks.pairs, kept, strict=True):
         assert_close(part, want)
+
+
+def test_a_state_without_masks_is_refused_where_there_are_none_either():
+    """As any other: masks of nothing are masks."""
+    model = network()
+    optimizer = masked(SGD(model.parameters(), lr=0.1), Masks([]))
+    optimizer.load_state_dict(optimizer.state_dict())
+    with rejects(ValueError):
+        optimizer.load_state_dict({"optimizer": SGD(model.parameters(), lr=0.2).state_dict()})
+    assert optimizer.param_groups[0]["lr"] == 0.1
 
 
 def test_masks_of_other_shapes_are_refused(draw):

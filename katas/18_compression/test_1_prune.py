@@ -73,9 +73,12 @@ def test_of_equal_weights_exactly_the_number_asked_for_is_pruned(per_layer):
         assert_close(parameter, np.array(want), mistakes={"a threshold prunes all that are equal": 2.0 * (parameter.data == 2)})
 
 
-@pytest.mark.parametrize(("amount", "pruned"), [(0, 0), (0.0, 0), (0.04, 0), (0.06, 1), (0.35, 4), (0.99, 10), (0.9499, 9)])
+@pytest.mark.parametrize(
+    ("amount", "pruned"),
+    [(0, 0), (0.0, 0), (0.04, 0), (0.05, 0), (0.06, 1), (0.25, 2), (0.35, 4), (0.45, 4), (0.99, 10), (0.9499, 9)],
+)
 def test_the_number_is_rounded(draw, amount, pruned):
-    """Of n = 10 weights round(amount · 10) are pruned. An amount of 0 prunes nothing, and gives masks anyway."""
+    """Of n = 10 weights round(amount · 10) are pruned, 2 for 2.5. An amount of 0 prunes nothing, and gives masks anyway."""
     network = model(draw.normal(2, 5))
     masks = prune(network, amount)
     ((parameter, kept),) = masks.pairs
@@ -103,12 +106,42 @@ def test_minus_zero_and_zero_are_equal():
     assert masks.pairs[0][1].tolist() == [[False, True, True, True]]
 
 
-@pytest.mark.parametrize("scale", [1e-30, 1e-39, 1e30, 1e38])
-def test_magnitudes_are_compared_as_they_are(scale):
-    """Squares of tiny or huge weights would all be 0, or all infinite, and so equal."""
-    network = model(np.array([[3, -1, 2, 3]], np.float32) * np.float32(scale))
+DTYPES = pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+
+
+@DTYPES
+@pytest.mark.parametrize("per_layer", [False, True])
+def test_magnitudes_are_compared_as_they_are(dtype, per_layer):
+    """Whatever is done with tiny, huge or close weights first, a square or a smaller dtype, makes equal what is not."""
+    limits = np.finfo(dtype)
+    numbers = {
+        "tiny": [limits.smallest_subnormal * n for n in (3, 1, 2, 3)],
+        "huge": [limits.max / n for n in (1, 3, 2, 1)],
+        "close": [1 + limits.eps * n for n in (3, 1, 2, 3)],
+    }
+    for name, (a, b, c, d) in numbers.items():
+        network = model(np.array([[a, -b, c, -d]], dtype))
+        masks = prune(network, 0.5, per_layer)
+        assert masks.pairs[0][1].tolist() == [[True, False, False, True]], name
+
+
+def test_weights_of_two_dtypes_are_compared_as_they_are():
+    """A float64 weight that is a little larger than a float32 one is larger."""
+    network = model(np.array([[1 + 1e-12, -1 - 2e-12]]), np.array([[1, 1]], np.float32))
     masks = prune(network, 0.5)
-    assert masks.pairs[0][1].tolist() == [[True, False, False, True]]
+    assert [kept.tolist() for _, kept in masks.pairs] == [[[True, True]], [[False, False]]]
+
+
+@pytest.mark.parametrize("shape", [(), (6,), (6, 1), (1, 6), (2, 3, 1), (1, 2, 1, 3), (1, 1, 2, 1, 3)], ids=str)
+def test_weights_have_two_axes_or_more(draw, shape):
+    """Two, three, four or five, of any length: Parameters with one axis or none stay, and are in no mask."""
+    network = model(np.full((2, 3), 10.0), 1 + np.abs(draw.normal(*shape)))
+    before, is_weight = state(network), len(shape) > 1
+    masks = prune(network, 0.5)
+    assert [kept.shape for _, kept in masks.pairs] == [(2, 3), shape][: 1 + is_weight]
+    assert [kept.shape for _, kept in Masks.of(network).pairs] == [(2, 3), shape][: 1 + is_weight]
+    assert np.count_nonzero(network.weights[0].data) == (6 if is_weight else 3)
+    assert_close(network.weights[1], 0 * before["weights.1"] if is_weight else before["weights.1"])
 
 
 def test_a_share_of_few_bits_is_a_share_of_many_weights():
@@ -203,9 +236,10 @@ def test_a_weight_that_is_read_only_is_refused(draw):
     network = model(draw.normal(3, 4), draw.normal(2, 5))
     network.weights[1].data.flags.writeable = False
     before = state(network)
-    with rejects(ValueError, "weights.1"):
-        prune(network, 0.5)
-    assert_unchanged(network, before)
+    for amount, per_layer in ((0.5, False), (0.5, True), (0, False)):
+        with rejects(ValueError, "weights.1"):
+            prune(network, amount, per_layer)
+        assert_unchanged(network, before)
 
 
 def test_a_model_without_weights_is_refused(draw):
@@ -277,6 +311,14 @@ def test_masks_of_a_model_count_nan_as_a_weight():
     """A weight that is NaN is not 0: Masks.of keeps it."""
     found = Masks.of(model(np.array([[0.0, np.nan, -0.0, 1.0]])))
     assert found.pairs[0][1].tolist() == [[False, True, False, True]]
+
+
+@DTYPES
+def test_masks_of_a_model_count_the_smallest_number_as_a_weight(dtype):
+    """A weight next to 0 is not 0: Masks.of keeps it, however small it is beside the others."""
+    least = np.finfo(dtype).smallest_subnormal
+    network = model(np.array([[0, least, -least, 1]], dtype), np.array([[-least, 0]], dtype))
+    assert [kept.tolist() for _, kept in Masks.of(network).pairs] == [[[False, True, True, True]], [[True, False]]]
 
 
 def test_a_pruned_model_computes_with_zeros(draw):

@@ -1,4 +1,5 @@
 import copy
+import itertools
 import weakref
 
 import numpy as np
@@ -13,14 +14,23 @@ from katas.model_compression import PrunedAttention, head_scores, prune_heads, p
 from katas.tensor import Tensor
 from katas.transformers import GPT, GPTConfig, generate
 
-from specs.check import array, assert_close, measure_bytes, rejects
+from specs.check import array, assert_close, count_steps, measure_bytes, rejects
 
 WIDTH = 4  # of a head
+
+
+class Falsy(RotaryPositions):
+    """Positions that are falsy, as anything may be that is not None."""
+
+    def __bool__(self):
+        return False
+
+
 OPTIONS = {
     "causal": {},
     "looking both ways": {"causal": False},
     "without biases": {"bias": False},
-    "rotary": {"positions": RotaryPositions(20, WIDTH)},
+    "rotary": {"positions": Falsy(20, WIDTH)},
     "window": {"window": 3},
 }
 options = pytest.mark.parametrize("kind", OPTIONS)
@@ -77,10 +87,13 @@ def test_its_arrays_are_those_of_the_heads_that_stay(draw):
     assert not [old for old in held if old() is not None], "old arrays are still held"
 
 
-def test_it_stays_the_same_object(draw):
+@pytest.mark.parametrize("keep", [[1], [0, 1, 2]], ids=["one head", "all heads"])
+def test_it_stays_the_same_object(draw, keep):
     """Other code that holds the attention has the pruned one: a PrunedAttention, which is a MultiHeadAttention."""
     pruned = attention(draw, causal=False, layer=3, window=None)
-    prune_heads(pruned, [1])
+    old = pruned.c_attn.weight.data
+    prune_heads(pruned, keep)
+    assert not np.shares_memory(pruned.c_attn.weight.data, old)
     assert type(pruned) is PrunedAttention
     assert isinstance(pruned, MultiHeadAttention)
     assert (pruned.causal, pruned.layer, pruned.window, pruned.positions) == (False, 3, None, None)
@@ -105,9 +118,10 @@ def test_attributes_that_change_later_count(draw):
     assert_close(pruned(Tensor(x)), whole(Tensor(x)))
 
 
-def test_the_attention_map_has_the_heads_that_stay(draw):
-    """weights(x, mask) of the whole, for these heads."""
-    pruned = attention(draw, positions=RotaryPositions(20, WIDTH))
+@options
+def test_the_attention_map_has_the_heads_that_stay(draw, kind):
+    """weights(x, mask) of the whole, for these heads, with all of its options."""
+    pruned = attention(draw, **OPTIONS[kind])
     x, mask = Tensor(draw.normal(2, 5, 12)), np.arange(5)[None] < np.array([[3], [5]])
     wants = [pruned.weights(x)[:, [0, 2]], pruned.weights(x, mask)[:, [0, 2]]]
     prune_heads(pruned, [0, 2])
@@ -177,6 +191,49 @@ def test_new_tokens_begin_behind_each_rows_own(draw, kind):
         assert_close(got[1], pruned(Tensor(x[1:])).data[0, 5:])
 
 
+class Backwards(KVCache):
+    """A falsy cache that gives its latest keys first: what each query sees is in its third result."""
+
+    def __bool__(self):
+        return False
+
+    def extend(self, *given):
+        k, v, seen = super().extend(*given)
+        return k[:, :, ::-1], v[:, :, ::-1], seen[..., ::-1]
+
+
+@pytest.mark.parametrize("kind", ["causal", "rotary", "window"])
+def test_a_cache_says_what_is_seen(draw, kind):
+    """With a cache only its own mask counts: its keys may lie in any order."""
+    pruned = attention(draw, **OPTIONS[kind])
+    prune_heads(pruned, [0, 2])
+    x, cache = draw.normal(2, 7, 12), Backwards(1, 2, 3, WIDTH, 7, pruned.window, np.float64)
+    with no_grad():
+        parts = [pruned(Tensor(x[:, start:stop]), cache=cache).data for start, stop in ((0, 3), (3, 5), (5, 7))]
+    assert_close(np.concatenate(parts, 1), pruned(Tensor(x)).data)
+
+
+class Crowded:
+    """A cache with room for more heads than the attention has, whose other heads hold what is no number."""
+
+    n_head, lengths, heads = 5, np.zeros(2, np.int64), 2
+
+    def extend(self, layer, k, v, *real):
+        self.others = [values.data[:, self.heads :] for values in (k, v)]
+        filled = [np.concatenate([values.data[:, : self.heads], np.full((2, 3, 4, WIDTH), np.nan)], 1) for values in (k, v)]
+        return *map(Tensor, filled), np.broadcast_to(np.tril(np.ones((4, 4), bool)), (2, 1, 4, 4))
+
+
+def test_other_heads_of_a_cache_get_zeros_and_are_not_read(draw):
+    """The cache has zeros for the heads that are gone. Whatever it holds there, the result is that of the own heads."""
+    pruned, cache, x = attention(draw), Crowded(), Tensor(draw.normal(2, 4, 12))
+    prune_heads(pruned, [0, 2])
+    want = pruned(x)
+    assert_close(pruned(x, cache=cache), want)
+    for values in cache.others:
+        assert_close(values, np.zeros((2, 3, 4, WIDTH)))
+
+
 class Noted:
     """The smallest cache of kata 13's: it has no n_head, is falsy, and notes what it is given."""
 
@@ -229,14 +286,13 @@ def test_bad_input_is_refused_as_before(draw):
     pruned = attention(draw)
     prune_heads(pruned, [0, 2])
     x, cache = Tensor(draw.normal(2, 4, 12)), Noted()
-    for bad in (draw.normal(2, 4, 8), draw.normal(4, 12)):
-        with rejects(ValueError, str(bad.shape)):
-            pruned(Tensor(bad))
-        with rejects(ValueError, str(bad.shape)):
-            pruned.weights(Tensor(bad))
     for call in (pruned, pruned.weights):
-        with rejects(ValueError, "(2, 3)"):
-            call(x, np.ones((2, 3), bool))
+        for shape in ((2, 4, 8), (4, 12), (12,), (1, 2, 4, 12), (2, 12, 4), (2, 4, 1)):
+            with rejects(ValueError, str(shape)):
+                call(Tensor(draw.normal(*shape)))
+        for shape in ((2, 3), (1, 4), (2, 1), (4,), (1,), (), (4, 2), (8,), (1, 2, 4), (2, 4, 1)):  # some could be broadcast
+            with rejects(ValueError, str(shape)):
+                call(x, np.ones(shape, bool))
         with rejects(TypeError, "float64"):
             call(x, np.ones((2, 4)))
     with rejects(ValueError, "padding"):
@@ -245,6 +301,21 @@ def test_bad_input_is_refused_as_before(draw):
     with rejects(ValueError, "causal"):
         pruned(x, None, cache)
     assert not cache.calls
+
+
+@pytest.mark.parametrize(
+    "row", list(itertools.product([False, True], repeat=4)), ids=lambda row: "".join("01"[bit] for bit in row)
+)
+def test_with_a_cache_padding_may_only_stand_behind(draw, row):
+    """A token behind padding, in any row and at any position, raises a ValueError; padding behind all tokens does not."""
+    pruned, x = attention(draw), Tensor(draw.normal(2, 4, 12))
+    prune_heads(pruned, [0, 2])
+    for mask in ([row, (True, True, False, False)], [(True, True, True, False), row]):
+        if sorted(row, reverse=True) == list(row):
+            assert pruned(x, mask, Noted()).shape == x.shape
+        else:
+            with rejects(ValueError, "padding"):
+                pruned(x, mask, Noted())
 
 
 def test_of_two_errors_it_raises_the_one_that_it_raised_before(draw):
@@ -324,6 +395,18 @@ def test_a_keep_that_names_no_heads_is_refused(draw, keep, error, named):
         assert_close(values, before[name])
     assert type(whole) is MultiHeadAttention
     assert whole.n_head == 3
+
+
+def test_no_python_loop_over_columns_of_heads():
+    """The number of Python instructions doesn't grow with the width of a head."""
+    small, large = (MultiHeadAttention(2 * width, 2, rng=np.random.default_rng(0)) for width in (1, 64))
+
+    def pruned(whole):
+        head_scores(whole)
+        prune_heads(whole, np.arange(whole.n_head))
+
+    few, many = count_steps(lambda: pruned(small), lambda: pruned(large))
+    assert many <= 2 * few, f"{few} Python instructions for 1 column, {many} for 64"
 
 
 def test_only_attention_has_heads():

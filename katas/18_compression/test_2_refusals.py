@@ -2,7 +2,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from katas.activations import ReLU, Sigmoid, Softmax
+from katas.activations import LogSoftmax, ReLU, Sigmoid, Softmax
 from katas.layers import Flatten, Linear, Module, Parameter, Sequential
 from katas.model_compression import Residual, prune_units, unit_scores
 from katas.spatial import CNN, BatchNorm2d, Conv2d, GlobalAvgPool
@@ -102,6 +102,20 @@ def in_two(position: int) -> tuple[Module, Linear]:
     return model, one[0]
 
 
+def rows_and_channels() -> tuple[Module, Conv2d]:
+    """One Linear reads the flattened channels of one Sequential and the units of another."""
+    reader, model = linear(16, 2), Module()
+    model.one, model.two = Sequential(conv(2, 4), Flatten(), reader), Sequential(linear(3, 16), ReLU(), reader)
+    return model, model.one[0]
+
+
+def inside(case: tuple[Module, Module]) -> tuple[Module, Module]:
+    """The same layer in a larger model."""
+    model = Module()
+    model.body, layer = case
+    return model, layer
+
+
 def feed_forward_with(activation: Module) -> tuple[FeedForward, Linear]:
     model = FeedForward(4, rng=R)
     model.gelu = activation
@@ -142,6 +156,11 @@ REFUSED = {
     "the model's results": (lambda: chain(linear(4, 3), ReLU(), linear(3, 2), at=2), "Linear"),
     "results behind an activation": (lambda: chain(linear(4, 3), ReLU()), "Linear"),
     "a FeedForward's results": (feed_forward_output, "Linear"),
+    "the results of a Sequential in another module": (
+        lambda: inside(chain(linear(4, 3), ReLU(), linear(3, 2), at=2)),
+        "Linear",
+    ),
+    "the results of an inner FeedForward": (lambda: inside(feed_forward_output()), "Linear"),
     "a stream that the model returns": (lambda: chain(linear(3, 4), Residual(linear(4, 4)), ReLU()), "Linear"),
     "a stream that is the model's input": (
         lambda: ((model := Sequential(Residual(linear(4, 4)), linear(4, 2))), model[0][0]),
@@ -150,6 +169,7 @@ REFUSED = {
     "behind a LayerNorm": (lambda: chain(linear(4, 3), LayerNorm(3), linear(3, 2)), "LayerNorm"),
     "behind a Sigmoid, which makes ½ of 0": (lambda: chain(linear(4, 3), Sigmoid(), linear(3, 2)), "Sigmoid"),
     "behind a Softmax": (lambda: chain(linear(4, 3), Softmax(), linear(3, 2)), "Softmax"),
+    "behind a LogSoftmax": (lambda: chain(linear(4, 3), LogSoftmax(), linear(3, 2)), "LogSoftmax"),
     "behind an unknown layer": (lambda: chain(conv(2, 4), Odd(), conv(4, 3)), "Odd"),
     "a stream through an unknown layer": (
         lambda: chain(conv(2, 4), Residual(conv(4, 3), Odd(), conv(3, 4)), Odd(), conv(4, 2)),
@@ -171,6 +191,7 @@ REFUSED = {
     "a reader that runs twice": (reader_twice, "Linear"),
     "a layer in two Sequentials": (lambda: in_two(0), "Linear"),
     "a reader in two Sequentials": (lambda: in_two(2), "Linear"),
+    "a reader of channels that also reads rows": (rows_and_channels, "Conv2d"),
     "a FeedForward's Sigmoid": (lambda: feed_forward_with(Sigmoid()), "Sigmoid"),
     "a FeedForward's unknown layer": (lambda: feed_forward_with(Odd()), "Odd"),
     "a stream to which a Sigmoid is added": (
@@ -210,10 +231,10 @@ def shown(layer) -> str:
 
 @contextmanager
 def refused(model: Module, layer: Module, named: str):
-    """A ValueError that contains `named`. A report shows the model as it was before."""
+    """A ValueError that contains `named` and the layer's class. A report shows the model as it was before."""
     before = f"units of {shown(layer)} in {shown(model)}"
     try:
-        with rejects(ValueError, named):
+        with rejects(ValueError, named, type(layer).__name__):
             yield
     except Mismatch as mismatch:
         raise Mismatch(f"{before}: {mismatch}") from None
@@ -225,7 +246,7 @@ def arrays(*modules) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_units_that_can_not_be_removed_are_refused(case):
-    """A ValueError contains the class of the layer, or of the one that is in the way; nothing is changed. unit_scores too."""
+    """A ValueError contains the class of the layer, and of one that is in the way; nothing is changed. unit_scores too."""
     make, named = REFUSED[case]
     model, layer = make()
     before = arrays(model, layer)

@@ -7,7 +7,7 @@ from katas.acceleration import accelerate
 from katas.activations import GELU, LeakyReLU, ReLU, Tanh
 from katas.layers import Dropout, Flatten, Linear, Module, Sequential
 from katas.losses import CrossEntropyLoss
-from katas.model_compression import Residual, prune_units, strongest, unit_scores
+from katas.model_compression import Residual, low_rank, prune_units, strongest, unit_scores
 from katas.optimizers import SGD
 from katas.spatial import CNN, AvgPool2d, BatchNorm2d, Conv2d, GlobalAvgPool, MaxPool2d
 from katas.tensor import Tensor
@@ -75,6 +75,24 @@ def averaged(rng) -> Sequential:
     return Sequential(Conv2d(2, 6, 3, rng=rng), ReLU(), GlobalAvgPool(), Flatten(), Residual(Tanh()), Linear(6, 3, rng=rng))
 
 
+def with_a_feed_forward(rng) -> Sequential:
+    """A FeedForward reads and writes a stream."""
+    return Sequential(Linear(5, 4, rng=rng), Residual(FeedForward(4, rng=rng)), Linear(4, 3, rng=rng))
+
+
+def nested_streams(rng) -> Sequential:
+    """A Residual in a Residual adds to the same stream, or to one of its own."""
+    same = Residual(Residual(Linear(6, 6, rng=rng)), Tanh(), Linear(6, 6, rng=rng))
+    own = Residual(Linear(6, 4, rng=rng), Residual(ReLU(), Linear(4, 4, rng=rng)), Linear(4, 6, rng=rng))
+    return Sequential(Linear(5, 6, rng=rng), same, own, Linear(6, 3, rng=rng))
+
+
+def cnn_inside(rng) -> Sequential:
+    """A CNN flattens inside a Sequential, too: channels that a layer before it writes."""
+    inner = CNN([ReLU(), CNN([MaxPool2d(2)]), Linear(54, 5, rng=rng), Tanh()])
+    return Sequential(Conv2d(2, 6, 3, rng=rng), inner, Linear(5, 3, rng=rng))
+
+
 def other_activation(rng) -> FeedForward:
     model = FeedForward(5, rng=rng)
     model.gelu = Tanh()
@@ -109,6 +127,24 @@ CASES = {
     "channels that are averaged, and flattened": (averaged, IMAGES, lambda m: m[0], lambda m: [m[0]], [0, 4, 5]),
     "a Sequential in another module": (around, ROWS, lambda m: m[1].layer[0], lambda m: [m[1].layer[0]], [1, 4, 5]),
     "a FeedForward in another module": (around, ROWS, lambda m: m[2].layer.c_fc, lambda m: [m[2].layer.c_fc], [0, 9]),
+    "a FeedForward in a Residual": (with_a_feed_forward, ROWS, lambda m: m[1][0].c_fc, lambda m: [m[1][0].c_fc], [0, 5, 15]),
+    "a stream by a FeedForward": (
+        with_a_feed_forward,
+        ROWS,
+        lambda m: m[1][0].c_proj,
+        lambda m: [m[0], m[1][0].c_proj],
+        [1, 3],
+    ),
+    "a stream of nested Residuals": (
+        nested_streams,
+        ROWS,
+        lambda m: m[1][0][0],
+        lambda m: [m[0], m[1][0][0], m[1][2], m[2][2]],
+        [0, 1, 5],
+    ),
+    "a stream inside a Residual": (nested_streams, ROWS, lambda m: m[2][1][1], lambda m: [m[2][0], m[2][1][1]], [2, 3]),
+    "channels that a CNN inside flattens": (cnn_inside, IMAGES, lambda m: m[0], lambda m: [m[0]], [1, 4]),
+    "neurons in a CNN inside": (cnn_inside, IMAGES, lambda m: m[1][2], lambda m: [m[1][2]], [0, 3, 4]),
     "a part": (Part, IMAGES, lambda m: m.blocks[0][4], lambda m: [m.blocks[0][4], m.blocks[0][5]], [0, 3]),
 }
 STREAM = lambda m: [m[0], m[1], m[3][3], m[3][4], m[4][0], m[4][2][0], m[5]]  # noqa: E731
@@ -323,6 +359,34 @@ def test_an_accelerated_model_is_pruned_too(draw, case):
     assert_close(model.eval()(Tensor(x)), zeros.eval()(Tensor(x)))
 
 
+@cases
+def test_units_of_factors_are_removed_wherever_those_of_a_linear_are(draw, case):
+    """After low_rank() the same units go: from rows of `up` and from columns of `down`, also side by side behind a Flatten."""
+    model, zeros, x = prepared(draw, case)
+    *_, layer, zeroed, keep = CASES[case]
+    for linear, other in zip(model.modules(), zeros.modules(), strict=True):
+        if isinstance(linear, Linear):
+            kept = np.isin(np.arange(len(other.weight)), keep) | (not any(other is writer for writer in zeroed(zeros)))
+            linear.weight.data = np.outer(draw.normal(len(kept)), draw.normal(linear.in_features)).astype(np.float32)
+            other.weight.data = np.where(kept[:, None], linear.weight.data, 0)
+    assert set(low_rank(model, 0.01).values()) == {1}
+    prune_units(model, layer(model), keep)
+    assert_close(model.eval()(Tensor(x)), zeros.eval()(Tensor(x)))
+
+
+@cases
+def test_subclasses_count_as_what_they_extend(draw, case):
+    """A model of subclasses, of each class one, is pruned as the model of these classes; its scores are the same."""
+    model, zeros, x = prepared(draw, case)
+    *_, layer, _, keep = CASES[case]
+    scores = unit_scores(model, layer(model))
+    for module in model.modules():
+        module.__class__ = type(f"Own{type(module).__name__}", (type(module),), {})
+    assert_close(unit_scores(model, layer(model)), scores)
+    prune_units(model, layer(model), keep)
+    assert_close(model.eval()(Tensor(x)), zeros.eval()(Tensor(x)))
+
+
 def test_a_state_is_loaded_by_a_model_that_was_pruned_alike(draw):
     """state_dict() has the new shapes. A new model that was pruned with the same keep loads it."""
     model, _, x = prepared(draw, "a stream by a Residual")
@@ -343,6 +407,18 @@ def test_no_python_loop_over_units(draw):
 
     few, many = count_steps(lambda: pruned(small, 4), lambda: pruned(large, 400))
     assert many <= 2 * few, f"{few} Python instructions for 4 units, {many} for 400"
+
+
+def test_no_python_loop_over_columns_behind_a_flatten(draw):
+    """The number of Python instructions doesn't grow with the number of pixels of a channel."""
+    small, large = (Sequential(Conv2d(1, 3, 1, rng=R(0)), Flatten(), Linear(3 * n, 2, rng=R(0))) for n in (4, 900))
+
+    def pruned(model):
+        unit_scores(model, model[0])
+        prune_units(model, model[0], [2, 0, 1])
+
+    few, many = count_steps(lambda: pruned(small), lambda: pruned(large))
+    assert many <= 2 * few, f"{few} Python instructions for 4 pixels, {many} for 900"
 
 
 # Residual
@@ -476,6 +552,13 @@ def test_the_strongest_are_chosen(draw):
     assert strongest(np.array([np.inf, -1.0, 2.0]), 3).tolist() == [0, 1, 2]
     assert strongest(np.array([4], np.uint8), 1).tolist() == [0]
     assert strongest(np.array([3, 0, 9], np.uint8), 2).tolist() == [0, 2]
+
+
+def test_scores_are_compared_as_they_are():
+    """Scores that float32 can't tell apart, or takes for 0 or for infinity, are not equal."""
+    for scores in ([1.0, 1 + 1e-12], [1e-300, 2e-300], [1e300, 2e300], [-1 - 1e-12, -1.0]):
+        assert strongest(np.array(scores), 1).tolist() == [1]
+        assert strongest(np.array(scores[::-1]), 1).tolist() == [0]
 
 
 def test_a_count_that_can_not_be_is_refused():

@@ -14,7 +14,7 @@ from katas.spatial import CNN, Conv2d
 from katas.tensor import Tensor
 from katas.transformers import GPT, GPTConfig
 
-from specs.check import assert_close, assert_dtype, rejects
+from specs.check import assert_close, assert_dtype, count_steps, rejects
 
 
 def with_singular_values(draw, out: int, inputs: int, values, dtype=np.float64, bias: bool = True) -> Linear:
@@ -59,10 +59,11 @@ def test_tiny_and_huge_weights_have_the_same_rank(draw, scale):
     assert low_rank(layer, 0) == {}
 
 
-def test_small_singular_values_are_not_rounded_away(draw):
+@pytest.mark.parametrize("small", [1e-5, 1e-9, 1e-13])
+def test_small_singular_values_are_not_rounded_away(draw, small):
     """Next to 1, the square of 1e-9 is lost in float64. But an error of 1e-10 asks for it."""
-    layer = with_singular_values(draw, 20, 30, [1, 1e-9, 1e-9, 1e-9])
-    assert low_rank(layer, 1e-10) == {"weight": 4}
+    layer = with_singular_values(draw, 20, 30, [1, small, small, small])
+    assert low_rank(layer, small / 10) == {"weight": 4}
 
 
 def test_the_result_is_that_of_the_product(draw):
@@ -88,19 +89,28 @@ def test_a_layer_that_would_not_become_smaller_is_left_alone(draw):
                 assert_close(array, before[name])
 
 
+ERRORS = pytest.mark.parametrize("error", [0, 0.0, 0.1, 0.99])
+
+
 def test_an_error_of_zero_finds_an_exact_rank_or_leaves_the_layer_alone(draw):
     """error=0 is a share like others: rounding apart nothing may be lost. A random weight has its full rank."""
     layer = Linear(30, 20, rng=np.random.default_rng(0))
     assert low_rank(layer, 0) == {}
     assert type(layer) is Linear
+    layer.weight.data[...] = 0
+    layer.weight.data[[3, 7], [5, 1]] = 2, 1
+    weight = layer.weight.data.copy()
+    assert low_rank(layer, 0) == {"weight": 2}
+    assert_close(product(layer), weight)
 
 
-def test_a_weight_of_zeros_has_rank_one():
-    """At least one row is left, and the result is the bias."""
+@ERRORS
+def test_a_weight_of_zeros_has_rank_one(error):
+    """At least one row is left, and the result is the bias, whatever the error is."""
     layer = Linear(6, 5, rng=np.random.default_rng(0))
     layer.weight.data[...] = 0
     bias = layer.bias.data.copy()
-    assert low_rank(layer, 0.1) == {"weight": 1}
+    assert low_rank(layer, error) == {"weight": 1}
     assert_close(layer(Tensor(np.ones((2, 6), np.float32))), np.tile(bias, (2, 1)))
 
 
@@ -115,6 +125,14 @@ def test_the_weights_dtype_stays(draw, dtype):
     assert_dtype(layer.up.weight, dtype)
     assert_dtype(layer(Tensor(np.ones((2, 30), dtype))), dtype)
     assert relative(weight, layer) < 2e-6
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_weight_of_float16_stays_one(draw, bias):
+    """float16 is for storage: the factors are float16, too."""
+    layer = with_singular_values(draw, 20, 30, [4, 2], np.float16, bias)
+    assert low_rank(layer, 0.01) == {"weight": 2}
+    assert layer.down.weight.dtype == layer.up.weight.dtype == np.float16
 
 
 def test_both_factors_are_as_large(draw):
@@ -265,9 +283,12 @@ def test_heads_of_factors_can_be_removed(draw):
     assert low_rank(attention, 0.001) == {"c_attn.weight": 3, "c_proj.weight": 3}
     zeros, x = copy.deepcopy(attention), Tensor(draw.normal(2, 5, 12))
     zeros.c_proj.down.weight.data[:, 4:8] = 0
+    value, joined = attention.c_attn.up.weight.data[24:], attention.c_proj.down.weight.data
+    want = np.linalg.norm(value.reshape(3, -1), axis=1) * np.linalg.norm(joined.T.reshape(3, -1), axis=1)
+    assert_close(head_scores(attention), want)
     prune_heads(attention, [0, 2])
     assert_close(attention(x), zeros(x))
-    assert head_scores(attention).shape == (2,)
+    assert_close(head_scores(attention), want[[0, 2]])
 
 
 @pytest.mark.parametrize("error", [-0.1, 1, 1.5, float("nan")])
@@ -279,14 +300,26 @@ def test_an_error_that_is_no_share_is_refused(draw, error):
     assert type(layer) is Linear
 
 
+@ERRORS
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_weight_that_is_not_finite_is_refused(draw, value):
+def test_a_weight_that_is_not_finite_is_refused(draw, value, error):
     """A ValueError contains the weight's name, and no layer is exchanged, the ones before it neither."""
     network = Sequential(with_singular_values(draw, 20, 30, [3, 2]), ReLU(), with_singular_values(draw, 25, 20, [2, 1]))
     network[2].weight.data[3, 4] = value
     with rejects(ValueError, "2.weight"):
-        low_rank(network, 0.1)
+        low_rank(network, error)
     assert [type(network[0]), type(network[2])] == [Linear, Linear]
+
+
+def test_no_python_loop_over_weights():
+    """The number of Python instructions doesn't grow with the number of weights of a Linear."""
+
+    def rank(size: int, error: float) -> int:
+        return low_rank(Linear(size, size, rng=np.random.default_rng(0)), error)["weight"]
+
+    assert rank(4, 0.8) == 1
+    few, many = count_steps(lambda: rank(4, 0.8), lambda: rank(120, 0.8))
+    assert many <= 2 * few, f"{few} Python instructions for 16 weights, {many} for 14,400"
 
 
 def test_a_model_without_linears_is_left_as_it_is():

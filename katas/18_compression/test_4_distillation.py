@@ -171,6 +171,24 @@ def test_a_class_of_almost_no_probability_adds_nothing(draw):
     assert np.isfinite(x.grad).all()
 
 
+@pytest.mark.parametrize(("dtype", "small"), [(np.float32, 1e-30), (np.float64, 1e-30), (np.float64, 1e-300)])
+def test_a_class_of_a_tiny_probability_adds_something(dtype, small):
+    """Only where p is 0 nothing is added: 1e-30 · 1e30 is 1."""
+    student = np.array([[0.0, -1 / small]], dtype)
+    loss = distillation_loss(Tensor(student), np.array([[0.0, np.log(small)]], dtype), 1.0)
+    assert abs(loss.item() - 1) < 1e-3
+
+
+def test_counts_may_be_a_list_or_a_tensor(draw):
+    """A list or a Tensor counts as an array does. Logits of one row without other axes have a single count."""
+    student, teacher, counts = Tensor(draw.normal(2, 3, 4)), draw.normal(2, 3, 4), [[True, False, True], [False, True, False]]
+    want = distillation_loss(student, teacher, 2.0, np.array(counts)).data
+    for given in (counts, Tensor(counts)):
+        assert_close(distillation_loss(student, teacher, 2.0, given), want)
+    row = Tensor(student.data[0, 0])
+    assert_close(distillation_loss(row, teacher[0, 0], 2.0, True), oracle(row.data, teacher[0, 0], 2.0))
+
+
 def test_a_temperature_of_few_bits_is_squared_as_a_number(draw):
     """20 as uint8 has the square 400, not 144."""
     student, teacher = draw.normal(2, 3), draw.normal(2, 3)
@@ -203,12 +221,20 @@ def test_shapes_that_do_not_fit_are_refused(shapes):
         distillation_loss(Tensor(student), teacher)
 
 
-def test_counts_that_do_not_fit_are_refused(draw):
-    """Another shape raises a ValueError that contains it; so does no row that counts, where 0 / 0 would be NaN."""
+@pytest.mark.parametrize(
+    "shape", [(), (1,), (2,), (3,), (6,), (1, 3), (2, 1), (3, 2), (2, 3, 1), (1, 2, 3), (2, 3, 4)], ids=str
+)
+def test_counts_that_do_not_fit_are_refused(draw, shape):
+    """Any other shape, though it could be an index or be broadcast, raises a ValueError that contains it."""
     student, teacher = Tensor(draw.normal(2, 3, 4)), draw.normal(2, 3, 4)
-    with rejects(ValueError, "(3,)"):
-        distillation_loss(student, teacher, 2.0, np.ones(3, bool))
-    with rejects(ValueError):
+    with rejects(ValueError, str(shape)):
+        distillation_loss(student, teacher, 2.0, np.ones(shape, bool))
+
+
+def test_no_row_that_counts_is_refused(draw):
+    """A ValueError is raised before anything is divided by 0."""
+    student, teacher = Tensor(draw.normal(2, 3, 4)), draw.normal(2, 3, 4)
+    with np.errstate(all="raise"), rejects(ValueError):
         distillation_loss(student, teacher, 2.0, np.zeros((2, 3), bool))
 
 
@@ -272,6 +298,34 @@ def test_a_criterion_of_ones_own_is_used(draw):
     criterion = CrossEntropyLoss(label_smoothing=0.2)
     got = Distillation(student, network(1), alpha=0.0, criterion=criterion)(Tensor(x), y)
     assert_close(got, criterion(student(Tensor(x)), y).data)
+
+
+class Falsy(CrossEntropyLoss):
+    """A criterion without a length, such as one that counts what it has seen."""
+
+    def __len__(self):
+        return 0
+
+
+def test_a_criterion_that_is_falsy_is_one():
+    """Only None stands for a new CrossEntropyLoss."""
+    criterion = Falsy(ignore_index=1)
+    assert Distillation(network(0), network(1), criterion=criterion).criterion is criterion
+
+
+def test_two_objectives_have_nothing_in_common(draw):
+    """Each has its own student, teacher, numbers and criterion, also by default: what one is given does not reach the other."""
+    x, y = Tensor(draw.normal(3, 5, dtype=np.float32)), [0, 1, 2]
+    one = Distillation(network(0), network(1))
+    want = one(x, y).data
+    two = Distillation(network(2), network(3), 5.0, 0.25)
+    assert_close(one(x, y), want)
+    other = two(x, y).data
+    assert one.criterion is not two.criterion
+    one.criterion.ignore_index, one.temperature, one.alpha = 1, 3.0, 0.75
+    assert_close(two(x, y), other)
+    assert (one.counted(x, y), two.counted(x, y)) == (2, 3)
+    assert Distillation(network(0), network(1)).counted(x, y) == 3
 
 
 def test_the_teacher_is_no_submodule(draw):
@@ -385,6 +439,18 @@ def test_ignored_targets_count_in_neither_loss(draw):
     assert abs(objective(Tensor(x), y).item() - want) < 1e-5
     assert objective.counted(Tensor(x), y) == 3
     assert Distillation(student, teacher).counted(Tensor(x), Tensor(np.array([[0, -100, 2], [1, 1, 1]]))) == 5
+    assert Distillation(student, teacher).counted(Tensor(x[:0]), np.zeros((0, 3), np.int64)) == 0
+
+
+def test_targets_may_be_numpys_integers(draw):
+    """A list of them, or one for a row that is no batch."""
+    x, y = draw.normal(3, 5, dtype=np.float32), [2, 0, 1]
+    objective = Distillation(network(0), network(1))
+    wants = [objective(Tensor(x), y).data, objective(Tensor(x[:1]), y[:1]).data]
+    assert_close(objective(Tensor(x), [np.int64(2), np.uint8(0), np.int32(1)]), wants[0])
+    assert_close(objective(Tensor(x[0]), np.int64(2)), wants[1])
+    assert objective.counted(Tensor(x), [np.int64(2), np.int64(-100), np.int64(1)]) == 2
+    assert objective.counted(Tensor(x[0]), np.int64(2)) == 1
 
 
 def test_logits_of_different_shapes_are_refused(draw):

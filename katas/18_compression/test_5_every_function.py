@@ -24,7 +24,7 @@ from katas.model_compression import (
 from katas.optimizers import SGD
 from katas.tensor import Tensor
 
-from specs.check import array, assert_close, rejects, undisturbed
+from specs.check import array, assert_close, frozen, rejects, undisturbed
 
 
 def seeded() -> np.random.Generator:
@@ -97,12 +97,9 @@ def distilled(x) -> Tensor:
     return objective(Tensor(x), [0, 1, 2, 0])
 
 
-FLOATS, BATCH = (
-    np.linspace(-1, 2, 16, dtype=np.float32).reshape(4, 4),
-    np.linspace(-1, 2, 24, dtype=np.float32).reshape(2, 3, 4),
-)
-KEPT, UNITS = np.eye(4, dtype=bool) | np.tri(4, 4, -2, bool), np.array([4, 0, 3])
-MASK = np.array([[True, True, False], [True, True, True]])
+FLOATS, BATCH = (frozen(np.linspace(-1, 2, np.prod(n), dtype=np.float32).reshape(n)) for n in ((4, 4), (2, 3, 4)))
+KEPT, UNITS = frozen(np.eye(4, dtype=bool) | np.tri(4, 4, -2, bool)), frozen([4, 0, 3])
+MASK = frozen([[True, True, False], [True, True, True]])
 CALLS = {
     "Masks": (with_masks, FLOATS, KEPT),
     "prune": (pruned, FLOATS),
@@ -136,16 +133,37 @@ def test_nothing_else_is_touched(name):
 
 
 @calls
-def test_what_is_given_stays(name):
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_is_given_stays(name, dtype):
     """Each function leaves the arrays that it is given as they are, if they are no model's, and its result shares no memory
     with them.
     """
     call, *given = CALLS[name]
+    given = [values.astype(dtype) if values.dtype.kind == "f" else values for values in given]
     copies = [np.array(values) for values in given]
     made = array(call(*copies))
     for values, want in zip(copies, given, strict=True):
         assert_close(values, want)
         assert not np.shares_memory(made, values)
+
+
+def test_what_is_given_stays_after_an_error():
+    """Whatever was refused, the caller's arrays are as they were."""
+    scores, student, teacher, x = (np.array(values, np.float64) for values in (FLOATS[0], FLOATS, FLOATS.T, FLOATS))
+    counts, objective = np.array([True, False, True, True]), Distillation(mlp(), mlp())
+    refused = [
+        lambda: strongest(scores, 9),
+        lambda: distillation_loss(Tensor(student), teacher, -1.0, counts),
+        lambda: distillation_loss(Tensor(student), teacher[:2], 2.0, counts),
+        lambda: objective(Tensor(x), [0, 1, 2, 3]),
+        lambda: report(mlp(), mlp(), x, lambda model: 1, 0),
+    ]
+    for call in refused:
+        with rejects(ValueError):
+            call()
+    for got, want in ((scores, FLOATS[0]), (student, FLOATS), (teacher, FLOATS.T), (x, FLOATS)):
+        assert_close(got, want.astype(np.float64))
+    assert counts.tolist() == [True, False, True, True]
 
 
 @calls
@@ -318,6 +336,8 @@ def test_a_residual_takes_what_its_layers_take(shape, dtype):
     if dtype == np.float32 and x.size:
         x[0, 0] = np.inf
         assert_close(Residual(ReLU())(Tensor(x)).data[0, 0], np.array(np.inf))
+        for x[0, 0] in (-np.inf, np.nan):
+            assert_close(Residual()(Tensor(x)), x + x)
         x[...] = -1
         assert not np.shares_memory(Residual(ReLU())(Tensor(x)).data, x)
 
@@ -339,6 +359,24 @@ def test_the_strongest_are_an_array_of_their_own():
     got = strongest(scores, 3)
     got[...] = 7
     assert scores.tolist() == [0, 1, 2]
+
+
+def test_factors_that_change_nothing_give_an_array_of_its_own():
+    """A LowRankLinear whose result is equal to x shares no memory with it. There may be no rows, and NaN shows."""
+    layer = LowRankLinear(Linear(4, 4, False, seeded()), Linear(4, 4, False, seeded()))
+    for factor in (layer.down, layer.up):
+        factor.weight.data[...] = np.eye(4)
+    x = np.array(FLOATS)
+    y = layer(Tensor(x)).data
+    assert_close(y, x)
+    assert not np.shares_memory(y, x)
+    assert layer(Tensor(x[:0])).shape == (0, 4)
+    assert layer(Tensor(x[:1])).shape == (1, 4)
+    for x[1, 2] in (np.nan, np.inf, -np.inf):
+        with np.errstate(invalid="ignore"):
+            y = layer(Tensor(x)).data
+        assert not np.isfinite(y[1]).all()
+        assert_close(y[2:], x[2:])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

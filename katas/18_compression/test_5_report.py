@@ -97,6 +97,46 @@ def test_a_view_holds_all_of_its_array():
     assert held_bytes(module) == 48
 
 
+VIEWS = {
+    "a slice": lambda whole: whole[:2],
+    "steps": lambda whole: whole[::-7, 1:],
+    "transposed": lambda whole: whole.T,
+    "a row of it": lambda whole: whole[3],
+    "another shape": lambda whole: whole.reshape(3, 1000)[1],
+    "another dtype": lambda whole: whole[:10].view(np.float32),
+    "another dtype of the same size": lambda whole: whole.view(np.int64)[:2],
+    "a field of rows": lambda whole: whole.view([("a", float), ("b", float), ("c", float)])["b"],
+    "stretched": lambda whole: np.broadcast_to(whole[0], (50, 3)),
+    "no values": lambda whole: whole[:0],
+    "a subclass": lambda whole: whole.view(Special)[:5],
+}
+
+
+@pytest.mark.parametrize("kind", VIEWS)
+def test_a_view_of_any_kind_holds_all_of_its_array(kind):
+    """Of a Parameter, of a buffer, and of both, which have one array, and count it once."""
+    whole = np.zeros((1000, 3))
+    one, two, three = Module(), Module(), Module()
+    one.weight = Parameter(np.zeros(1))
+    one.weight.data = VIEWS[kind](whole)
+    two.register_buffer("mean", np.zeros(1))
+    two.mean = VIEWS[kind](whole)
+    three.one, three.two, three.whole = one, two, Parameter(np.zeros(1))
+    three.whole.data = whole
+    for module in (one, two, three):
+        assert held_bytes(module) == 24_000
+
+
+def test_an_array_in_another_objects_memory():
+    """Of bytes, such as a file's, the array that has them counts."""
+    module = Module()
+    module.weight = Parameter(np.zeros(1))
+    module.weight.data = np.frombuffer(bytearray(24_000))
+    assert held_bytes(module) == 24_000
+    module.weight.data = np.frombuffer(bytes(24_000))[:6]
+    assert held_bytes(module) == 24_000
+
+
 def test_shared_memory_counts_once():
     """Tied weights, and the views of one array that kata 15's flat makes of all parameters."""
     model = Sequential(Linear(5, 5), Linear(5, 5))
@@ -228,11 +268,65 @@ def test_the_same_model_may_be_on_both_sides():
     assert all(module.training for module in model.modules())
 
 
+class Failing(Module):
+    """A model that fails in its n-th call, with an inner module of another mode."""
+
+    def __init__(self, number: int):
+        self.inner, self.left = Dropout(0.5), number
+
+    def forward(self, x):
+        self.left -= 1
+        if not self.left:
+            raise RuntimeError("a model fails")
+        return x
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("side", [0, 1])
+def test_modes_are_put_back_after_an_error_in_a_model(side, number):
+    """Whichever call of a model fails. Operations are recorded again, and the inputs are as they were."""
+    models, x = (Failing(0), Failing(0)), np.ones((2, 3))
+    models[side].left = number
+    for model in models:
+        model.inner.eval()
+    with rejects(RuntimeError, "a model fails"):
+        report(*models, x, lambda model: 0, 3)
+    assert [module.training for model in models for module in model.modules()] == 2 * [True, False]
+    assert (Parameter(np.ones(1)) * 2).requires_grad
+    assert (x == 1).all()
+
+
+INPUTS = {
+    "none": None,
+    "a list": [],
+    "a text": "text",
+    "no rows": np.zeros((0, 3)),
+    "column by column": np.arange(6.0).reshape(3, 2).T,
+    "a Tensor of NaN": Tensor(np.full((2, 3), np.nan)),
+}
+
+
+@pytest.mark.parametrize("kind", INPUTS)
+def test_models_get_the_inputs_themselves(kind):
+    """Whatever they are: nothing is copied, or looked at. A Tensor has the array that it had."""
+    seen, inputs = [], INPUTS[kind]
+    values = inputs.data if isinstance(inputs, Tensor) else None
+
+    class Open(Module):
+        def forward(self, x):
+            seen.append(x is inputs and (values is None or x.data is values))
+
+    report(Open(), Open(), inputs, lambda model: 0, 2)
+    assert seen == 4 * [True]
+
+
 @pytest.mark.parametrize("rounds", [0, -1])
 def test_no_rounds_are_refused(rounds):
-    """rounds below 1 raises a ValueError that contains it; no model is called."""
+    """rounds below 1 raises a ValueError that contains it; no model is called, nor is evaluate."""
+    scored = []
     with rejects(ValueError, str(rounds)):
-        measured(rounds)
+        measured(rounds, evaluate=scored.append)
+    assert not scored
 
 
 def test_a_report_is_a_table():

@@ -172,6 +172,7 @@ class Result:
     def to_markdown(self, baseline: str, measure: str = "wall", confidence: float = 0.99) -> str:
         """A table with a row for each work: its median times, and how many times as long as the baseline it takes.
 
+        The header contains the confidence in percent.
         Raises: as compare.
         """
         raise NotImplementedError("19.5 Result.to_markdown: README.md, 19.5")

@@ -1,6 +1,7 @@
 import math
 import time
 import weakref
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -131,6 +132,27 @@ def test_a_round_is_long_compared_to_what_the_clock_can_tell(seconds, number):
     assert_close(timing.wall, [seconds] * 2)
 
 
+@pytest.mark.parametrize(("seconds", "last", "number"), [(1.0, 2, 1), (0.0026, 2, 2), (0.0024, 4, 3), (0.0006, 16, 9)])
+@pytest.mark.parametrize("warmup", [1, 3])
+def test_calls_in_a_row_are_doubled(seconds, last, number, warmup):
+    """2, 4, 8, … calls in a row come after the warm-up and before the rounds, the 2 in any case."""
+    world = World()
+    benchmark(world, {"a": world.work(seconds)}, warmup=warmup, rounds=7).run()
+    got = len(world.calls) - warmup - 7 * number
+    assert got == 2 * last - 2, (
+        f"between warm-up and rounds there are {got} calls, expected {2 * last - 2}: 2 to {last} in a row"
+    )
+
+
+@pytest.mark.parametrize("busy", [0.0, 0.01, 4.0])
+def test_a_round_fills_the_wall_seconds(busy):
+    """Whether a work sleeps, or computes on four threads: its number comes from the wall's clock alone."""
+    world = World()
+    timing = benchmark(world, {"a": world.work(0.0006, busy=busy)}, rounds=2).run().timings["a"]
+    assert timing.number == 9, f"{timing.number} calls take ROUND, expected 9: does the CPU's clock count?"
+    assert_close(timing.cpu, [busy * 0.0006] * 2)
+
+
 def test_each_work_has_its_own_number():
     """A round of a fast work has more calls than that of a slow one, so that both are about equally long."""
     world, seconds = World(), {"slow": 0.02, "fast": 0.0004, "faster": 0.00011}
@@ -195,14 +217,14 @@ def test_a_number_that_is_given_is_used():
 
 
 def test_the_clock_is_read_twice_a_round():
-    """Between the two readings there is nothing but the calls: reading the clock takes time itself."""
+    """Between the two readings, by both clocks, there is nothing but the calls: reading the clock takes time itself."""
     readings = []
     for number in (1, 50):
         world = World()
         benchmark(world, {"a": world.work(0.01)}, rounds=5, number=number).run()
         readings.append(world.readings)
     assert readings[0] == readings[1]
-    assert readings[0] <= 2 * (WARMUP + 5)
+    assert readings[0] <= 4 * (WARMUP + 5)
 
 
 def test_a_slow_work_is_timed_once():
@@ -224,6 +246,40 @@ def test_patience_may_be_another():
     for patience, rounds in [(0.05, 1), (0.06, 3), (0.07, 3), (math.inf, 3)]:
         world = World()
         assert len(benchmark(world, {"a": world.work(0.06)}, rounds=3, patience=patience).run().timings["a"].wall) == rounds
+
+
+@pytest.mark.parametrize(("seconds", "rounds"), [(4.0, 3), (6.0, 1)])
+@pytest.mark.parametrize("busy", [0.0, 0.1, 4.0])
+def test_patience_is_for_the_wall(seconds, rounds, busy):
+    """Whether a work sleeps, or computes on four threads: 4 s by the wall are not too slow, and 6 s are."""
+    world = World()
+    timing = benchmark(world, {"a": world.work(seconds, busy=busy)}, rounds=3).run().timings["a"]
+    assert len(timing.wall) == rounds, f"there are {len(timing.wall)} rounds, expected {rounds}: do the CPU's seconds count?"
+
+
+@pytest.mark.parametrize("slow", [2, 3, 5])
+def test_only_the_first_call_is_too_slow(slow):
+    """A later call that takes more than patience seconds, in the warm-up or in a round, is one of many."""
+    world = World()
+    timing = benchmark(world, {"a": world.work(*[0.01] * (slow - 1), 6.0, 0.01)}, rounds=4, number=1).run().timings["a"]
+    assert len(timing.wall) == 4
+
+
+def test_a_second_run_measures_anew():
+    """Works may be faster or slower by then: first, number, rounds and which of them are too slow are those of each run."""
+    world, seconds = World(), {"a": 0.001, "b": 6.0, "c": 0.002}
+
+    def work(name):
+        world.now += seconds[name]
+
+    bench = benchmark(world, {name: partial(work, name) for name in seconds}, rounds=4)
+    first = bench.run()
+    seconds.update(a=0.0006, b=0.01, c=7.0)
+    timings = bench.run().timings
+    assert {name: timing.number for name, timing in timings.items()} == {"a": 9, "b": 1, "c": 1}, "a number of the first run"
+    assert {name: len(timing.wall) for name, timing in timings.items()} == {"a": 4, "b": 4, "c": 1}
+    assert_close([timing.first for timing in timings.values()], [0.0006, 0.01, 7.0])
+    assert {name: timing.number for name, timing in first.timings.items()} == {"a": 5, "b": 1, "c": 3}, "the first has changed"
 
 
 def test_slow_works_alone_have_no_rounds():
@@ -323,6 +379,18 @@ def test_a_work_that_raises_is_named(fails):
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
+def test_the_cause_is_the_error_itself():
+    """Also where that has a cause of its own."""
+    raised = OSError("no more")
+
+    def work():
+        raise raised from ZeroDivisionError("so it goes")
+
+    with pytest.raises(RuntimeError) as caught:
+        benchmark(World(), {"faulty": work}).run()
+    assert caught.value.__cause__ is raised
+
+
 def test_an_iterator_that_ends_is_an_error_too():
     """A work that takes the next item when there is none left raises a StopIteration: an error as any other."""
     world = World()
@@ -331,14 +399,20 @@ def test_an_iterator_that_ends_is_an_error_too():
         benchmark(world, {"a": world.work(0.01), "items": lambda: (world.work(0.01)(), next(items))}).run()
 
 
-def test_an_interrupt_passes_through():
-    """KeyboardInterrupt is no Exception: it is not a fault of the work."""
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("call", [1, 2, 7])
+def test_an_interrupt_passes_through(interrupt, call):
+    """KeyboardInterrupt and SystemExit are no Exceptions: they are not a fault of the work, in the warm-up or in a round."""
+    world = World()
 
-    def work():
-        raise KeyboardInterrupt
+    def work(calls=[]):  # noqa: B006
+        world.now += 0.01
+        calls.append(1)
+        if len(calls) % call == 0:
+            raise interrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        benchmark(World(), {"a": work}).run()
+    with pytest.raises(interrupt):
+        benchmark(world, {"a": work}).run()
 
 
 def test_a_clock_that_stands_still_is_named(monkeypatch):

@@ -113,6 +113,21 @@ def test_a_first_call_that_was_interrupted_is_no_work_that_is_done():
     assert warned(world, {"a": work}, rounds=5, number=1) == []
 
 
+@pytest.mark.parametrize(("slow", "computed"), [(1, 3), (2, 1), (1, 2), (3, 1)])
+def test_wall_and_cpu_need_not_agree(slow, computed):
+    """After 1 measurement by one clock, and after more by the other, as an interruption makes it: a warning all the same."""
+    world, calls = World(), []
+
+    def work():
+        world.now += 0.5 if len(calls) < slow else 1e-3
+        world.busy += 0.01 if len(calls) < computed else 1e-4
+        calls.append(1)
+
+    found = warned(world, {"cached": work}, warmup=1, number=1, rounds=9)
+    assert len(found) == 1, "there is no warning"
+    assert "cached" in found[0]
+
+
 def test_without_cpu_seconds_the_wall_decides():
     """Where the CPU's clock can't tell the times, or a work only waits, all of its seconds are 0."""
     world = World()

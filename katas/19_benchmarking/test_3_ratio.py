@@ -171,11 +171,17 @@ def test_what_is_no_time_is_refused(wrong):
         ratio_interval(good, bad)
 
 
-@pytest.mark.parametrize(("a", "b"), [((9,), (8,)), ((2,), (4,)), ((0,), (0,)), ((9,), (0,)), ((3, 3), (3, 3)), ((9, 1), (9,))])
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [((9,), (8,)), ((2,), (4,)), ((0,), (0,)), ((9,), (0,)), ((1,), (0,)), ((3, 3), (3, 3)), ((9, 1), (9,)), ((1, 1), (9,))]
+    + [((), ()), ((), (1,)), ((), (9,)), ((1, 1), (1, 1)), ((1, 9), (9,)), ((9, 1, 1), (9,))],
+)
 def test_times_of_different_rounds_are_refused(a, b):
-    """Different numbers of rounds, none, and times with two axes raise a ValueError that contains both shapes."""
+    """Different numbers of rounds, none, and times with two axes or without one raise a ValueError with both shapes."""
     with rejects(ValueError, str(a), str(b)):
         ratio_interval(np.ones(a), np.ones(b))
+    with rejects(ValueError, str(a), str(b)):
+        ratio_interval(np.ones(b), np.ones(a))
 
 
 @pytest.mark.parametrize("confidence", [0, 1, -0.5, 99, math.nan])

@@ -179,11 +179,16 @@ def test_numpys_numbers_are_numbers():
     assert result(a=[1.0] * 9, b=[2.0] * 9).compare("a", "b", confidence=np.float64(0.9)).verdict == "slower"
 
 
-def test_two_works_need_two_names():
-    """The same name twice would time one of the two against itself: a ValueError contains it."""
+@pytest.mark.parametrize(
+    "names",
+    [("sort", "sort"), ["sort", "".join(["so", "rt"])], ("sort", np.str_("sort"))],
+    ids=["one string", "two strings", "NumPy's"],
+)
+def test_two_works_need_two_names(names):
+    """The same name twice, also as two strings, would time one of the two against itself: a ValueError contains it."""
     world = World()
     with rejects(ValueError, "sort"):
-        compare(world.work(0.01), world.work(0.03), names=("sort", "sort"))
+        compare(world.work(0.01), world.work(0.03), names=names)
     assert world.calls == []
 
 

@@ -71,6 +71,12 @@ def test_markdown_is_a_table_with_a_row_for_each_work():
     ]
 
 
+def test_the_baseline_is_an_equal_name():
+    """The names of what was read from a file are strings of their own."""
+    result = Result.from_json(Result({"fast": timing(0.002), "base": timing(0.1)}).to_json())
+    assert [row[5] for row in table(result.to_markdown("".join(["ba", "se"])))[1:]] == ["faster", "baseline"]
+
+
 def test_the_times_are_medians():
     """Of the rounds, by both clocks."""
     result = Result({"a": Timing(1, 9.0, (1.0, 2.0, 90.0), (3.0, 4.0, 80.0))})
@@ -123,6 +129,13 @@ def test_ratios_have_four_digits():
     found = result.compare("base", "b", confidence=0.5)
     for half in (0.5, np.float64(0.5)):
         assert table(result.to_markdown("base", confidence=half))[2][4] == f"{found.low:.4g} to {found.high:.4g}"
+
+
+@pytest.mark.parametrize(("confidence", "percent"), [(0.99, "99%"), (0.5, "50%"), (0.995, "99.5%")])
+def test_the_header_has_the_confidence(confidence, percent):
+    """In percent, as the text of a Comparison has it: without it, an interval says nothing."""
+    header = table(Result({"a": timing(1.0)}).to_markdown("a", confidence=confidence))[0]
+    assert percent in " ".join(header), f"{percent} is missing in the header: {header}"
 
 
 def test_the_cpu_can_be_compared():

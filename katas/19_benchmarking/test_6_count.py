@@ -1,3 +1,4 @@
+import sys
 import time
 import warnings
 from functools import partial
@@ -254,16 +255,26 @@ def one_operation(held, keeps: Parameter) -> int:
         lambda array: partial(Holder(lambda: [Holder(array)]).method, g=1),
         lambda array: Tensor(array),
         lambda array: {1: (array, array[1:])},
+        lambda array: lambda g=array: g,
+        lambda array: lambda *, g=array: g,
+        lambda array: SimpleNamespace(array=array, module=sys.modules[__name__]),
+        lambda array: [array, Holder, np],
     ],
-    ids=["object", "namespace", "argument", "named argument", "method", "closure", "chain", "tensor", "views"],
+    ids=["object", "namespace", "argument", "named argument", "method", "closure", "chain", "tensor", "views"]
+    + ["default", "named default", "module", "class"],
 )
 def test_what_an_attribute_holds_is_kept_however_it_is_held(held):
-    """Attributes of objects, arguments of partial, the object of a method, and variables of a function around it hold memory.
-    What stands in a module or a class is there anyway.
+    """Attributes of objects, arguments of partial, the object of a method, and a function's defaults and the variables around
+    it hold memory. What stands in a module or a class is there anyway.
     """
-    assert_close(
-        one_operation(held(np.ones(50, np.int8)), weight(3)), 50, mistakes={"not what it holds": 0, "with its class": 8050}
-    )
+    mistakes = {"not what it holds": 0, "with its class or module": 8050}
+    assert_close(one_operation(held(np.ones(50, np.int8)), weight(3)), 50, mistakes=mistakes)
+
+
+def test_a_tensor_in_an_attribute_has_a_graph():
+    """It is kept too: of w · w the product and w."""
+    own = weight(50)
+    assert_close(one_operation([own * own], weight(3)), 2 * FLOAT * 50, mistakes={"without its graph": FLOAT * 50})
 
 
 def test_gradients_are_no_activations():
@@ -272,6 +283,36 @@ def test_gradients_are_no_activations():
     w.grad, other.grad = np.ones((8, 5), np.float32), np.ones(50, np.float32)
     assert kept(lambda x: x @ w, ones(3, 8)) == FLOAT * (3 * 5 + 8 * 5)
     assert one_operation(other, weight(3)) == FLOAT * 50
+
+
+def appends(inputs, array):
+    inputs["list"].append(array)
+
+
+def replaces(inputs, array):
+    inputs["list"][0] = array
+
+
+def sets_a_key(inputs, array):
+    inputs["new"] = array
+
+
+def sets_an_attribute(inputs, array):
+    inputs["object"].array = array
+
+
+@pytest.mark.parametrize("put", [appends, replaces, sets_a_key, sets_an_attribute])
+def test_what_the_call_puts_into_an_input_counts(put):
+    """Only what an input holds before the call is there anyway. What is taken out of it during the call was there too."""
+    w, old = weight(6), np.ones((50, 6), np.float32)
+    inputs = {"list": [old], "object": Holder(old)}
+
+    def forward(inputs):
+        product = w * w
+        put(inputs, product.data)
+        return product * Tensor(old[:1])
+
+    assert_close(kept(Views(w, forward), inputs), 2 * FLOAT * 6, mistakes={"not what the call put there": FLOAT * 6})
 
 
 def test_an_input_may_be_any_object():
@@ -337,6 +378,21 @@ def test_a_shared_parameter_is_one():
     counts = count(Sequential(first, second), ones(3, 6))
     assert_close(counts.parameters, 36 + 6 + 6, mistakes={"the shared one counts twice": 84})
     assert counts.flops == 2 * 2 * 3 * 6 * 6
+
+
+@pytest.mark.parametrize("frozen", [["weight"], ["bias"], ["weight", "bias"]], ids="+".join)
+def test_a_frozen_parameter_is_one(frozen):
+    """One that requires no gradient is a parameter still, and its memory is there anyway; one without a use is a parameter."""
+    first, second = Linear(8, 6), Linear(6, 5)
+    second.unused = weight(100)
+    for name in frozen:
+        getattr(second, name).requires_grad = False
+    counts = count(Sequential(first, second), ones(3, 8))
+    assert_close(counts.parameters, 54 + 35 + 100, mistakes={"without the unused": 89}, name="parameters")
+    assert_close(counts.activation_bytes, FLOAT * 2 * 3 * (6 + 5), name="activation_bytes")
+    for parameter in first.parameters() + second.parameters():
+        parameter.requires_grad = False
+    assert count(Sequential(first, second), ones(3, 8)) == Counts(2 * 3 * (8 * 6 + 6 * 5), 189, 0)
 
 
 def test_dtypes_have_their_size():
@@ -548,28 +604,37 @@ def test_the_recorder_is_told_and_there_again():
     assert (op, result.shape, parents[1] is w, attrs) == ("matmul", (3, 5), True, {})
 
 
-def test_after_an_error_all_is_as_before():
+def test_the_recorder_is_told_of_all_operations():
+    """Of one without a rule too, of one that needs no gradient, and of one of another thread: of each once, in order."""
+    w = weight(8, 5)
+
+    def forward(x):
+        Tensor._result("kata 19 has no rule", x.data, x)
+        thread = Thread(target=lambda: x @ w)
+        thread.start()
+        thread.join()
+        return x + x
+
+    with recording() as probe, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        count(forward, ones(3, 8))
+    assert [record.op for record in probe] == ["kata 19 has no rule", "matmul", "add"], "was it told of each operation, once?"
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt, SystemExit])
+def test_after_an_error_all_is_as_before(error):
     """The model's error passes through; the recorder, the buffers, the input and the gradients are those from before."""
     norm, before, x = BatchNorm2d(3), Tensor._recorder, np.arange(24.0).reshape(2, 3, 2, 2)
-
-    def fails(x):
-        norm(x)
-        raise ZeroDivisionError
 
     class Model(Module):
         def __init__(self):
             self.norm = norm
 
         def forward(self, x):
-            return fails(x)
+            self.norm(x)
+            raise error
 
-    def interrupted(x):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        count(interrupted, x)
-    assert Tensor._recorder is before
-    with rejects(ZeroDivisionError):
+    with pytest.raises(error):
         count(Model(), Tensor(x))
     assert Tensor._recorder is before
     assert norm.weight.grad is None
@@ -654,6 +719,7 @@ def test_a_rule_may_be_added_or_replaced():
         seen.append((y.shape, a.shape, b.shape, factor, type(y), type(a)))
         return 1000
 
+    defflops("fused", lambda *arrays, **attrs: 1)
     defflops("fused", rule)
     a, b = ones(3, 8), ones(8, 5)
     assert count(lambda: Tensor._result("fused", a.data @ b.data, a, b, factor=2)).flops == 1000

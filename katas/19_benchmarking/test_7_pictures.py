@@ -89,6 +89,8 @@ def test_the_front_of_few_points():
     assert pareto({}) == []
     assert pareto({"alone": (3, math.inf)}) == ["alone"]
     assert pareto({"a": (3, math.inf), "b": (3, 7), "c": (-math.inf, math.inf)}) == ["b", "c"]
+    assert pareto({"a": (1, math.inf), "b": (2, math.inf)}) == ["a"]
+    assert pareto({"a": (1e20, 2), "b": (1e20, 1)}) == ["b"], "their sums are equal"
     assert pareto({"a": np.array([1.0, 2.0]), "b": [1, 3]}) == ["a"]
     assert pareto({"a": (np.float64(1), np.int64(2)), "b": (np.float32(1), 3)}) == ["a"]
 

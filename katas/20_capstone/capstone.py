@@ -70,7 +70,7 @@ class Bundle:
 
     def __post_init__(self):
         """Raises: ValueError that contains an id that only the model or only the tokenizer has; an `end` that is no special
-        token; a role in `chat` that is no string, or without two texts; "assistant" if chat has none; a name or
+        token; a role in `chat` that is no string, or without two texts; "assistant" if chat has none; a name, a chat or
         `accelerated` of another type.
         """
         raise NotImplementedError("20.1 Bundle.__post_init__: README.md, 20.1")

@@ -115,6 +115,13 @@ def test_chat_needs_an_assistant():
             Bundle(gpt(), tokenizer(), chat=chat)
 
 
+@pytest.mark.parametrize("chat", ["chat", 3, False, ["user", "assistant"], [("assistant", ("", ""))]], ids=repr)
+def test_a_chat_is_a_dict(chat):
+    """Anything else raises a ValueError that contains "chat" and the value."""
+    with rejects(ValueError, "chat", repr(chat)):
+        Bundle(gpt(), tokenizer(), chat=chat)
+
+
 @pytest.mark.parametrize("around", [("a",), ("a", "b", "c"), ("a", 3), (None, "b"), "ab", None, 2])
 def test_a_role_has_two_texts(around):
     """A role with anything else than two strings raises a ValueError that contains the role."""
@@ -625,6 +632,45 @@ def test_a_missing_folder(tmp_path):
     """A FileNotFoundError contains its name."""
     with rejects(FileNotFoundError, "nowhere"):
         Bundle.load(tmp_path / "nowhere")
+
+
+def test_an_empty_folder(tmp_path):
+    """A FileNotFoundError contains config.json."""
+    (tmp_path / "empty").mkdir()
+    with rejects(FileNotFoundError, "empty", CONFIG):
+        Bundle.load(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_a_bundle_that_is_replaced_while_it_is_read(place, tmp_path, monkeypatch):
+    """Another process may save when `load` reads the tokenizer or makes the GPT: what is loaded is the old bundle or the new
+    one as a whole, or a ValueError or a FileNotFoundError tells of it.
+    """
+    other = BPETokenizer.train("by the sea shore " * 9, SIZE, [END])
+    both = [Bundle(gpt(0), tokenizer(), "first"), Bundle(gpt(1), other, "second")]
+    for owner, name in ((BPETokenizer, "load"), (GPT, "__init__"), (GPT, "load_state_dict")):
+        both[0].save(tmp_path / "bundle")
+        real = getattr(owner, name)
+
+        def replaced(*arguments, real=real, owner=owner, name=name):
+            monkeypatch.setattr(owner, name, real if name != "load" else staticmethod(real))
+            if place == "before":
+                both[1].save(tmp_path / "bundle")
+            result = real(*arguments)
+            if place == "after":
+                both[1].save(tmp_path / "bundle")
+            return result
+
+        monkeypatch.setattr(owner, name, staticmethod(replaced) if name == "load" else replaced)
+        try:
+            found = Bundle.load(tmp_path / "bundle")
+        except (FileNotFoundError, ValueError):
+            pass
+        else:
+            want = both[found.name == "second"]
+            assert found.tokenizer.vocab == want.tokenizer.vocab
+            assert_close(logits(found.model), logits(want.model))
+        monkeypatch.undo()
 
 
 @pytest.mark.parametrize("name", [CONFIG, *FILES])

@@ -23,14 +23,27 @@ def test_the_draw_walks_through_the_ids_in_their_order(draw, want):
     assert chosen(QUARTERS, draw) == [want]
 
 
-def test_many_rows_as_by_hand(draw):
-    """Each row has its own draw, temperature and top_p: 60 rows against a loop."""
-    logits, draws = 3 * draw.normal(60, 23).astype(np.float32), draw.uniform(0, 1, 60)
+@pytest.mark.parametrize("size", [1, 23, 32, 33, 64, 100, 257])
+def test_many_rows_as_by_hand(draw, size):
+    """Each row has its own draw, temperature and top_p: 60 rows against a loop, with vocabularies of all sizes."""
+    logits, draws = 3 * draw.normal(60, size).astype(np.float32), draw.uniform(0, 1, 60)
     temperature, top_p = np.tile([0, 0.7, 1, 1.5], 15), np.repeat([1.0, 0.9, 0.35], 20)
     settings = [*zip(logits, draws, temperature, top_p, strict=True)]
     got = choose(logits, draws, temperature, top_p)
     assert got.shape == (60,)
     assert got.tolist() == [serving.drawn(*row) for row in settings]
+
+
+@pytest.mark.parametrize("size", [1, 4, 31, 32, 33, 64, 96, 100, 128, 130])
+def test_draws_at_the_boundaries_of_equal_ids(size):
+    """With equal logits, id k begins at a draw of k / size. Where size is a power of 2 no sum is rounded: the boundary itself
+    belongs to k.
+    """
+    logits, ids = np.zeros((size, size), np.float32), np.arange(size)
+    exact = size & (size - 1) == 0
+    assert chosen(logits, ids / size + (0 if exact else 1e-9)) == ids.tolist()
+    assert chosen(logits, (ids + 1) / size - 1e-9) == ids.tolist()
+    assert chosen(logits[:1], 1 - 2**-53) == [size - 1]
 
 
 def test_a_row_does_not_depend_on_the_others(draw):
@@ -40,6 +53,14 @@ def test_a_row_does_not_depend_on_the_others(draw):
     together = choose(logits, draws, temperature, top_p).tolist()
     assert together == [int(choose(*(part[[row]] for part in (logits, draws, temperature, top_p)))[0]) for row in range(9)]
     assert together[::-1] == choose(logits[::-1], draws[::-1], temperature[::-1], top_p[::-1]).tolist()
+
+
+def test_rows_of_different_magnitudes(draw):
+    """Logits of one row may be thousands above those of another: only differences within a row count."""
+    logits, draws = draw.normal(5, 31).astype(np.float32), draw.uniform(0, 1, 5)
+    logits = np.round(logits * 64) / 64  # so that nothing is lost when thousands are added
+    shifted = logits + np.array([[-4000], [-1000], [0], [1000], [4000]], np.float32)
+    assert chosen(shifted, draws, top_p=[1, 0.9, 1, 0.9, 0.5]) == chosen(logits, draws, top_p=[1, 0.9, 1, 0.9, 0.5])
 
 
 def test_temperature_0_takes_the_first_of_the_largest():
@@ -58,10 +79,11 @@ def test_the_temperature_divides_the_logits():
         assert chosen(logits, boundary + 1e-6, temperature) == [1]
 
 
-def test_a_tiny_temperature_is_no_error(recwarn):
-    """At temperature 1e-300 only the largest logit is left, without NaN or a warning."""
-    assert chosen(np.array([[1, 5, 4]], np.float32), 0.5, temperature=1e-300) == [1]
-    assert not recwarn.list
+def test_a_tiny_temperature_is_no_error():
+    """At temperature 1e-300 or 1e-310 only the largest logit is left, without NaN or a warning."""
+    for temperature in (1e-300, 1e-310):
+        with np.errstate(all="raise", under="ignore"):
+            assert chosen(np.array([[1, 5, 4]], np.float32), 0.5, temperature=temperature) == [1]
 
 
 def test_top_p_keeps_the_smallest_set_that_reaches_it():
@@ -70,6 +92,14 @@ def test_top_p_keeps_the_smallest_set_that_reaches_it():
     ids = {draw: chosen(logits, draw, top_p=0.6)[0] for draw in np.linspace(0, 0.999, 50)}
     assert set(ids.values()) == {1, 3}
     assert [ids[draw] for draw in ids] == [1 if draw < 0.5 / 0.8 else 3 for draw in ids]
+
+
+def test_top_p_that_a_sum_reaches_exactly():
+    """Of 64 equal ids, as many stay as it takes to reach top_p: for 1 / 64 one, and for a little more two."""
+    logits, draws = np.zeros((128, 64), np.float32), (np.arange(128) + 0.5) / 128
+    for count in (1, 31, 32, 33, 63):
+        assert set(chosen(logits, draws, 1, count / 64)) == {*range(count)}
+        assert set(chosen(logits, draws, 1, count / 64 + 1e-9)) == {*range(count + 1)}
 
 
 def test_a_small_top_p_keeps_the_most_probable():
@@ -96,6 +126,19 @@ def test_of_equally_probable_ids_top_p_keeps_the_first():
     assert [chosen(logits, draw, top_p=0.5) for draw in (0, 0.49, 0.51, 0.99)] == [[0], [0], [1], [1]]
 
 
+@pytest.mark.parametrize("size", [5, 40, 100])
+def test_ties_at_the_end_of_a_top_p(size):
+    """Behind three ids that are more probable, all others are equal: as many as are needed stay, the first of them."""
+    logits = np.zeros((400, size), np.float32)
+    likely = [1, size // 2, size - 1]
+    logits[:, likely] = np.log(size)
+    others = [number for number in range(size) if number not in likely]
+    for more in (1, (size - 3) // 2):
+        top_p = (3 * size + more - 0.5) / (3 * size + size - 3)
+        draws = (np.arange(400) + 0.5) / 400
+        assert set(chosen(logits, draws, 1, top_p)) == {*likely, *others[:more]}
+
+
 def test_top_p_comes_after_the_temperature():
     """top_p 0.6 keeps one id of [.6+, …] at temperature ½, and two at temperature 2."""
     logits = np.log(np.array([[0.55, 0.3, 0.15]]))
@@ -108,6 +151,29 @@ def test_an_id_of_probability_0_is_never_drawn(draw):
     """Not at the ends, where a draw of 0 or almost 1 would find it."""
     logits = np.array([[-np.inf, 0, -np.inf, 1, -2000]], np.float32)
     assert chosen(logits, draw) == [1 if draw == 0 else 3]
+    wide = np.full((3, 200), -np.inf)
+    wide[0, 70], wide[1, [3, 199]], wide[2, [0, 96]] = 0, 0, 0
+    assert chosen(wide, draw) == ([70, 3, 0] if draw == 0 else [70, 199, 96])
+
+
+@pytest.mark.parametrize("size", [32, 64, 100])
+def test_rounding_draws_no_id_of_probability_0(draw, size):
+    """With draws just below 1, sums that are added in another order differ in their last digit. What is drawn can be drawn, and
+    nothing behind it counts.
+    """
+    logits = 3 * draw.normal(600, size)
+    logits[:, [0, 31 % size, 32 % size, 33 % size, 64 % size, 96 % size]] = -np.inf
+    ids = chosen(logits, 1 - 2**-53)
+    p = np.exp(logits)
+    assert all(row[number] > 0 and row[number + 1 :].sum() <= 1e-12 * row.sum() for row, number in zip(p, ids, strict=True))
+
+
+def test_ids_of_which_many_are_lost_in_the_sum():
+    """One id has p ≈ 1. Of 31 others with p = 1e-17 each, all together count, and none alone; what has p = 0 never does."""
+    logits = np.full((1, 64), -np.inf)
+    logits[0, 0], logits[0, 33:] = 0, np.log(1e-17)
+    (number,) = chosen(logits, 1 - 2**-53)
+    assert number == 0 or number >= 33
 
 
 def test_the_sums_are_float64(draw):
@@ -134,6 +200,14 @@ def test_log_softmax(draw):
     assert_dtype(got, np.float64)
     assert_close(got, serving.log_softmax(logits), mistakes={"probabilities": np.exp(serving.log_softmax(logits))})
     assert_close(log_softmax(logits[0, 0]), serving.log_softmax(logits[0, 0]))
+
+
+def test_log_softmax_gives_a_new_array():
+    """Where logits are log-probabilities already, too."""
+    logits = np.full((3, 2), -np.log(2))
+    got = log_softmax(logits)
+    assert_close(got, logits)
+    assert not np.shares_memory(got, logits)
 
 
 def test_log_softmax_of_large_logits():

@@ -1,3 +1,4 @@
+import contextlib
 import functools
 
 import pytest
@@ -189,6 +190,29 @@ def test_tokens_come_as_they_were_given():
     """A Token is returned itself, with its logprob and top."""
     stream, token = TextStream(tokenizer()), Token(*bytes_of("a"), -0.5, ((97, -0.5),))
     assert stream.push(token) == ("a", (token,))
+
+
+@pytest.mark.parametrize("stop", [(), ["le"], ["ü", "sea"], ["\ufffd"], ["語日", "sh"]], ids=str)
+def test_a_table_changes_nothing(stop):
+    """With a table of all tokens that are whole characters, each push gives what it gives without: half characters, invalid
+    bytes and the character U+FFFD itself included.
+    """
+    whole = {}
+    for number, token in tokenizer().vocab.items():
+        with contextlib.suppress(UnicodeDecodeError):
+            whole[number] = token.decode()
+    broken = [bytes_of("ü")[1], *bytes_of("語")[:2], *bytes_of("le"), bytes_of("🙂")[0]]
+    for ids in (
+        tokenizer().encode(TEXT),
+        bytes_of(TEXT),
+        [*bytes_of("a\ufffdb語日"), *broken],
+        [*broken, *bytes_of("she sells")],
+    ):
+        plain, quick = TextStream(tokenizer(), stop), TextStream(tokenizer(), stop, whole)
+        for number in ids:
+            assert quick.push(Token(number)) == plain.push(Token(number))
+            assert quick.stopped == plain.stopped
+        assert quick.flush() == plain.flush()
 
 
 @pytest.mark.parametrize("seed", range(12))

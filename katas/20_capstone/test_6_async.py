@@ -101,6 +101,20 @@ def test_answers_are_those_of_the_engine():
     assert asyncio.run(main()) == [by_hand(request(seed)) for seed in range(9)]
 
 
+def test_two_services_at_a_time():
+    """Each has its own engine and its own queue."""
+
+    async def main():
+        async with (
+            AsyncEngine(Engine(bundle(), rows=1, queue=0)) as one,
+            AsyncEngine(Engine(bundle(), rows=1, queue=0)) as other,
+        ):
+            assert one.engine is not other.engine
+            return await asyncio.gather(answer(one, request(1)), answer(other, request(2)))
+
+    assert asyncio.run(main()) == [by_hand(request(1)), by_hand(request(2))]
+
+
 def test_updates_come_one_by_one():
     """After each step there is its update, and no later one."""
 

@@ -324,8 +324,14 @@ class Never(Progress):
         ({"model": SHAPE | {"n_head": 3}}, ("n_head",)),
         ({"train": {"epochs": 1}}, ("train",)),
         ({"train": TRAIN | {"beta": 1}}, ("train", "beta")),
+        ({"quantize": 0}, ("quantize", "0")),
+        ({"distill": {}}, ("distill", "{}")),
+        ({"distill": {"model": SHAPE}}, ("distill",)),
+        ({"distill": {"train": TRAIN}}, ("distill",)),
+        ({"distill": {"model": SHAPE, "train": TRAIN, "epochs": 3}}, ("distill",)),
         ({"distill": {"model": SHAPE, "train": {"epochs": 1}}}, ("distill",)),
         ({"distill": {"model": SHAPE | {"n_head": 3}, "train": TRAIN}}, ("n_head",)),
+        ({"distill": {"model": SHAPE | {"context": 17}, "train": TRAIN}}, ("distill", "17")),
     ],
 )
 def test_mistakes_show_before_the_training(option, told, text, tmp_path):
@@ -341,6 +347,39 @@ def test_a_folder_that_can_not_be_replaced_shows_before_the_training(text, tmp_p
     (tmp_path / "bundle" / "letter.txt").write_text("dear")
     with rejects(FileExistsError, "bundle"):
         built(config(text), tmp_path / "bundle", Never())
+
+
+def test_a_text_that_is_too_short(text, tmp_path):
+    """A ValueError contains its path before anything is told, trained or written: there must be more tokens to learn from than
+    the `context` of each GPT that learns, and two to judge by.
+    """
+    first, _ = built(config(text, train=TRAIN | {"epochs": 1, "steps": 1}, cache=False), tmp_path / "first")
+    loaded, distill = {"model": str(tmp_path / "first")}, {"model": SHAPE, "train": TRAIN | {"epochs": 1, "steps": 1}}
+    learned = [len(first.tokenizer.encode(TEXT[: size * 9 // 10])) for size in range(400)]
+    for content, options in (
+        ("", {}),
+        (TEXT[:40], {"model": SHAPE | {"context": 60}}),
+        ("", loaded),
+        ("she sells ", loaded),  # a tenth is one space
+        (TEXT[: learned.index(16)], loaded | {"distill": distill}),
+    ):
+        (tmp_path / "text.txt").write_text(content)
+        with rejects(ValueError, text):
+            build(config(text, **options), tmp_path / "bundle", Never(), tell=Never().step)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "text.txt"]
+    (tmp_path / "text.txt").write_text(TEXT[: learned.index(17)])
+    built(config(text, distill=distill, cache=False, **loaded), tmp_path / "bundle")
+
+
+def test_a_student_of_a_loaded_bundle(text, tmp_path):
+    """It learns from the nine tenths of the text; `train`, which may be anything, is not looked at."""
+    quick, distill = TRAIN | {"epochs": 1, "steps": 1}, {"model": SHAPE | {"d_model": 8}, "train": TRAIN}
+    first, _ = built(config(text, train=quick, cache=False), tmp_path / "first")
+    options = {"model": str(tmp_path / "first"), "train": {}, "accelerate": False, "cache": False}
+    bundle, stages = built(config(text, distill=distill, **options), tmp_path / "second")
+    assert [stage.name for stage in stages] == ["load", "distill"]
+    assert bundle.tokenizer.vocab == first.tokenizer.vocab
+    assert stages[1].bits < 0.95 * stages[0].bits
 
 
 def test_a_missing_text(tmp_path):

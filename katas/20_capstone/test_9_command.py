@@ -6,11 +6,23 @@ import sys
 
 import numpy as np
 import pytest
-from katas.capstone import CONNECTIONS, GRACE, Bundle, Engine, Request, main
+from katas.capstone import (
+    CONNECTIONS,
+    GRACE,
+    AsyncEngine,
+    Bundle,
+    Engine,
+    Request,
+    TextStream,
+    Token,
+    choose,
+    log_softmax,
+    main,
+)
 from katas.tokenization import BPETokenizer
 from katas.transformers import GPT, GPTConfig
 
-from specs.check import Exchange, Mismatch, running
+from specs.check import Exchange, Mismatch, running, undisturbed
 from specs.door import ROOT
 
 
@@ -188,6 +200,46 @@ def test_build_from_a_json_file(tmp_path, capsys):
     assert [line.split()[0] for line in lines] == ["epoch", "epoch", "train", "quantize", "accelerate", "cache"]
     assert lines[1].startswith("epoch 2/2")
     assert Bundle.load(tmp_path / "bundle").model.config.context == 8
+
+
+def test_the_rest_of_the_process_is_left_alone(folder, tmp_path, capsys):
+    """NumPy's global generator, its error handling and the working directory are as before, whatever is called."""
+
+    async def served(bundle: Bundle) -> None:
+        async with AsyncEngine(Engine(bundle)) as service:
+            async with service.submit(Request([5], 3, seed=0)) as stream:
+                await anext(stream)
+            await service.close()
+            stream.cancel()
+
+    train = {"epochs": 1, "steps": 1, "batch_size": 2, "lr": 1e-2}
+    config = {
+        "text": str(tmp_path / "text.txt"),
+        "model": {"context": 8, "n_layer": 1, "n_head": 1, "d_model": 8},
+        "train": train,
+    }
+    (tmp_path / "text.txt").write_text("she sells sea shells by the sea shore . " * 30)
+    (tmp_path / "config.json").write_text(json.dumps(config | {"vocab_size": 262}))
+    with undisturbed():
+        bundle = Bundle.load(folder)
+        chat = Bundle(bundle.model, bundle.tokenizer, chat={"assistant": ("", "")})
+        chat.chat_ids([{"role": "assistant", "content": "she"}])
+        chat.save(tmp_path / "chat")
+        choose(np.zeros((2, 5)), np.zeros(2), np.ones(2), np.ones(2))
+        log_softmax(np.zeros((2, 5)))
+        stream = TextStream(bundle.tokenizer, ["sea"])
+        stream.push(Token(5))
+        stream.flush()
+        engine = Engine(bundle, rows=1)
+        for request in (Request([5], 2, seed=0, stop="sea"), Request([5], 3, seed=0)):
+            engine.check(request)
+            engine.submit(request)
+        engine.step()
+        engine.cancel(1)
+        asyncio.run(served(bundle))
+        main(["build", str(tmp_path / "config.json"), str(tmp_path / "built")])
+        main(["generate", str(folder), "she", "--max-tokens", "3", "--seed", "3"])
+    capsys.readouterr()
 
 
 def test_as_a_program(folder):

@@ -86,6 +86,13 @@ class KVCache:
         boolean.
         """
         self._check(layer, k, v, real)
+        keys, values, seen, ends = self._keep(layer, k, v, real)
+        if layer == self.n_layer - 1:
+            self._count(ends)
+        return keys, values, seen
+
+    def _keep(self, layer: int, k: Tensor, v: Tensor, real: np.ndarray | None) -> tuple[Tensor, Tensor, np.ndarray, np.ndarray]:
+        """As extend, but the new tokens don't count yet; beside its results, the lengths (batch,) with them."""
         time = k.shape[2]
         new = np.arange(1, time + 1) if real is None else np.cumsum(real, 1)  # tokens of a row up to here
         positions = self.lengths[:, None] + new - 1  # (batch, time); padding has that of the token before it
@@ -101,13 +108,7 @@ class KVCache:
         else:
             keys, values, seen = self._beside(layer, k.data, v.data, positions, real)
             self._rolled.append((layer, k.data.copy(), v.data.copy(), positions, ends, None if real is None else real.copy()))
-        if layer == self.n_layer - 1:
-            for write in self._rolled:
-                self._write(*write)
-            self._rolled = []
-            self._grow(ends)
-            self._begun[:] = False
-        return Tensor(keys), Tensor(values), seen
+        return Tensor(keys), Tensor(values), seen, ends
 
     def _check(self, layer: int, k: Tensor, v: Tensor, real: np.ndarray | None) -> None:
         if not 0 <= layer < self.n_layer:
@@ -159,7 +160,12 @@ class KVCache:
         old = self._kv[layer, ..., : len(slots), :]
         return np.concatenate([old[0], k], 2), np.concatenate([old[1], v], 2), seen
 
-    def _grow(self, ends: np.ndarray) -> None:
+    def _count(self, ends: np.ndarray) -> None:
+        """The end of a pass: what it has kept counts from now on."""
+        for write in self._rolled:
+            self._write(*write)
+        self._rolled = []
+        self._begun[:] = False
         self.lengths[:] = ends
         np.copyto(self._hidden, 0, where=np.arange(self._slots) < ends[:, None, None, None])
 
@@ -365,7 +371,6 @@ class Decoder(Module):
         """ids (batch, time), several new tokens of each row → logits (batch, time, vocab_size)."""
         self._check(ids, cache)
         batch, time = ids.shape
-        cache._check_room(int(cache.lengths.max()) + time)
         _check_context(self.config, int(cache.lengths.max()) + time)
         positions = (cache.lengths[:, None] + np.arange(time)).ravel()  # (batch · time,)
         desk, x = _Desk(self, batch * time), self._tokens[ids.ravel()]  # (batch · time, d_model)
@@ -379,7 +384,7 @@ class Decoder(Module):
                 desk.turn(*turns)
             qkv = desk.qkv.reshape(batch, time, 3, self._n_head, -1)
             q, k, v = qkv.transpose(2, 0, 3, 1, 4)  # each (batch, n_head, time, head_dim)
-            keys, values, seen = cache.extend(layer, Tensor(k), Tensor(v))
+            keys, values, seen, ends = cache._keep(layer, Tensor(k), Tensor(v), None)
             scores = q @ keys.data.swapaxes(-1, -2)  # (batch, n_head, time, keys)
             np.copyto(scores, -np.inf, where=~seen)
             scores -= scores.max(-1, keepdims=True)
@@ -396,7 +401,9 @@ class Decoder(Module):
             desk.product(desk.active, *narrow)
             x += desk.added
         desk.normalize(x, self._eps_f)
-        return desk.logits().reshape(batch, time, -1)
+        logits = desk.logits()
+        cache._count(ends)  # at last: if there was no memory for the logits, nothing has been read
+        return logits.reshape(batch, time, -1)
 
     def step(self, ids, cache: KVCache, real=None) -> np.ndarray:
         """ids (batch,), the next token of each row, which the cache keeps → logits (batch, vocab_size) for the one after it.

@@ -160,7 +160,7 @@ def integer_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def _blocks(weight) -> Iterator[slice]:
     """The rows of a weight, BLOCK bytes of float32 after another."""
-    step = max(1, BLOCK // (4 * math.prod(weight.shape[1:])))
+    step = max(1, BLOCK // max(1, 4 * math.prod(weight.shape[1:])))
     return (slice(start, start + step) for start in range(0, weight.shape[0], step))
 
 

@@ -120,7 +120,7 @@ class _Masked(Optimizer):
     def load_state_dict(self, state_dict: dict) -> None:
         """Raises: ValueError as Optimizer, or if there are no masks, or of other shapes. Then nothing is changed."""
         own, given = [kept.shape for _, kept in self.masks.pairs], [np.shape(kept) for kept in state_dict.get("masks", ())]
-        if own != given:
+        if "masks" not in state_dict or own != given:
             raise ValueError(f"the state has masks of the shapes {given}, these are {own}")
         self.optimizer.load_state_dict(state_dict["optimizer"])
         for (_, kept), loaded in zip(self.masks.pairs, state_dict["masks"], strict=True):

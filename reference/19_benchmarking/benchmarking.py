@@ -265,6 +265,7 @@ class Result:
     def to_markdown(self, baseline: str, measure: str = "wall", confidence: float = 0.99) -> str:
         """A table with a row for each work: its median times, and how many times as long as the baseline it takes.
 
+        The header contains the confidence in percent.
         Raises: as compare.
         """
         self.compare(baseline, baseline, measure, confidence)  # which raises, also if there is no row
@@ -401,7 +402,7 @@ def _memories(value) -> dict[int, np.ndarray]:
         elif isinstance(value, Tensor):  # without its grad, which no graph keeps
             waiting += [value.data, getattr(value, "node", None)]
         elif isinstance(value, FunctionType):  # without the names of its module
-            waiting += value.__closure__ or ()
+            waiting += [value.__closure__, value.__defaults__, value.__kwdefaults__]
         elif not isinstance(value, type | ModuleType):
             waiting += gc.get_referents(value)
     return found

@@ -70,7 +70,7 @@ class Bundle:
 
     def __post_init__(self):
         """Raises: ValueError that contains an id that only the model or only the tokenizer has; an `end` that is no special
-        token; a role in `chat` that is no string, or without two texts; "assistant" if chat has none; a name or
+        token; a role in `chat` that is no string, or without two texts; "assistant" if chat has none; a name, a chat or
         `accelerated` of another type.
         """
         for name, kind in (("name", str), ("accelerated", bool)):
@@ -82,6 +82,8 @@ class Bundle:
         if self.end is not None and self.end not in self.tokenizer.special_tokens:
             raise ValueError(f"end {self.end!r} is no special token of the tokenizer")
         if self.chat is not None:
+            if not isinstance(self.chat, dict):
+                raise ValueError(f"chat can't be {self.chat!r}")
             for role, around in self.chat.items():
                 if not isinstance(role, str):
                     raise ValueError(f"chat: a role can't be {role!r}")
@@ -173,6 +175,8 @@ class Bundle:
                 model.load_state_dict({name: file.get_tensor(name) for name in found})
             if config["accelerated"]:
                 accelerate(model)
+            if _read_config(folder / CONFIG) != config:
+                raise ValueError("the bundle was replaced while it was read")
             return cls(model, tokenizer, **{name: config[name] for name in ("name", "end", "chat", "accelerated")})
         except (AttributeError, KeyError, TypeError, ValueError, SafetensorError) as error:
             raise ValueError(f"{folder / CONFIG} does not fit its files, or they are damaged: {error}") from error
@@ -431,9 +435,8 @@ def _first_above(p: np.ndarray, draws: np.ndarray) -> np.ndarray:
     ends = np.cumsum(blocks @ np.ones(_BLOCK), 1)
     goal = draws[:, None] * ends[:, -1:]
     block = (ends > goal).argmax(1)
-    inside = blocks[rows, block]
-    inside[:, 0] += np.where(block > 0, ends[rows, block - 1], 0)
-    inside = np.cumsum(inside, 1)
+    inside = np.cumsum(blocks[rows, block], 1)
+    goal -= np.where(block > 0, ends[rows, block - 1], 0)[:, None]
     goal = np.minimum(goal, np.nextafter(inside[:, -1:], 0))  # the sum in another order may be smaller by rounding
     return _BLOCK * block + (inside > goal).argmax(1)
 
@@ -501,7 +504,7 @@ class TextStream:
             return "", ()
         self._seen += len(new)
         out = self._held + new
-        for end in range(len(self._held) + 1, len(out) + 1):
+        for end in range(len(self._held) + 1, len(out) + 1) if self.stop else ():
             if found := [stop for stop in self.stop if out.endswith(stop, 0, end)]:
                 self.stopped, self._held, out = True, "", out[: end - max(map(len, found))]
                 break
@@ -879,9 +882,10 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
     """
     absent = {name: None for name in ("distill", "prune", "quantize") if getattr(config, name) is False}
     config = dataclasses.replace(config, **absent)
+    distill = config.distill
     for name, fits in (
         ("train", isinstance(config.model, str) or set(config.train) == _TRAIN),
-        ("distill", config.distill is None or {*config.distill, *config.distill["train"]} == {"model", "train", *_TRAIN}),
+        ("distill", distill is None or (set(distill) == {"model", "train"} and set(distill["train"]) == _TRAIN)),
         ("prune", config.prune is None or 0 < config.prune < 1),
         ("quantize", config.quantize in (None, *_BITS.values())),
     ):
@@ -900,11 +904,17 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
         model = GPT(GPTConfig(tokenizer.vocab_size, **config.model), rng)
         name, chat = config.name or "gpt", config.chat
     Bundle(model, tokenizer, name, end, chat)  # a mistake in chat shall not show after an hour of training
-    if config.distill is not None:
-        student = GPT(GPTConfig(tokenizer.vocab_size, **config.distill["model"]), rng)
+    if distill is not None:
+        student = GPT(GPTConfig(tokenizer.vocab_size, **distill["model"]), rng)
+        if model.config.window is None and student.config.context > model.config.context:
+            raise ValueError(f"distill can't be {distill!r}: the teacher's context is {model.config.context}")
     ids, others = (np.array(tokenizer.encode(part, special=True)) for part in texts)
-    trained = [config.model, config.vocab_size, config.train, config.distill, config.seed, text]
+    trained = [config.model, config.vocab_size, config.train, distill, config.seed, text]
     mark = hashlib.sha256(repr(trained).encode()).hexdigest()[:8]
+
+    networks = [*([] if isinstance(config.model, str) else [model]), *([] if distill is None else [student])]
+    if len(others) < 2 or any(len(ids) <= network.config.context for network in networks):
+        raise ValueError(f"text {config.text!r} is too short: {len(ids)} tokens to learn from, {len(others)} to judge by")
 
     def train(name: str, network: GPT, objective: Module, options: dict) -> GPT:
         checkpoints.append(_beside(folder, f"{name}-{mark}"))  # nothing resumes from another config's or text's
@@ -921,9 +931,9 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
     else:
         model = train("train", model, Objective(model, CrossEntropyLoss()), config.train)
         done("train")
-    if config.distill is not None:
+    if distill is not None:
         objective = Distillation(student, model, criterion=CrossEntropyLoss())
-        model = train("distill", student, objective, config.distill["train"])
+        model = train("distill", student, objective, distill["train"])
         done("distill")
     if config.prune is not None:
         for block in model.transformer.h:

@@ -38,7 +38,8 @@ LONG, TEXTS, NEW = 512, 16, 64  # tokens of a long text; texts at once, and how 
 BEFORE = 3 * CONTEXT  # tokens that each of the texts begins with
 MANY = 5  # calls in a row of what uses two threads: those of the work before wait busily for a while
 ROWS, PHOTOS = 320, 2000  # of the training data, which show the ranges of inputs
-LOOPED, SOME = 8, 100  # photographs of a convolution in loops, and those that are named at once with --data few
+LOOPED = 8  # photographs of a convolution in loops
+SOME, FEW = 100, 1000  # with --data few: photographs that are named at once, and those that a CNN is trained on
 FLOATS = "NumPy multiplies floats only: each call makes the weights floats again"
 AXES = {"GPT": ("kB", "bits per byte"), "CNN": ("milliseconds for some photographs", "% of the test images misnamed")}
 
@@ -79,6 +80,9 @@ class Vision(NamedTuple):
     @classmethod
     def of(cls, milestone, data: str) -> "Vision":
         photos = cifar10(data, recipe.read)
+        if data == "few":
+            train = {"train_images": photos.train_images[:FEW], "train_labels": photos.train_labels[:FEW]}
+            photos = photos._replace(**train, source=f"{photos.source}, {FEW:,} to learn from")
         milestone.note(f"data: {photos.source}")
         trained = milestone.trained(recipe, photos, Curve()).network
         x, y = next(iter(recipe.in_order(photos.test_images, photos.test_labels)))

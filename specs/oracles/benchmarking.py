@@ -32,16 +32,20 @@ class World:
 
     def cpu(self) -> float:
         """The seconds of the CPU."""
+        self.readings += 1
         return self.busy
 
-    def work(self, *seconds: float, name: str = "", gives=None) -> Callable[[], object]:
-        """A work that takes so long the first time, so long the second …, and from then on as long as the last."""
+    def work(self, *seconds: float, name: str = "", gives=None, busy: float = BUSY) -> Callable[[], object]:
+        """A work that takes so long the first time, so long the second …, and from then on as long as the last.
+
+        busy: CPU seconds for each wall second.
+        """
         done = []
 
         def call():
             wall = seconds[min(len(done), len(seconds) - 1)] * self._factor()
             self.now += wall
-            self.busy += BUSY * wall
+            self.busy += busy * wall
             done.append(wall)
             self.calls.append(name)
             return gives

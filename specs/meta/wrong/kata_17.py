@@ -40,7 +40,7 @@ PARTS = "    for start in range(0, a.shape[1], EXACT):\n"
 PART = "        part = np.s_[:, start : start + EXACT]\n"
 ADDED = "        total += (a[part].astype(np.float32) @ b[part].astype(np.float32).T).astype(np.int64)\n"
 EMPTY = "    y = np.empty((len(rows), weight.shape[0]), np.result_type(rows, np.float32))"
-BLOCKS = "    step = max(1, BLOCK // (4 * math.prod(weight.shape[1:])))\n"
+BLOCKS = "    step = max(1, BLOCK // max(1, 4 * math.prod(weight.shape[1:])))\n"
 FROM = "    return (slice(start, start + step) for start in range(0, weight.shape[0], step))"
 FLOATS = "        floats = weight.dequantize(block)\n"
 TIMES = "        y[:, block] = rows @ floats.reshape(len(floats), -1).T\n"
@@ -73,6 +73,7 @@ COPIED = "    result = copy.deepcopy(model, memo)\n"
 FROZEN = "    for parameter in result.parameters():\n        parameter.requires_grad, parameter.grad = False, None\n"
 EVAL = "    return result.eval()"
 OBSERVERS = "    observers = {layer: Observer(percentile) for layer in model.modules() if isinstance(layer, QuantizedLinear)}"
+WATCHED = "    try:\n        for layer, observer in observers.items():\n            layer._observer = observer\n"
 BATCHES = "        for batch in batches:\n            model(batch)\n"
 FINALLY = "    finally:\n        for layer in observers:\n            layer._observer = None\n"
 SET = "    limits = [observer.limits() for observer in observers.values()]\n    for layer, pair in zip(observers, limits, strict=True):\n        layer.limits[...] = pair\n"
@@ -201,6 +202,8 @@ WRONG = [
     ),
     Wrong("any axis is taken modulo", {AXIS: "    if False:"}),
     Wrong("an axis one beyond", {AXIS: AXIS.replace("< x.ndim:", "<= x.ndim:")}),
+    Wrong("axes below -2 are none", {AXIS: AXIS.replace("not -x.ndim <= axis", "not -min(x.ndim, 2) <= axis")}),
+    Wrong("the lowest negative axis is none", {AXIS: AXIS.replace("not -x.ndim <= axis", "not -x.ndim < axis")}),
     Wrong("limits are not used", {WIDENED: "        pass"}),
     Wrong(
         "limits only make the range narrower",
@@ -296,6 +299,8 @@ WRONG = [
     Wrong("magnitudes are observed", {CHECKED: "        x = np.abs(_finite(x))\n        bits"}),
     Wrong("negative floats count upwards", {UPWARDS: "        upwards = np.r_[0x8000:0x10000, 0:0x8000]"}),
     Wrong("positive values come first", {UPWARDS: "        upwards = np.r_[0:0x8000, 0xFFFF:0x7FFF:-1]"}),
+    Wrong("a negative zero does not count", {UPWARDS: UPWARDS.replace("0x7FFF", "0x8000")}),
+    Wrong("a zero does not count", {UPWARDS: UPWARDS.replace("0:0x8000", "1:0x8000")}),
     Wrong(
         "sixteen bits are rounded, to infinity",
         {BITS: "        bits = (np.ascontiguousarray(x).view(np.uint32) + np.uint32(0x8000)) >> 16\n"},
@@ -311,6 +316,7 @@ WRONG = [
     Wrong("low is -high", {LOW: "        low = -high"}),
     Wrong("low is the least value", {LOW: "        low = self._low"}),
     Wrong("100 is a percentile like any other", {ALL: "        if False:\n"}),
+    Wrong("99.999 is 100", {ALL: "        if self.percentile > 99.99:\n"}),
     Wrong(
         "limits are NumPy's",
         {
@@ -340,6 +346,8 @@ WRONG = [
     ),
     Wrong("the rank is that of a fraction", {NEEDED: "        needed = math.ceil(self.percentile / 100 * counts.sum())"}),
     Wrong("the rank is a rounded float", {NEEDED: "        needed = math.ceil(self.percentile * counts.sum() / 100)"}),
+    Wrong("a rank is rounded to two digits", {NEEDED: NEEDED.replace("100, 6)", "100, 2)")}),
+    Wrong("a rank is rounded to four digits", {NEEDED: NEEDED.replace("100, 6)", "100, 4)")}),
     Wrong("limits() begins anew", {NEEDED: NEEDED + "\n        self._counts = 0 * self._counts"}),
     Wrong("a percentile of 50", {PERCENTILE: PERCENTILE.replace("50 <", "50 <=")}),
     Wrong("a fraction is a percentile", {PERCENTILE: "        if not 0 < percentile <= 100:"}),
@@ -430,7 +438,24 @@ WRONG = [
         },
     ),
     Wrong("a bias of zeros is none", {LINEAR: LINEAR.replace("bias is None", "bias is None or not np.any(bias)")}),
+    Wrong("the bias is added as float32", {BIAS: BIAS.replace("bias.data", "bias.data.astype(np.float32)")}),
     Wrong("the bias is shared", {LINEAR: LINEAR.replace("Parameter(bias)", "bias")}),
+    Wrong(
+        "a frozen bias is shared",
+        {
+            LINEAR: LINEAR.replace(
+                "else Parameter(bias)", 'else bias if getattr(bias, "requires_grad", True) is False else Parameter(bias)'
+            )
+        },
+    ),
+    Wrong(
+        "a convolution shares a frozen bias",
+        {
+            CONV: CONV.replace(
+                "else Parameter(bias)", 'else bias if getattr(bias, "requires_grad", True) is False else Parameter(bias)'
+            )
+        },
+    ),
     Wrong("the bias is shared with the convolution's", {CONV: CONV.replace("Parameter(bias)", "bias")}),
     Wrong(
         "the last block is left out", {FROM: FROM.replace("weight.shape[0], step", "max(1, weight.shape[0] - step + 1), step")}
@@ -447,6 +472,12 @@ WRONG = [
     ),
     Wrong("blocks overwrite each other", {FLOATS: FLOATS + "        y = np.zeros_like(y)\n"}),
     Wrong("the result is float32 always", {DTYPE: "    y = y.astype(np.float32)\n"}),
+    Wrong("an empty result is float32", {DTYPE: DTYPE.replace("if x.dtype", "if y.size and x.dtype")}),
+    Wrong("an empty batch needs no check", {FEATURES: "        if x.size and x.shape[-1:] != (self.in_features,):"}),
+    Wrong(
+        "an empty batch has a gradient",
+        {RESULT: RESULT.replace("if result.requires_grad", "if y.size and result.requires_grad")},
+    ),
     Wrong("the result is float64", {DTYPE: "    y = y.astype(np.float64)\n"}),
     Wrong("the result has the promoted dtype", {DTYPE: ""}),
     Wrong("integers give integers", {DTYPE: "    y = y.astype(x.dtype)\n"}),
@@ -519,6 +550,8 @@ WRONG = [
     Wrong("floats are ids", {INTEGERS: '        if ids.dtype.kind == "b":'}),
     Wrong("booleans are ids", {INTEGERS: '        if ids.size and ids.dtype.kind not in "iub":'}),
     Wrong("no ids are refused", {INTEGERS: '        if ids.dtype.kind not in "iu":'}),
+    Wrong("ids become int16", {LOOKED_UP: LOOKED_UP.replace("np.intp", "np.int16")}),
+    Wrong("ids become uint16", {LOOKED_UP: LOOKED_UP.replace("np.intp", "np.uint16")}),
     Wrong("the ids' axes are lost", {LOOKED_UP: "        return Tensor(self.weight.dequantize(ids.ravel().astype(np.intp)))"}),
     Wrong(
         "rows without their scale",
@@ -557,6 +590,10 @@ WRONG = [
     ),
     Wrong("the zero point is added to the sums", {SUMS: SUMS.replace("values) - zero", "values) + zero")}),
     Wrong("the sum of weights wraps around", {SUMS: SUMS.replace("dtype=np.int64", "dtype=np.int8")}),
+    Wrong(
+        "the sum of weights wraps around at 16 bits",
+        {SUMS: SUMS.replace("values.sum(1, dtype=np.int64)", "values.sum(1, dtype=np.int16).astype(np.int64)")},
+    ),
     Wrong("the scale of the inputs is missing", {BOTH: BOTH.replace("x.scale.item() * ", "")}),
     Wrong("the scale of the weights is missing", {BOTH: "    return np.multiply(y, x.scale.item(), out=y)"}),
     Wrong(
@@ -582,6 +619,14 @@ WRONG = [
         {INPUTS: INPUTS.replace("symmetric=False", "symmetric=True"), "int(x.zero_point.item())": "0"},
     ),
     Wrong("inputs have the range of the batch", {INPUTS: INPUTS.replace(", limits=self.limits", "")}),
+    Wrong(
+        "the array of limits is that of the construction",
+        {
+            STATIC: STATIC.replace("self.limits", "self._kept[0]"),
+            INPUTS: INPUTS.replace("self.limits", "self._kept[0]"),
+            "[-np.inf, np.inf], np.float32))\n": "[-np.inf, np.inf], np.float32))\n        self._kept = [self.limits]\n",
+        },
+    ),
     Wrong("one finite limit is enough", {STATIC: STATIC.replace(".all()", ".any()")}),
     Wrong(
         "inputs are rounded and multiplied as floats",
@@ -629,6 +674,7 @@ WRONG = [
     ),
     Wrong("convolutions are left", {EXCHANGED: EXCHANGED.replace("Linear | Conv2d", "Linear")}),
     Wrong("embeddings are left", {EXCHANGED: EXCHANGED.replace(" | Embedding", "")}),
+    Wrong("frozen layers are left", {EXCHANGED: EXCHANGED.replace(":", " and weight.requires_grad:")}),
     Wrong(
         "an array of integers has no dtype",
         {"    dtype = np.dtype(np.float32)  # given: what": "    # what"},
@@ -692,6 +738,7 @@ WRONG = [
     Wrong("the copy trains", {EVAL: "    return result"}),
     Wrong("the copy is in train mode", {EVAL: "    return result.train()"}),
     Wrong("only the top is in eval mode", {EVAL: "    result.training = False\n    return result"}),
+    Wrong("all of the model has one mode", {COPIED: "    mode = model.training\n" + COPIED + "    model.train(mode)\n"}),
     Wrong("the model is put into eval mode", {EVAL: "    model.eval()\n" + EVAL}),
     Wrong(
         "Parameters still require gradients",
@@ -766,6 +813,31 @@ WRONG = [
         {STATIC: STATIC.replace("self._observer is None and ", "")},
     ),
     Wrong(
+        "old limits are lost with a layer that is not reached",
+        {
+            BATCHES: "        before = [layer.limits.copy() for layer in observers]\n        for layer in observers:\n            layer.limits[...] = -np.inf, np.inf\n"
+            + BATCHES,
+            FINALLY: "    except BaseException:\n        for layer, pair in zip(observers, before, strict=True):\n            layer.limits[...] = pair\n        raise\n"
+            + FINALLY,
+        },
+    ),
+    Wrong(
+        "observers stay if the batches fail",
+        {WATCHED: WATCHED.replace("    try:\n", "").replace("        ", "    ") + "    batches = list(batches)\n    try:\n"},
+    ),
+    Wrong(
+        "limits are a little wider",
+        {SET: SET.replace("= pair", "= np.nextafter(np.float32(pair), np.float32([-np.inf, np.inf]))")},
+    ),
+    Wrong(
+        "a layer keeps its observer",
+        {
+            OBSERVERS: OBSERVERS.replace(
+                "layer: Observer(percentile)", 'layer: vars(layer).setdefault(f"_seen_{percentile}", Observer(percentile))'
+            )
+        },
+    ),
+    Wrong(
         "limits are set after an error",
         {
             FINALLY + SET: FINALLY
@@ -793,6 +865,10 @@ WRONG = [
     Wrong("affine weights are calibrated", {SUITED: SUITED.replace("weight.zero_point is not None or ", "")}),
     Wrong("scales of columns are calibrated", {SUITED: SUITED.replace(" or weight.scale.shape[1] > 1", "")}),
     Wrong(
+        "scales of columns suit square weights",
+        {SUITED: SUITED.replace("weight.scale.shape[1] > 1", "weight.scale.size not in (1, weight.shape[0])")},
+    ),
+    Wrong(
         "one scale in all is refused",
         {SUITED: SUITED.replace("weight.scale.shape[1] > 1", "weight.scale.shape != (len(weight.values), 1)")},
     ),
@@ -807,7 +883,16 @@ WRONG = [
             HALF: '            half = np.clip(array, -65504, 65504).astype(np.float16) if array.dtype.kind == "f" else array.copy()'
         },
     ),
+    Wrong(
+        "an infinity excuses its array",
+        {LOST: "        for lost in array[np.isinf(half) & np.isfinite(array)][: not np.isinf(array).any()]:\n"},
+    ),
+    Wrong(
+        "NaN excuses its array",
+        {LOST: "        for lost in [] if np.isnan(array).any() else array[np.isinf(half) & np.isfinite(array)][:1]:\n"},
+    ),
     Wrong("what was infinite is refused", {LOST: "        for lost in array[~np.isfinite(half)][:1]:\n"}),
+    Wrong("numbers without axes may overflow", {LOST: LOST.replace("[:1]", "[: array.ndim and 1]")}),
     Wrong("only positive overflow is seen", {LOST: "        for lost in array[np.isposinf(half) & np.isfinite(array)][:1]:\n"}),
     Wrong(
         "values above 65,504 are refused",
@@ -1079,6 +1164,22 @@ WRONG = [
             NORMED: "    divisor = np.where(scale == 0, 1, scale)\n    for i in np.ndindex(scale.shape):\n        groups[i] /= divisor[i]"
         },
         naive="test_groups_are_quantized_in_numpy",
+    ),
+    Wrong("no features divide by zero", {BLOCKS: "    step = max(1, BLOCK // (4 * math.prod(weight.shape[1:])))\n"}),
+    Wrong("limits of a percentile are NumPy's", {"return float(low), float(high)": "return low, high"}),
+    Wrong(
+        "ids wrap at 32 bits",
+        {"        if (outside := (ids < 0)": "        ids = ids.astype(np.int32)\n        if (outside := (ids < 0)"},
+    ),
+    Wrong(
+        "a subclass of a subclass is quantized",
+        {"if type(layer) not in (Linear, Conv2d, Embedding):": "if type(layer).__base__ in (Linear, Conv2d, Embedding):"},
+    ),
+    Wrong(
+        "one layer's weights are checked for all",
+        {
+            "    for layer in observers:\n        _check_integers(layer.weight)\n": "    _check_integers(next(iter(observers)).weight)\n"
+        },
     ),
 ]
 

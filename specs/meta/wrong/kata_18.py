@@ -10,7 +10,7 @@ APPLY = "            weight.data[~kept] = 0\n"
 STEP = "        self.optimizer.step()\n        self.masks.apply()"
 STATE = '"masks": [kept.copy() for _, kept in self.masks.pairs]}'
 LOADED = "            kept[...] = loaded\n"
-FITS = "        if own != given:\n"
+FITS = '        if "masks" not in state_dict or own != given:\n'
 CUTS = "            new.cuts += [_Cut(writer, name, 0) for name in"
 READ = '        space.cuts.append(_Cut(layer, "weight", 1, repeat))\n'
 NORM = '_NORM = "weight", "bias", "running_mean", "running_var"\n'
@@ -30,6 +30,7 @@ COLUMNS = "        return (kept[:, None] * repeat + np.arange(repeat)).ravel()\n
 ROOM = "            if room > 0:\n"
 SIGHT = "        sight = None if real is None else real[:, None, None], self.causal, self.window\n"
 PADDING = "            if real is not None and (real[:, 1:] > real[:, :-1]).any():\n"
+MASKED = "        if real.shape != x.shape[:2]:\n"
 ROWS = "    rows = (np.arange(3)[:, None] * n_head * width + columns).ravel()"
 LOST = "            lost = np.append(np.hypot.accumulate(s[::-1])[::-1], 0)"
 RANK = "            rank = max(1, int(np.argmax(lost <= error * lost[0])))\n"
@@ -146,6 +147,7 @@ WRONG = [
         },
     ),
     Wrong("masks of other shapes are let through", {FITS: "        if False:\n"}),
+    Wrong("no masks are taken for masks of nothing", {FITS: "        if own != given:\n"}),
     Wrong(
         "masks are loaded before the optimizer complains",
         {
@@ -864,6 +866,297 @@ WRONG = [
             "        q, k, v = self.c_attn(x).reshape(*x.shape[:2], 3, self.n_head, width).permute(2, 0, 3, 1, 4)\n": "        q, k, v = self.c_attn(x).reshape(*x.shape[:2], 3, self.n_head, -1).permute(2, 0, 3, 1, 4)\n"
         },
     ),
+    # axes, dtypes, shapes and bounds
+    Wrong("tiny weights count as 0", {"(weight, weight.data != 0)": "(weight, ~np.isclose(weight.data, 0))"}),
+    Wrong("weights have 2 or 4 axes", {WEIGHTS: WEIGHTS.replace("> 1", "in (2, 4)")}),
+    Wrong(
+        "an axis of length 1 is none",
+        {WEIGHTS: WEIGHTS.replace("parameter.ndim > 1", "sum(n > 1 for n in parameter.shape) > 1")},
+    ),
+    Wrong(
+        "magnitudes are compared as float32",
+        {MAGNITUDES: MAGNITUDES.replace("np.abs(weight.data)", "np.abs(weight.data.astype(np.float32))")},
+    ),
+    Wrong(
+        "magnitudes are compared as float16 where a weight is",
+        {MAGNITUDES: MAGNITUDES + "    magnitudes = [values.astype(magnitudes[-1].dtype) for values in magnitudes]\n"},
+    ),
+    Wrong(
+        "squares are compared",
+        {MAGNITUDES: MAGNITUDES.replace("np.abs(weight.data)", "np.square(weight.data.astype(np.float64))")},
+    ),
+    Wrong(
+        "read-only weights are refused only if something is pruned",
+        {"        if not weight.data.flags.writeable:\n": "        if amount and not weight.data.flags.writeable:\n"},
+    ),
+    Wrong(
+        "scores are compared as float32",
+        {"    scores = np.asarray(scores, np.float64)\n": "    scores = np.asarray(scores, np.float32)\n"},
+    ),
+    Wrong(
+        "the caller's scores are negated",
+        {STRONGEST: '    np.negative(scores, out=scores)\n    return np.sort(np.argsort(scores, kind="stable")[:count])\n'},
+    ),
+    Wrong(
+        "the caller's keep is sorted",
+        {
+            "    keep = Tensor(keep).data\n": "    keep = keep if isinstance(keep, np.ndarray) else Tensor(keep).data\n",
+            SORTED: "    keep.sort()\n    return keep.astype(np.intp)\n",
+        },
+    ),
+    Wrong("other heads of a cache get ones", {"Tensor(np.zeros((len(k), room": "Tensor(np.ones((len(k), room"}),
+    Wrong(
+        "other heads of a cache get this attention's first one",
+        {
+            "                k, v = concatenate([k, zeros], 1), concatenate([v, zeros], 1)\n": "                k, v = (concatenate([values, *room * [values[:, :1]]], 1) for values in (k, v))\n"
+        },
+    ),
+    Wrong(
+        "other heads of a cache are read",
+        {
+            "k, v, sight = k[:, : self.n_head], v[:, : self.n_head], (seen, False, None)": "zero = (v[:, self.n_head :] * 0).sum(1, keepdim=True)\n            k, v, sight = k[:, : self.n_head], v[:, : self.n_head] + zero, (seen, False, None)"
+        },
+    ),
+    Wrong(
+        "padding with a cache: only the ends are compared",
+        {PADDING: PADDING.replace("real[:, 1:] > real[:, :-1]", "real[:, -1:] > real[:, :1]")},
+    ),
+    Wrong(
+        "padding with a cache: only the first row is looked at",
+        {PADDING: PADDING.replace("real[:, 1:] > real[:, :-1]", "real[0, 1:] > real[0, :-1]")},
+    ),
+    Wrong(
+        "padding with a cache: only the first token is looked at",
+        {PADDING: PADDING.replace("(real[:, 1:] > real[:, :-1]).any()", "not real[:, 0].all() and real.any()")},
+    ),
+    Wrong(
+        "a mask is broadcast over the rows",
+        {
+            MASKED: "        if real.ndim != 2 or real.shape[1] != x.shape[1] or real.shape[0] not in (1, x.shape[0]):\n",
+            "        return real.astype(bool)\n": "        return np.broadcast_to(real.astype(bool), x.shape[:2])\n",
+        },
+    ),
+    Wrong(
+        "a mask of as many numbers is reshaped",
+        {
+            MASKED: "        if real.size != math.prod(x.shape[:2]):\n",
+            "        return real.astype(bool)\n": "        return real.astype(bool).reshape(x.shape[:2])\n",
+        },
+    ),
+    Wrong(
+        "x needs only the width",
+        {"        if x.ndim != 3 or x.shape[-1] != self.d_model:\n": "        if x.shape[-1] != self.d_model:\n"},
+    ),
+    Wrong("a map has no window", {"self.causal, self.window).data": "self.causal, None).data"}),
+    Wrong("a map is always causal", {"self.causal, self.window).data": "True, self.window).data"}),
+    Wrong(
+        "an error of 0 does nothing",
+        {"    names = {id(parameter): name": "    if not error:\n        return {}\n    names = {id(parameter): name"},
+    ),
+    Wrong(
+        "an error of 0 needs no finite weights",
+        {
+            "            if not np.isfinite(weight).all():\n": "            if error and not np.isfinite(weight).all():\n",
+            "            u, s, v = ": "            weight = np.nan_to_num(weight)\n            u, s, v = ",
+        },
+    ),
+    Wrong("an error of 0 needs all ranks", {RANK: RANK + "            rank = rank if error else len(s)\n"}),
+    Wrong("an error is at least 1e-12", {RANK: RANK.replace("error * lost[0]", "max(error, 1e-12) * lost[0]")}),
+    Wrong(
+        "counts may have fewer axes",
+        {SHAPES: SHAPES.replace("student.shape[:-1] != counts.shape", "student.shape[:-1][: counts.ndim] != counts.shape")},
+    ),
+    Wrong(
+        "counts are broadcast",
+        {
+            SHAPES: "    with contextlib.suppress(ValueError):\n        counts = np.broadcast_to(counts, student.shape[:-1])\n"
+            + SHAPES,
+            "import copy\n": "import contextlib\nimport copy\n",
+        },
+    ),
+    Wrong("counts must be an array", {"Tensor(counts).data\n    if student": "counts\n    if student"}),
+    Wrong("a tiny probability is none", {ADDS: "    adds = p > np.finfo(p.dtype).eps\n"}),
+    Wrong(
+        "one criterion for all objectives",
+        {"criterion: CrossEntropyLoss | None = None,": "criterion: CrossEntropyLoss | None = CrossEntropyLoss(),"},
+    ),
+    Wrong("the criterion is the class's", {"        self.criterion = ": "        type(self).criterion = "}),
+    Wrong(
+        "a criterion that is falsy is none",
+        {"CrossEntropyLoss() if criterion is None else criterion\n": "criterion or CrossEntropyLoss()\n"},
+    ),
+    Wrong(
+        "a target must be an array or a list",
+        {
+            "        logits = self.student(x)\n": '        if isinstance(y, np.integer):\n            raise TypeError("no targets")\n        logits = self.student(x)\n'
+        },
+    ),
+    Wrong(
+        "a view of another dtype holds its own bytes",
+        {HELD: "        while isinstance(array.base, np.ndarray) and array.base.dtype == array.dtype:\n"},
+    ),
+    Wrong(
+        "a view of another shape holds its own bytes",
+        {HELD: "        while isinstance(array.base, np.ndarray) and array.base.size > array.size > 0:\n"},
+    ),
+    Wrong(
+        "the modes are put back after an error of evaluate alone",
+        {
+            "    try:\n        before.eval(), after.eval()\n        with no_grad():\n            for number": "    before.eval(), after.eval()\n    with no_grad():\n        if True:\n            for number",
+            "            scores = [float(evaluate(model)) for model in models]\n    finally:\n": "    try:\n        with no_grad():\n            scores = [float(evaluate(model)) for model in models]\n    finally:\n",
+        },
+    ),
+    Wrong(
+        "inputs are copied",
+        {"                    models[i](inputs)\n": "                    models[i](copy.deepcopy(inputs))\n"},
+    ),
+    Wrong(
+        "a model is measured before rounds are checked",
+        {
+            '    if rounds < 1:\n        raise ValueError(f"rounds must be 1 or more, not {rounds!r}")\n': '    float(evaluate(before))\n    if rounds < 1:\n        raise ValueError(f"rounds must be 1 or more, not {rounds!r}")\n'
+        },
+    ),
+    # models in models
+    Wrong(
+        "a factored layer reads its units one by one",
+        {
+            "            self.read(reader, space, form)\n": '            self.read(reader, space, "rows" if isinstance(layer, LowRankLinear) else form)\n'
+        },
+    ),
+    Wrong(
+        "a FeedForward in a Sequential is an unknown layer",
+        {
+            "        if isinstance(layer, FeedForward):\n": "        if isinstance(layer, FeedForward) and len(self.seen) == 1:\n"
+        },
+    ),
+    Wrong(
+        "a Residual in a Residual is a Sequential",
+        {
+            "            return self.joined(space, end, form) if isinstance(layer, Residual)": "            inner = any(layer in other.layers for other in self.seen if isinstance(other, Residual))\n            return self.joined(space, end, form) if isinstance(layer, Residual) and not inner"
+        },
+    ),
+    Wrong(
+        "a CNN in a Sequential flattens nothing",
+        {"                if isinstance(layer, CNN) and": "                if isinstance(self.seen[0], CNN) and"},
+    ),
+    Wrong(
+        "factors of float16 are float32",
+        {
+            "        factor.weight = Parameter(array.astype(dtype))\n": "        factor.weight = Parameter(array.astype(np.promote_types(dtype, np.float32)))\n"
+        },
+    ),
+    # rounding, loops and subclasses
+    Wrong(
+        "half a weight is rounded up",
+        {SMALLEST: SMALLEST.replace("round(float(amount) * values.size)", "int(float(amount) * values.size + 0.5)")},
+    ),
+    Wrong(
+        "a masked step makes new floats",
+        {
+            STEP: "        self.optimizer.step()\n        for weight, kept in self.masks.pairs:\n            weight.data[...] = np.where(kept, weight.data, 0)\n        self.masks.pairs"
+        },
+    ),
+    Wrong(
+        "a message has only the layer that is in the way",
+        {
+            "the outputs of {type(layer).__name__} can't be removed: {space.fixed}": "{space.fixed if 'go through' in space.fixed else type(layer).__name__ + space.fixed}"
+        },
+    ),
+    Wrong(
+        "a loop over columns behind a Flatten",
+        {COLUMNS: "        return np.array([kept[i] * repeat + j for i in range(len(kept)) for j in range(repeat)])\n"},
+    ),
+    Wrong(
+        "a loop over the columns of heads",
+        {ROWS: "    rows = np.array([part * n_head * width + column for part in range(3) for column in columns])"},
+    ),
+    Wrong(
+        "a loop over the weights of a Linear",
+        {
+            "np.linalg.svd(weight.astype(np.float64)": "np.linalg.svd(np.array([[float(value) for value in row] for row in weight])"
+        },
+    ),
+    Wrong(
+        "a subclass of CNN flattens nothing",
+        {"                if isinstance(layer, CNN) and": "                if type(layer) is CNN and"},
+    ),
+    Wrong(
+        "a subclass of Residual is a Sequential",
+        {
+            "return self.joined(space, end, form) if isinstance(layer, Residual)": "return self.joined(space, end, form) if type(layer) is Residual"
+        },
+    ),
+    Wrong(
+        "a subclass of Conv2d makes rows",
+        {'"image" if isinstance(layer, Conv2d) else "rows"': '"image" if type(layer) is Conv2d else "rows"'},
+    ),
+    Wrong(
+        "a subclass of BatchNorm2d is an unknown layer",
+        {"        if isinstance(layer, BatchNorm2d):\n": "        if type(layer) is BatchNorm2d:\n"},
+    ),
+    Wrong(
+        "the scale of a subclass of BatchNorm2d does not count",
+        {"if isinstance(cut.module, BatchNorm2d)]": "if type(cut.module) is BatchNorm2d]"},
+    ),
+    Wrong("a subclass of Flatten is an unknown layer", {"(isinstance(layer, Flatten) and": "(type(layer) is Flatten and"}),
+    Wrong(
+        "a subclass of GlobalAvgPool is an unknown layer",
+        {"        elif isinstance(layer, GlobalAvgPool) or": "        elif type(layer) is GlobalAvgPool or"},
+    ),
+    Wrong(
+        "a subclass of Sequential is an unknown module",
+        {"        if isinstance(layer, Sequential):\n": "        if type(layer) in (Sequential, CNN, Residual):\n"},
+    ),
+    Wrong(
+        "the scores of factored heads are those of the inner rows",
+        {
+            "    values, read = cuts[0].array[2 * len(cuts[0].array) // 3 :]": "    array = attention.c_attn.up.weight.data @ np.abs(attention.c_attn.down.weight.data) if isinstance(attention.c_attn, LowRankLinear) else cuts[0].array\n    values, read = array[2 * len(array) // 3 :]"
+        },
+    ),
+    Wrong("with a cache later keys are not seen, wherever they lie", {"(seen, False, None)": "(seen, True, None)"}),
+    Wrong("with a cache the window counts once more", {"(seen, False, None)": "(seen, False, self.window)"}),
+    Wrong(
+        "scores are negated before an error",
+        {
+            "    if not 1 <= count <= len(scores) or": "    np.negative(scores, out=scores)\n    if not 1 <= count <= len(scores) or",
+            STRONGEST: STRONGEST.replace("argsort(-scores", "argsort(scores"),
+        },
+    ),
+    Wrong("a cache that is falsy is none", {"self._split(x, 0 if cache is None else": "self._split(x, 0 if not cache else"}),
+    Wrong("positions that are falsy are none", {"if self.positions is None else": "if not self.positions else"}),
+    Wrong(
+        "no row counts: 0 is divided by first",
+        {
+            P: "",
+            "    if not counts.any():\n": "    share = Tensor(student).dtype.type(float(temperature) ** 2 / counts.sum())\n    if not counts.any():\n",
+        },
+    ),
+    Wrong(
+        "results of an inner Sequential can be removed",
+        {
+            'end.fixed = end.fixed or "they are the output"': 'end.fixed = end.fixed or ("they are the output" if root is model else "")'
+        },
+    ),
+    Wrong(
+        "a LogSoftmax keeps units apart",
+        {
+            "_UNITWISE = ReLU, LeakyReLU, Tanh, GELU, Dropout, MaxPool2d, AvgPool2d": (
+                "_UNITWISE = ReLU, LeakyReLU, Tanh, GELU, Dropout, MaxPool2d, AvgPool2d, LogSoftmax"
+            )
+        },
+    ),
+    Wrong(
+        "a reader of rows and of channels is two",
+        {
+            "others = [cut[:3] for other in spaces": "others = [cut for other in spaces",
+            "if cut[:3] in others": "if cut in others",
+        },
+    ),
+    Wrong(
+        "keeping all heads changes nothing",
+        {"kept = _kept(keep, n_head)\n": "kept = _kept(keep, n_head)\n    if len(kept) == n_head:\n        return\n"},
+    ),
+    Wrong("bytes have a base", {"while isinstance(array.base, np.ndarray):": "while array.base is not None:"}),
 ]
 
 _FORWARDS = (
@@ -894,7 +1187,34 @@ EQUIVALENT = {
     "PrunedAttention.forward: a falsy argument is taken as absent": "its defaults are falsy",
     "PrunedAttention.weights: a falsy argument is taken as absent": "its defaults are falsy",
     "PrunedAttention.weights: a result is a view of an equal argument": "a map has an axis more than x",
+    "PrunedAttention.forward: NumPy's numbers are refused": "it takes no numbers",
     "PrunedAttention.weights: NumPy's numbers are refused": "it takes no numbers",
+    **{
+        f"Distillation.forward: {habit}": "the loss is a float without axes, and an array of its own"
+        for habit in (
+            "a result is a view of an equal argument",
+            "a result is a copy, not a view",
+            "axes of length 1 are dropped",
+            "int32 for int64",
+            "int64 for int32",
+        )
+    },
+    "Distillation.forward: axes of length 0 are refused": "without a target that counts there is no loss",
+    "Distillation.counted: infinities and NaN in arguments are made finite": "it does not read x, and y holds integers",
+    "Distillation.counted: arguments are read in the order of memory": "the number of targets is the same in any order",
+    "Distillation.__init__: a check comes after the effect": "after the error there is no object",
+    **{
+        f"strongest: {habit}": "indices are integers, of any number of bits, in an array of their own"
+        for habit in (
+            "a result is a copy, not a view",
+            "float64 for float32",
+            "float32 for float64",
+            "int32 for int64",
+            "int64 for int32",
+            "infinities and NaN in results are made finite",
+        )
+    },
+    "strongest: axes of length 0 are refused": "of no scores none can be chosen",
     "distillation_loss: a result is a view of an equal argument": "the loss has no axes, and logits have",
     "distillation_loss: axes of length 1 are dropped": "the loss has no axes",
 }

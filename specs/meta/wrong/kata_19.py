@@ -53,7 +53,7 @@ SUMMED = "        sum(memory.nbytes for key, memory in kept.items() if key not i
 SEEN = "        if id(value) in seen:"
 MEMORY = "            memory = _memory(value)\n            found[id(memory)] = memory\n"
 OF_TENSORS = '            waiting += [value.data, getattr(value, "node", None)]'
-OF_FUNCTIONS = "            waiting += value.__closure__ or ()"
+OF_FUNCTIONS = "            waiting += [value.__closure__, value.__defaults__, value.__kwdefaults__]"
 SEARCHED = "        elif not isinstance(value, type | ModuleType):"
 HOLDS = "            waiting += gc.get_referents(value)"
 NODES = " if hasattr(value, 'arrays') else gc.get_referents(value)"
@@ -137,6 +137,10 @@ WRONG = [
             CALLS: "            for _ in range(number):\n                start = wall()\n                work()\n                spans.append(wall() - start)\n",
         },
     ),
+    Wrong(
+        "the CPU's clock is read before each call",
+        {CALLS: "            for _ in range(number):\n                cpu()\n                work()\n"},
+    ),
     Wrong("the number is ignored", {"        if self.number is not None:\n            return self.number\n": ""}),
     Wrong("all benchmarks have the last one's number", {"        self.number = None": "        type(self).number = None"}),
     Wrong("one call in each round", {NUMBER: "        return 1"}),
@@ -161,6 +165,22 @@ WRONG = [
         "calls are timed until they took ROUND",
         {FILLS: "        while number == 1 or times[-1] * number < ROUND:"},
         says="was an interrupted time the last",
+    ),
+    Wrong(
+        "the 2 calls are left out where the warm-up has several",
+        {
+            "        number, least = 1, 0.0\n": "        number, least = 1, min(filter(None, times), default=0.0) if self.warmup > 1 else 0.0\n"
+        },
+    ),
+    Wrong("one call more each time", {MORE: "            number = min(number + 1, MOST)\n"}),
+    Wrong(
+        "the longer of wall and CPU fills a round",
+        {
+            "self._number(name, first[name][0])": "self._number(name, max(first[name]))",
+            WARMUP: WARMUP.replace("self._timed(name, 1)[0]", "max(self._timed(name, 1))"),
+            TRIED: "            times.append(max(self._timed(name, number)))",
+        },
+        says="does the CPU's clock count",
     ),
     Wrong(
         "more calls than MOST, if the last ones were faster",
@@ -191,6 +211,18 @@ WRONG = [
     Wrong("a slow work is called again", {AGAIN: "        again = list(first)"}),
     Wrong("as slow as patience is too slow", {AGAIN: AGAIN.replace("<=", "<")}),
     Wrong("patience is for the CPU", {AGAIN: AGAIN.replace("(wall, _)", "(_, wall)")}),
+    Wrong(
+        "patience is for both clocks",
+        {AGAIN: AGAIN.replace("(wall, _)", "times").replace("wall <=", "max(times) <=")},
+        says="do the CPU's seconds count",
+    ),
+    Wrong(
+        "a slow round is the only one",
+        {
+            TIMING: "            if max(wall) > self.patience:\n                wall, cpu = (max(wall),), (max(cpu),)\n"
+            + TIMING,
+        },
+    ),
     Wrong("patience is five seconds", {AGAIN: AGAIN.replace("self.patience", "5.0")}),
     Wrong(
         "slow works come last",
@@ -215,6 +247,15 @@ WRONG = [
         says="a run has its own rounds only",
     ),
     Wrong(
+        "the second run has the numbers of the first",
+        {LAPS: "        numbers = self.numbers = numbers | getattr(self, 'numbers', {})\n" + LAPS},
+        says="a number of the first run",
+    ),
+    Wrong(
+        "the second run knows which works are slow",
+        {AGAIN: AGAIN.replace("again = [", "again = self.again = getattr(self, 'again', None) or [")},
+    ),
+    Wrong(
         "a work that has nothing left ends its round",
         {
             "        except Exception as error:\n": "        except StopIteration:\n            pass\n        except Exception as error:\n"
@@ -229,6 +270,7 @@ WRONG = [
     Wrong("an error has no cause", {RAISED: RAISED.replace("from error", "from None")}),
     Wrong("errors are passed over", {RAISED: "        except Exception:\n            pass\n"}, says="let through"),
     Wrong("an interrupt is an error of the work", {RAISED: RAISED.replace("except Exception", "except BaseException")}),
+    Wrong("an exit is an error of the work", {RAISED: RAISED.replace("except Exception", "except (Exception, SystemExit)")}),
     Wrong("what was raised is not shown", {RAISED: RAISED.replace(" {error!r}", "")}, says="is not named"),
     Wrong(
         "a clock may go back",
@@ -294,6 +336,16 @@ WRONG = [
     Wrong("the wall decides alone", {NOTICED: "            if done:"}),
     Wrong("without CPU seconds nothing is noticed", {NOTICED: "            if done and spent(computed):"}),
     Wrong("wall or CPU decides", {NOTICED: "            if done or spent(computed):"}),
+    Wrong(
+        "wall and CPU must agree",
+        {NOTICED: NOTICED.replace("spent(computed) or", "spent(computed) == done or")},
+        says="there is no warning",
+    ),
+    Wrong(
+        "the work must be done by the CPU's clock at least as late",
+        {NOTICED: NOTICED.replace("spent(computed) or", "spent(computed) >= done or")},
+        says="there is no warning",
+    ),
     Wrong("the warning names nobody", {'f"{name!r} is {SPENT} times': 'f"a work is {SPENT} times'}),
     Wrong(
         "a RuntimeWarning",
@@ -415,6 +467,8 @@ WRONG = [
         says="let through",
     ),
     Wrong("whatever broadcasts is a pair", {SHAPES: "    if np.broadcast_shapes(a.shape, b.shape) == (0,):"}),
+    Wrong("a bare number is a round", {SHAPES: SHAPES.replace("a.ndim != 1 or b.ndim != 1", "a.ndim > 1 or b.ndim > 1")}),
+    Wrong("times of any shape are a row", {SHAPES: "    a, b = a.ravel(), b.ravel()\n" + SHAPES}),
     Wrong("no times are let through", {SHAPES: SHAPES.replace(" or not a.size or not b.size", "")}),
     Wrong("0 is a time", {POSITIVE: POSITIVE.replace("times > 0", "times >= 0")}),
     Wrong("NaN is left out", {POSITIVE: "        wrong = times[(times <= 0) | (times == np.inf)]"}),
@@ -524,6 +578,11 @@ WRONG = [
             '    measure: str = "wall",\n    confidence: float = 0.99,\n    **options': '    measure: str = "wall",\n    confidence: float = 0.95,\n    **options'
         },
     ),
+    Wrong(
+        "two strings are two names",
+        {"    if first == second:\n": "    if first is second:\n"},
+        says="let through",
+    ),
     Wrong("one name for both is let through", {"    if first == second:\n": "    if False:\n"}, says="let through"),
     Wrong(
         "compare's seed is not passed on",
@@ -575,6 +634,10 @@ WRONG = [
         "the baseline is no difference",
         {'verdict = "baseline" if name == baseline else found.verdict': "verdict = found.verdict"},
     ),
+    Wrong(
+        "an equal name is another than the baseline's",
+        {'verdict = "baseline" if name == baseline': 'verdict = "baseline" if name is baseline'},
+    ),
     Wrong("a bar breaks the table", {'text.replace("|", "\\\\|").splitlines()': "text.splitlines()"}),
     Wrong("a line break breaks the table", {'" ".join(text.replace("|", "\\\\|").splitlines())': 'text.replace("|", "\\\\|")'}),
     Wrong(
@@ -583,6 +646,16 @@ WRONG = [
     ),
     Wrong("all spaces of a name are one", {'text.replace("|", "\\\\|").splitlines()': 'text.replace("|", "\\\\|").split()'}),
     Wrong("a bar in the baseline's name breaks the header", {"times {_cell(baseline)} |": "times {baseline} |"}),
+    Wrong(
+        "the header has no confidence",
+        {" | {100 * confidence:g}% interval | verdict |": " | interval | verdict |"},
+        says="is missing in the header",
+    ),
+    Wrong(
+        "the header's confidence is rounded",
+        {" | {100 * confidence:g}% interval | verdict |": " | {confidence:.0%} interval | verdict |"},
+        says="is missing in the header",
+    ),
     Wrong("there is no line of dashes", {'            "|---|---:|---:|---:|---:|---|",\n': ""}),
     Wrong("the unit is chosen before rounding", {ROUNDED: ""}),
     Wrong("two digits of a time", {'return f"{seconds / size:.9g} {unit}"': 'return f"{seconds / size:.2g} {unit}"'}),
@@ -666,6 +739,24 @@ WRONG = [
         "kata 07's recorder is told, not the one that was there",
         {TOLD: "        __import__('katas.autograd').autograd.record(op, result, parents, attrs)\n"},
     ),
+    Wrong(
+        "the other recorder is told of operations with a rule",
+        {TOLD: TOLD.replace("is not None:", "is not None and op in _FLOPS:")},
+        says="was it told of each operation",
+    ),
+    Wrong(
+        "the other recorder is told of what requires a gradient",
+        {TOLD: TOLD.replace("is not None:", "is not None and result.requires_grad:")},
+        says="was it told of each operation",
+    ),
+    Wrong(
+        "the other recorder is told of the calling thread's operations",
+        {
+            TOLD: TOLD.replace("is not None:", "is not None and threading.get_ident() == own:"),
+            "        Tensor._recorder = counting\n": "        own = threading.get_ident()\n        Tensor._recorder = counting\n",
+        },
+        says="was it told of each operation",
+    ),
     Wrong("the recorder is not there again", {BEFORE: "            Tensor._recorder = None\n"}),
     Wrong(
         "after an error counting goes on",
@@ -707,6 +798,12 @@ WRONG = [
     Wrong(
         "after an error the buffers have moved",
         {BUFFERS: "        module.load_state_dict(state)\n"},
+    ),
+    Wrong(
+        "after an interrupt the buffers have moved",
+        {
+            BUFFERS: "            if not isinstance(__import__('sys').exc_info()[1], KeyboardInterrupt):\n                module.load_state_dict(state)\n"
+        },
     ),
     Wrong(
         "the model is put in eval mode",
@@ -755,6 +852,10 @@ WRONG = [
     ),
     Wrong("buffers are parameters", {PARAMETERS: "        sum(array.size for array in state.values()),"}),
     Wrong("bytes of parameters", {PARAMETERS: "        sum(parameter.data.nbytes for parameter in parameters),"}),
+    Wrong(
+        "frozen parameters are none",
+        {PARAMETERS: "        sum(parameter.size for parameter in parameters if parameter.requires_grad),"},
+    ),
     Wrong("the number of Parameters", {PARAMETERS: "        len(parameters),"}),
     Wrong("views count", {MEMORY: "            found[id(value)] = value\n"}),
     Wrong(
@@ -770,6 +871,15 @@ WRONG = [
         },
     ),
     Wrong("parameters count", {HELD: HELD.replace("[parameters, [array", "[[array")}),
+    Wrong(
+        "the memory of frozen parameters counts",
+        {HELD: HELD.replace("[parameters, ", "[[each for each in parameters if each.requires_grad], ")},
+    ),
+    Wrong(
+        "what the call puts into an input is there anyway",
+        {HELD + "\n": "", KEPT: HELD + "\n" + KEPT},
+        says="not what the call put there",
+    ),
     Wrong("inputs count", {HELD: HELD.replace(", inputs]", "]")}, says="with the input"),
     Wrong("buffers count", {HELD: "    there = _memories([parameters, inputs])"}),
     Wrong(
@@ -822,12 +932,23 @@ WRONG = [
         "a method's object is overlooked",
         {SEARCHED: "        elif not isinstance(value, type | ModuleType | __import__('types').MethodType):"},
     ),
-    Wrong("closures are overlooked", {OF_FUNCTIONS: "            pass"}),
+    Wrong("closures are overlooked", {OF_FUNCTIONS: "            waiting += [value.__defaults__, value.__kwdefaults__]"}),
+    Wrong("defaults are overlooked", {OF_FUNCTIONS: OF_FUNCTIONS.replace(" value.__defaults__,", "")}),
+    Wrong("named defaults are overlooked", {OF_FUNCTIONS: OF_FUNCTIONS.replace(", value.__kwdefaults__", "")}),
     Wrong(
         "all that a function's module has counts",
         {
             OF_FUNCTIONS: "            waiting += [*(value.__closure__ or ()), vars(__import__('sys').modules[value.__module__])]"
         },
+    ),
+    Wrong("what a module has counts", {SEARCHED: SEARCHED.replace("type | ModuleType", "type")}),
+    Wrong(
+        "a Tensor in an attribute has no graph",
+        {
+            HOLDS: "            waiting += [*value[:3], [each.data if isinstance(each, Tensor) else each for held in value.attrs.values() for each in (held if isinstance(held, list) else [held])]]"
+            + NODES
+        },
+        says="without its graph",
     ),
     Wrong("what a class has counts", {SEARCHED: "        elif not isinstance(value, ModuleType):"}),
     Wrong("gradients count", {OF_TENSORS: '            waiting += [value.data, getattr(value, "node", None), value.grad]'}),
@@ -1017,6 +1138,11 @@ WRONG = [
         {"    if unknown:\n": "    count.outputs = [*getattr(count, 'outputs', []), output]\n    if unknown:\n"},
         naive="test_counting_leaves_nothing_behind",
     ),
+    Wrong(
+        "the cause is the error's own cause",
+        {'raised {error!r}") from error': 'raised {error!r}") from (error.__cause__ or error)'},
+    ),
+    Wrong("the smaller sum dominates", {"any(map(operator.lt, a, b))": "sum(a) < sum(b)"}),
 ]
 
 EQUIVALENT = {
@@ -1052,7 +1178,6 @@ EQUIVALENT = {
     },
     "count: a check comes after the effect": "the effect is a warning, and the error follows",
     "ratio_interval: keywords are taken by position": "there are two, in this order",
-    "ratio_interval: shapes that differ are broadcast": "times with two axes are refused as well",
     "pareto: shapes that differ are broadcast": "points are in a dict",
     "Benchmark.run: attributes are those of the construction": "no attribute is promised",
     "Benchmark.__init__: a check comes after the effect": "there is no object after an error",

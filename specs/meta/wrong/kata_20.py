@@ -52,27 +52,39 @@ SHAPED = '    model = GPT(GPTConfig(**sizes["model"])).eval()\n'
 PROMPT = '        object.__setattr__(self, "prompt", tuple(map(operator.index, self.prompt)))\n'
 STOPS = "(self.stop,) if isinstance(self.stop, str) else tuple(self.stop)"
 HOT = "0 <= self.temperature <= sys.float_info.max"
-GREEDY = "    return np.where(greedy, logits.argmax(1), ids)\n"
-SHIFTED = "        shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)\n        p = np.exp"
+SHIFTED = "        p = logits.astype(np.float64) - logits.max(1, keepdims=True)\n"
+DIVIDED = "        p /= np.where(greedy, 1, temperature)[:, None]\n"
 CUT = "    cut = np.flatnonzero((top_p < 1) & ~greedy)\n"
-ORDER = '        order = np.argsort(-p[cut], axis=1, kind="stable")\n'
-BEFORE = "        best[before >= (top_p[cut] * best.sum(1))[:, None]] = 0\n"
-PART = "        np.put_along_axis(part, order, best, 1)\n        p[cut] = part\n"
-REACHED = "    reached = np.cumsum(p, 1)\n"
-DRAWN = "    ids = (reached <= draws[:, None] * reached[:, -1:]).sum(1)\n"
+BEST_FIRST = "        best = np.sort(p[cut], 1)[:, ::-1]\n"
+COUNT = "        count = (before < (top_p[cut] * best.sum(1))[:, None]).sum(1, keepdims=True)\n"
+TIES = "(np.cumsum(equal, 1) <= count - above.sum(1, keepdims=True))"
+LEFT = "        p[cut] = np.where(kept, p[cut], 0)\n"
+GREEDY = "    return np.where(greedy, logits.argmax(1), _first_above(p, draws))\n"
+PADDED = "        p = np.pad(p, ((0, 0), (0, -p.shape[1] % _BLOCK)))\n"
+SUMS = "    ends = np.cumsum(blocks @ np.ones(_BLOCK), 1)\n"
+GOAL = "    goal = draws[:, None] * ends[:, -1:]\n"
+BLOCK = "    block = (ends > goal).argmax(1)\n"
+WITHIN = """    inside = np.cumsum(blocks[rows, block], 1)
+    goal -= np.where(block > 0, ends[rows, block - 1], 0)[:, None]
+"""
+ROUNDED = (
+    "    goal = np.minimum(goal, np.nextafter(inside[:, -1:], 0))  # the sum in another order may be smaller by rounding\n"
+)
+DRAWN = "    return _BLOCK * block + (inside > goal).argmax(1)\n"
 LOGS = "    shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)\n    return"
 NONE = "    if top is None or logits is None:  # before the first token there are none\n        return Token(number)\n"
-BEST = '    best = np.argsort(-logprobs, kind="stable")[:top]\n'
-NEW = "        new, self._taken = text[self._taken :], len(text)\n"
-WHOLE = "        if not half:\n            self._ids, self._taken = [], 0\n"
+BEST = '    best = np.argsort(-logprobs, kind="stable")[:top] if top else ()\n'
+TABLE = '        new, half = None if self._ids else self.texts.get(token.id), ""\n'
+NEW = "            new, self._taken = text[self._taken :], len(text)\n"
+WHOLE = "    return {number: text for number, text in texts.items() if text.encode() == tokenizer.vocab[number]}\n"
 REACHES = "        self._tokens.append((token, self._seen + len(new) + bool(half)))\n"
 FLUSHED = "        return self._passed(self._text()[1], final=True)\n"
-FROM = "        for end in range(len(self._held) + 1, len(out) + 1):\n"
+FROM = "        for end in range(len(self._held) + 1, len(out) + 1) if self.stop else ():\n"
 STOPPED = '                self.stopped, self._held, out = True, "", out[: end - max(map(len, found))]\n'
 KEPT = "            kept = 0 if final else max([_opening(out, stop) for stop in self.stop], default=0)\n"
 SENT = "        while self._tokens and self._tokens[0][1] <= self._sent:\n"
 OPENING = "    lengths = range(min(len(stop) - 1, len(text)), 0, -1)\n"
-SEED = "self.rng, self.stream = np.random.default_rng(request.seed), TextStream(tokenizer, request.stop)"
+SEED = "self.rng, self.stream = np.random.default_rng(request.seed), TextStream(tokenizer, request.stop, texts)"
 LEAST = "            if not _is_integer(value) or value < least:\n"
 EVAL = "        self.model, config = bundle.model.eval(), bundle.model.config\n"
 ROOM = "        if (length := len(request.prompt) + request.max_tokens) > self.room:\n"
@@ -91,7 +103,9 @@ REAL = "            ids[rows], real[rows] = [job.next for job in jobs], True\n"
 ROW = "                job.logits = logits[job.row]\n"
 SLICE = "            if part := job.request.prompt[job.read : job.read + room]:\n"
 ECHOED = "                before = [job.logits, *logits[:-1]]  # the logits of each token of this part\n"
-TOGETHER = "        if cache.batch * longest > 2 * sum(lengths) or cache.lengths.max() + longest > self.room:\n"
+TOGETHER = "            while n < len(parts) and parts[n][0].row == first + n and len(parts[n][1]) == length:\n"
+PASS = "zip(together, self._decoder.forward(ids, cache=cache).data, strict=True)"
+LAST = "            job.logits, job.read = logits[-1], job.read + len(part)\n"
 LESS = "                room -= len(part)\n"
 NOTHING = """        for job in jobs:
             if job.request.max_tokens == 0:
@@ -118,7 +132,10 @@ WAITED = "        except asyncio.CancelledError:\n            self.cancel()\n   
 WOKEN = "        self._updates.put_nowait(None)  # for who waits for the next Update\n"
 LEAVES = "    async def __aexit__(self, *exception) -> None:\n        self.cancel()\n"
 POSTED = "            self._owner._open.discard(self)\n            self._owner._post(self, None)\n"
-STUDENT = '        student = GPT(GPTConfig(tokenizer.vocab_size, **config.distill["model"]), rng)\n'
+STUDENT = '        student = GPT(GPTConfig(tokenizer.vocab_size, **distill["model"]), rng)\n'
+LONGER = """        if model.config.window is None and student.config.context > model.config.context:
+            raise ValueError(f"distill can't be {distill!r}: the teacher's context is {model.config.context}")
+"""
 TENTH = "(text[: len(text) * 9 // 10], text[len(text) * 9 // 10 :])"
 PLAIN = "        return _plain(network)\n"
 PER_BYTE = "_bits(model, others) / len(texts[1].encode())"
@@ -127,10 +144,8 @@ SAVED = "    bundle.save(folder, config.half)\n"
 CHECKPOINTS = "    for checkpoint in checkpoints:\n        checkpoint.unlink()\n"
 STRONGEST = "    return strongest(scores, max(1, round(len(scores) * (1 - prune))))\n"
 
+TOO_SHORT = "    if len(others) < 2 or any(len(ids) <= network.config.context for network in networks):\n"
 EXITS = "    except (OSError, TypeError, ValueError) as error:\n"
-CHOOSE_LOOP = """    reached = np.array([list(__import__("itertools").accumulate(row)) for row in p.tolist()])
-"""
-
 WRONG = [
     # 20.1
     Wrong("the tokenizer may have more ids", {IDS: "        for number in sorted(set(range(size)) - vocab.keys()):\n"}),
@@ -150,7 +165,11 @@ WRONG = [
     ),
     Wrong(
         "an empty chat is none",
-        {"        if self.chat is not None:\n            for role": "        if self.chat:\n            for role"},
+        {"        if self.chat is not None:\n            if not": "        if self.chat:\n            if not"},
+    ),
+    Wrong(
+        "a chat that is a list is an AttributeError",
+        {"            if not isinstance(self.chat, dict):\n": "            if False:\n"},
     ),
     Wrong("a role may be anything", {STRING: "                if False:\n"}),
     Wrong("a message may lack its role", {IN_MESSAGE: '            for field in ("content",):\n'}),
@@ -302,6 +321,10 @@ WRONG = [
         "the checksum is of a file's beginning",
         {'hashlib.file_digest(file, "sha256").hexdigest()': "hashlib.sha256(file.read(1 << 16)).hexdigest()"},
     ),
+    Wrong(
+        "a bundle that is replaced while it is read is mixed",
+        {"            if _read_config(folder / CONFIG) != config:\n": "            if False:\n"},
+    ),
     # 20.2
     Wrong(
         "a prompt stays a list", {PROMPT: '        object.__setattr__(self, "prompt", [*map(operator.index, self.prompt)])\n'}
@@ -339,52 +362,108 @@ WRONG = [
     Wrong("argmax whatever the temperature", {GREEDY: "    return logits.argmax(1)\n"}),
     Wrong("the largest probability, not the largest logit", {GREEDY: GREEDY.replace("logits.argmax", "p.argmax")}),
     Wrong("one row's top_p cuts all rows", {CUT: "    cut = np.arange(len(p) if (top_p < 1).any() else 0)\n"}),
-    Wrong("temperature 0 draws", {GREEDY: "    return ids\n"}),
+    Wrong("temperature 0 draws", {GREEDY: "    return _first_above(p, draws)\n"}),
     Wrong(
         "of several largest logits the last",
-        {GREEDY: "    return np.where(greedy, logits.shape[1] - 1 - logits[:, ::-1].argmax(1), ids)\n"},
+        {GREEDY: GREEDY.replace("logits.argmax(1)", "logits.shape[1] - 1 - logits[:, ::-1].argmax(1)")},
     ),
+    Wrong("the temperature multiplies", {DIVIDED: DIVIDED.replace("/=", "*=")}),
+    Wrong("the first row's temperature for all", {DIVIDED: DIVIDED.replace("[:, None]", "[:1, None]")}),
     Wrong(
-        "the temperature multiplies",
-        {
-            "p = np.exp(shifted / np.where(greedy, 1, temperature)[:, None])": "p = np.exp(shifted * np.where(greedy, 1, temperature)[:, None])"
-        },
+        "a warning at tiny temperatures", {'    with np.errstate(over="ignore"):  # of tiny temperatures\n': "    if True:\n"}
     ),
-    Wrong(
-        "the first row's temperature for all",
-        {"np.where(greedy, 1, temperature)[:, None])": "np.where(greedy, 1, temperature)[:1, None])"},
-    ),
-    Wrong("no maximum is subtracted", {SHIFTED: "        shifted = logits.astype(np.float64) / 1\n        p = np.exp"}),
-    Wrong("sums in float32", {REACHED: "    reached = np.cumsum(p.astype(np.float32), 1, dtype=np.float32)\n"}),
+    Wrong("no maximum is subtracted", {SHIFTED: "        p = logits.astype(np.float64)\n"}),
+    Wrong("the maximum of all rows is subtracted", {SHIFTED: SHIFTED.replace("logits.max(1, keepdims=True)", "logits.max()")}),
+    Wrong("sums in float32", {SUMS: "    ends = np.cumsum(blocks.sum(2), 1, dtype=np.float32)\n"}),
     Wrong(
         "the most probable ids come first in the sum",
         {
-            REACHED: '    by = np.argsort(-p, 1, kind="stable")\n    reached = np.cumsum(np.take_along_axis(p, by, 1), 1)\n',
-            GREEDY: "    return np.where(greedy, logits.argmax(1), np.take_along_axis(by, ids[:, None], 1)[:, 0])\n",
+            GREEDY: '    by = np.argsort(-p, 1, kind="stable")\n    ids = np.take_along_axis(by, _first_above(np.take_along_axis(p, by, 1), draws)[:, None], 1)[:, 0]\n    return np.where(greedy, logits.argmax(1), ids)\n'
         },
     ),
-    Wrong("a draw at a boundary takes the id before it", {DRAWN: DRAWN.replace("<=", "<")}),
-    Wrong("the sum is not normalized", {DRAWN: "    ids = (reached <= draws[:, None]).sum(1)\n"}),
+    Wrong("a draw at a boundary takes the id before it", {BLOCK: BLOCK.replace(">", ">="), DRAWN: DRAWN.replace(">", ">=")}),
+    Wrong("a draw at the boundary of two blocks takes the id before it", {BLOCK: BLOCK.replace(">", ">=")}),
+    Wrong("a draw at a boundary within a block takes the id before it", {DRAWN: DRAWN.replace(">", ">=")}),
+    Wrong("the sum is not normalized", {GOAL: "    goal = draws[:, None] + 0 * ends[:, -1:]\n"}),
+    Wrong("the sum is that of the first row", {GOAL: GOAL.replace("ends[:, -1:]", "ends[:1, -1:]")}),
+    Wrong("one draw for all rows", {GOAL: GOAL.replace("draws[:, None]", "draws[:1, None]")}),
+    Wrong(
+        "ids behind the last whole block are never drawn",
+        {PADDED: PADDED + "        p = p[:, : max(_BLOCK, p.shape[1] - _BLOCK)]\n"},
+    ),
+    Wrong(
+        "a block of zeros stands before the ids",
+        {PADDED: PADDED.replace("(0, -p.shape[1] % _BLOCK)", "(-p.shape[1] % _BLOCK, 0)")},
+    ),
+    Wrong(
+        "each block's sum begins at 0",
+        {WITHIN: WITHIN.replace("goal -=", "goal = goal +").replace("ends[rows, block - 1]", "0")},
+    ),
+    Wrong("a block's own sum is before it", {WITHIN: WITHIN.replace("block - 1", "block")}),
+    Wrong(
+        "the first block has all before it",
+        {WITHIN: WITHIN.replace("np.where(block > 0, ends[rows, block - 1], 0)", "ends[rows, block - 1]")},
+    ),
+    Wrong("where the sum of a block is rounded up its first id is drawn", {ROUNDED: ""}),
+    Wrong(
+        "an id of probability 0 that a block begins with is drawn",
+        {
+            WITHIN: "    inside = blocks[rows, block]\n    inside[:, 0] += np.where(block > 0, ends[rows, block - 1], 0)\n    inside = np.cumsum(inside, 1)\n"
+        },
+    ),
     Wrong("top_p is ignored", {CUT: "    cut = np.flatnonzero(top_p < 0)\n"}),
     Wrong(
         "top_p counts before the temperature",
-        {ORDER: '        order = np.argsort(-p[cut], axis=1, kind="stable")\n        p[cut] = np.exp(shifted[cut])\n'},
+        {
+            BEST_FIRST: "        drawn, p[cut] = p[cut], np.exp(logits[cut].astype(np.float64) - logits[cut].max(1, keepdims=True))\n"
+            + BEST_FIRST,
+            LEFT: LEFT.replace("np.where(kept, p[cut], 0)", "np.where(kept, drawn, 0)"),
+        },
     ),
     Wrong(
         "top_p leaves out the id that reaches it",
-        {BEFORE: "        best[before + best > (top_p[cut] * best.sum(1))[:, None]] = 0\n"},
+        {COUNT: COUNT.replace("(before <", "(before + best <") + "        count = np.maximum(count, 1)\n"},
     ),
-    Wrong("top_p keeps one id more", {BEFORE: "        best[before - best >= (top_p[cut] * best.sum(1))[:, None]] = 0\n"}),
+    Wrong("top_p keeps one id more", {COUNT: COUNT + "        count = np.minimum(count + 1, p.shape[1])\n"}),
+    Wrong("a sum that is top_p exactly does not reach it", {COUNT: COUNT.replace("before <", "before <=")}),
+    Wrong("top_p is a part of 1, not of the sum", {COUNT: COUNT.replace("(top_p[cut] * best.sum(1))", "top_p[cut]")}),
     Wrong(
         "of equally probable ids top_p keeps the last",
-        {ORDER: '        order = p.shape[1] - 1 - np.argsort(-p[cut][:, ::-1], axis=1, kind="stable")\n'},
+        {TIES: TIES.replace("np.cumsum(equal, 1)", "np.cumsum(equal[:, ::-1], 1)[:, ::-1]")},
     ),
-    Wrong("top_p's ids are left in the order of probability", {PART: "        p[cut] = best\n"}),
+    Wrong("of equally probable ids top_p keeps all", {TIES: "equal"}),
+    Wrong(
+        "of equally probable ids top_p keeps as many as it keeps in all",
+        {TIES: TIES.replace("count - above.sum(1, keepdims=True)", "count")},
+    ),
+    Wrong(
+        "top_p's ids are left in the order of probability",
+        {LEFT: "        p[cut] = np.where(np.arange(p.shape[1]) < count, best, 0)\n"},
+    ),
     Wrong(
         "top_p of all rows is the first's", {"(top_p[cut] * best.sum(1))[:, None]": "(top_p[cut[:1]] * best.sum(1))[:, None]"}
     ),
-    Wrong("a loop over rows and ids", {REACHED: CHOOSE_LOOP}, naive="test_a_row_takes_no_python_loop"),
+    Wrong(
+        "logits are changed",
+        {
+            SHIFTED: SHIFTED.replace("logits.astype(np.float64)", "logits.astype(np.float64, copy=False)")
+            .replace("p = ", "p = np.subtract(")
+            .replace(
+                " - logits.max(1, keepdims=True)\n",
+                ", logits.max(1, keepdims=True), logits if logits.dtype == np.float64 else None)\n",
+            )
+        },
+    ),
+    Wrong(
+        "a loop over rows and ids",
+        {SUMS: "    ends = np.cumsum(np.array([[sum(block) for block in row] for row in blocks.tolist()]), 1)\n"},
+        naive="test_a_row_takes_no_python_loop",
+    ),
     Wrong("log_softmax overflows", {LOGS: "    shifted = logits.astype(np.float64)\n    return"}),
+    Wrong(
+        "log-probabilities are taken as they are",
+        {LOGS: "    if np.array_equal(np.exp(logits).sum(-1), np.ones(logits.shape[:-1])):\n        return logits\n" + LOGS},
+    ),
     Wrong("log_softmax in float32", {LOGS: "    shifted = logits - logits.max(-1, keepdims=True)\n    return"}),
     Wrong(
         "probabilities for log-probabilities",
@@ -394,10 +473,30 @@ WRONG = [
     # 20.4
     Wrong(
         "each token is decoded by itself",
-        {NEW: "        text, half = self.tokenizer.decode([token.id]), ''\n        new = text\n"},
+        {NEW: "            text, half = self.tokenizer.decode([token.id]), ''\n            new = text\n"},
     ),
-    Wrong("half characters are sent at once", {NEW: "        text, half = text + half, ''\n" + NEW}),
-    Wrong("text of unfinished characters comes twice", {NEW: "        new = text\n"}),
+    Wrong("half characters are sent at once", {NEW: "            text, half = text + half, ''\n" + NEW}),
+    Wrong("text of unfinished characters comes twice", {NEW: "            new = text\n"}),
+    Wrong("the table is asked amid a character", {TABLE: TABLE.replace("None if self._ids else ", "")}),
+    Wrong(
+        "what the table has is part of no stop string",
+        {
+            TABLE: TABLE
+            + "        if new and not self._held:\n            self._seen, self._sent = self._seen + len(new), self._sent + len(new)\n            return new, (token,)\n"
+        },
+    ),
+    Wrong("halves of characters are in the table", {WHOLE: "    return texts\n"}),
+    Wrong(
+        "halves of characters are U+FFFD in the table",
+        {
+            WHOLE: WHOLE.replace(" if text.encode() == tokenizer.vocab[number]", ""),
+            'token.decode(errors="ignore")': 'token.decode(errors="replace")',
+        },
+    ),
+    Wrong(
+        "special tokens are nothing in the table",
+        {WHOLE: WHOLE.replace("{number: text for", '{number: "" if number in tokenizer.special_tokens.values() else text for')},
+    ),
     Wrong("a token with half a character does not wait", {REACHES: REACHES.replace(" + bool(half)", "")}),
     Wrong("the end loses half a character", {FLUSHED: '        return self._passed("", final=True)\n'}),
     Wrong(
@@ -563,25 +662,12 @@ WRONG = [
         "an echo comes with each slice",
         {"            if job.request.echo and job.read == len(job.request.prompt):\n": "            if job.request.echo:\n"},
     ),
-    Wrong(
-        "padding is read as tokens",
-        {"self.model.forward(ids, None if real.all() else real > 0, cache)": "self.model.forward(ids, None, cache)"},
-    ),
-    Wrong("each prompt has a pass of its own", {TOGETHER: "        if len(parts) > 1:\n"}),
-    Wrong("one pass for all, however long the padding", {TOGETHER: "        if cache.lengths.max() + longest > self.room:\n"}),
-    Wrong("padding counts against the context of others", {TOGETHER: "        if cache.batch * longest > 2 * sum(lengths):\n"}),
-    Wrong(
-        "prompts read together are exchanged",
-        {
-            "            yield job, part, logits[job.row - first, : len(part)]\n": "            yield job, part, logits[max(rows) - job.row, : len(part)]\n"
-        },
-    ),
-    Wrong(
-        "logits after the padding",
-        {
-            "            yield job, part, logits[job.row - first, : len(part)]\n": "            yield job, part, logits[job.row - first]\n"
-        },
-    ),
+    Wrong("each prompt has a pass of its own", {TOGETHER: "            while False:\n"}),
+    Wrong("rows that are not side by side share a pass", {TOGETHER: TOGETHER.replace("parts[n][0].row == first + n and ", "")}),
+    Wrong("prompts read together are exchanged", {PASS: PASS.replace(".data,", ".data[::-1],")}),
+    Wrong("prompts read together have the first one's logits", {PASS: PASS.replace(".data,", ".data[[0] * n],")}),
+    Wrong("prompts are read into the first rows", {"self._cache.row(first, n)\n": "self._cache.row(0, n)\n"}),
+    Wrong("the logits after a part's first token", {LAST: LAST.replace("logits[-1]", "logits[0]")}),
     Wrong("no tokens are one token", {NOTHING: "", "if job.request.max_tokens > 0]": "]"}),
     Wrong(
         "rows that are done draw for nobody",
@@ -637,8 +723,11 @@ WRONG = [
     Wrong(
         "without logprobs they are told", {NONE: "    if logits is None:\n        return Token(number)\n    top = top or 0\n"}
     ),
-    Wrong("log-probabilities without their ids", {BEST: BEST.replace("[:top]", "[: top + 1]")}),
-    Wrong("of equally probable ids the last is told", {BEST: '    best = np.argsort(logprobs, kind="stable")[::-1][:top]\n'}),
+    Wrong("log-probabilities without their ids", {BEST: BEST.replace("[:top] if top else ()", "[: top + 1]")}),
+    Wrong(
+        "of equally probable ids the last is told",
+        {BEST: '    best = np.argsort(logprobs, kind="stable")[::-1][:top] if top else ()\n'},
+    ),
     Wrong(
         "finished requests are kept",
         {
@@ -663,6 +752,10 @@ WRONG = [
         },
     ),
     # 20.6
+    Wrong(
+        "all services have one engine",
+        {"        self.engine = engine\n        self._open": "        type(self).engine = engine\n        self._open"},
+    ),
     Wrong("submit after close", {CLOSED: "        if not self._thread.is_alive():\n"}),
     Wrong("a service that was not started accepts", {CLOSED: "        if self._closing:\n"}),
     Wrong("the service's queue is not bounded", {OPEN: "        if False:\n"}),
@@ -728,7 +821,7 @@ WRONG = [
     ),
     Wrong(
         "the student learns nothing",
-        {'        model = train("distill", student, objective, config.distill["train"])\n': "        model = student\n"},
+        {'        model = train("distill", student, objective, distill["train"])\n': "        model = student\n"},
     ),
     Wrong(
         "the student has no teacher",
@@ -768,12 +861,13 @@ WRONG = [
     ),
     Wrong(
         "options of the student are checked after the teacher",
-        {'{*config.distill, *config.distill["train"]} == {"model", "train", *_TRAIN}': "True"},
+        {'set(distill["train"]) == _TRAIN': "True"},
     ),
     Wrong(
         "the student's shape is checked after the teacher",
         {
-            "    if config.distill is not None:\n" + STUDENT: "",
+            "    if distill is not None:\n" + STUDENT + LONGER: "",
+            "*([] if distill is None else [student])]": "]",
             "        objective = Distillation": STUDENT + "        objective = Distillation",
         },
     ),
@@ -813,6 +907,27 @@ WRONG = [
     Wrong(
         "the chat is checked after the training",
         {"    Bundle(model, tokenizer, name, end, chat)  # a mistake in chat shall not show after an hour of training\n": ""},
+    ),
+    Wrong(
+        "a student's context may be longer than its teacher's",
+        {LONGER: ""},
+    ),
+    Wrong("a student without a model is a KeyError", {'set(distill) == {"model", "train"}': "True"}),
+    Wrong(
+        "an empty distill is none",
+        {
+            '("distill", "prune", "quantize") if getattr(config, name) is False': '("distill", "prune", "quantize") if not getattr(config, name)'
+        },
+    ),
+    Wrong("a text may be empty", {TOO_SHORT: "    if False:\n"}),
+    Wrong("nothing needs to be left to judge by", {TOO_SHORT: TOO_SHORT.replace("len(others) < 2 or ", "")}),
+    Wrong("one token judges", {TOO_SHORT: TOO_SHORT.replace("len(others) < 2", "len(others) < 1")}),
+    Wrong("nothing needs to be there to learn from", {TOO_SHORT: "    if len(others) < 2:\n"}),
+    Wrong("as many tokens as the context are enough", {TOO_SHORT: TOO_SHORT.replace("<= network", "< network")}),
+    Wrong("the student's context is not looked at", {"*([] if distill is None else [student])]": "]"}),
+    Wrong(
+        "what a loaded bundle would have been trained with is checked",
+        {"isinstance(config.model, str) or set(config.train) == _TRAIN": "set(config.train) == _TRAIN"},
     ),
     # 20.9
     Wrong(
@@ -1391,3 +1506,20 @@ WRONG = [
         {"hosts = [*HOSTS, options.host, *options.allow_host]": "hosts = [*HOSTS, *options.allow_host]"},
     ),
 ]
+
+EQUIVALENT = {
+    "_check_arrays: None is whatever is falsy": "a window is at least 1",
+    "Bundle.chat_ids: None is whatever is falsy": "a chat is never empty",
+    "choose: int64 for int32": "ids are int64",
+    "choose: infinities and NaN in arguments are made finite": "the smallest number has a probability of 0, too",
+    **{
+        f"build: None is whatever is falsy{more}": "what is falsy and not None was refused before"
+        for more in ("", ", 2", ", 3", ", 4", ", 5", ", 8")
+    },
+    "build: arguments are changed before an error": "it takes no arrays",
+    "Stream.__aexit__: NumPy's numbers are refused": "it takes none",
+    "AsyncEngine.__aexit__: infinities and NaN in arguments are made finite": "it takes no arrays",
+    "TextStream.push: None is whatever is falsy": "what the table has not is decoded",
+    "Engine.step: None is whatever is falsy, 2": "a token that waits was put into the cache just before",
+    "Engine.submit: attributes are those of the construction": "nobody changes rows and queue of an engine",
+}

@@ -232,23 +232,30 @@ class Decoder(Module):
     def forward(self, ids, mask=None, cache=None):
         """As the model."""
         given = Tensor(ids).data
-        if mask is None and isinstance(cache, KVCache) and given.shape == (cache.batch, 1):
-            return Tensor(self.step(given[:, 0], cache).reshape(cache.batch, 1, -1))
+        if mask is None and isinstance(cache, KVCache) and given.ndim == 2 and given.size > 0:
+            return Tensor(self.read(given, cache, np.ones(len(given), bool)))
         return self.model(ids, mask, cache)
 
     def step(self, ids, cache, real=None):
-        """One row after another."""
-        ids, config, frozen = Tensor(ids).data, self.config, self.frozen[0]
-        if ids.shape != (cache.batch,):
-            raise ValueError(f"ids {ids.shape} for {cache.batch} rows")
-        if ids.dtype.kind not in "iu":
-            raise TypeError(f"ids are {ids.dtype}")
+        """A part of one token."""
+        ids = Tensor(ids).data
+        if ids.ndim != 1:
+            raise ValueError(f"ids {ids.shape}")
         real = Tensor(np.ones(cache.batch, bool) if real is None else real).data
         if real.dtype != bool:
             raise TypeError(f"real is {real.dtype}")
         if real.shape != (cache.batch,):
             raise ValueError(f"real {real.shape}")
-        for number in ids[real]:
+        return self.read(ids.reshape(-1, 1), cache, real)[:, 0]
+
+    def read(self, ids, cache, real):
+        """One row after another, into a copy of the cache, whose arrays are taken over at the end."""
+        config, frozen, time = self.config, self.frozen[0], ids.shape[1]
+        if len(ids) != cache.batch:
+            raise ValueError(f"ids {ids.shape if time > 1 else (len(ids),)} for {cache.batch} rows")
+        if ids.dtype.kind not in "iu":
+            raise TypeError(f"ids are {ids.dtype}")
+        for number in ids[real].ravel():
             if number < 0 or number >= config.vocab_size:
                 raise IndexError(f"no id {number}")
         n_head = max(block.attn.n_head for block in frozen.transformer.h)
@@ -258,11 +265,14 @@ class Decoder(Module):
                 raise ValueError(f"another model's cache: {other} instead of {size}")
         if cache.dtype != frozen.transformer.wte.weight.dtype:
             raise ValueError(f"a cache of {cache.dtype}")
-        cache.check(cache.lengths + real)
-        if config.window is None and (cache.lengths + real).max() > config.context:
+        ends = cache.lengths + time * real
+        cache.check(ends)
+        if config.window is None and ends.max() > config.context:
             raise ValueError(f"more than {config.context}")
-        logits = np.zeros((cache.batch, config.vocab_size), cache.dtype)
+        trial, logits = copy.deepcopy(cache), np.zeros((cache.batch, time, config.vocab_size), cache.dtype)
         for row in np.flatnonzero(real):
             with no_grad():
-                logits[row] = type(frozen).forward(frozen, ids[row : row + 1][None], None, cache.row(int(row))).data[0, 0]
+                logits[row] = type(frozen).forward(frozen, ids[row : row + 1], None, trial.row(int(row))).data[0]
+        for name in ("keys", "values", "lengths", "held"):
+            getattr(cache, name)[...] = getattr(trial, name)
         return logits

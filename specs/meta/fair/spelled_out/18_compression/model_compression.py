@@ -434,8 +434,8 @@ def head_scores(attention):
 def prune_heads(attention, keep):
     first, last, width = halves(attention)
     keep, inner = checked(keep, attention.n_head), last.weight.shape[1]
-    columns = [head * width + i for head in keep for i in range(width)]
-    rows = [part * inner + column for part in range(3) for column in columns]
+    columns = np.concatenate([np.arange(head * width, (head + 1) * width) for head in keep])
+    rows = np.concatenate([part * inner + columns for part in range(3)])
     places, chosen = [(first, "weight", 0), (last, "weight", 1)], [rows, columns]
     if first.bias is not None:
         places.append((first, "bias", 0))

@@ -238,7 +238,7 @@ class Result:
     def to_markdown(self, baseline, measure="wall", confidence=0.99):
         if baseline not in self.timings:
             raise ValueError(f"no work {baseline}")
-        rows = [["", "wall time", "CPU time", "by " + baseline, "interval", ""]]
+        rows = [["", "wall time", "CPU time", "by " + baseline, f"interval ({round(100 * confidence, 6):g}%)", ""]]
         for name, timing in self.timings.items():
             found = self.compare(baseline, name, measure, confidence)
             wall, cpu = text_of(statistics.median(timing.wall)), text_of(statistics.median(timing.cpu))
@@ -342,6 +342,9 @@ def counted(model, *inputs):
     if isinstance(model, Module):
         parameters = model.parameters()
         buffers = [(module, name, array, array.copy()) for module in model.modules() for name, array in buffers_of(module)]
+    there = [owner(parameter.data) for parameter in parameters]
+    there += [owner(array) for _, _, array, _ in buffers]
+    there += [owner(array) for each in inputs for array in found_in(each)]
     try:
         Tensor._recorder = see
         output = model(*inputs)
@@ -355,9 +358,6 @@ def counted(model, *inputs):
     if unknown:
         warnings.warn(f"no rules for {set(unknown)}", stacklevel=2)
 
-    there = [owner(parameter.data) for parameter in parameters]
-    there += [owner(array) for _, _, array, _ in buffers]
-    there += [owner(array) for each in inputs for array in found_in(each)]
     kept = []
     for node in graph_of(output):
         for array in found_in([list(node.arrays), node.attrs]):
@@ -388,7 +388,7 @@ def graph_of(output):
 def found_in(value, met=None):
     """The arrays in a value, part by part, however it holds them."""
     met = set() if met is None else met
-    if value is None or isinstance(value, str | int | float | type) or id(value) in met:
+    if value is None or isinstance(value, str | int | float | type | types.ModuleType) or id(value) in met:
         return []
     met.add(id(value))
     if isinstance(value, np.ndarray):
@@ -405,6 +405,7 @@ def found_in(value, met=None):
         parts = [value.__self__]
     elif isinstance(value, types.FunctionType):
         parts = [cell.cell_contents for cell in value.__closure__ or ()]
+        parts += [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
     else:
         parts = list(getattr(value, "__dict__", {}).values())
     return [array for part in parts for array in found_in(part, met)]
