@@ -15,6 +15,7 @@ import uvicorn
 from katas.capstone import CONNECTIONS, Bundle, serve
 from katas.tokenization import BPETokenizer
 from katas.transformers import GPT, GPTConfig
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from specs.check import Mismatch
 from specs.door import ROOT
@@ -223,6 +224,21 @@ def test_serve_by_default(folder, monkeypatch):
     monkeypatch.setattr(uvicorn.Server, "run", lambda self, *arguments: configs.append(self.config))
     serve(Bundle.load(folder))
     assert [(config.host, config.port) for config in configs] == [("127.0.0.1", 8000)]
+
+
+def test_products_use_one_thread(folder, monkeypatch):
+    """While it serves, and as many as before afterwards."""
+    threads = []
+
+    def blas(*arguments):
+        threads.append([one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"])
+
+    monkeypatch.setattr(uvicorn.Server, "run", blas)
+    with threadpool_limits(2, "blas"):
+        serve(Bundle.load(folder))
+        blas()
+    assert set(threads[0]) == {1}
+    assert set(threads[1]) == {2}
 
 
 def test_sigterm(server):

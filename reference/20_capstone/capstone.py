@@ -1532,6 +1532,7 @@ def serve(bundle: Bundle, host: str = "127.0.0.1", port: int = 8000, keys: Seque
     """Serves the app until SIGTERM or SIGINT. Then /healthz/ready is 503 for a second, no more connections are accepted, and
     accepted requests finish."""
     import uvicorn
+    from threadpoolctl import threadpool_limits
 
     served = app(bundle, keys=keys, hosts=hosts)
 
@@ -1542,7 +1543,9 @@ def serve(bundle: Bundle, host: str = "127.0.0.1", port: int = 8000, keys: Seque
             await super().shutdown(sockets)
 
     limits = {"limit_concurrency": CONNECTIONS, "timeout_graceful_shutdown": GRACE}
-    with suppress(KeyboardInterrupt):  # which uvicorn raises after SIGINT, when all is done
+    # A second thread of BLAS waits busily for its next product, on the core that the event loop and the clients need.
+    # uvicorn raises KeyboardInterrupt after SIGINT, when all is done.
+    with threadpool_limits(1, "blas"), suppress(KeyboardInterrupt):
         Server(uvicorn.Config(served, host, port, http="h11", ws="none", server_header=False, **limits)).run()
 
 

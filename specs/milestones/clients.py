@@ -25,19 +25,19 @@ COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
 
 
 class Server:
-    """Python with these arguments and variables, which serves on a port that the system chooses. Leaving `with` kills it."""
+    """Python with these arguments, which serves on a port that the system chooses. Leaving `with` kills it."""
 
-    def __init__(self, log: Path, *arguments: str, **environment: str):
-        self.log, self.arguments, self.environment = log, arguments, environment
+    def __init__(self, log: Path, *arguments: str):
+        self.log, self.arguments = log, arguments
 
     @classmethod
     def of(cls, folder: Path) -> "Server":
-        """Of a bundle. The log is beside it. BLAS takes one thread: the event loop and the clients need a core, too."""
+        """Of a bundle. The log is beside it."""
         arguments = ("-m", "katas.capstone", "serve", str(folder), "--port", "0")
-        return cls(folder.with_suffix(".log"), *arguments, OPENBLAS_NUM_THREADS="1")
+        return cls(folder.with_suffix(".log"), *arguments)
 
     def __enter__(self) -> "Server":
-        env = {name: value for name, value in os.environ.items() if name != "KATA_API_KEYS"} | self.environment
+        env = {name: value for name, value in os.environ.items() if name != "KATA_API_KEYS"}
         with self.log.open("wb") as file:
             options = {"cwd": ROOT, "env": env, "stdin": subprocess.DEVNULL, "stdout": file, "stderr": file}
             self.process = subprocess.Popen([sys.executable, "-u", *self.arguments], **options)

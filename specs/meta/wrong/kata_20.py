@@ -1505,6 +1505,10 @@ WRONG = [
         "the host's own name is refused",
         {"hosts = [*HOSTS, options.host, *options.allow_host]": "hosts = [*HOSTS, *options.allow_host]"},
     ),
+    Wrong(
+        "products take all cores",
+        {'with threadpool_limits(1, "blas"), suppress(KeyboardInterrupt):': "with suppress(KeyboardInterrupt):"},
+    ),
 ]
 
 EQUIVALENT = {
