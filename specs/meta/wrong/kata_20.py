@@ -951,6 +951,25 @@ WRONG = [
     ),
     Wrong("status 0 after an error", {"        parser.exit(1, f": "        parser.exit(0, f"}),
     Wrong("build shows no epochs", {"build(config, options.folder, Progress())": "build(config, options.folder)"}),
+    Wrong(
+        "what the assistant said may hold special tokens",
+        {
+            'self.tokenizer.encode(message["content"])': 'self.tokenizer.encode(message["content"], special=message["role"] == "assistant")'
+        },
+    ),
+    Wrong(
+        "an old bundle is looked for beside the link",
+        {
+            "folder = Path(folder).resolve()\n        if not folder.exists()": "folder = Path(folder)\n        if not folder.exists()"
+        },
+    ),
+    Wrong(
+        "any format is replaced", {"return FORMAT.encode() in (folder / CONFIG)": "return b'\"format\"' in (folder / CONFIG)"}
+    ),
+    Wrong(
+        "a checksum of other letters",
+        {"json.dumps(rest, sort_keys=True)": "json.dumps(rest, sort_keys=True, ensure_ascii=False)"},
+    ),
 ]
 
 EQUIVALENT = {
