@@ -970,6 +970,14 @@ WRONG = [
         "a checksum of other letters",
         {"json.dumps(rest, sort_keys=True)": "json.dumps(rest, sort_keys=True, ensure_ascii=False)"},
     ),
+    Wrong("any falsy logprobs are none", {"self.logprobs is None or (": "not self.logprobs or ("}),
+    Wrong("a tiny temperature is 0", {"greedy = temperature == 0": "greedy = temperature < 1e-6"}),
+    Wrong(
+        "an end in a step that raises is lost",
+        {
+            "        with no_grad():\n            self._read()\n": "        self._updates = [update for update in self._updates if update.finish is None]\n        with no_grad():\n            self._read()\n"
+        },
+    ),
 ]
 
 EQUIVALENT = {
