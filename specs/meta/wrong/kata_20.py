@@ -978,6 +978,12 @@ WRONG = [
             "        with no_grad():\n            self._read()\n": "        self._updates = [update for update in self._updates if update.finish is None]\n        with no_grad():\n            self._read()\n"
         },
     ),
+    Wrong(
+        "an error leaves the service open",
+        {
+            "async def __aexit__(self, *exception) -> None:\n        await self.close()": "async def __aexit__(self, *exception) -> None:\n        if exception[0] is None:\n            await self.close()"
+        },
+    ),
 ]
 
 EQUIVALENT = {
