@@ -286,6 +286,22 @@ def test_an_interrupted_build_resumes(text, tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "text.txt", "whole"]
 
 
+def test_a_build_that_could_not_save_keeps_its_training(text, tmp_path, monkeypatch):
+    """With a full disk at the end, the next build goes on behind the last epoch."""
+    options = {"train": TRAIN | {"epochs": 3, "steps": 2}, "cache": False}
+
+    def full(*arguments, **further):
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patched, rejects(OSError, "full"):
+        patched.setattr(Bundle, "save", full)
+        built(config(text, **options), tmp_path / "bundle")
+    seen = Interrupted()
+    seen.stop = 9
+    built(config(text, **options), tmp_path / "bundle", seen)
+    assert seen.first == 3
+
+
 @pytest.mark.parametrize("change", ["model", "text", "seed"])
 def test_a_checkpoint_of_another_build_is_not_resumed(change, text, tmp_path):
     """After Ctrl-C, a build of another config or another text begins anew."""

@@ -984,6 +984,18 @@ WRONG = [
             "async def __aexit__(self, *exception) -> None:\n        await self.close()": "async def __aexit__(self, *exception) -> None:\n        if exception[0] is None:\n            await self.close()"
         },
     ),
+    Wrong(
+        "checkpoints are removed before the bundle is saved",
+        {
+            "    bundle.save(folder, config.half)\n    for checkpoint in checkpoints:\n        checkpoint.unlink()\n": "    for checkpoint in checkpoints:\n        checkpoint.unlink()\n    bundle.save(folder, config.half)\n"
+        },
+    ),
+    Wrong(
+        "generate takes a seed of 0 for none",
+        {
+            "engine = Engine(bundle, rows=1, slice=bundle.model.config.context)": 'settings["seed"] = options.seed or None\n    engine = Engine(bundle, rows=1, slice=bundle.model.config.context)'
+        },
+    ),
 ]
 
 EQUIVALENT = {
