@@ -390,7 +390,7 @@ def test_a_finished_request_leaves_nothing():
     try:
         some(20)
         held = [tracemalloc.get_traced_memory()[0]]
-        for _ in range(3):  # Python itself may need some kB more, once
+        for _ in range(2):  # Python itself may need some kB more, once
             some(100)
             held.append(tracemalloc.get_traced_memory()[0])
     finally:
