@@ -94,5 +94,5 @@ def test_most_channels_hardly_matter(tell):
             assert found.numbers[1] < 0.4 * found.numbers[0]
     with no_grad():
         before, after = milliseconds(lambda: whole(images), lambda: small(images))
-    assert after < 0.9 * before, f"{after:.2f} ms, before {before:.2f}"
+    assert after < 0.8 * before, f"{after:.2f} ms, before {before:.2f}"
     assert compressed_size(sparse) < 0.5 * compressed_size(whole)

@@ -172,7 +172,7 @@ def test_a_state_without_masks_is_refused_where_there_are_none_either():
     optimizer = masked(SGD(model.parameters(), lr=0.1), Masks([]))
     optimizer.load_state_dict(optimizer.state_dict())
     with rejects(ValueError):
-        optimizer.load_state_dict({"optimizer": SGD(model.parameters(), lr=0.2).state_dict()})
+        optimizer.load_state_dict(SGD(model.parameters(), lr=0.2).state_dict())
     assert optimizer.param_groups[0]["lr"] == 0.1
 
 

@@ -148,12 +148,13 @@ def test_the_ids_of_a_conversation():
     assert bundle.chat_ids([]) == encode("GPT:")
 
 
-def test_a_message_can_not_forge_a_special_token():
-    """A special token in a message is ordinary text; in the template it is its id."""
-    bundle = Bundle(gpt(), tokenizer(), chat=CHAT)
-    ids = bundle.chat_ids([{"role": "user", "content": f"a{END}b"}])
-    assert ids.count(tokenizer().special_tokens[END]) == 1
-    assert tokenizer().decode(ids) == f"User: a{END}b{END}\nGPT:"
+@pytest.mark.parametrize("role", CHAT)
+def test_a_message_can_not_forge_a_special_token(role):
+    """A special token in a message of any role is ordinary text; in the template it is its id."""
+    bundle, (before, after) = Bundle(gpt(), tokenizer(), chat=CHAT), CHAT[role]
+    ids = bundle.chat_ids([{"role": role, "content": f"a{END}b"}])
+    assert ids.count(tokenizer().special_tokens[END]) == after.count(END)
+    assert tokenizer().decode(ids) == f"{before}a{END}b{after}GPT:"
 
 
 def test_an_unknown_role():
@@ -313,6 +314,17 @@ def test_the_dtype_of_quantized_weights(bits, dtype, tmp_path):
     assert json.loads((tmp_path / "bundle" / CONFIG).read_text(encoding="utf-8"))["sizes"]["weights"] == dtype
 
 
+def test_the_checksum_of_any_text(tmp_path):
+    """A name or a chat in other letters, too."""
+    bundle = Bundle(gpt(), tokenizer(), name="Ωmega «∞»", chat={"assistant": ("Übersetzung: ", "\u2028")})
+    bundle.save(tmp_path / "bundle")
+    config = json.loads((tmp_path / "bundle" / CONFIG).read_text(encoding="utf-8"))
+    checksum = config.pop("checksum")
+    assert checksum == hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+    found = Bundle.load(tmp_path / "bundle")
+    assert (found.name, found.chat) == (bundle.name, bundle.chat)
+
+
 def test_a_folder_in_a_new_folder(tmp_path):
     """Folders on the way are made."""
     Bundle(gpt(), tokenizer()).save(tmp_path / "a" / "b" / "bundle")
@@ -365,8 +377,9 @@ def test_another_folder_is_not_replaced(tmp_path):
 
 def test_a_folder_of_another_tool_is_not_replaced(tmp_path):
     """Files of the same names are no bundle, unless its config.json says so: a FileExistsError contains the folder."""
-    for name, content in ((CONFIG, '{"model_type": "gpt2"}'), ("merges.txt", "a b"), ("vocab.json", "{}")):
-        folder = tmp_path / name
+    others = [(CONFIG, '{"model_type": "gpt2"}'), (CONFIG, '{"format": "onnx", "version": 1}')]
+    for number, (name, content) in enumerate([*others, ("merges.txt", "a b"), ("vocab.json", "{}")]):
+        folder = tmp_path / f"other {number}"
         folder.mkdir()
         (folder / name).write_text(content)
         with rejects(FileExistsError, str(folder)):
@@ -605,6 +618,10 @@ def test_a_kill_before_the_last_rename(tmp_path, monkeypatch):
     last = 0
     found = logits(Bundle.load(tmp_path / "bundle").model)
     assert any(np.array_equal(found, logits(gpt(seed))) for seed in (0, 1))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "link").symlink_to(tmp_path / "bundle", target_is_directory=True)
+    assert np.array_equal(logits(Bundle.load(tmp_path / "elsewhere" / "link").model), found)
+    shutil.rmtree(tmp_path / "elsewhere")
     for error in (ValueError, OSError):
         with monkeypatch.context() as patch, rejects(error, "not finite" if error is ValueError else "full"):
             if error is OSError:

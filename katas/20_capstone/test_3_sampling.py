@@ -84,6 +84,8 @@ def test_a_tiny_temperature_is_no_error():
     for temperature in (1e-300, 1e-310):
         with np.errstate(all="raise", under="ignore"):
             assert chosen(np.array([[1, 5, 4]], np.float32), 0.5, temperature=temperature) == [1]
+            for draw, want in ((0.2, 0), (0.7, 2)):  # of two equal ones, each is drawn
+                assert chosen(np.array([[5, 1, 5]], np.float32), draw, temperature=temperature) == [want]
 
 
 def test_top_p_keeps_the_smallest_set_that_reaches_it():

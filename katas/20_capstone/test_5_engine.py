@@ -389,13 +389,15 @@ def test_a_finished_request_leaves_nothing():
     tracemalloc.start()
     try:
         some(20)
-        before, _ = tracemalloc.get_traced_memory()
-        some(100)
-        after, _ = tracemalloc.get_traced_memory()
+        held = [tracemalloc.get_traced_memory()[0]]
+        for _ in range(2):  # Python itself may need some kB more, once
+            some(100)
+            held.append(tracemalloc.get_traced_memory()[0])
     finally:
         tracemalloc.stop()
     assert not any(request() for request in requests)
-    assert after - before - 100 * sys.getsizeof(requests[0]) < 10_000, f"{after - before} bytes more after 100 requests"
+    more = min(np.diff(held)) - 100 * sys.getsizeof(requests[0])
+    assert more < 10_000, f"{more} bytes more after 100 requests"
 
 
 # Prompts in slices
@@ -769,6 +771,18 @@ def test_what_is_cancelled_after_an_error(monkeypatch):
     answers = finished(engine)
     assert [*answers] == [second]
     assert answers[second].ids[:5] == prompt(5)
+
+
+def test_an_end_is_not_lost_in_an_error(monkeypatch):
+    """A request that asks for no tokens ends in a step that raises: its last Update comes with the next one."""
+    engine = Engine(bundle())
+    ended, other = engine.submit(Request(prompt(5), 0, seed=0)), engine.submit(Request(prompt(5), 3, seed=0))
+    with monkeypatch.context() as patch, rejects(MemoryError):
+        patch.setattr(katas.capstone, "choose", _no_room)
+        engine.step()
+    answers = finished(engine)
+    assert (answers[ended].ids, answers[ended].finish) == ([], "length")
+    assert answers[other].finish == "length"
 
 
 def _no_room(*arguments):

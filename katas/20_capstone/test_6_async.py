@@ -522,12 +522,18 @@ def test_a_service_that_was_not_started():
     asyncio.run(main())
 
 
-def test_leaving_the_service_finishes_what_was_accepted():
+@pytest.mark.parametrize("error", [None, KeyError], ids=["at its end", "by an error"])
+def test_leaving_the_service_finishes_what_was_accepted(error):
     """The end of its `async with` waits until the requests are finished, and closing twice is no error."""
 
     async def main():
-        async with AsyncEngine(Engine(bundle())) as service:
-            stream = service.submit(request(3))
+        with suppress(KeyError):
+            async with AsyncEngine(Engine(bundle())) as service:
+                stream = service.submit(request(3))
+                if error:
+                    raise error
+        with rejects(RuntimeError, "closed"):
+            service.submit(request())
         await service.close()
         return await all_of(stream)
 

@@ -16,8 +16,8 @@ from specs.oracles import serving
 
 WORDS = "she sells sea shells by the sea shore . the shells she sells are sea shells , I am sure . "
 TEXT = (WORDS * 30)[:2400]
-SHAPE = {"context": 16, "n_layer": 1, "n_head": 2, "d_model": 16}
-TRAIN = {"epochs": 2, "steps": 8, "batch_size": 4, "lr": 3e-2}
+SHAPE = {"context": 8, "n_layer": 1, "n_head": 2, "d_model": 16}
+TRAIN = {"epochs": 2, "steps": 6, "batch_size": 4, "lr": 3e-2}
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_the_end_of_a_document(text, tmp_path):
 
 def test_all_stages(text, tmp_path):
     """In this order: train, distill, prune, quantize, accelerate, cache. Each says what it did."""
-    student = {"context": 16, "n_layer": 1, "n_head": 2, "d_model": 8}
+    student = {"context": 8, "n_layer": 1, "n_head": 2, "d_model": 8}
     distill = {"model": student, "train": TRAIN}
     bundle, stages = built(config(text, distill=distill, prune=0.5, quantize=8), tmp_path / "bundle")
     by_name = {stage.name: stage for stage in stages}
@@ -286,6 +286,22 @@ def test_an_interrupted_build_resumes(text, tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "text.txt", "whole"]
 
 
+def test_a_build_that_could_not_save_keeps_its_training(text, tmp_path, monkeypatch):
+    """With a full disk at the end, the next build goes on behind the last epoch."""
+    options = {"train": TRAIN | {"epochs": 3, "steps": 2}, "cache": False}
+
+    def full(*arguments, **further):
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patched, rejects(OSError, "full"):
+        patched.setattr(Bundle, "save", full)
+        built(config(text, **options), tmp_path / "bundle")
+    seen = Interrupted()
+    seen.stop = 9
+    built(config(text, **options), tmp_path / "bundle", seen)
+    assert seen.first == 3
+
+
 @pytest.mark.parametrize("change", ["model", "text", "seed"])
 def test_a_checkpoint_of_another_build_is_not_resumed(change, text, tmp_path):
     """After Ctrl-C, a build of another config or another text begins anew."""
@@ -331,7 +347,7 @@ class Never(Progress):
         ({"distill": {"model": SHAPE, "train": TRAIN, "epochs": 3}}, ("distill",)),
         ({"distill": {"model": SHAPE, "train": {"epochs": 1}}}, ("distill",)),
         ({"distill": {"model": SHAPE | {"n_head": 3}, "train": TRAIN}}, ("n_head",)),
-        ({"distill": {"model": SHAPE | {"context": 17}, "train": TRAIN}}, ("distill", "17")),
+        ({"distill": {"model": SHAPE | {"context": 9}, "train": TRAIN}}, ("distill", "9")),
     ],
 )
 def test_mistakes_show_before_the_training(option, told, text, tmp_path):
@@ -361,13 +377,13 @@ def test_a_text_that_is_too_short(text, tmp_path):
         (TEXT[:40], {"model": SHAPE | {"context": 60}}),
         ("", loaded),
         ("she sells ", loaded),  # a tenth is one space
-        (TEXT[: learned.index(16)], loaded | {"distill": distill}),
+        (TEXT[: learned.index(8)], loaded | {"distill": distill}),
     ):
         (tmp_path / "text.txt").write_text(content)
         with rejects(ValueError, text):
             build(config(text, **options), tmp_path / "bundle", Never(), tell=Never().step)
         assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "text.txt"]
-    (tmp_path / "text.txt").write_text(TEXT[: learned.index(17)])
+    (tmp_path / "text.txt").write_text(TEXT[: learned.index(9)])
     built(config(text, distill=distill, cache=False, **loaded), tmp_path / "bundle")
 
 

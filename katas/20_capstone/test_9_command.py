@@ -47,10 +47,11 @@ def answer(folder, prompt: str, **options) -> str:
     return text
 
 
-def test_generate_writes_the_continuation(folder, capsys):
-    """It writes the text of the engine, and a line end."""
-    main(["generate", str(folder), "she sells", "--max-tokens", "9", "--seed", "3"])
-    assert capsys.readouterr().out == answer(folder, "she sells", max_tokens=9, seed=3) + "\n"
+@pytest.mark.parametrize("seed", [0, 3])
+def test_generate_writes_the_continuation(seed, folder, capsys):
+    """It writes the text of the engine, and a line end. A seed of 0 is one, too."""
+    main(["generate", str(folder), "she sells", "--max-tokens", "9", "--seed", str(seed)])
+    assert capsys.readouterr().out == answer(folder, "she sells", max_tokens=9, seed=seed) + "\n"
 
 
 def test_a_prompt_is_ordinary_text(folder, capsys):

@@ -954,6 +954,51 @@ WRONG = [
     ),
     Wrong("status 0 after an error", {"        parser.exit(1, f": "        parser.exit(0, f"}),
     Wrong("build shows no epochs", {"build(config, options.folder, Progress())": "build(config, options.folder)"}),
+    Wrong(
+        "what the assistant said may hold special tokens",
+        {
+            'self.tokenizer.encode(message["content"])': 'self.tokenizer.encode(message["content"], special=message["role"] == "assistant")'
+        },
+    ),
+    Wrong(
+        "an old bundle is looked for beside the link",
+        {
+            "folder = Path(folder).resolve()\n        if not folder.exists()": "folder = Path(folder)\n        if not folder.exists()"
+        },
+    ),
+    Wrong(
+        "any format is replaced", {"return FORMAT.encode() in (folder / CONFIG)": "return b'\"format\"' in (folder / CONFIG)"}
+    ),
+    Wrong(
+        "a checksum of other letters",
+        {"json.dumps(rest, sort_keys=True)": "json.dumps(rest, sort_keys=True, ensure_ascii=False)"},
+    ),
+    Wrong("any falsy logprobs are none", {"self.logprobs is None or (": "not self.logprobs or ("}),
+    Wrong("a tiny temperature is 0", {"greedy = temperature == 0": "greedy = temperature < 1e-6"}),
+    Wrong(
+        "an end in a step that raises is lost",
+        {
+            "        with no_grad():\n            self._read()\n": "        self._updates = [update for update in self._updates if update.finish is None]\n        with no_grad():\n            self._read()\n"
+        },
+    ),
+    Wrong(
+        "an error leaves the service open",
+        {
+            "async def __aexit__(self, *exception) -> None:\n        await self.close()": "async def __aexit__(self, *exception) -> None:\n        if exception[0] is None:\n            await self.close()"
+        },
+    ),
+    Wrong(
+        "checkpoints are removed before the bundle is saved",
+        {
+            "    bundle.save(folder, config.half)\n    for checkpoint in checkpoints:\n        checkpoint.unlink()\n": "    for checkpoint in checkpoints:\n        checkpoint.unlink()\n    bundle.save(folder, config.half)\n"
+        },
+    ),
+    Wrong(
+        "generate takes a seed of 0 for none",
+        {
+            "engine = Engine(bundle, rows=1, slice=bundle.model.config.context)": 'settings["seed"] = options.seed or None\n    engine = Engine(bundle, rows=1, slice=bundle.model.config.context)'
+        },
+    ),
     # 20.8: what is asked
     Wrong(
         "max_tokens is ignored",

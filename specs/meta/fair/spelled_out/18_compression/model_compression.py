@@ -101,8 +101,10 @@ class MaskedOptimizer(Optimizer):
         return dict(self.inner.state_dict(), masks={str(i): kept.copy() for i, (_, kept) in enumerate(self.masks.pairs)})
 
     def load_state_dict(self, state_dict):
+        if "masks" not in state_dict:
+            raise ValueError("the state has no masks")
         rest = dict(state_dict)
-        masks = list(rest.pop("masks", {}).values())
+        masks = list(rest.pop("masks").values())
         shapes = [kept.shape for kept in masks], [kept.shape for _, kept in self.masks.pairs]
         if shapes[0] != shapes[1]:
             raise ValueError(f"masks of shapes {shapes[0]} instead of {shapes[1]}")
