@@ -1521,9 +1521,7 @@ WRONG = [
     Wrong("a shutdown without an end", {', "timeout_graceful_shutdown": GRACE}': "}"}),
     Wrong(
         "a traceback at Ctrl-C",
-        {
-            "    with suppress(KeyboardInterrupt):  # which uvicorn raises after SIGINT, when all is done\n": "    with suppress():\n"
-        },
+        {'with threadpool_limits(1, "blas"), suppress(KeyboardInterrupt):': 'with threadpool_limits(1, "blas"):'},
     ),
     Wrong("serve forgets its keys", {"served = app(bundle, keys=keys, hosts=hosts)": "served = app(bundle, hosts=hosts)"}),
     Wrong("serve forgets its hosts", {"served = app(bundle, keys=keys, hosts=hosts)": "served = app(bundle, keys=keys)"}),
