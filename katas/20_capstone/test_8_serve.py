@@ -23,13 +23,22 @@ from specs.door import ROOT
 pytestmark = pytest.mark.timeout(60)
 JSON = {"Content-Type": "application/json"}
 LONG = 4000  # tokens, which take a second or more
+STEPS = 150  # tokens of a server that takes its time: a second and a half, in which it hardly computes
+SLOW = f"""
+import sys, time
+from katas import capstone
+step = capstone.Engine.step
+capstone.Engine.step = lambda engine: time.sleep({1.5 / STEPS}) or step(engine)
+capstone.main(sys.argv[1:])
+"""
 
 
 class Server:
     """`python -m katas.capstone serve`, in a process of its own, on a port that the system chooses."""
 
-    def __init__(self, folder, **environment: str):
-        command = [sys.executable, "-u", "-m", "katas.capstone", "serve", str(folder), "--port", "0"]
+    def __init__(self, folder, *program: str, **environment: str):
+        program = program or ("-m", "katas.capstone")
+        command = [sys.executable, "-u", *program, "serve", str(folder), "--port", "0"]
         env = {name: value for name, value in os.environ.items() if name != "KATA_API_KEYS"} | environment
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         self.process, self.said = subprocess.Popen(command, cwd=ROOT, env=env, **pipes), ""
@@ -113,8 +122,8 @@ def server(folder):
     """A server that a spec may end."""
     servers = []
 
-    def start(**environment):
-        servers.append(Server(folder, **environment))
+    def start(*program, **environment):
+        servers.append(Server(folder, *program, **environment))
         return servers[-1]
 
     yield start
@@ -245,13 +254,13 @@ def test_sigterm(server):
     """After SIGTERM, readiness is 503 for a second, in which the socket is open and requests are accepted. Then no connection
     is. All accepted requests are finished, streams too, and the process ends.
     """
-    one, answers = server(), []
-    threads = [threading.Thread(target=lambda: answers.append(one.post(max_tokens=LONG, n=8))) for _ in range(2)]
+    one, answers = server("-c", SLOW), []
+    threads = [threading.Thread(target=lambda: answers.append(one.post(max_tokens=STEPS, n=8))) for _ in range(2)]
     for thread in threads:
         thread.start()
     while one.figure("kata_running") < 16:
         time.sleep(0.01)
-    with one.begin(stream=True) as stream:
+    with one.begin(stream=True, max_tokens=STEPS) as stream:
         one.process.send_signal(signal.SIGTERM)
         begun, times = time.monotonic(), {}
         while True:
@@ -274,6 +283,6 @@ def test_sigterm(server):
     assert 503 in times
     assert closed > 0.9
     assert b"[DONE]" in text[-60:]
-    assert text.count(b"data: ") > LONG / 3
-    assert sorted(answer["usage"]["completion_tokens"] for answer in answers) == [1, 8 * LONG, 8 * LONG]
+    assert text.count(b"data: ") > STEPS / 3
+    assert sorted(answer["usage"]["completion_tokens"] for answer in answers) == [1, 8 * STEPS, 8 * STEPS]
     assert "Traceback" not in one.said
