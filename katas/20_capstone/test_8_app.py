@@ -1,5 +1,4 @@
 import asyncio
-import dataclasses
 import functools
 import json
 import time
@@ -25,6 +24,12 @@ def bundle(**options) -> Bundle:
     for parameter in model.parameters():
         parameter.data = rng.normal(0, 0.5, parameter.shape)
     return Bundle(model, tokenizer, "sea", "<|end|>", {"user": ("<|user|>", "\n"), "assistant": ("says: ", "")})
+
+
+def other(old: Bundle, **changes) -> Bundle:
+    """A bundle that differs from an old one."""
+    facts = {name: getattr(old, name) for name in ("model", "tokenizer", "name", "end", "chat")}
+    return Bundle(**facts | changes)
 
 
 def encode(text: str) -> list[int]:
@@ -282,7 +287,7 @@ def test_the_text_after_a_message_ends_it():
     """The template's text after the assistant's message is a stop string, beside those of the request."""
     ids = bundle().chat_ids(MESSAGES[:1])
     whole = by_hand(ids, seed=3, max_tokens=30).text
-    ends = dataclasses.replace(bundle(), chat=bundle().chat | {"assistant": ("says: ", whole[8:10])})
+    ends = other(bundle(), chat=bundle().chat | {"assistant": ("says: ", whole[8:10])})
     fields = {"messages": MESSAGES[:1], "seed": 3, "max_tokens": 30}
     stops = [None, whole[4:6], ["«", whole[4:6]], ["«", "…", "¶", "§"]]
     answers = asked(CHAT, *(fields | {"stop": stop} for stop in stops), of=ends)
@@ -348,7 +353,7 @@ def test_many_clients_at_a_time():
 
 def test_a_window_has_no_end_but_a_request_has():
     """With a window there is no limit in the model: `tokens` limits prompt and answer together."""
-    rolls = dataclasses.replace(bundle(positions="rotary", window=8), end=None)
+    rolls = other(bundle(positions="rotary", window=8), end=None)
     plain, most = asked(
         PLAIN, {"prompt": "sea", "max_tokens": 90}, {"prompt": [65] * 10, "max_tokens": 90}, of=rolls, tokens=100
     )

@@ -1,5 +1,4 @@
 import asyncio
-import dataclasses
 import functools
 import json
 import time
@@ -20,6 +19,11 @@ USER = [{"role": "user", "content": "sea?"}]
 def bundle() -> Bundle:
     tokenizer = BPETokenizer.train("she sells sea shells " * 9, 262)
     return Bundle(GPT(GPTConfig(262, 64, 1, 2, 16)), tokenizer, "sea", None, {"user": ("U:", "\n"), "assistant": ("A:", "")})
+
+
+def with_tokenizer(kind: type) -> Bundle:
+    """The bundle, but its tokenizer is of another class."""
+    return Bundle(bundle().model, kind(bundle().tokenizer.vocab, bundle().tokenizer.merges), "sea", chat=bundle().chat)
 
 
 def sent(*bodies: bytes, path: str = PLAIN, headers=(JSON,), of=None, method: str = "POST", **options) -> list[Response]:
@@ -152,7 +156,7 @@ def test_top_logprobs():
 
 def test_a_bundle_without_a_chat():
     """400: there is no template for its messages."""
-    (response,) = asked(CHAT, {"model": "sea", "messages": USER}, of=dataclasses.replace(bundle(), chat=None))
+    (response,) = asked(CHAT, {"model": "sea", "messages": USER}, of=Bundle(bundle().model, bundle().tokenizer, "sea"))
     assert_error(response, 400, "messages")
 
 
@@ -203,8 +207,7 @@ def test_what_is_much_too_long_is_not_encoded():
             Counts.total += len(text)
             return super().encode(text, special)
 
-    tokenizer = Counts(bundle().tokenizer.vocab, bundle().tokenizer.merges)
-    counted, long = dataclasses.replace(bundle(), tokenizer=tokenizer), {"role": "user", "content": "x" * 100_000}
+    counted, long = with_tokenizer(Counts), {"role": "user", "content": "x" * 100_000}
     for path, source, given in (
         (PLAIN, "prompt", ["a", long["content"]]),
         (CHAT, "messages", [*USER, long]),
@@ -325,10 +328,8 @@ def test_a_long_prompt_does_not_stop_the_others():
             time.sleep(0.3 if text == "slow" else 0)
             return super().encode(text, special)
 
-    slow = dataclasses.replace(bundle(), tokenizer=Slow(bundle().tokenizer.vocab, bundle().tokenizer.merges))
-
     async def main():
-        async with running(app(slow)) as served:
+        async with running(app(with_tokenizer(Slow))) as served:
             long = Exchange(served, "POST", PLAIN, b'{"model": "sea", "prompt": "slow"}', [JSON])
             await asyncio.sleep(0)
             order = [asyncio.create_task(one.response()) for one in (long, Exchange(served, "GET", "/healthz/live"))]

@@ -2,20 +2,27 @@
 
 import argparse
 import asyncio
+import base64
 import codecs
+import contextlib
 import dataclasses
 import functools
 import hashlib
+import importlib.resources
 import itertools
 import json
+import logging
 import math
 import os
 import queue
+import re
+import secrets
 import shutil
 import struct
 import sys
 import threading
 import time
+import types
 from collections import deque, namedtuple
 from pathlib import Path
 
@@ -927,7 +934,494 @@ def bits(model, ids):
     return total
 
 
-# 20.8
+# 20.8: ASGI without a library
+
+HOSTS = ("localhost", "127.0.0.1", "[::1]")
+PAGE = importlib.resources.files("katas").joinpath("20_capstone", "page.html")
+CONNECTIONS, GRACE = 256, 30
+ASKS = {"/v1/completions": False, "/v1/chat/completions": True}  # whether it is a chat
+READS = ["/", "/healthz/live", "/healthz/ready", "/metrics", "/v1/models"]
+
+
+class Problem(Exception):
+    def __init__(self, status, message, param=None, code=None, headers=()):
+        kind = "invalid_request_error" if status < 500 else "server_error"
+        self.status, self.headers = status, headers
+        self.content = {"error": {"message": message[:300], "type": kind, "param": param, "code": code}}
+
+
+class Left(Exception):
+    """The client has."""
+
+
+def app(bundle, rows=16, queue=64, slice=64, keys=(), hosts=HOSTS, tokens=4096, body_bytes=1 << 20, body_seconds=10.0):
+    return App(Engine(bundle, rows, queue, slice), keys, hosts, tokens, body_bytes, body_seconds)
+
+
+class App:
+    def __init__(self, engine, keys, hosts, tokens, body_bytes, body_seconds):
+        from prometheus_client import CollectorRegistry, Counter, Histogram
+
+        self.engine, self.bundle, self.state = engine, engine.bundle, types.SimpleNamespace(draining=False)
+        self.keys, self.hosts = [b"Bearer " + key.encode() for key in keys], [host.lower() for host in hosts]
+        self.body_bytes, self.body_seconds, self.since = body_bytes, body_seconds, int(time.time())
+        config = engine.model.config
+        self.most = tokens if config.window else min(tokens, config.context)
+        self.longest = self.most * max(len(part) for part in self.bundle.tokenizer.vocab.values())  # characters
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
+        seconds = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30]
+        self.asked = Counter("kata_requests", "requests", ["path", "status"], registry=self.registry)
+        self.moved = Counter("kata_tokens", "tokens", ["kind"], registry=self.registry)
+        self.first, self.between = (
+            Histogram(f"kata_{name}_seconds", "seconds", buckets=seconds, registry=self.registry)
+            for name in ("first_token", "between_tokens")
+        )
+
+    def collect(self):
+        """What prometheus_client asks a collector for."""
+        from prometheus_client.core import GaugeMetricFamily
+
+        yield GaugeMetricFamily("kata_running", "with a row", self.engine.running)
+        yield GaugeMetricFamily("kata_waiting", "without one", self.engine.waiting)
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] == "lifespan":
+            await receive()
+            async with AsyncEngine(self.engine) as self.service:
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        path, sent = scope["path"], []
+
+        async def noted(message):
+            if message["type"] == "http.response.start":
+                sent.append(message["status"])
+            await send(message)
+
+        try:
+            await self.respond(scope, receive, noted)
+        except Problem as problem:
+            await reply(noted, problem.status, problem.content, problem.headers)
+        except Left:
+            sent = sent or [499]
+        except Exception:
+            if not sent:
+                await reply(noted, 500, Problem(500, "something broke", None, "internal_error").content)
+            raise  # so the server logs it
+        finally:
+            self.asked.labels(path if path in (*ASKS, *READS) else "other", (sent or [500])[0]).inc()
+
+    async def respond(self, scope, receive, send):
+        headers, path, method = dict(scope["headers"]), scope["path"], scope["method"]
+        if re.sub(r":\d*$", "", headers.get(b"host", b"").decode("latin-1").lower()) not in self.hosts:
+            await reply(send, 400, b"unknown host", kind="text/plain; charset=utf-8")
+            return
+        if self.keys and path != "/" and not path.startswith("/healthz/"):
+            given = headers.get(b"authorization", b"")
+            if sum([secrets.compare_digest(key, given) for key in self.keys]) == 0:
+                raise Problem(401, "no valid key", None, "invalid_api_key", [("WWW-Authenticate", "Bearer")])
+        if path not in (*ASKS, *READS):
+            raise Problem(404, "there is nothing here")
+        allowed = "POST" if path in ASKS else "GET"
+        if method != allowed:
+            raise Problem(405, f"only {allowed}", headers=[("Allow", allowed)])
+        if path in ASKS:
+            await self.answer(headers, ASKS[path], receive, send)
+        elif path == "/":
+            page = PAGE.read_bytes()
+            await reply(send, 200, page, policy(page), "text/html; charset=utf-8")
+        elif path == "/metrics":
+            from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+            await reply(send, 200, generate_latest(self.registry), kind=CONTENT_TYPE_LATEST)
+        elif path == "/v1/models":
+            model = {"id": self.bundle.name, "object": "model", "created": self.since, "owned_by": "me"}
+            await reply(send, 200, {"object": "list", "data": [model]})
+        else:
+            await reply(send, 503 if path.endswith("ready") and self.state.draining else 200, {})
+
+    async def answer(self, headers, chats, receive, send):
+        kind = headers.get(b"content-type", b"").decode("latin-1").split(";")[0]
+        if kind.strip().lower() != "application/json":
+            raise Problem(415, "send application/json", None, "unsupported_media_type")
+        body = await self.body(receive)
+        try:
+            fields = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise Problem(400, str(error), None, "invalid_json") from None
+        if type(fields) is not dict:
+            raise Problem(400, "send an object", None, "invalid_json")
+        kind = ChatJob if chats else Job
+        job = await asyncio.get_running_loop().run_in_executor(None, kind, self, fields)
+        streams = []
+        try:
+            for request in job.requests:
+                streams.append(self.begun(request))
+            self.moved.labels("prompt").inc(job.read)
+            updates = self.timed(following(streams, receive), len(streams))
+            if job.fields.get("stream"):
+                await self.stream(job, updates, send)
+            else:
+                async for index, update in updates:
+                    job.choices[index].add(update)
+                await reply(send, 200, job.whole())
+        finally:
+            for stream in streams:
+                stream.cancel()
+
+    async def body(self, receive):
+        parts, end, more = [], time.monotonic() + self.body_seconds, True
+        while more:
+            try:
+                message = await asyncio.wait_for(receive(), end - time.monotonic())
+            except TimeoutError:
+                raise Problem(408, "too slow", None, "request_timeout", [("Connection", "close")]) from None
+            if message["type"] == "http.disconnect":
+                raise Left
+            parts.append(message.get("body", b""))
+            more = message.get("more_body", False)
+            if sum(map(len, parts)) > self.body_bytes:
+                raise Problem(413, "too large", None, "request_too_large")
+        return b"".join(parts)
+
+    def begun(self, request):
+        try:
+            return self.service.submit(request)
+        except QueueFull:
+            raise Problem(429, "come back later", None, "queue_full", [("Retry-After", "2")]) from None
+        except RuntimeError:
+            raise Problem(503, "no more requests", None, "shutting_down") from None
+
+    async def timed(self, updates, count):
+        times, told = [time.monotonic()] * count, [0] * count
+        async for index, update in updates:
+            new = update.made - told[index]
+            if new:
+                elapsed = time.monotonic() - times[index]
+                (self.between if told[index] else self.first).observe(elapsed)
+                self.moved.labels("completion").inc(new)
+                times[index] += elapsed
+                told[index] = update.made
+            yield index, update
+
+    async def stream(self, job, updates, send):
+        async def event(content):
+            text = content if isinstance(content, str) else json.dumps(content)
+            await send({"type": "http.response.body", "body": f"data: {text}\n\n".encode(), "more_body": True})
+
+        headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        try:
+            for content in job.opening():
+                await event(content)
+            async for index, update in updates:
+                for content in job.parts(index, update):
+                    await event(content)
+            for content in job.closing():
+                await event(content)
+            await event("[DONE]")
+        except Left:
+            raise
+        except Exception:
+            logging.getLogger("uvicorn.error").exception("in the middle of a stream")
+            await event(Problem(500, "something broke", None, "internal_error").content)
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def reply(send, status, content, headers=(), kind="application/json"):
+    body = content if isinstance(content, bytes) else json.dumps(content).encode()
+    headers = [("Content-Type", kind), ("Content-Length", str(len(body))), *headers]
+    raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await send({"type": "http.response.body", "body": body})
+
+
+def policy(page):
+    rules = dict.fromkeys(("default-src", "base-uri", "form-action", "frame-ancestors"), "'none'")
+    rules |= {"connect-src": "'self'", "img-src": "data:"}
+    for tag in (b"script", b"style"):
+        hashes, start = [], page.find(b"<" + tag)
+        while start >= 0:
+            begin, end = page.index(b">", start) + 1, page.index(b"</" + tag, start)
+            hashes.append(base64.b64encode(hashlib.sha256(page[begin:end]).digest()).decode())
+            start = page.find(b"<" + tag, end)
+        rules[tag.decode() + "-src"] = " ".join(f"'sha256-{one}'" for one in hashes) or "'none'"
+    told = ";".join(f"{name} {value}" for name, value in rules.items())
+    return [("Content-Security-Policy", told), ("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer")]
+
+
+async def following(streams, receive):
+    """(index, update) as they come. Whoever is first is heard: a stream, or the client, which can only leave."""
+    waits = {asyncio.ensure_future(receive()): None}
+    waits |= {asyncio.ensure_future(stream.__anext__()): index for index, stream in enumerate(streams)}
+    try:
+        while len(waits) > 1:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            if any(waits[one] is None for one in done):
+                raise Left
+            for one in done:
+                update, index = await one, waits[one]
+                del waits[one]
+                if update.finish is None:
+                    waits[asyncio.ensure_future(streams[index].__anext__())] = index
+                yield index, update
+    finally:
+        for one in waits:
+            one.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+
+
+def natural(value):
+    return type(value) is int and value >= 0
+
+
+def stops(value):
+    texts = [value] if type(value) is str else value
+    return type(texts) is list and len(texts) <= 4 and all(type(text) is str and text for text in texts)
+
+
+RULES = {
+    "model": lambda value: type(value) is str,
+    "n": lambda value: natural(value) and value > 0,
+    "max_tokens": natural,
+    "temperature": lambda value: real(value) and value >= 0,
+    "top_p": lambda value: real(value) and 0 < value <= 1,
+    "seed": natural,
+    "stop": stops,
+    "stream": lambda value: type(value) is bool,
+    "stream_options": lambda value: type(value) is dict,
+    "user": lambda value: type(value) is str,
+}
+CHANGES_NOTHING = [
+    *[("best_of", 1), ("frequency_penalty", 0), ("presence_penalty", 0), ("logit_bias", {}), ("suffix", ""), ("store", False)],
+    *[("metadata", {}), ("tools", []), ("tool_choice", "none"), ("response_format", {"type": "text"})],
+]
+
+
+class Job:
+    RULES = RULES | {
+        "prompt": lambda value: type(value) in (str, list),
+        "echo": lambda value: type(value) is bool,
+        "logprobs": lambda value: natural(value) and value <= 5,
+    }
+    SOURCE, ID, WHOLE, PART = "prompt", "cmpl", "text_completion", "text_completion"
+
+    def __init__(self, app, fields):
+        self.app, self.bundle = app, app.bundle
+        self.fields = fields = {name: fields[name] for name in fields if fields[name] is not None}
+        for name in fields:
+            if name in self.RULES:
+                if not self.RULES[name](fields[name]):
+                    raise Problem(400, f"{name} is wrong", name)
+            elif (name, fields[name]) not in CHANGES_NOTHING:
+                raise Problem(400, f"{name} is not known", name, "unsupported_parameter")
+        for name in ("model", self.SOURCE):
+            if name not in fields:
+                raise Problem(400, f"where is {name}?", name)
+        if fields["model"] != self.bundle.name:
+            raise Problem(404, "no such model", "model", "model_not_found")
+        rows, n = self.rows(), fields.get("n", 1)
+        if n * len(rows) > app.engine.rows + app.engine.queue:
+            raise Problem(400, "n is too large", "n")
+        try:
+            encoded = [self.encoded(row) for row in rows]
+            self.requests = [self.request(ids, i) for ids in encoded for i in range(n)]
+        except ValueError as error:
+            raise Problem(400, str(error), self.SOURCE) from None
+        self.read, self.choices = sum(len(ids) for ids in encoded), [Choice(self) for _ in self.requests]
+        self.head = {"id": f"{self.ID}-{secrets.token_hex(9)}", "created": int(time.time()), "model": self.bundle.name}
+
+    def rows(self):
+        prompt = self.fields["prompt"]
+        return prompt if type(prompt) is list and any(type(one) is not int for one in prompt) else [prompt]
+
+    def encoded(self, row):
+        if type(row) is str:
+            self.bound(len(row))
+            return self.bundle.tokenizer.encode(row)
+        if type(row) is not list or any(type(one) is not int for one in row):
+            raise ValueError("what is no text must be ids")
+        return row
+
+    def bound(self, characters):
+        if characters > self.app.longest:
+            self.too_long()
+
+    def too_long(self):
+        told = f"{self.app.most} tokens at most, with those of the answer"
+        raise Problem(400, told, self.SOURCE, "context_length_exceeded")
+
+    def request(self, ids, i):
+        room = self.app.most - len(ids)
+        settings = {name: self.fields[name] for name in ("temperature", "top_p") if name in self.fields}
+        settings |= self.settings(room)
+        if settings["max_tokens"] > room:
+            self.too_long()
+        seed = self.fields["seed"] + i if "seed" in self.fields else None
+        request = Request(ids, seed=seed, **settings)
+        self.app.engine.check(request)
+        return request
+
+    def settings(self, room):
+        own = {name: self.fields[name] for name in ("stop", "echo", "logprobs") if name in self.fields}
+        return own | {"max_tokens": self.fields.get("max_tokens", 16)}
+
+    def tells(self):
+        return "logprobs" in self.fields
+
+    def whole(self):
+        told = [
+            {"index": i, **self.said(choice.text), "logprobs": self.logprobs(choice.tokens), "finish_reason": choice.finish}
+            for i, choice in enumerate(self.choices)
+        ]
+        return self.head | {"object": self.WHOLE, "choices": told, "usage": self.usage()}
+
+    def usage(self):
+        made = sum(choice.made for choice in self.choices)
+        return {"prompt_tokens": self.read, "completion_tokens": made, "total_tokens": made + self.read}
+
+    def counts(self):
+        return self.fields.get("stream_options", {}).get("include_usage") is True
+
+    def event(self, choices, usage=None):
+        told = self.head | {"object": self.PART, "choices": choices}
+        return {**told, "usage": usage} if self.counts() else told
+
+    def part(self, i, said, tokens=(), finish=None):
+        return self.event([{"index": i, **said, "logprobs": self.logprobs(tokens), "finish_reason": finish}])
+
+    def opening(self):
+        return []
+
+    def parts(self, i, update):
+        tokens = self.choices[i].add(update)
+        if update.text or (tokens and self.tells()):
+            yield self.part(i, self.new(update.text), tokens)
+        if update.finish is not None:
+            yield self.part(i, self.new(""), finish=update.finish)
+
+    def closing(self):
+        if self.counts():
+            yield self.event([], self.usage())
+
+    def said(self, text):
+        return {"text": text}
+
+    def new(self, text):
+        return {"text": text}
+
+    def logprobs(self, tokens):
+        if not tokens or not self.tells():
+            return None
+        told = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
+        for token, place in tokens:
+            told["tokens"].append(self.named(token.id))
+            told["token_logprobs"].append(token.logprob)
+            pairs = [*token.top, (token.id, token.logprob)]
+            told["top_logprobs"].append(token.logprob if token.logprob is None else {self.named(a): b for a, b in pairs})
+            told["text_offset"].append(place)
+        return told
+
+    def named(self, number):
+        part = self.bundle.tokenizer.vocab[number]
+        text = part.decode(errors="replace")
+        return text if text.encode() == part else "bytes:" + "".join(f"\\x{byte:02x}" for byte in part)
+
+
+class ChatJob(Job):
+    RULES = RULES | {
+        "messages": lambda value: type(value) is list,
+        "logprobs": lambda value: type(value) is bool,
+        "top_logprobs": lambda value: natural(value) and value <= 5,
+        "max_completion_tokens": natural,
+    }
+    SOURCE, ID, WHOLE, PART = "messages", "chatcmpl", "chat.completion", "chat.completion.chunk"
+
+    def rows(self):
+        if "top_logprobs" in self.fields and not self.tells():
+            raise Problem(400, "top_logprobs without logprobs", "top_logprobs")
+        return [self.fields["messages"]]
+
+    def encoded(self, row):
+        if not row or any(type(message) is not dict for message in row):
+            raise ValueError("a message is an object")
+        self.bound(sum(len(message["content"]) for message in row if type(message.get("content")) is str))
+        return self.bundle.chat_ids(row)
+
+    def settings(self, room):
+        given, after = self.fields.get("stop", []), self.bundle.chat["assistant"][1]
+        stop = ([given] if type(given) is str else given) + ([after] if after else [])
+        limit = self.fields.get("max_completion_tokens", self.fields.get("max_tokens", max(room, 1)))
+        return {"stop": stop, "max_tokens": limit, "logprobs": self.fields.get("top_logprobs", 0) if self.tells() else None}
+
+    def tells(self):
+        return self.fields.get("logprobs", False)
+
+    def opening(self):
+        return [self.part(i, {"delta": {"role": "assistant", "content": ""}}) for i in range(len(self.requests))]
+
+    def said(self, text):
+        return {"message": {"role": "assistant", "content": text}}
+
+    def new(self, text):
+        return {"delta": {"content": text} if text else {}}
+
+    def logprobs(self, tokens):
+        if not tokens or not self.tells():
+            return None
+        return {"content": [self.entry(token.id, token.logprob, token.top) for token, _ in tokens]}
+
+    def entry(self, number, logprob, top=None):
+        part = self.bundle.tokenizer.vocab[number]
+        told = {"token": part.decode(errors="replace"), "logprob": logprob, "bytes": list(part)}
+        return told if top is None else {**told, "top_logprobs": [self.entry(*one) for one in top]}
+
+
+class Choice:
+    def __init__(self, job):
+        self.vocab, self.text, self.tokens, self.made, self.finish, self.length = job.bundle.tokenizer.vocab, "", [], 0, None, 0
+
+    def add(self, update):
+        """The update's tokens, with the character that has the first byte of each."""
+        parts = [self.vocab[token.id] for token in update.tokens]
+        owners, characters = owning(b"".join(parts))
+        starts = itertools.accumulate((len(part) for part in parts), initial=0)
+        tokens = [(token, self.length + owners[start]) for token, start in zip(update.tokens, starts, strict=False)]
+        self.length += characters
+        self.text, self.made, self.finish = self.text + update.text, update.made, update.finish
+        self.tokens += tokens
+        return tokens
+
+
+def owning(content):
+    """The character to which each byte belongs, and how many characters there are."""
+    decoder, owners, whole = codecs.getincrementaldecoder("utf-8")("replace"), [], 0
+    for i in range(len(content)):
+        whole += len(decoder.decode(content[i : i + 1]))
+        pending, _ = decoder.getstate()
+        owners.append(whole if pending else whole - 1)
+    return owners, len(content.decode(errors="replace"))
+
+
+def serve(bundle, host="127.0.0.1", port=8000, keys=(), hosts=HOSTS):
+    import threadpoolctl
+    import uvicorn
+
+    served = app(bundle, keys=keys, hosts=hosts)
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, number, frame):
+            served.state.draining = True
+            threading.Timer(1, super().handle_exit, (number, frame)).start()
+
+    config = uvicorn.Config(served, host=host, port=port, limit_concurrency=CONNECTIONS, timeout_graceful_shutdown=GRACE)
+    with threadpoolctl.threadpool_limits(1, user_api="blas"), contextlib.suppress(KeyboardInterrupt):
+        Server(config).run()
+
+
+# 20.9
 
 
 def main(arguments=None):
@@ -946,6 +1440,12 @@ def main(arguments=None):
     command.add_argument("--top-p", type=float, default=1.0)
     command.add_argument("--seed", type=int)
     command.add_argument("--stop", action="append")
+    command = commands.add_parser("serve")
+    command.set_defaults(call=serving)
+    command.add_argument("folder")
+    command.add_argument("--host", default="127.0.0.1")
+    command.add_argument("--port", type=int, default=8000)
+    command.add_argument("--allow-host", action="append")
     given = parser.parse_args(arguments)
     try:
         given.call(given)
@@ -976,6 +1476,12 @@ def written(given):
         for update in engine.step():
             write(update.text)
     write("\n")
+
+
+def serving(given):
+    listed = os.getenv("KATA_API_KEYS", "")
+    keys = [key.strip() for key in listed.split(",")] if listed else []
+    serve(Bundle.load(given.folder), given.host, given.port, keys, [given.host, *HOSTS, *(given.allow_host or ())])
 
 
 if __name__ == "__main__":
