@@ -91,13 +91,15 @@ def test_a_value_that_does_not_fit(path, good, name):
 
 
 def test_a_lone_surrogate():
-    """JSON can have half a character, which no text has: 400."""
+    """JSON can have half a character, which no text has: 400, or 404. The answer may name it."""
     (response,) = asked(PLAIN, {"model": "sea", "prompt": "a\ud800"})
     assert_error(response, 400, "prompt")
     (response,) = asked(CHAT, {"model": "sea", "messages": [{"role": "user", "content": "a\ud800"}]})
     assert_error(response, 400, "messages")
     (response,) = asked(PLAIN, {"model": "sea\ud800", "prompt": "a"})
     assert_error(response, 404, "model", "model_not_found")
+    (response,) = asked(PLAIN, {"model": "sea", "prompt": "a", "\ud800": 1})
+    assert_error(response, 400, "\ud800", "unsupported_parameter")
 
 
 @pytest.mark.parametrize(("path", "missing"), [(PLAIN, "prompt"), (PLAIN, "model"), (CHAT, "messages"), (CHAT, "model")])

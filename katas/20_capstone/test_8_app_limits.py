@@ -85,7 +85,18 @@ def test_a_key_lets_in(key):
 
 @pytest.mark.parametrize(
     "key",
-    ["", "Bearer", "Bearer ", "Bearer alph", "Bearer alphabet", "Bearer ALPHA", "alpha", "Basic alpha", "Bearer alpha,beta"],
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer alph",
+        "Bearer alphabet",
+        "Bearer ALPHA",
+        "alpha",
+        "Basic alpha",
+        "Bearer alpha,beta",
+        "Bearer é",
+    ],
 )
 def test_without_a_key(key):
     """All but the page and the state of health is 401 without a key: /metrics and unknown paths, too."""

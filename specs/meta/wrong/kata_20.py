@@ -1283,6 +1283,10 @@ WRONG = [
     ),
     # 20.8: what is refused
     Wrong(
+        "an error can't name half a character",
+        {"return Response(json.dumps(self.fields), self": "return Response(json.dumps(self.fields, ensure_ascii=False), self"},
+    ),
+    Wrong(
         "deep JSON is a fault",
         {
             "except (ValueError, RecursionError) as error:\n            raise _Refusal": "except ValueError as error:\n            raise _Refusal"
@@ -1362,6 +1366,13 @@ WRONG = [
         },
     ),
     # 20.8: who is let in
+    Wrong(
+        "a key that is not ASCII is a fault",
+        {
+            '[f"Bearer {key}".encode() for key in keys]': '[f"Bearer {key}" for key in keys]',
+            'dict(headers).get(b"authorization", b"")': 'dict(headers).get(b"authorization", b"").decode("latin-1")',
+        },
+    ),
     Wrong(
         "keys are compared by ==",
         {"any([hmac.compare_digest(given, key) for key in self.keys])": "any([given == key for key in self.keys])"},
