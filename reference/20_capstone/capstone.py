@@ -1060,9 +1060,8 @@ class _Refusal(Exception):
     def response(self):
         from starlette.responses import Response
 
-        return Response(
-            json.dumps(self.fields), self.status, self.headers, "application/json"
-        )  # half a character is ASCII, too
+        content = json.dumps(self.fields)  # ASCII, as `param` may be half a character
+        return Response(content, self.status, self.headers, "application/json")
 
 
 @contextmanager

@@ -1284,7 +1284,7 @@ WRONG = [
     # 20.8: what is refused
     Wrong(
         "an error can't name half a character",
-        {"return Response(json.dumps(self.fields), self": "return Response(json.dumps(self.fields, ensure_ascii=False), self"},
+        {"content = json.dumps(self.fields)": "content = json.dumps(self.fields, ensure_ascii=False)"},
     ),
     Wrong(
         "deep JSON is a fault",
