@@ -259,7 +259,7 @@ def test_sigterm(server):
     for thread in threads:
         thread.start()
     while one.figure("kata_running") < 16:
-        time.sleep(0.01)
+        time.sleep(0.05)
     with one.begin(stream=True, max_tokens=STEPS) as stream:
         one.process.send_signal(signal.SIGTERM)
         begun, times = time.monotonic(), {}
@@ -272,7 +272,7 @@ def test_sigterm(server):
                 threads.append(threading.Thread(target=lambda: answers.append(one.post(max_tokens=1, n=1))))
                 threads[-1].start()
             times.setdefault(status, time.monotonic() - begun)
-            time.sleep(0.02)
+            time.sleep(0.05)
         closed, text = time.monotonic() - begun, b""
         while part := stream.recv(1 << 16):
             text += part
