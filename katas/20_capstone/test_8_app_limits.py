@@ -358,6 +358,7 @@ def test_nothing_is_left_of_a_request(leaves, gate):
                 await asyncio.sleep(0)
             for client in clients if leaves else ():
                 client.leave()
+                await client.ended()
             gate.open()
             for client in clients:
                 await client.ended()

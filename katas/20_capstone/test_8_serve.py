@@ -23,7 +23,7 @@ from specs.door import ROOT
 pytestmark = pytest.mark.timeout(60)
 JSON = {"Content-Type": "application/json"}
 LONG = 4000  # tokens, which take a second or more
-STEPS = 150  # tokens of a server that takes its time: a second and a half, in which it hardly computes
+STEPS = 60  # tokens of a server that takes its time: a second and a half, in which it hardly computes
 SLOW = f"""
 import sys, time
 from katas import capstone
