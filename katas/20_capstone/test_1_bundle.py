@@ -941,8 +941,8 @@ def test_heads_and_neurons_of_another_type(field, tmp_path):
 
 
 def test_parts_of_which_a_block_has_less(tmp_path):
-    """More heads than n_head, more neurons than 4 · d_model, or True of them: a ValueError contains config.json and the array,
-    though the file has as many.
+    """More heads than n_head, more neurons than 4 · d_model, none, or True of them: a ValueError contains config.json and the
+    array, though the file has as many.
     """
     from safetensors.numpy import load_file, save_file
 
@@ -950,6 +950,8 @@ def test_parts_of_which_a_block_has_less(tmp_path):
         ("heads", "attn.c_attn.weight", 4),
         ("neurons", "mlp.c_fc.weight", 40),
         ("heads", "attn.c_attn.weight", True),
+        ("heads", "attn.c_attn.weight", 0),
+        ("neurons", "mlp.c_fc.weight", 0),
     ):
         folder, name = saved(tmp_path), "transformer.h.0."
         state = load_file(folder / "model.safetensors")

@@ -90,6 +90,15 @@ def test_flush_gives_half_a_character():
     assert tokens[-1] == ids[1:]
 
 
+def test_flush_gives_the_rest_once():
+    """A second flush() has nothing more to return."""
+    stream = TextStream(tokenizer())
+    for number in bytes_of("🙂")[:2]:
+        stream.push(Token(number))
+    assert stream.flush()[0] == "\ufffd"
+    assert stream.flush() == ("", ())
+
+
 def test_the_text_ends_before_a_stop_string():
     """Neither the stop string nor what follows it is returned, however the tokens lie."""
     for ids in (tokenizer().encode("she sells sea shells"), bytes_of("she sells sea shells")):

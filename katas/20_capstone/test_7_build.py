@@ -224,7 +224,11 @@ def test_a_loaded_bundle_keeps_its_name_and_chat(text, tmp_path):
     plain, _ = built(config(text, name=None, **options), tmp_path / "plain")
     assert (plain.name, plain.chat) == ("gpt", None)
     built(config(text, name="first", chat=chat, **options), tmp_path / "first")
-    for asked, want in (({"name": None}, ("first", chat)), ({"name": "other", "chat": other}, ("other", other))):
+    for asked, want in (
+        ({"name": None}, ("first", chat)),
+        ({"name": "other", "chat": other}, ("other", other)),
+        ({"name": ""}, ("", chat)),
+    ):
         bundle, _ = built(config(text, model=str(tmp_path / "first"), **options | asked), tmp_path / "second")
         assert (bundle.name, bundle.chat) == want
 
@@ -340,12 +344,15 @@ class Never(Progress):
         ({"model": SHAPE | {"n_head": 3}}, ("n_head",)),
         ({"train": {"epochs": 1}}, ("train",)),
         ({"train": TRAIN | {"beta": 1}}, ("train", "beta")),
+        ({"train": None}, ("train", "None")),
         ({"quantize": 0}, ("quantize", "0")),
         ({"distill": {}}, ("distill", "{}")),
         ({"distill": {"model": SHAPE}}, ("distill",)),
         ({"distill": {"train": TRAIN}}, ("distill",)),
         ({"distill": {"model": SHAPE, "train": TRAIN, "epochs": 3}}, ("distill",)),
         ({"distill": {"model": SHAPE, "train": {"epochs": 1}}}, ("distill",)),
+        ({"distill": {"model": SHAPE, "train": [*TRAIN]}}, ("distill",)),
+        ({"distill": ["model", "train"]}, ("distill",)),
         ({"distill": {"model": SHAPE | {"n_head": 3}, "train": TRAIN}}, ("n_head",)),
         ({"distill": {"model": SHAPE | {"context": 9}, "train": TRAIN}}, ("distill", "9")),
     ],

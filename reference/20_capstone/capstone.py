@@ -266,8 +266,8 @@ def _check_arrays(found: dict[str, tuple], sizes: dict) -> None:
         if len(sizes[name]) != config.n_layer:
             raise ValueError(f"n_layer is {config.n_layer}, but {name} are told of {len(sizes[name])} blocks")
         for layer, value in enumerate(sizes[name]):
-            if not _is_integer(value) or value > most:
-                raise ValueError(f"transformer.h.{layer}.{part}.weight can't have {value!r} {name}: {most} at most")
+            if not _is_integer(value) or not 1 <= value <= most:
+                raise ValueError(f"transformer.h.{layer}.{part}.weight can't have {value!r} {name}: only 1 to {most}")
     for name in ("context", "window"):
         if (length := getattr(config, name)) is not None and length > LONGEST and config.positions != "learned":
             raise ValueError(f"{name} {length} is more than {LONGEST}")
@@ -405,13 +405,14 @@ def choose(logits: np.ndarray, draws: np.ndarray, temperature: np.ndarray, top_p
         np.exp(p, p)
     cut = np.flatnonzero((top_p < 1) & ~greedy)
     if cut.size:
-        best = np.sort(p[cut], 1)[:, ::-1]
+        tried = p[cut]
+        best = np.sort(tried, 1)[:, ::-1]
         before = np.cumsum(np.pad(best, ((0, 0), (1, 0)))[:, :-1], 1)
         count = (before < (top_p[cut] * best.sum(1))[:, None]).sum(1, keepdims=True)
         least = np.take_along_axis(best, count - 1, 1)
-        above, equal = p[cut] > least, p[cut] == least
+        above, equal = tried > least, tried == least
         kept = above | (equal & (np.cumsum(equal, 1) <= count - above.sum(1, keepdims=True)))
-        p[cut] = np.where(kept, p[cut], 0)
+        p[cut] = np.where(kept, tried, 0)
     return np.where(greedy, logits.argmax(1), _first_above(p, draws))
 
 
@@ -476,7 +477,9 @@ class TextStream:
 
     def flush(self) -> tuple[str, tuple[Token, ...]]:
         """The rest, at the end of the tokens: what was held back, and U+FFFD for half a character."""
-        return self._passed(self._text()[1], final=True)
+        rest = self._text()[1]
+        self._ids, self._taken = [], 0
+        return self._passed(rest, final=True)
 
     def _text(self) -> tuple[str, str]:
         """Text of the tokens since the last whole character: what is certain, and what the end of the stream would add."""
@@ -611,7 +614,7 @@ class Engine:
         with no_grad():
             self._read()
             self._decode([job for job in self._running.values() if job.next is not None])
-        self._sample([job for job in self._running.values() if job.next is None and job.read == len(job.request.prompt)])
+        self._sample([job for job in self._running.values() if job.read == len(job.request.prompt)])
         updates, self._updates = self._updates, []
         return updates
 
@@ -875,8 +878,8 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
     config = dataclasses.replace(config, **absent)
     distill = config.distill
     for name, fits in (
-        ("train", isinstance(config.model, str) or set(config.train) == _TRAIN),
-        ("distill", distill is None or (set(distill) == {"model", "train"} and set(distill["train"]) == _TRAIN)),
+        ("train", isinstance(config.model, str) or _has(config.train, _TRAIN)),
+        ("distill", distill is None or (_has(distill, {"model", "train"}) and _has(distill["train"], _TRAIN))),
         ("prune", config.prune is None or 0 < config.prune < 1),
         ("quantize", config.quantize in (None, *_BITS.values())),
     ):
@@ -889,11 +892,12 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
     if isinstance(config.model, str):
         loaded = Bundle.load(config.model)
         tokenizer, end, model = loaded.tokenizer, loaded.end, _plain(loaded.model)
-        name, chat = config.name or loaded.name, config.chat or loaded.chat
+        name = loaded.name if config.name is None else config.name
+        chat = loaded.chat if config.chat is None else config.chat
     else:
         tokenizer, end = BPETokenizer.train(texts[0], config.vocab_size, [END]), END
         model = GPT(GPTConfig(tokenizer.vocab_size, **config.model), rng)
-        name, chat = config.name or "gpt", config.chat
+        name, chat = "gpt" if config.name is None else config.name, config.chat
     Bundle(model, tokenizer, name, end, chat)  # a mistake in chat shall not show after an hour of training
     if distill is not None:
         student = GPT(GPTConfig(tokenizer.vocab_size, **distill["model"]), rng)
@@ -944,6 +948,10 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
     for checkpoint in checkpoints:
         checkpoint.unlink()
     return bundle, stages
+
+
+def _has(options, names: set[str]) -> bool:
+    return isinstance(options, dict) and set(options) == names
 
 
 def _strongest(scores: np.ndarray, prune: float) -> np.ndarray:
