@@ -434,6 +434,18 @@ def test_what_could_not_be_loaded_is_not_saved(kind, tmp_path):
     assert contents(tmp_path) == before
 
 
+def test_a_config_that_would_be_too_long_is_not_saved(tmp_path):
+    """A chat that load would not read: a ValueError contains config.json. The old bundle stays, and nothing lies beside it."""
+    saved(tmp_path)
+    before = contents(tmp_path)
+    with rejects(ValueError, CONFIG):
+        Bundle(gpt(), tokenizer(), chat={"assistant": ("x" * CONFIG_BYTES, "")}).save(tmp_path / "bundle")
+    assert contents(tmp_path) == before
+    chat = {"assistant": ("x" * (CONFIG_BYTES // 2), "")}
+    Bundle(gpt(), tokenizer(), chat=chat).save(tmp_path / "bundle")
+    assert Bundle.load(tmp_path / "bundle").chat == chat
+
+
 def test_a_calibrated_model(tmp_path):
     """Limits of inputs that are infinite, because there are none, are no error; finite ones come back."""
     model = quantize(gpt())

@@ -339,6 +339,7 @@ class Never(Progress):
     [
         ({"prune": 1.0}, ("prune", "1.0")),
         ({"prune": 0.0}, ("prune", "0.0")),
+        ({"prune": "half"}, ("prune", "half")),
         ({"quantize": 5}, ("quantize", "5")),
         ({"chat": {"user": ("", "")}}, ("assistant",)),
         ({"model": SHAPE | {"n_head": 3}}, ("n_head",)),
@@ -403,6 +404,20 @@ def test_a_student_of_a_loaded_bundle(text, tmp_path):
     assert [stage.name for stage in stages] == ["load", "distill"]
     assert bundle.tokenizer.vocab == first.tokenizer.vocab
     assert stages[1].bits < 0.95 * stages[0].bits
+
+
+def test_a_checkpoint_of_another_teacher_is_not_resumed(text, tmp_path):
+    """Where the loaded bundle was exchanged after Ctrl-C, its student begins anew."""
+    distill = {"model": SHAPE | {"d_model": 8}, "train": TRAIN | {"epochs": 3, "steps": 1}}
+    options = {"model": str(tmp_path / "first"), "accelerate": False, "cache": False, "distill": distill}
+    quick, progress, seen = TRAIN | {"epochs": 1, "steps": 1}, Interrupted(), Interrupted()
+    built(config(text, train=quick, cache=False), tmp_path / "first")
+    progress.stop, seen.stop = 2, 9
+    with rejects(KeyboardInterrupt):
+        built(config(text, **options), tmp_path / "second", progress)
+    built(config(text, train=quick, cache=False, seed=7), tmp_path / "first")
+    built(config(text, **options), tmp_path / "second", seen)
+    assert seen.first == 0
 
 
 def test_a_missing_text(tmp_path):

@@ -109,7 +109,7 @@ class Bundle:
 
         half: floats are stored as float16. Raises, and leaves the old one: FileExistsError that contains the folder if it holds
         anything but a bundle; ValueError that contains the names of arrays that are not finite, or that no GPT of the model's
-        config has; OSError.
+        config has; "config.json" if that would be longer than CONFIG_BYTES; OSError.
         """
         from safetensors.numpy import save
 
@@ -129,7 +129,12 @@ class Bundle:
             config |= {"format": FORMAT, "version": VERSION, "sizes": sizes}
             config["files"] = {name: _facts(new / name) for name in FILES}
             config["checksum"] = _checksum(config)
-            _write(new / CONFIG, json.dumps(config, indent=1).encode())
+            content = json.dumps(config, indent=1).encode()
+            if len(content) > CONFIG_BYTES:
+                raise ValueError(
+                    f"{CONFIG} would have {len(content)} bytes, of which {CONFIG_BYTES} are read: chat is too long"
+                )
+            _write(new / CONFIG, content)
             if folder.exists():
                 os.rename(folder, old)
             os.rename(new, folder)
@@ -880,7 +885,7 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
     for name, fits in (
         ("train", isinstance(config.model, str) or _has(config.train, _TRAIN)),
         ("distill", distill is None or (_has(distill, {"model", "train"}) and _has(distill["train"], _TRAIN))),
-        ("prune", config.prune is None or 0 < config.prune < 1),
+        ("prune", config.prune is None or (_is_number(config.prune) and 0 < config.prune < 1)),
         ("quantize", config.quantize in (None, *_BITS.values())),
     ):
         if not fits:
@@ -890,11 +895,12 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
     texts, rng = (text[: len(text) * 9 // 10], text[len(text) * 9 // 10 :]), np.random.default_rng(config.seed)
     stages, checkpoints = [], []
     if isinstance(config.model, str):
-        loaded = Bundle.load(config.model)
+        loaded, start = Bundle.load(config.model), _facts(Path(config.model) / "model.safetensors")
         tokenizer, end, model = loaded.tokenizer, loaded.end, _plain(loaded.model)
         name = loaded.name if config.name is None else config.name
         chat = loaded.chat if config.chat is None else config.chat
     else:
+        start = config.model
         tokenizer, end = BPETokenizer.train(texts[0], config.vocab_size, [END]), END
         model = GPT(GPTConfig(tokenizer.vocab_size, **config.model), rng)
         name, chat = "gpt" if config.name is None else config.name, config.chat
@@ -904,7 +910,7 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
         if model.config.window is None and student.config.context > model.config.context:
             raise ValueError(f"distill can't be {distill!r}: the teacher's context is {model.config.context}")
     ids, others = (np.array(tokenizer.encode(part, special=True)) for part in texts)
-    trained = [config.model, config.vocab_size, config.train, distill, config.seed, text]
+    trained = [start, config.vocab_size, config.train, distill, config.seed, text]
     mark = hashlib.sha256(repr(trained).encode()).hexdigest()[:8]
 
     networks = [*([] if isinstance(config.model, str) else [model]), *([] if distill is None else [student])]

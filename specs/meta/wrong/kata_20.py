@@ -249,9 +249,7 @@ WRONG = [
     Wrong("files are not synced", {SYNCED: ""}),
     Wrong(
         "the config is not synced",
-        {
-            "            _write(new / CONFIG, json.dumps(config, indent=1).encode())\n": "            (new / CONFIG).write_bytes(json.dumps(config, indent=1).encode())\n"
-        },
+        {"            _write(new / CONFIG, content)\n": "            (new / CONFIG).write_bytes(content)\n"},
     ),
     Wrong("links are followed", {"not stat.S_ISREG(path.lstat().st_mode)": "not path.is_file()"}),
     Wrong("a pipe is read", {"not stat.S_ISREG(path.lstat().st_mode)": "path.is_symlink() or path.is_dir()"}),
@@ -849,6 +847,11 @@ WRONG = [
         },
     ),
     Wrong("a checkpoint of another config is resumed", {'f"{name}-{mark}"': "name"}),
+    Wrong("a checkpoint of another teacher is resumed", {"trained = [start,": "trained = [config.model,"}),
+    Wrong("prune may be of any type", {"(_is_number(config.prune) and 0 < config.prune < 1)": "(0 < config.prune < 1)"}),
+    Wrong(
+        "a config that is never read is written", {"            if len(content) > CONFIG_BYTES:\n": "            if False:\n"}
+    ),
     Wrong("a checkpoint of another text is resumed", {"config.seed, text]": "config.seed]"}),
     Wrong("False is a stage", {"    config = dataclasses.replace(config, **absent)\n": ""}),
     Wrong(
