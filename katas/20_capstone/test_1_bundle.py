@@ -148,6 +148,14 @@ def test_the_ids_of_a_conversation():
     assert bundle.chat_ids([]) == encode("GPT:")
 
 
+@pytest.mark.parametrize("content", ["", " she sells \n", "\n\n"])
+def test_a_content_is_taken_as_it_is(content):
+    """It may be empty, and blanks and line ends around it stay."""
+    bundle, encode = Bundle(gpt(), tokenizer(), chat=CHAT), functools.partial(tokenizer().encode, special=True)
+    want = [*encode(CHAT["user"][0]), *encode(content), *encode(CHAT["user"][1]), *encode("GPT:")]
+    assert bundle.chat_ids([{"role": "user", "content": content}]) == want
+
+
 @pytest.mark.parametrize("role", CHAT)
 def test_a_message_can_not_forge_a_special_token(role):
     """A special token in a message of any role is ordinary text; in the template it is its id."""
@@ -238,7 +246,7 @@ def test_half_of_a_quantized_model(bits, tmp_path):
         assert np.array_equal(array.astype(np.float16), want[name].astype(np.float16))
 
 
-@pytest.mark.parametrize("bits", [None, 8])
+@pytest.mark.parametrize("bits", [None, 8, 4])
 def test_a_pruned_model(bits, tmp_path):
     """A GPT whose blocks have lost different numbers of heads and neurons comes back as it is. It may be quantized."""
     model = gpt()
@@ -262,6 +270,17 @@ def test_accelerated(tmp_path):
     assert found.accelerated
     assert [type(module) for module in found.model.modules()] == [type(module) for module in want.modules()]
     assert_close(logits(found.model), logits(model))
+
+
+def test_a_file_is_read_to_its_end(tmp_path):
+    """One byte that was altered is noticed in the last place of a file of more than a megabyte, too."""
+    Bundle(gpt(context=40_000), tokenizer()).save(tmp_path / "bundle")
+    path = tmp_path / "bundle" / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with rejects(ValueError, path.name):
+        Bundle.load(tmp_path / "bundle")
 
 
 def test_an_accelerated_model_is_saved_as_any(tmp_path):
@@ -357,7 +376,7 @@ def test_a_link_to_a_bundle(tmp_path):
 
 def test_another_folder_is_not_replaced(tmp_path):
     """A folder that holds anything else, a folder in it too, or a file, raises a FileExistsError that contains its name."""
-    for name in ("letter.txt", "photos"):
+    for name in ("letter.txt", ".env", "photos"):
         shutil.rmtree(tmp_path / "bundle", ignore_errors=True)
         folder = saved(tmp_path)
         if name == "photos":

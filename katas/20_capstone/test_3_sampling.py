@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from katas.capstone import choose, log_softmax
 
-from specs.check import assert_close, assert_dtype
+from specs.check import assert_close, assert_dtype, layouts
 from specs.oracles import serving
 
 
@@ -186,6 +186,13 @@ def test_the_sums_are_float64(draw):
     assert chosen(np.broadcast_to(logits, (20, 50_000)), draws) == want.tolist()
 
 
+def test_no_rows_give_no_ids():
+    """Where no row has a next token, the results are empty."""
+    nothing = np.zeros(0)
+    assert choose(np.zeros((0, 7), np.float32), nothing, nothing, nothing).shape == (0,)
+    assert log_softmax(np.zeros((0, 7), np.float32)).shape == (0, 7)
+
+
 def test_logits_are_not_changed(draw):
     """The caller's arrays stay as they are: these are read-only."""
     logits = draw.normal(3, 7)
@@ -202,6 +209,21 @@ def test_log_softmax(draw):
     assert_dtype(got, np.float64)
     assert_close(got, serving.log_softmax(logits), mistakes={"probabilities": np.exp(serving.log_softmax(logits))})
     assert_close(log_softmax(logits[0, 0]), serving.log_softmax(logits[0, 0]))
+
+
+def test_logits_may_lie_in_memory_in_any_order(draw):
+    """Rows may be columns in memory, backwards, or every second one."""
+    logits = draw.normal(5, 9)
+    draws, temperature, top_p = np.linspace(0.1, 0.9, 5), np.ones(5), np.full(5, 0.9)
+    for given in layouts(logits).values():
+        assert_close(log_softmax(given), serving.log_softmax(logits))
+        assert np.array_equal(choose(given, draws, temperature, top_p), choose(logits.copy(), draws, temperature, top_p))
+
+
+def test_a_logit_of_minus_infinity_has_a_probability_of_0():
+    """Its log-probability is -∞, without a warning, and the others are as if it were not there."""
+    got = log_softmax(np.array([2.0, -np.inf, 2.0], np.float32))
+    assert_close(got, np.array([-np.log(2), -np.inf, -np.log(2)]))
 
 
 def test_log_softmax_gives_a_new_array():

@@ -428,7 +428,7 @@ def _first_above(p: np.ndarray, draws: np.ndarray) -> np.ndarray:
     """
     if p.shape[1] % _BLOCK:
         p = np.pad(p, ((0, 0), (0, -p.shape[1] % _BLOCK)))
-    blocks, rows = p.reshape(len(p), -1, _BLOCK), np.arange(len(p))
+    blocks, rows = p.reshape(len(p), p.shape[1] // _BLOCK, _BLOCK), np.arange(len(p))
     ends = np.cumsum(blocks @ np.ones(_BLOCK), 1)
     goal = draws[:, None] * ends[:, -1:]
     block = (ends > goal).argmax(1)
