@@ -465,6 +465,20 @@ def test_a_config_that_would_be_too_long_is_not_saved(tmp_path):
     assert Bundle.load(tmp_path / "bundle").chat == chat
 
 
+def test_a_config_of_exactly_as_many_bytes_as_it_may_have(tmp_path):
+    """CONFIG_BYTES are written and read; one more is refused."""
+
+    def save(length: int) -> int:
+        Bundle(gpt(), tokenizer(), chat={"assistant": ("x" * length, "")}).save(tmp_path / "bundle")
+        return (tmp_path / "bundle" / CONFIG).stat().st_size
+
+    length = CONFIG_BYTES - save(0)
+    assert save(length) == CONFIG_BYTES
+    assert Bundle.load(tmp_path / "bundle").chat == {"assistant": ("x" * length, "")}
+    with rejects(ValueError, CONFIG):
+        save(length + 1)
+
+
 def test_a_calibrated_model(tmp_path):
     """Limits of inputs that are infinite, because there are none, are no error; finite ones come back."""
     model = quantize(gpt())

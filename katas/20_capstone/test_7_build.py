@@ -173,11 +173,12 @@ def test_quantize(bits, kind, text, tmp_path):
 
 
 def test_half_and_chat(text, tmp_path):
-    """half=True halves the file; name and chat are the bundle's."""
+    """half=True halves the file, not what is in memory; name and chat are the bundle's."""
     chat = {"user": ("U:", "\n"), "assistant": ("A:", "\n")}
     options = {"train": TRAIN | {"epochs": 1, "steps": 2}, "cache": False}
     for half in (False, True):
-        bundle, _ = built(config(text, half=half, chat=chat, **options), tmp_path / str(half))
+        bundle, stages = built(config(text, half=half, chat=chat, **options), tmp_path / str(half))
+        assert {stage.nbytes for stage in stages} == {sum(array.nbytes for array in bundle.model.state_dict().values())}
         assert bundle.chat == Bundle.load(tmp_path / str(half)).chat == chat
     sizes = [(tmp_path / str(half) / "model.safetensors").stat().st_size for half in (False, True)]
     assert sizes[1] < 0.6 * sizes[0]
@@ -233,9 +234,10 @@ def test_a_loaded_bundle_keeps_its_name_and_chat(text, tmp_path):
         assert (bundle.name, bundle.chat) == want
 
 
-def test_false_leaves_a_stage_out(text, tmp_path):
-    """As None does."""
-    off = dict.fromkeys(("distill", "prune", "quantize", "half", "accelerate", "cache"), False)
+@pytest.mark.parametrize("absent", [False, None])
+def test_false_and_none_leave_a_stage_out(absent, text, tmp_path):
+    """Then only the training is left."""
+    off = dict.fromkeys(("distill", "prune", "quantize", "half", "accelerate", "cache"), absent)
     _, stages = built(config(text, train=TRAIN | {"epochs": 1, "steps": 1}, **off), tmp_path / "bundle")
     assert [stage.name for stage in stages] == ["train"]
 

@@ -1015,6 +1015,42 @@ WRONG = [
             "engine = Engine(bundle, rows=1, slice=bundle.model.config.context)": 'settings["seed"] = options.seed or None\n    engine = Engine(bundle, rows=1, slice=bundle.model.config.context)'
         },
     ),
+    Wrong(
+        "stage counts half bytes of disk",
+        {
+            "        nbytes = sum(array.nbytes for array in model.state_dict().values())": "        state = model.state_dict()\n        nbytes = sum(array.nbytes for array in (half_state(state) if config.half else state).values())"
+        },
+    ),
+    Wrong(
+        "accelerate None fails after training",
+        {
+            "Bundle(model, tokenizer, name, end, chat, bool(config.accelerate))": "Bundle(model, tokenizer, name, end, chat, config.accelerate)"
+        },
+    ),
+    Wrong(
+        "chat_ids strips the content",
+        {'self.tokenizer.encode(message["content"])': 'self.tokenizer.encode(message["content"].strip())'},
+    ),
+    Wrong(
+        "chat_ids refuses an empty content",
+        {
+            "if not isinstance(message.get(field), str):": "if not message.get(field) or not isinstance(message.get(field), str):"
+        },
+    ),
+    Wrong(
+        "hidden files are not seen",
+        {
+            "{path.name for path in folder.iterdir()}": '{path.name for path in folder.iterdir() if not path.name.startswith(".")}'
+        },
+    ),
+    Wrong("4 bits of odd columns refused", {"(rows, -(-columns // 2))": "(rows, columns // 2)"}),
+    Wrong(
+        "hash of the first megabyte",
+        {'hashlib.file_digest(file, "sha256").hexdigest()': "hashlib.sha256(file.read(1 << 20)).hexdigest()"},
+    ),
+    Wrong(
+        "config of exactly CONFIG_BYTES refused", {"path.stat().st_size > CONFIG_BYTES": "path.stat().st_size >= CONFIG_BYTES"}
+    ),
 ]
 
 EQUIVALENT = {
