@@ -88,6 +88,12 @@ def test_a_tiny_temperature_is_no_error():
                 assert chosen(np.array([[5, 1, 5]], np.float32), draw, temperature=temperature) == [want]
 
 
+def test_a_small_temperature_is_taken_as_it_is():
+    """At 1e-8, a logit that is larger by 1e-8 · ln 3 is three times as probable."""
+    logits = 1e-8 * np.log(np.array([[1.0, 3.0]]))
+    assert [chosen(logits, draw, temperature=1e-8) for draw in (0.24, 0.26)] == [[0], [1]]
+
+
 def test_top_p_keeps_the_smallest_set_that_reaches_it():
     """Of [.05, .5, .15, .3], top_p 0.6 keeps .5 and .3 alone, whose sum is what the draw walks through."""
     logits = np.log(np.array([[0.05, 0.5, 0.15, 0.3]]))

@@ -110,8 +110,12 @@ def logits_of(model: Bundle, ids) -> np.ndarray:
 def test_each_token_is_what_its_seed_draws(kind):
     """The id of a token is drawn by choose from the logits behind the text so far, with one draw of the seed's generator."""
     model, ids = bundle(kind), prompt(7)
-    for settings in ({"temperature": 1.2}, {"temperature": 0}, {"temperature": 0.8, "top_p": 0.7}):
-        answer, rng, text = alone(model, Request(ids, 12, seed=5, **settings)), np.random.default_rng(5), list(ids)
+    for seed, settings in (
+        (5, {"temperature": 1.2}),
+        (2**32, {"temperature": 0}),
+        (2**32 + 5, {"temperature": 0.8, "top_p": 0.7}),
+    ):
+        answer, rng, text = alone(model, Request(ids, 12, seed=seed, **settings)), np.random.default_rng(seed), list(ids)
         for _ in range(12):
             text.append(serving.drawn(logits_of(model, text)[-1], rng.random(), **settings))
         assert answer.ids == text[7:]
@@ -669,10 +673,13 @@ def test_echo_without_logprobs():
 
 
 def test_echo_alone():
-    """With max_tokens=0, an echo is the prompt and nothing else."""
-    ids = prompt(7)
-    answer = alone(bundle(), Request(ids, 0, logprobs=0, echo=True))
+    """With max_tokens=0, an echo is the prompt and nothing else. With logprobs=0, its tokens have their own alone."""
+    model, ids = bundle(), prompt(7)
+    answer = alone(model, Request(ids, 0, logprobs=0, echo=True))
     assert (answer.text, answer.ids, answer.finish) == (tokenizer().decode(ids), ids, "length")
+    want = serving.log_softmax(logits_of(model, ids))[range(6), ids[1:]]
+    assert_close([token.logprob for token in answer.tokens[1:]], want)
+    assert not any(token.top for token in answer.tokens)
 
 
 def test_stop_strings_in_the_prompt_do_not_count():

@@ -358,6 +358,7 @@ class Never(Progress):
         ({"distill": ["model", "train"]}, ("distill",)),
         ({"distill": {"model": SHAPE | {"n_head": 3}, "train": TRAIN}}, ("n_head",)),
         ({"distill": {"model": SHAPE | {"context": 9}, "train": TRAIN}}, ("distill", "9")),
+        ({"distill": {"model": SHAPE | {"context": 9, "positions": "rotary", "window": 2}, "train": TRAIN}}, ("distill", "9")),
     ],
 )
 def test_mistakes_show_before_the_training(option, told, text, tmp_path):

@@ -1051,6 +1051,23 @@ WRONG = [
     Wrong(
         "config of exactly CONFIG_BYTES refused", {"path.stat().st_size > CONFIG_BYTES": "path.stat().st_size >= CONFIG_BYTES"}
     ),
+    Wrong(
+        "seed of 32 bits only",
+        {
+            "np.random.default_rng(request.seed)": "np.random.default_rng(None if request.seed is None else int(request.seed) % 2**32)"
+        },
+    ),
+    Wrong(
+        "temperature is at least 1e-6",
+        {"np.where(greedy, 1, temperature)": "np.where(greedy, 1, np.maximum(temperature, 1e-6))"},
+    ),
+    Wrong("echo forgets logprobs=0", {"_token(*pair, job.request.logprobs)": "_token(*pair, job.request.logprobs or None)"}),
+    Wrong(
+        "the student's window excuses it",
+        {
+            "if model.config.window is None and student.config.context": "if student.config.window is None and student.config.context"
+        },
+    ),
 ]
 
 EQUIVALENT = {
