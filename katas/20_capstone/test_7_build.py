@@ -197,6 +197,19 @@ def test_the_last_tenth_trains_nothing(text, tmp_path):
     assert after.bits > before.bits
 
 
+def test_the_last_tenth_trains_no_student(text, tmp_path):
+    """Of a loaded teacher either."""
+    built(config(text, train=TRAIN | {"epochs": 1, "steps": 1}, cache=False), tmp_path / "first")
+    distill = {"model": SHAPE, "train": TRAIN | {"epochs": 1}}
+    options = {"model": str(tmp_path / "first"), "distill": distill, "cache": False, "accelerate": False}
+    cut, states = len(TEXT) * 9 // 10, []
+    for rest in (TEXT[cut:], "z" * (len(TEXT) - cut)):
+        (tmp_path / "text.txt").write_text(TEXT[:cut] + rest)
+        bundle, _ = built(config(text, **options), tmp_path / "second")
+        states.append(bundle.model.state_dict())
+    assert all(np.array_equal(array, states[1][name]) for name, array in states[0].items())
+
+
 def test_seeds(text, tmp_path):
     """The same seed gives the same weights, another one others."""
     options = {"train": TRAIN | {"epochs": 1, "steps": 3}, "cache": False}
@@ -396,6 +409,14 @@ def test_a_text_that_is_too_short(text, tmp_path):
         assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "text.txt"]
     (tmp_path / "text.txt").write_text(TEXT[: learned.index(9)])
     built(config(text, distill=distill, cache=False, **loaded), tmp_path / "bundle")
+
+
+def test_a_loaded_bundle_needs_only_a_text_to_judge_by(text, tmp_path):
+    """Where nothing learns, the nine tenths may be shorter than the context."""
+    built(config(text, train=TRAIN | {"epochs": 1, "steps": 1}, cache=False), tmp_path / "first")
+    (tmp_path / "text.txt").write_text("x" * 18)  # two of them are judged
+    _, stages = built(config(text, model=str(tmp_path / "first"), cache=False, accelerate=False), tmp_path / "second")
+    assert [stage.name for stage in stages] == ["load"]
 
 
 def test_a_student_of_a_loaded_bundle(text, tmp_path):

@@ -1068,6 +1068,16 @@ WRONG = [
             "if model.config.window is None and student.config.context": "if student.config.window is None and student.config.context"
         },
     ),
+    Wrong(
+        "loaded teacher's context judges text",
+        {"networks = [*([] if isinstance(config.model, str) else [model]), ": "networks = [model, "},
+    ),
+    Wrong(
+        "loaded bundle's student learns all",
+        {
+            "_fit(network, objective, ids, rng, progress, checkpoints[-1], **options)": "_fit(network, objective, np.concatenate([ids, others]) if isinstance(config.model, str) else ids, rng, progress, checkpoints[-1], **options)"
+        },
+    ),
 ]
 
 EQUIVALENT = {
