@@ -413,8 +413,9 @@ def test_a_text_that_is_too_short(text, tmp_path):
 
 def test_a_loaded_bundle_needs_only_a_text_to_judge_by(text, tmp_path):
     """Where nothing learns, the nine tenths may be shorter than the context."""
-    built(config(text, train=TRAIN | {"epochs": 1, "steps": 1}, cache=False), tmp_path / "first")
-    (tmp_path / "text.txt").write_text("x" * 18)  # two of them are judged
+    first, _ = built(config(text, train=TRAIN | {"epochs": 1, "steps": 1}, cache=False), tmp_path / "first")
+    assert len(first.tokenizer.encode(TEXT[:16])) < SHAPE["context"]
+    (tmp_path / "text.txt").write_text(TEXT[:16] + "xx")
     _, stages = built(config(text, model=str(tmp_path / "first"), cache=False, accelerate=False), tmp_path / "second")
     assert [stage.name for stage in stages] == ["load"]
 
