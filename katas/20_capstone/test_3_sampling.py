@@ -46,6 +46,16 @@ def test_draws_at_the_boundaries_of_equal_ids(size):
     assert chosen(logits[:1], 1 - 2**-53) == [size - 1]
 
 
+def test_boundaries_are_exact(draw):
+    """Where one id ends and the next begins is right to ten digits: all of it is computed in float64."""
+    logits = draw.normal(20, 6, dtype=np.float32)
+    for row in logits:
+        exact = np.exp(row.astype(np.float64))
+        for number, end in enumerate(np.cumsum(exact / exact.sum())[:-1]):
+            for u, want in ((end - 1e-10, number), (end + 1e-10, number + 1)):
+                assert chosen(row[None], u) == [want]
+
+
 def test_a_row_does_not_depend_on_the_others(draw):
     """The same row gives the same id, alone or between others, wherever it stands."""
     logits, draws, top_p = draw.normal(9, 31).astype(np.float32), draw.uniform(0, 1, 9), np.where(np.arange(9) % 2, 1, 0.6)
@@ -126,6 +136,12 @@ def test_top_p_of_one_row_cuts_no_other():
 def test_the_largest_logit_is_not_the_largest_probability():
     """At temperature 0, logits that differ by less than exp can tell are still different."""
     assert chosen(np.array([[0, 1e-20]], np.float32), 0.5, temperature=0) == [1]
+
+
+def test_ids_that_a_huge_temperature_makes_equal():
+    """Equal probabilities count, not equal logits: at 1e300 top_p keeps the lower ids, whatever their logits are."""
+    for draw, want in ((0.1, 0), (0.9, 1)):
+        assert chosen(np.array([[1, 2, 3]], np.float32), draw, temperature=1e300, top_p=0.6) == [want]
 
 
 def test_of_equally_probable_ids_top_p_keeps_the_first():

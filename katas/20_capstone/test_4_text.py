@@ -195,6 +195,24 @@ def test_after_a_stop_string_nothing_comes():
     assert stream.stopped
 
 
+def test_half_a_character_after_a_stop_string():
+    """Where it is in one token with the stop string, it does not come either."""
+    words = BPETokenizer.train("b語b車b花b親", 257)
+    (number,) = (number for number, token in words.vocab.items() if token == "b語".encode()[:2])
+    stream = TextStream(words, ["b"])
+    assert stream.push(Token(number)) == ("", ())
+    assert stream.stopped
+    assert stream.flush() == ("", ())
+
+
+def test_what_was_held_back_comes_before_another_stop_string():
+    """'xy' may become 'xyz': it comes, with its tokens, when 'q' ends the text."""
+    texts, tokens, stopped = streamed(bytes_of("xyq"), ["xyz", "q"])
+    assert texts == ["", "", "xy"]
+    assert tokens == [[], [], bytes_of("xy")]
+    assert stopped
+
+
 def test_tokens_come_as_they_were_given():
     """A Token is returned itself, with its logprob and top."""
     stream, token = TextStream(tokenizer()), Token(*bytes_of("a"), -0.5, ((97, -0.5),))

@@ -1,5 +1,6 @@
 import functools
 import gc
+import itertools
 import sys
 import tracemalloc
 import weakref
@@ -291,6 +292,29 @@ def test_few_requests_cost_less_than_many(monkeypatch):
             engine.submit(Request([7], 30, seed=0))
 
 
+def test_the_first_free_rows_are_taken(monkeypatch):
+    """In whatever order three rows became free, two requests take the first two of them."""
+    computed, real = [], Decoder.step
+
+    def counted(self, ids, *arguments):
+        computed.append(len(ids))
+        return real(self, ids, *arguments)
+
+    monkeypatch.setattr(Decoder, "step", counted)
+    for order in itertools.permutations(range(3)):
+        engine = Engine(bundle(), rows=3)
+        numbers = [engine.submit(Request([7], 30, seed=0)) for _ in range(3)]
+        engine.step()
+        for place in order:
+            engine.cancel(numbers[place])
+        for _ in range(2):
+            engine.submit(Request([7], 30, seed=0))
+        engine.step()
+        computed.clear()
+        engine.step()
+        assert 0 < sum(computed) <= 2
+
+
 # Rows and the queue
 
 
@@ -321,7 +345,7 @@ def test_the_queue_is_bounded():
     with rejects(QueueFull):
         engine.submit(Request([4], 3))
     engine.cancel(numbers[2])
-    engine.submit(Request([4], 3))
+    assert engine.submit(Request([4], 3)) == 3, "a request that was refused took a number"
     engine.step()
     with rejects(QueueFull):
         engine.submit(Request([4], 3))

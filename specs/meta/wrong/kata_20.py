@@ -1078,6 +1078,33 @@ WRONG = [
             "_fit(network, objective, ids, rng, progress, checkpoints[-1], **options)": "_fit(network, objective, np.concatenate([ids, others]) if isinstance(config.model, str) else ids, rng, progress, checkpoints[-1], **options)"
         },
     ),
+    Wrong("free rows popped, not heap-popped", {"heapq.heappop(self._free)": "self._free.pop(0)"}),
+    Wrong("half character after a stop", {"        if self.stopped:\n": "        if self.stopped and not final:\n"}),
+    Wrong(
+        "stopping push returns no tokens",
+        {
+            "while self._tokens and self._tokens[0][1] <= self._sent:": "while self._tokens and not self.stopped and self._tokens[0][1] <= self._sent:"
+        },
+    ),
+    Wrong(
+        "maximum subtracted in float32",
+        {
+            "p = logits.astype(np.float64) - logits.max(1, keepdims=True)": "p = (logits - logits.max(1, keepdims=True)).astype(np.float64)"
+        },
+    ),
+    Wrong(
+        "top_p orders by logits",
+        {
+            "kept = above | (equal & (np.cumsum(equal, 1) <= count - above.sum(1, keepdims=True)))": 'kept = np.argsort(np.argsort(-logits[cut], 1, kind="stable"), 1) < count'
+        },
+    ),
+    Wrong(
+        "refused requests take numbers",
+        {
+            "        self.check(request)\n        if self.running + self.waiting": "        number = next(self._numbers)\n        self.check(request)\n        if self.running + self.waiting",
+            "job = _Job(next(self._numbers), request,": "job = _Job(number, request,",
+        },
+    ),
 ]
 
 EQUIVALENT = {
