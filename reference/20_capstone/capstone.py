@@ -895,8 +895,9 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
     texts, rng = (text[: len(text) * 9 // 10], text[len(text) * 9 // 10 :]), np.random.default_rng(config.seed)
     stages, checkpoints = [], []
     if isinstance(config.model, str):
-        loaded, start = Bundle.load(config.model), _facts(Path(config.model) / "model.safetensors")
+        loaded = Bundle.load(config.model)
         tokenizer, end, model = loaded.tokenizer, loaded.end, _plain(loaded.model)
+        start = hashlib.sha256(b"".join(array.tobytes() for array in model.state_dict().values())).hexdigest()
         name = loaded.name if config.name is None else config.name
         chat = loaded.chat if config.chat is None else config.chat
     else:
