@@ -105,6 +105,8 @@ def test_attributes_may_be_exchanged(draw):
     layer(Tensor(x))
     layer.weight, layer.bias, layer.stride, layer.padding = other.weight, None, (2, 1), (1, 2)
     assert_close(layer(Tensor(x)), want(other, x), FLOAT32)
+    layer.weight = made(draw, kernel=(3, 1)).weight
+    assert_close(layer(Tensor(x)), want(layer, x), FLOAT32)
 
 
 def test_no_images_give_no_images(draw):
@@ -137,10 +139,13 @@ def test_an_image_smaller_than_the_kernel_is_refused(draw):
 
 
 def test_it_is_for_inference(draw):
-    """QuantizedConv2d: where a gradient would be recorded, a RuntimeError contains "inference". Under no_grad it works."""
+    """QuantizedConv2d: where a gradient would be recorded, a RuntimeError contains "inference". Under no_grad it works. The
+    mode makes no difference.
+    """
     layer, x = made(draw), Tensor(draw.normal(2, 3, 6, 7), requires_grad=True)
-    with rejects(RuntimeError, "inference"):
-        layer(x)
+    for mode in (True, False):
+        with rejects(RuntimeError, "inference"):
+            layer.train(mode)(x)
     with no_grad():
         assert_close(layer(x), want(layer, x.data), FLOAT32)
     assert not layer(Tensor(x.data)).requires_grad

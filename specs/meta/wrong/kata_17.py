@@ -1181,6 +1181,32 @@ WRONG = [
             "    for layer in observers:\n        _check_integers(layer.weight)\n": "    _check_integers(next(iter(observers)).weight)\n"
         },
     ),
+    Wrong(
+        "NaN named before earlier infinity",
+        {"np.argwhere(~finite)[0]": "np.argwhere(np.isnan(x) if np.isnan(x).any() else ~finite)[0]"},
+    ),
+    Wrong(
+        "bool passes as int8",
+        {"if a.dtype != np.int8 or b.dtype != np.int8:": "if np.result_type(a.dtype, b.dtype) != np.int8:"},
+    ),
+    Wrong("zero point times sum in int32", {"values.sum(1, dtype=np.int64)": "values.sum(1, dtype=np.int32)"}),
+    Wrong("unsigned inputs stay unsigned", {'x.dtype if x.dtype.kind == "f" else': 'x.dtype if x.dtype.kind != "i" else'}),
+    Wrong(
+        "gradient refused only when training",
+        {"    if result.requires_grad:\n": '    if result.requires_grad and getattr(layer, "training", True):\n'},
+    ),
+    Wrong(
+        "kernel size kept from construction",
+        {
+            "        self.stride, self.padding = stride, padding\n": "        self.stride, self.padding, self._kernel = stride, padding, tuple(weight.shape[2:])\n",
+            "windows(x.data, self.weight.shape[2:], self.stride": "windows(x.data, self._kernel, self.stride",
+        },
+    ),
+    Wrong(
+        "nbytes from the shape",
+        {"return self.values.nbytes + self.scale.nbytes": "return math.prod(self.shape) // 2 + self.scale.nbytes"},
+    ),
+    Wrong("458,600 passes with infinite scale", {"7 * float(np.finfo(np.float16).max)": "7 * 65519.0"}),
 ]
 
 # Semantic mutants that keep every promise
