@@ -1207,6 +1207,10 @@ WRONG = [
         {"return self.values.nbytes + self.scale.nbytes": "return math.prod(self.shape) // 2 + self.scale.nbytes"},
     ),
     Wrong("458,600 passes with infinite scale", {"7 * float(np.finfo(np.float16).max)": "7 * 65519.0"}),
+    Wrong(
+        "exact sums kept as float32",
+        {"y = np.empty((len(rows), weight.shape[0]))": "y = np.empty((len(rows), weight.shape[0]), np.float32)"},
+    ),
 ]
 
 # Semantic mutants that keep every promise
