@@ -287,6 +287,22 @@ def test_attributes_of_any_kind_are_copied():
     assert model.notes == ["a"]
 
 
+def test_a_layer_takes_nothing_else_over():
+    """What else a Linear, a Conv2d or an Embedding has as attributes stays there."""
+    model = Sequential(Linear(4, 4), Conv2d(2, 3, 2), Embedding(5, 4))
+    for layer in model.layers:
+        layer.notes = ["a"]
+    assert not any(hasattr(layer, "notes") for layer in quantize(model).layers)
+
+
+def test_a_part_in_train_mode_is_put_into_eval_mode(draw):
+    """Of a model in eval mode, too."""
+    model, x = Sequential(Linear(4, 4), Dropout(0.5)).eval(), Tensor(draw.normal(30, 4))
+    want = quantize(model)(x).data
+    model[1].train()
+    assert_close(quantize(model)(x), want)
+
+
 def test_the_copy_is_for_inference(draw):
     """The copy is in eval mode: dropout does nothing, BatchNorm uses its running statistics. None of its Parameters requires a
     gradient or has one, and its outputs require none.

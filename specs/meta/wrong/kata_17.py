@@ -1211,6 +1211,23 @@ WRONG = [
         "exact sums kept as float32",
         {"y = np.empty((len(rows), weight.shape[0]))": "y = np.empty((len(rows), weight.shape[0]), np.float32)"},
     ),
+    Wrong(
+        "pack checks after int8 wraps",
+        {
+            "outside = values[(values < -8) | (values > 7)]": "small = values.astype(np.int8)\n    outside = values[(small < -8) | (small > 7)]",
+            "codes[..., :n] = values + 8": "codes[..., :n] = small + 8",
+        },
+    ),
+    Wrong(
+        "eval only if the root trains",
+        {"return result.eval()": 'return result.eval() if getattr(result, "training", True) else result'},
+    ),
+    Wrong(
+        "all attributes taken along, uncopied",
+        {
+            "return QuantizedLinear(weight, layer.bias)": "result = QuantizedLinear(weight, layer.bias)\n        vars(result).update({key: value for key, value in vars(layer).items() if key not in vars(result)})\n        return result"
+        },
+    ),
 ]
 
 # Semantic mutants that keep every promise
