@@ -39,6 +39,12 @@ def test_a_layer_convolves_with_what_its_integers_mean(kind, options, bias, draw
     assert_close(layer(Tensor(x)), want(layer, x), FLOAT32)
 
 
+def test_a_kernel_of_one_pixel(draw):
+    """It has stride and padding as others."""
+    layer, x = made(draw, (2, 1), (1, 2), kernel=(1, 1)), draw.normal(2, 3, 6, 7)
+    assert_close(layer(Tensor(x)), want(layer, x), FLOAT32)
+
+
 def test_every_channel_is_made_wherever_the_blocks_end(draw):
     """Every channel is computed, also of kernels that fill several blocks."""
     weight = quantize_array(draw.normal(5, 900, 8, 4), 0)

@@ -1228,6 +1228,12 @@ WRONG = [
             "return QuantizedLinear(weight, layer.bias)": "result = QuantizedLinear(weight, layer.bias)\n        vars(result).update({key: value for key, value in vars(layer).items() if key not in vars(result)})\n        return result"
         },
     ),
+    Wrong(
+        "1 × 1 kernels skip padding",
+        {
+            "windows(x.data, self.weight.shape[2:], self.stride, self.padding)": "windows(x.data, self.weight.shape[2:], self.stride, (0, 0) if tuple(self.weight.shape[2:]) == (1, 1) else self.padding)"
+        },
+    ),
 ]
 
 # Semantic mutants that keep every promise
