@@ -225,9 +225,11 @@ def test_tied_weights_stay_one():
     shared = Linear(4, 4, rng=np.random.default_rng(0))
     pair = Sequential(shared, Linear(4, 4))
     pair[1].weight = shared.weight
-    small = quantize(pair)
-    assert small[0].weight is small[1].weight
-    assert small[0] is not small[1]
+    convolutions = Sequential(Conv2d(2, 2, 3, padding=1), Conv2d(2, 2, 3))
+    convolutions[1].weight = convolutions[0].weight
+    for small in (quantize(pair), quantize(convolutions)):
+        assert small[0].weight is small[1].weight
+        assert small[0] is not small[1]
 
 
 def test_equal_weights_are_not_tied():

@@ -1234,6 +1234,16 @@ WRONG = [
             "windows(x.data, self.weight.shape[2:], self.stride, self.padding)": "windows(x.data, self.weight.shape[2:], self.stride, (0, 0) if tuple(self.weight.shape[2:]) == (1, 1) else self.padding)"
         },
     ),
+    Wrong(
+        "bias of zeros becomes None",
+        {
+            "None if bias is None else Parameter(bias)\n        self.stride": 'Parameter(bias) if bias is not None and np.any(np.asarray(getattr(bias, "data", bias))) else None\n        self.stride'
+        },
+    ),
+    Wrong(
+        "tied convolutions quantized twice",
+        {"            if key not in weights:\n": "            if key not in weights or type(layer) is Conv2d:\n"},
+    ),
 ]
 
 # Semantic mutants that keep every promise
