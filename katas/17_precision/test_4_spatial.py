@@ -73,7 +73,7 @@ def test_it_is_a_conv2d(frozen, draw):
 
 
 def test_the_state_is_int8(draw):
-    """The state_dict of a QuantizedConv2d has the names weight.values, weight.scale and bias, also one of zeros, and holds int8."""
+    """The state_dict of a QuantizedConv2d has weight.values, weight.scale and bias, also one of zeros, and holds int8."""
     layer = made(draw)
     assert set(QuantizedConv2d(layer.weight, np.zeros(5, np.float32)).state_dict()) == {"weight.values", "weight.scale", "bias"}
     state = layer.state_dict()
