@@ -243,6 +243,15 @@ def test_equal_weights_are_not_tied():
     assert_close(quantize(pair)[1].bias, pair[1].bias.data)
 
 
+def test_layers_that_shared_a_bias_have_their_own():
+    """Only a weight stays shared, since it is read only."""
+    pair = Sequential(Linear(4, 4), Linear(4, 4))
+    pair[1].bias = pair[0].bias
+    small = quantize(pair)
+    assert small[0].bias is not small[1].bias
+    assert not np.shares_memory(small[0].bias.data, small[1].bias.data)
+
+
 def test_the_model_stays_as_it_was(draw):
     """quantize changes none of the model's layers, values, gradients and modes, and the copy shares no memory with it."""
     model, x = cnn(), Tensor(draw.normal(2, 3, 16, 16, dtype=np.float32))

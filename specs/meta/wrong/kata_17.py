@@ -1244,6 +1244,13 @@ WRONG = [
         "tied convolutions quantized twice",
         {"            if key not in weights:\n": "            if key not in weights or type(layer) is Conv2d:\n"},
     ),
+    Wrong(
+        "a shared bias stays shared",
+        {
+            "    weights, memo = {}, {}": "    biases, weights, memo = {}, {}, {}",
+            "            memo[id(layer)] = _exchanged(layer, weights[key])\n": '            memo[id(layer)] = new = _exchanged(layer, weights[key])\n            if getattr(layer, "bias", None) is not None:\n                new.bias = biases.setdefault(id(layer.bias), new.bias)\n',
+        },
+    ),
 ]
 
 # Semantic mutants that keep every promise
