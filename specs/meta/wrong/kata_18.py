@@ -1175,6 +1175,12 @@ WRONG = [
         "factors remember their first size",
         {"        return self.down.in_features": '        return vars(self).setdefault("_in_features", self.down.in_features)'},
     ),
+    Wrong(
+        "sparsity computed once",
+        {
+            "        return pruned / max(1, sum(kept.size for _, kept in self.pairs))": '        return vars(self).setdefault("_sparsity", pruned / max(1, sum(kept.size for _, kept in self.pairs)))'
+        },
+    ),
 ]
 
 _FORWARDS = (
