@@ -263,9 +263,14 @@ def test_x_stays_as_it_is(draw):
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @kinds
 def test_what_is_not_finite_is_refused(value, options, draw):
-    """quantize_array: a value that is not finite raises a ValueError that contains it and its index. No integer means NaN."""
+    """quantize_array: the first value that is not finite raises a ValueError that contains it and its index. No integer
+    means NaN.
+    """
     x = np.array(draw.normal(4, 3))
     x[2, 1] = x[3, 0] = value
+    with rejects(ValueError, str(value), "(2, 1)"):
+        quantize_array(x, **options)
+    x[3, 0] = np.inf if np.isnan(value) else np.nan
     with rejects(ValueError, str(value), "(2, 1)"):
         quantize_array(x, **options)
 

@@ -65,7 +65,7 @@ def test_arrays_in_any_order(draw):
         assert_close(integer_product(layouts(a)[order], layouts(b)[order]), np.array(oracles.precision.product(a, b)))
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int16, np.float32])
 def test_other_dtypes_are_refused(dtype):
     """Other dtypes than int8 raise a TypeError that contains both: 200 as int8 is -56, and sums of int16 would not be exact."""
     eight, other = np.ones((2, 3), np.int8), np.ones((2, 3), dtype)

@@ -122,6 +122,8 @@ def test_the_result_has_the_dtype_of_x(draw):
     for dtype in (np.int64, np.int8):
         assert_dtype(layer(Tensor(x.astype(dtype))), np.float32)
         assert_close(layer(Tensor(x.astype(dtype))), want(layer, x), FLOAT32)
+    assert_dtype(layer(Tensor(np.abs(x).astype(np.uint8))), np.float32)
+    assert_close(layer(Tensor(np.abs(x).astype(np.uint8))), want(layer, np.abs(x)), FLOAT32)
     exact = QuantizedLinear(layer.weight, draw.normal(4))
     assert_close(exact(Tensor(x)), x @ layer.weight.dequantize().T.astype(np.float64) + exact.bias.data)
     got = layer(Tensor(x.astype(np.float16)))
@@ -197,10 +199,13 @@ def test_a_wrong_number_of_features_is_named(shape, draw):
 
 
 def test_it_is_for_inference(draw):
-    """QuantizedLinear: where a gradient would be recorded, a RuntimeError contains "inference". Under no_grad it works."""
+    """QuantizedLinear: where a gradient would be recorded, a RuntimeError contains "inference". Under no_grad it works. The
+    mode makes no difference.
+    """
     layer, x = made(draw), Tensor(draw.normal(3, 6), requires_grad=True)
-    with rejects(RuntimeError, "inference"):
-        layer(x)
+    for mode in (True, False):
+        with rejects(RuntimeError, "inference"):
+            layer.train(mode)(x)
     with no_grad():
         assert_close(layer(x), want(layer, x.data), FLOAT32)
     assert not layer(Tensor(x.data)).requires_grad

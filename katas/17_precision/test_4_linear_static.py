@@ -66,6 +66,22 @@ def test_sums_are_exact_in_blocks(axis, out, size, draw):
     assert_close(layer(Tensor(x)), scale * layer.weight.scale[:, 0] * sums + layer.bias.data, FLOAT32)
 
 
+def test_long_sums_of_weights_times_the_zero_point_are_exact():
+    """150,000 weights of 127, times a zero point of -128, are beyond int32."""
+    layer = QuantizedLinear(quantize_array(np.ones((2, 150_000), np.float32), 0))
+    layer.limits[...] = (0, 3)
+    assert_close(layer(Tensor(np.full((1, 150_000), 3, np.float32))), np.full((1, 2), 450_000.0), FLOAT32)
+
+
+def test_float64_keeps_its_digits(draw):
+    """Sums beyond 2²⁴ are not rounded to float32 on the way to a float64 result. The step of these limits is 1/64 exactly."""
+    limits = (-2, 127 / 64)
+    layer, x = made(draw, limits, 7, 9000, bias=False), inputs(draw, limits, 3, 9000).astype(np.float64) + 0.5
+    got = layer(Tensor(x))
+    assert_dtype(got, np.float64)
+    assert_close(got, want(layer, x))
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_sums_of_weights_are_exact(sign, draw):
     """The sum of a row's weights, which the zero point is multiplied by, may be large: 300 weights of 127."""

@@ -39,6 +39,12 @@ def test_a_layer_convolves_with_what_its_integers_mean(kind, options, bias, draw
     assert_close(layer(Tensor(x)), want(layer, x), FLOAT32)
 
 
+def test_a_kernel_of_one_pixel(draw):
+    """It has stride and padding as others."""
+    layer, x = made(draw, (2, 1), (1, 2), kernel=(1, 1)), draw.normal(2, 3, 6, 7)
+    assert_close(layer(Tensor(x)), want(layer, x), FLOAT32)
+
+
 def test_every_channel_is_made_wherever_the_blocks_end(draw):
     """Every channel is computed, also of kernels that fill several blocks."""
     weight = quantize_array(draw.normal(5, 900, 8, 4), 0)
@@ -67,8 +73,10 @@ def test_it_is_a_conv2d(frozen, draw):
 
 
 def test_the_state_is_int8(draw):
-    """The state_dict of a QuantizedConv2d has the names weight.values, weight.scale and bias, and holds int8."""
-    state = made(draw).state_dict()
+    """The state_dict of a QuantizedConv2d has weight.values, weight.scale and bias, also one of zeros, and holds int8."""
+    layer = made(draw)
+    assert set(QuantizedConv2d(layer.weight, np.zeros(5, np.float32)).state_dict()) == {"weight.values", "weight.scale", "bias"}
+    state = layer.state_dict()
     assert set(state) == {"weight.values", "weight.scale", "bias"}
     assert state["weight.values"].dtype == np.int8
     assert state["weight.values"].shape == (5, 3, 2, 3)
@@ -105,6 +113,8 @@ def test_attributes_may_be_exchanged(draw):
     layer(Tensor(x))
     layer.weight, layer.bias, layer.stride, layer.padding = other.weight, None, (2, 1), (1, 2)
     assert_close(layer(Tensor(x)), want(other, x), FLOAT32)
+    layer.weight = made(draw, kernel=(3, 1)).weight
+    assert_close(layer(Tensor(x)), want(layer, x), FLOAT32)
 
 
 def test_no_images_give_no_images(draw):
@@ -137,10 +147,13 @@ def test_an_image_smaller_than_the_kernel_is_refused(draw):
 
 
 def test_it_is_for_inference(draw):
-    """QuantizedConv2d: where a gradient would be recorded, a RuntimeError contains "inference". Under no_grad it works."""
+    """QuantizedConv2d: where a gradient would be recorded, a RuntimeError contains "inference". Under no_grad it works. The
+    mode makes no difference.
+    """
     layer, x = made(draw), Tensor(draw.normal(2, 3, 6, 7), requires_grad=True)
-    with rejects(RuntimeError, "inference"):
-        layer(x)
+    for mode in (True, False):
+        with rejects(RuntimeError, "inference"):
+            layer.train(mode)(x)
     with no_grad():
         assert_close(layer(x), want(layer, x.data), FLOAT32)
     assert not layer(Tensor(x.data)).requires_grad

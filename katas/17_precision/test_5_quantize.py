@@ -225,9 +225,11 @@ def test_tied_weights_stay_one():
     shared = Linear(4, 4, rng=np.random.default_rng(0))
     pair = Sequential(shared, Linear(4, 4))
     pair[1].weight = shared.weight
-    small = quantize(pair)
-    assert small[0].weight is small[1].weight
-    assert small[0] is not small[1]
+    convolutions = Sequential(Conv2d(2, 2, 3, padding=1), Conv2d(2, 2, 3))
+    convolutions[1].weight = convolutions[0].weight
+    for small in (quantize(pair), quantize(convolutions)):
+        assert small[0].weight is small[1].weight
+        assert small[0] is not small[1]
 
 
 def test_equal_weights_are_not_tied():
@@ -239,6 +241,15 @@ def test_equal_weights_are_not_tied():
     pair[1].weight = pair[0].weight
     assert_close(quantize(pair)[0].bias, pair[0].bias.data)
     assert_close(quantize(pair)[1].bias, pair[1].bias.data)
+
+
+def test_layers_that_shared_a_bias_have_their_own():
+    """Only a weight stays shared, since it is read only."""
+    pair = Sequential(Linear(4, 4), Linear(4, 4))
+    pair[1].bias = pair[0].bias
+    small = quantize(pair)
+    assert small[0].bias is not small[1].bias
+    assert not np.shares_memory(small[0].bias.data, small[1].bias.data)
 
 
 def test_the_model_stays_as_it_was(draw):
@@ -285,6 +296,22 @@ def test_attributes_of_any_kind_are_copied():
     assert_close(model.table, np.ones(3))
     assert_close(model.child.rows[0], np.zeros(2))
     assert model.notes == ["a"]
+
+
+def test_a_layer_takes_nothing_else_over():
+    """What else a Linear, a Conv2d or an Embedding has as attributes stays there."""
+    model = Sequential(Linear(4, 4), Conv2d(2, 3, 2), Embedding(5, 4))
+    for layer in model.layers:
+        layer.notes = ["a"]
+    assert not any(hasattr(layer, "notes") for layer in quantize(model).layers)
+
+
+def test_a_part_in_train_mode_is_put_into_eval_mode(draw):
+    """Of a model in eval mode, too."""
+    model, x = Sequential(Linear(4, 4), Dropout(0.5)).eval(), Tensor(draw.normal(30, 4))
+    want = quantize(model)(x).data
+    model[1].train()
+    assert_close(quantize(model)(x), want)
 
 
 def test_the_copy_is_for_inference(draw):

@@ -61,11 +61,11 @@ def test_arrays_in_any_order_and_of_any_integers(draw):
         assert_close(unpack(given, 6), values)
 
 
-@pytest.mark.parametrize("value", [8, -9, 127, -128, 300])
+@pytest.mark.parametrize("value", [8, -9, 127, -128, 256, 300, 65_535])
 def test_values_that_do_not_fit_are_refused(value):
     """A value that does not fit into four bits raises a ValueError that contains it: it would spill into its neighbor."""
     with rejects(ValueError, str(value)):
-        pack(np.array([1, value], np.int16))
+        pack(np.array([1, value], np.int32))
 
 
 def test_the_first_value_that_does_not_fit_is_named():

@@ -112,12 +112,14 @@ def test_the_state_holds_masks_and_moments(draw, kind):
     """
     x, y = draw.normal(7, 5, dtype=np.float32), draw.normal(7, 3, dtype=np.float32)
     first, second = network(0), network(1)
-    one = masked(OPTIMIZERS[kind](first.parameters()), prune(first, 0.6))
-    two = masked(OPTIMIZERS[kind](second.parameters()), prune(second, 0.3))
+    given, masks = prune(first, 0.6), prune(second, 0.3)
+    one, two = masked(OPTIMIZERS[kind](first.parameters()), given), masked(OPTIMIZERS[kind](second.parameters()), masks)
+    assert masks.sparsity < 0.4
     descend(first, one, x, y, 2)
     state, weights = one.state_dict(), first.state_dict()
     descend(first, one, x, y, 3)
     two.load_state_dict(state)
+    assert masks.sparsity == given.sparsity
     second.load_state_dict(weights)
     descend(second, two, x, y, 3)
     for want, got in zip(first.parameters(), second.parameters(), strict=True):

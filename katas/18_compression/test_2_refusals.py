@@ -193,7 +193,12 @@ REFUSED = {
     "a reader in two Sequentials": (lambda: in_two(2), "Linear"),
     "a reader of channels that also reads rows": (rows_and_channels, "Conv2d"),
     "a FeedForward's Sigmoid": (lambda: feed_forward_with(Sigmoid()), "Sigmoid"),
+    "a FeedForward's Sigmoid in a Sequential": (lambda: feed_forward_with(Sequential(ReLU(), Sigmoid())), "Sigmoid"),
     "a FeedForward's unknown layer": (lambda: feed_forward_with(Odd()), "Odd"),
+    "a stream that a branch reads through a Sigmoid": (
+        lambda: chain(linear(3, 4), Residual(Sigmoid(), linear(4, 4)), linear(4, 2)),
+        "Sigmoid",
+    ),
     "a stream to which a Sigmoid is added": (
         lambda: chain(linear(3, 4), Residual(linear(4, 4), Sigmoid()), linear(4, 2)),
         "Sigmoid",

@@ -374,6 +374,17 @@ def test_units_of_factors_are_removed_wherever_those_of_a_linear_are(draw, case)
     assert_close(model.eval()(Tensor(x)), zeros.eval()(Tensor(x)))
 
 
+def test_sizes_of_factors_follow(draw):
+    """A layer of factors has other sizes after its units went, also where they were looked at before."""
+    model = Sequential(Linear(6, 8), ReLU(), Linear(8, 6))
+    for layer in (model[0], model[2]):
+        layer.weight.data = np.outer(draw.normal(len(layer.weight)), draw.normal(layer.in_features)).astype(np.float32)
+    low_rank(model, 0.01)
+    assert (model[0].out_features, model[2].in_features) == (8, 8)
+    prune_units(model, model[0], [1, 4, 6])
+    assert (model[0].out_features, model[2].in_features) == (3, 3)
+
+
 @cases
 def test_subclasses_count_as_what_they_extend(draw, case):
     """A model of subclasses, of each class one, is pruned as the model of these classes; its scores are the same."""

@@ -34,6 +34,13 @@ def relative(weight: np.ndarray, layer: LowRankLinear) -> float:
     return float(np.linalg.norm(product(layer) - weight) / np.linalg.norm(weight))
 
 
+def test_an_error_that_is_just_reached():
+    """Of four singular values of 1, |W| is 2, and without one the error is 1: half of it."""
+    layer = Linear(16, 16)
+    layer.weight.data = np.diag(np.float32([1] * 4 + [0] * 12))
+    assert low_rank(layer, 0.5) == {"weight": 3}
+
+
 @pytest.mark.parametrize(("out", "inputs"), [(20, 30), (30, 20)])
 def test_the_rank_is_the_smallest_within_the_error(draw, out, inputs):
     """Singular values 12, 4, 3, 0 …: |W| is 13. Rank 1 is off by 5 / 13, rank 2 by 3 / 13, rank 3 by nothing."""

@@ -89,7 +89,7 @@ class Bundle:
 
         half: floats are stored as float16. Raises, and leaves the old one: FileExistsError that contains the folder if it holds
         anything but a bundle; ValueError that contains the names of arrays that are not finite, or that no GPT of the model's
-        config has; OSError.
+        config has; "config.json" if that would be longer than CONFIG_BYTES; OSError.
         """
         raise NotImplementedError("20.1 Bundle.save: README.md, 20.1")
 

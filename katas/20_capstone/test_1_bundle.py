@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -58,6 +59,21 @@ def logits(model: GPT) -> np.ndarray:
 def saved(folder, seed: int = 0, **options) -> Path:
     """The folder of a bundle."""
     Bundle(gpt(seed, **options), tokenizer(), "small", END, CHAT).save(folder / "bundle")
+    return folder / "bundle"
+
+
+@functools.cache
+def _files(**options) -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        return contents(saved(Path(folder), **options))
+
+
+def written(folder, **options) -> Path:
+    """The folder of a bundle, of files as `save` wrote them once."""
+    shutil.rmtree(folder / "bundle", ignore_errors=True)
+    (folder / "bundle").mkdir()
+    for name, content in _files(**options).items():
+        (folder / "bundle" / name).write_bytes(content)
     return folder / "bundle"
 
 
@@ -146,6 +162,14 @@ def test_the_ids_of_a_conversation():
     messages += [{"role": "assistant", "content": "sea shells"}]
     assert bundle.chat_ids(messages) == [*want, *encode("sea shells"), end, *encode("GPT:")]
     assert bundle.chat_ids([]) == encode("GPT:")
+
+
+@pytest.mark.parametrize("content", ["", " she sells \n", "\n\n"])
+def test_a_content_is_taken_as_it_is(content):
+    """It may be empty, and blanks and line ends around it stay."""
+    bundle, encode = Bundle(gpt(), tokenizer(), chat=CHAT), functools.partial(tokenizer().encode, special=True)
+    want = [*encode(CHAT["user"][0]), *encode(content), *encode(CHAT["user"][1]), *encode("GPT:")]
+    assert bundle.chat_ids([{"role": "user", "content": content}]) == want
 
 
 @pytest.mark.parametrize("role", CHAT)
@@ -238,7 +262,7 @@ def test_half_of_a_quantized_model(bits, tmp_path):
         assert np.array_equal(array.astype(np.float16), want[name].astype(np.float16))
 
 
-@pytest.mark.parametrize("bits", [None, 8])
+@pytest.mark.parametrize("bits", [None, 8, 4])
 def test_a_pruned_model(bits, tmp_path):
     """A GPT whose blocks have lost different numbers of heads and neurons comes back as it is. It may be quantized."""
     model = gpt()
@@ -262,6 +286,17 @@ def test_accelerated(tmp_path):
     assert found.accelerated
     assert [type(module) for module in found.model.modules()] == [type(module) for module in want.modules()]
     assert_close(logits(found.model), logits(model))
+
+
+def test_a_file_is_read_to_its_end(tmp_path):
+    """One byte that was altered is noticed in the last place of a file of more than a megabyte, too."""
+    Bundle(gpt(context=40_000), tokenizer()).save(tmp_path / "bundle")
+    path = tmp_path / "bundle" / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with rejects(ValueError, path.name):
+        Bundle.load(tmp_path / "bundle")
 
 
 def test_an_accelerated_model_is_saved_as_any(tmp_path):
@@ -357,7 +392,7 @@ def test_a_link_to_a_bundle(tmp_path):
 
 def test_another_folder_is_not_replaced(tmp_path):
     """A folder that holds anything else, a folder in it too, or a file, raises a FileExistsError that contains its name."""
-    for name in ("letter.txt", "photos"):
+    for name in ("letter.txt", ".env", "photos"):
         shutil.rmtree(tmp_path / "bundle", ignore_errors=True)
         folder = saved(tmp_path)
         if name == "photos":
@@ -432,6 +467,32 @@ def test_what_could_not_be_loaded_is_not_saved(kind, tmp_path):
     with rejects(ValueError, name):
         Bundle(model, tokenizer()).save(tmp_path / "bundle")
     assert contents(tmp_path) == before
+
+
+def test_a_config_that_would_be_too_long_is_not_saved(tmp_path):
+    """A chat that load would not read: a ValueError contains config.json. The old bundle stays, and nothing lies beside it."""
+    saved(tmp_path)
+    before = contents(tmp_path)
+    with rejects(ValueError, CONFIG):
+        Bundle(gpt(), tokenizer(), chat={"assistant": ("x" * CONFIG_BYTES, "")}).save(tmp_path / "bundle")
+    assert contents(tmp_path) == before
+    chat = {"assistant": ("x" * (CONFIG_BYTES // 2), "")}
+    Bundle(gpt(), tokenizer(), chat=chat).save(tmp_path / "bundle")
+    assert Bundle.load(tmp_path / "bundle").chat == chat
+
+
+def test_a_config_of_exactly_as_many_bytes_as_it_may_have(tmp_path):
+    """CONFIG_BYTES are written and read; one more is refused."""
+
+    def save(length: int) -> int:
+        Bundle(gpt(), tokenizer(), chat={"assistant": ("x" * length, "")}).save(tmp_path / "bundle")
+        return (tmp_path / "bundle" / CONFIG).stat().st_size
+
+    length = CONFIG_BYTES - save(0)
+    assert save(length) == CONFIG_BYTES
+    assert Bundle.load(tmp_path / "bundle").chat == {"assistant": ("x" * length, "")}
+    with rejects(ValueError, CONFIG):
+        save(length + 1)
 
 
 def test_a_calibrated_model(tmp_path):
@@ -693,7 +754,7 @@ def test_a_bundle_that_is_replaced_while_it_is_read(place, tmp_path, monkeypatch
 @pytest.mark.parametrize("name", [CONFIG, *FILES])
 def test_an_altered_file(name, tmp_path):
     """Wherever a bit flips, where a byte is missing or added: a ValueError contains the file's name."""
-    folder = saved(tmp_path)
+    folder = written(tmp_path)
     whole = (folder / name).read_bytes()
     variants = [whole[:-1], whole[: len(whole) // 2], whole + b" ", b""]
     for place in np.linspace(0, len(whole) - 1, 12).astype(int):
@@ -708,7 +769,7 @@ def test_an_altered_file(name, tmp_path):
 
 def test_the_whole_file_is_compared(tmp_path):
     """In a file of hundreds of kilobytes, a bit that flips in the middle or at the end raises a ValueError that contains it."""
-    folder = saved(tmp_path, d_model=64)
+    folder = written(tmp_path, d_model=64)
     whole = (folder / "model.safetensors").read_bytes()
     assert len(whole) > 300_000
     for place in (len(whole) // 2, len(whole) - 1):
@@ -720,7 +781,7 @@ def test_the_whole_file_is_compared(tmp_path):
 @pytest.mark.parametrize("content", [b"[]", b"3", b"null", b"{}", b"[" * 100_000, b"\xff\xfe", b'{"format": "tensor-kata"}'])
 def test_a_config_that_is_none(content, tmp_path):
     """Whatever else is in config.json, a ValueError contains its name."""
-    folder = saved(tmp_path)
+    folder = written(tmp_path)
     (folder / CONFIG).write_bytes(content)
     with rejects(ValueError, CONFIG):
         Bundle.load(folder)
@@ -728,7 +789,7 @@ def test_a_config_that_is_none(content, tmp_path):
 
 def test_a_config_that_is_too_long(tmp_path):
     """A config.json of more than CONFIG_BYTES raises a ValueError that contains its name, and the rest of it is not read."""
-    folder = saved(tmp_path)
+    folder = written(tmp_path)
     with (folder / CONFIG).open("r+b") as file:
         file.truncate(50 * CONFIG_BYTES)
     tracemalloc.start()
@@ -754,7 +815,7 @@ FIELDS = {
 @pytest.mark.parametrize("name", FIELDS)
 def test_fields_of_another_type(name, tmp_path):
     """Whatever is in a field, though the checksum is right: a ValueError contains config.json."""
-    folder = saved(tmp_path)
+    folder = written(tmp_path)
     for value in FIELDS[name]:
         forged(folder, lambda config, value=value: config.update({name: value}))
         with rejects(ValueError, CONFIG):
@@ -765,7 +826,7 @@ def test_fields_of_another_type(name, tmp_path):
 @pytest.mark.parametrize("name", ["bytes", "sha256"])
 def test_facts_of_another_type(name, tmp_path):
     """So it is with what config.json says of a file, and of the model."""
-    folder = saved(tmp_path)
+    folder = written(tmp_path)
     for change in (
         lambda config: config["files"]["vocab.json"].update({name: [1]}),
         lambda config: config["files"]["vocab.json"].pop(name),
@@ -785,7 +846,7 @@ def test_facts_of_another_type(name, tmp_path):
 @pytest.mark.parametrize("version", [VERSION + 1, VERSION - 1, "1", None])
 def test_another_version(version, tmp_path):
     """A ValueError contains both versions, though the checksum is right."""
-    folder = saved(tmp_path)
+    folder = written(tmp_path)
     forged(folder, lambda config: config.update(version=version))
     with rejects(ValueError, repr(version), str(VERSION)):
         Bundle.load(folder)
@@ -793,7 +854,7 @@ def test_another_version(version, tmp_path):
 
 def test_another_format(tmp_path):
     """A ValueError contains it."""
-    folder = saved(tmp_path)
+    folder = written(tmp_path)
     forged(folder, lambda config: config.update(format="onnx"))
     with rejects(ValueError, "onnx"):
         Bundle.load(folder)
@@ -803,7 +864,7 @@ def test_another_format(tmp_path):
 @pytest.mark.parametrize("kind", ["link", "broken link", "folder", "pipe"])
 def test_only_regular_files_are_read(name, kind, tmp_path):
     """A link, even to the right content, a folder or a pipe in a file's place raises a ValueError that contains its name."""
-    folder = saved(tmp_path)
+    folder = written(tmp_path)
     (folder / name).rename(tmp_path / "outside")
     if kind == "folder":
         (folder / name).mkdir()
@@ -821,7 +882,7 @@ def test_only_regular_files_are_read(name, kind, tmp_path):
 def test_no_other_file_is_named(other, tmp_path):
     """A file that is none of FILES, in addition or in place of one, raises a ValueError that contains its name."""
     for replaces in (True, False):
-        folder = saved(tmp_path)
+        folder = written(tmp_path)
         (tmp_path / "outside").write_bytes((folder / "vocab.json").read_bytes())
 
         def change(config, replaces=replaces):
@@ -838,7 +899,7 @@ def test_no_other_file_is_named(other, tmp_path):
 @pytest.mark.parametrize("name", FILES)
 def test_each_file_is_named(name, tmp_path):
     """A config that doesn't tell the bytes and the checksum of each file raises a ValueError that contains config.json."""
-    folder = saved(tmp_path)
+    folder = written(tmp_path)
     forged(folder, lambda config: config["files"].pop(name))
     with rejects(ValueError, CONFIG):
         Bundle.load(folder)
@@ -862,7 +923,7 @@ def test_sizes_that_the_file_does_not_have(lie, tmp_path):
     than 2 MB are allocated.
     """
     name, value, told = LIES[lie]
-    folder = saved(tmp_path)
+    folder = written(tmp_path)
     Bundle.load(folder)  # what is imported when it is needed is imported
     forged(folder, lambda config: config["sizes"]["model"].update({name: value}))
     _refused_without_memory(folder, told)
@@ -889,7 +950,7 @@ def _refused_without_memory(folder, *told: str) -> None:
 )
 def test_lengths_that_no_array_has(name, options, tmp_path):
     """Unless positions are learned, neither context nor window is the length of an array: LONGEST is allowed, and no more."""
-    folder = saved(tmp_path, **options)
+    folder = written(tmp_path, **options)
     forged(folder, lambda config: config["sizes"]["model"].update({name: LONGEST}))
     assert getattr(Bundle.load(folder).model.config, name) == LONGEST
     for length in (LONGEST + 1, 10**12):
@@ -899,7 +960,7 @@ def test_lengths_that_no_array_has(name, options, tmp_path):
 
 def test_layers_that_the_config_leaves_out(tmp_path):
     """Arrays of a layer more than the config claims raise a ValueError that contains them."""
-    folder = saved(tmp_path)
+    folder = written(tmp_path)
     forged(folder, lambda config: config["sizes"].update(heads=[2], neurons=[32]))
     forged(folder, lambda config: config["sizes"]["model"].update(n_layer=1))
     _refused_without_memory(folder, "transformer.h.1.ln_1.weight")
@@ -907,7 +968,7 @@ def test_layers_that_the_config_leaves_out(tmp_path):
 
 def test_blocks_that_the_file_does_not_have(tmp_path):
     """Neither heads nor neurons of a block, nor the dtype of the weights, may be others than the file's."""
-    folder, name = saved(tmp_path), "transformer.h.1.mlp.c_fc.weight"
+    folder, name = written(tmp_path), "transformer.h.1.mlp.c_fc.weight"
     Bundle.load(folder)
     for change, told in (
         ({"neurons": [32, 10**9]}, name),
@@ -929,7 +990,7 @@ def test_heads_and_neurons_of_another_type(field, tmp_path):
     """They are lists of integers, at least 1: anything else raises a ValueError that contains config.json, before it becomes an
     array, a long text or a long list.
     """
-    folder = saved(tmp_path)
+    folder = written(tmp_path)
     Bundle.load(folder)
     for value in ("x", [0], None, True, 1.5, 0, -1, 10**30):
         forged(folder, lambda config, value=value: config["sizes"].update({field: [value, value]}))
@@ -941,8 +1002,8 @@ def test_heads_and_neurons_of_another_type(field, tmp_path):
 
 
 def test_parts_of_which_a_block_has_less(tmp_path):
-    """More heads than n_head, more neurons than 4 · d_model, or True of them: a ValueError contains config.json and the array,
-    though the file has as many.
+    """More heads than n_head, more neurons than 4 · d_model, none, or True of them: a ValueError contains config.json and the
+    array, though the file has as many.
     """
     from safetensors.numpy import load_file, save_file
 
@@ -950,8 +1011,10 @@ def test_parts_of_which_a_block_has_less(tmp_path):
         ("heads", "attn.c_attn.weight", 4),
         ("neurons", "mlp.c_fc.weight", 40),
         ("heads", "attn.c_attn.weight", True),
+        ("heads", "attn.c_attn.weight", 0),
+        ("neurons", "mlp.c_fc.weight", 0),
     ):
-        folder, name = saved(tmp_path), "transformer.h.0."
+        folder, name = written(tmp_path), "transformer.h.0."
         state = load_file(folder / "model.safetensors")
         if field == "heads":
             rows = 12 * value
@@ -973,7 +1036,7 @@ def test_parts_of_which_a_block_has_less(tmp_path):
 
 def test_layers_that_only_the_config_has(tmp_path):
     """Five thousand layers in config.json, with heads and neurons for each, cost no more than the file has arrays."""
-    folder = saved(tmp_path)
+    folder = written(tmp_path)
     Bundle.load(folder)
     forged(folder, lambda config: config["sizes"].update(heads=[1] * 5000, neurons=[1] * 5000))
     forged(folder, lambda config: config["sizes"]["model"].update(n_layer=5000))
@@ -982,7 +1045,7 @@ def test_layers_that_only_the_config_has(tmp_path):
 
 def test_bytes_that_a_file_does_not_have(tmp_path):
     """Sizes and checksums are both compared."""
-    folder = saved(tmp_path)
+    folder = written(tmp_path)
     for change in ({"bytes": 1}, {"sha256": "0" * 64}):
         Bundle(gpt(), tokenizer()).save(folder)
         forged(folder, lambda config, change=change: config["files"]["merges.txt"].update(change))
@@ -993,7 +1056,7 @@ def test_bytes_that_a_file_does_not_have(tmp_path):
 @pytest.mark.parametrize("missing", ["name", "end", "chat", "accelerated", "sizes", "files", "checksum"])
 def test_a_config_that_lacks_something(missing, tmp_path):
     """A ValueError contains config.json, whatever is missing."""
-    folder = saved(tmp_path)
+    folder = written(tmp_path)
     if missing == "checksum":
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         del config["checksum"]
@@ -1006,7 +1069,7 @@ def test_a_config_that_lacks_something(missing, tmp_path):
 
 def test_a_model_with_other_ids_than_the_tokenizer(tmp_path):
     """Files that are each right, of two bundles, raise a ValueError that contains the first id that only one has."""
-    folder = saved(tmp_path)
+    folder = written(tmp_path)
     other = BPETokenizer.train("by the sea shore " * 9, SIZE + 2, [END])
     other.save(folder)
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from katas.capstone import choose, log_softmax
 
-from specs.check import assert_close, assert_dtype
+from specs.check import assert_close, assert_dtype, layouts
 from specs.oracles import serving
 
 
@@ -44,6 +44,16 @@ def test_draws_at_the_boundaries_of_equal_ids(size):
     assert chosen(logits, ids / size + (0 if exact else 1e-9)) == ids.tolist()
     assert chosen(logits, (ids + 1) / size - 1e-9) == ids.tolist()
     assert chosen(logits[:1], 1 - 2**-53) == [size - 1]
+
+
+def test_boundaries_are_exact(draw):
+    """Where one id ends and the next begins is right to ten digits: all of it is computed in float64."""
+    logits = draw.normal(20, 6, dtype=np.float32)
+    for row in logits:
+        exact = np.exp(row.astype(np.float64))
+        for number, end in enumerate(np.cumsum(exact / exact.sum())[:-1]):
+            for u, want in ((end - 1e-10, number), (end + 1e-10, number + 1)):
+                assert chosen(row[None], u) == [want]
 
 
 def test_a_row_does_not_depend_on_the_others(draw):
@@ -88,6 +98,12 @@ def test_a_tiny_temperature_is_no_error():
                 assert chosen(np.array([[5, 1, 5]], np.float32), draw, temperature=temperature) == [want]
 
 
+def test_a_small_temperature_is_taken_as_it_is():
+    """At 1e-8, a logit that is larger by 1e-8 · ln 3 is three times as probable."""
+    logits = 1e-8 * np.log(np.array([[1.0, 3.0]]))
+    assert [chosen(logits, draw, temperature=1e-8) for draw in (0.24, 0.26)] == [[0], [1]]
+
+
 def test_top_p_keeps_the_smallest_set_that_reaches_it():
     """Of [.05, .5, .15, .3], top_p 0.6 keeps .5 and .3 alone, whose sum is what the draw walks through."""
     logits = np.log(np.array([[0.05, 0.5, 0.15, 0.3]]))
@@ -120,6 +136,12 @@ def test_top_p_of_one_row_cuts_no_other():
 def test_the_largest_logit_is_not_the_largest_probability():
     """At temperature 0, logits that differ by less than exp can tell are still different."""
     assert chosen(np.array([[0, 1e-20]], np.float32), 0.5, temperature=0) == [1]
+
+
+def test_ids_that_a_huge_temperature_makes_equal():
+    """Equal probabilities count, not equal logits: at 1e300 top_p keeps the lower ids, whatever their logits are."""
+    for draw, want in ((0.1, 0), (0.9, 1)):
+        assert chosen(np.array([[1, 2, 3]], np.float32), draw, temperature=1e300, top_p=0.6) == [want]
 
 
 def test_of_equally_probable_ids_top_p_keeps_the_first():
@@ -186,6 +208,13 @@ def test_the_sums_are_float64(draw):
     assert chosen(np.broadcast_to(logits, (20, 50_000)), draws) == want.tolist()
 
 
+def test_no_rows_give_no_ids():
+    """Where no row has a next token, the results are empty."""
+    nothing = np.zeros(0)
+    assert choose(np.zeros((0, 7), np.float32), nothing, nothing, nothing).shape == (0,)
+    assert log_softmax(np.zeros((0, 7), np.float32)).shape == (0, 7)
+
+
 def test_logits_are_not_changed(draw):
     """The caller's arrays stay as they are: these are read-only."""
     logits = draw.normal(3, 7)
@@ -202,6 +231,21 @@ def test_log_softmax(draw):
     assert_dtype(got, np.float64)
     assert_close(got, serving.log_softmax(logits), mistakes={"probabilities": np.exp(serving.log_softmax(logits))})
     assert_close(log_softmax(logits[0, 0]), serving.log_softmax(logits[0, 0]))
+
+
+def test_logits_may_lie_in_memory_in_any_order(draw):
+    """Rows may be columns in memory, backwards, or every second one."""
+    logits = draw.normal(5, 9)
+    draws, temperature, top_p = np.linspace(0.1, 0.9, 5), np.ones(5), np.full(5, 0.9)
+    for given in layouts(logits).values():
+        assert_close(log_softmax(given), serving.log_softmax(logits))
+        assert np.array_equal(choose(given, draws, temperature, top_p), choose(logits.copy(), draws, temperature, top_p))
+
+
+def test_a_logit_of_minus_infinity_has_a_probability_of_0():
+    """Its log-probability is -∞, without a warning, and the others are as if it were not there."""
+    got = log_softmax(np.array([2.0, -np.inf, 2.0], np.float32))
+    assert_close(got, np.array([-np.log(2), -np.inf, -np.log(2)]))
 
 
 def test_log_softmax_gives_a_new_array():

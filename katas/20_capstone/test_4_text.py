@@ -90,6 +90,15 @@ def test_flush_gives_half_a_character():
     assert tokens[-1] == ids[1:]
 
 
+def test_flush_gives_the_rest_once():
+    """A second flush() has nothing more to return."""
+    stream = TextStream(tokenizer())
+    for number in bytes_of("🙂")[:2]:
+        stream.push(Token(number))
+    assert stream.flush()[0] == "\ufffd"
+    assert stream.flush() == ("", ())
+
+
 def test_the_text_ends_before_a_stop_string():
     """Neither the stop string nor what follows it is returned, however the tokens lie."""
     for ids in (tokenizer().encode("she sells sea shells"), bytes_of("she sells sea shells")):
@@ -184,6 +193,24 @@ def test_after_a_stop_string_nothing_comes():
     assert [stream.push(Token(number)) for number in bytes_of("cab")] == [("", ())] * 3
     assert stream.flush() == ("", ())
     assert stream.stopped
+
+
+def test_half_a_character_after_a_stop_string():
+    """Where it is in one token with the stop string, it does not come either."""
+    words = BPETokenizer.train("b語b車b花b親", 257)
+    (number,) = (number for number, token in words.vocab.items() if token == "b語".encode()[:2])
+    stream = TextStream(words, ["b"])
+    assert stream.push(Token(number)) == ("", ())
+    assert stream.stopped
+    assert stream.flush() == ("", ())
+
+
+def test_what_was_held_back_comes_before_another_stop_string():
+    """'xy' may become 'xyz': it comes, with its tokens, when 'q' ends the text."""
+    texts, tokens, stopped = streamed(bytes_of("xyq"), ["xyz", "q"])
+    assert texts == ["", "", "xy"]
+    assert tokens == [[], [], bytes_of("xy")]
+    assert stopped
 
 
 def test_tokens_come_as_they_were_given():

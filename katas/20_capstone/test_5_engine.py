@@ -1,5 +1,6 @@
 import functools
 import gc
+import itertools
 import sys
 import tracemalloc
 import weakref
@@ -110,8 +111,12 @@ def logits_of(model: Bundle, ids) -> np.ndarray:
 def test_each_token_is_what_its_seed_draws(kind):
     """The id of a token is drawn by choose from the logits behind the text so far, with one draw of the seed's generator."""
     model, ids = bundle(kind), prompt(7)
-    for settings in ({"temperature": 1.2}, {"temperature": 0}, {"temperature": 0.8, "top_p": 0.7}):
-        answer, rng, text = alone(model, Request(ids, 12, seed=5, **settings)), np.random.default_rng(5), list(ids)
+    for seed, settings in (
+        (5, {"temperature": 1.2}),
+        (2**32, {"temperature": 0}),
+        (2**32 + 5, {"temperature": 0.8, "top_p": 0.7}),
+    ):
+        answer, rng, text = alone(model, Request(ids, 12, seed=seed, **settings)), np.random.default_rng(seed), list(ids)
         for _ in range(12):
             text.append(serving.drawn(logits_of(model, text)[-1], rng.random(), **settings))
         assert answer.ids == text[7:]
@@ -287,6 +292,29 @@ def test_few_requests_cost_less_than_many(monkeypatch):
             engine.submit(Request([7], 30, seed=0))
 
 
+def test_the_first_free_rows_are_taken(monkeypatch):
+    """In whatever order three rows became free, two requests take the first two of them."""
+    computed, real = [], Decoder.step
+
+    def counted(self, ids, *arguments):
+        computed.append(len(ids))
+        return real(self, ids, *arguments)
+
+    monkeypatch.setattr(Decoder, "step", counted)
+    for order in itertools.permutations(range(3)):
+        engine = Engine(bundle(), rows=3)
+        numbers = [engine.submit(Request([7], 30, seed=0)) for _ in range(3)]
+        engine.step()
+        for place in order:
+            engine.cancel(numbers[place])
+        for _ in range(2):
+            engine.submit(Request([7], 30, seed=0))
+        engine.step()
+        computed.clear()
+        engine.step()
+        assert 0 < sum(computed) <= 2
+
+
 # Rows and the queue
 
 
@@ -317,7 +345,7 @@ def test_the_queue_is_bounded():
     with rejects(QueueFull):
         engine.submit(Request([4], 3))
     engine.cancel(numbers[2])
-    engine.submit(Request([4], 3))
+    assert engine.submit(Request([4], 3)) == 3, "a request that was refused took a number"
     engine.step()
     with rejects(QueueFull):
         engine.submit(Request([4], 3))
@@ -669,10 +697,13 @@ def test_echo_without_logprobs():
 
 
 def test_echo_alone():
-    """With max_tokens=0, an echo is the prompt and nothing else."""
-    ids = prompt(7)
-    answer = alone(bundle(), Request(ids, 0, logprobs=0, echo=True))
+    """With max_tokens=0, an echo is the prompt and nothing else. With logprobs=0, its tokens have their own alone."""
+    model, ids = bundle(), prompt(7)
+    answer = alone(model, Request(ids, 0, logprobs=0, echo=True))
     assert (answer.text, answer.ids, answer.finish) == (tokenizer().decode(ids), ids, "length")
+    want = serving.log_softmax(logits_of(model, ids))[range(6), ids[1:]]
+    assert_close([token.logprob for token in answer.tokens[1:]], want)
+    assert not any(token.top for token in answer.tokens)
 
 
 def test_stop_strings_in_the_prompt_do_not_count():

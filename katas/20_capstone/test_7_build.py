@@ -28,7 +28,9 @@ def text(tmp_path):
 
 
 def config(text, **options) -> BuildConfig:
-    return BuildConfig(**{"text": text, "model": SHAPE, "train": TRAIN, "vocab_size": 280, "name": "small"} | options)
+    """Of a small GPT that is trained, and nothing else."""
+    small = {"model": SHAPE, "train": TRAIN, "vocab_size": 280, "name": "small", "accelerate": False, "cache": False}
+    return BuildConfig(**{"text": text} | small | options)
 
 
 built = functools.partial(build, tell=lambda stage: None)
@@ -53,7 +55,7 @@ def held(bundle: Bundle) -> int:
 def test_the_plain_stages(text, tmp_path):
     """Train, accelerate, cache: the bundle is saved and returned, and each stage is told and returned."""
     told = []
-    bundle, stages = build(config(text), tmp_path / "bundle", tell=told.append)
+    bundle, stages = build(config(text, accelerate=True, cache=True), tmp_path / "bundle", tell=told.append)
     assert [stage.name for stage in stages] == ["train", "accelerate", "cache"]
     assert told == stages
     assert (bundle.name, bundle.end, bundle.accelerated) == ("small", "<|endoftext|>", True)
@@ -66,7 +68,7 @@ def test_the_plain_stages(text, tmp_path):
 
 def test_what_a_stage_says(text, tmp_path):
     """nbytes are those of the state_dict, bits the bits per byte of the last tenth of the text, speed tokens a second."""
-    bundle, stages = built(config(text, accelerate=False, cache=False), tmp_path / "bundle")
+    bundle, stages = built(config(text), tmp_path / "bundle")
     (stage,) = stages
     assert not bundle.accelerated
     assert stage.nbytes == held(bundle)
@@ -78,7 +80,7 @@ def test_what_a_stage_says(text, tmp_path):
 
 def test_speed_is_measured(text, tmp_path, monkeypatch):
     """A GPT whose forward takes 4 ms more writes at most 250 tokens a second, and the GPT itself writes faster."""
-    options = {"train": TRAIN | {"epochs": 1, "steps": 1}, "accelerate": False, "cache": False}
+    options = {"train": TRAIN | {"epochs": 1, "steps": 1}}
     _, (plain,) = built(config(text, **options), tmp_path / "plain")
     real = GPT.forward
     monkeypatch.setattr(GPT, "forward", lambda *inputs, **options: time.sleep(0.004) or real(*inputs, **options))
@@ -90,14 +92,14 @@ def test_speed_is_measured(text, tmp_path, monkeypatch):
 def test_characters_of_several_bytes(text, tmp_path):
     """Bits are those of a byte, not of a character."""
     (tmp_path / "text.txt").write_text("für Grüße 5 € " * 150, encoding="utf-8")
-    bundle, (stage,) = built(config(text, accelerate=False, cache=False), tmp_path / "bundle")
+    bundle, (stage,) = built(config(text), tmp_path / "bundle")
     assert_close(np.float32(stage.bits), bits_per_byte(bundle, "für Grüße 5 € " * 15))
 
 
 def test_the_end_of_a_document(text, tmp_path):
     """END in the text is one token, in the last tenth too: documents of one word cost about a bit for each token."""
     (tmp_path / "text.txt").write_text("shells<|endoftext|>" * 150)
-    bundle, (stage,) = built(config(text, accelerate=False, cache=False), tmp_path / "bundle")
+    bundle, (stage,) = built(config(text), tmp_path / "bundle")
     judged = ("shells<|endoftext|>" * 150)[19 * 135 :]
     assert_close(np.float32(stage.bits), bits_per_byte(bundle, judged))
     assert stage.bits < 3 * 2 / 19
@@ -107,7 +109,8 @@ def test_all_stages(text, tmp_path):
     """In this order: train, distill, prune, quantize, accelerate, cache. Each says what it did."""
     student = {"context": 8, "n_layer": 1, "n_head": 2, "d_model": 8}
     distill = {"model": student, "train": TRAIN}
-    bundle, stages = built(config(text, distill=distill, prune=0.5, quantize=8), tmp_path / "bundle")
+    chosen = {"distill": distill, "prune": 0.5, "quantize": 8, "accelerate": True, "cache": True}
+    bundle, stages = built(config(text, **chosen), tmp_path / "bundle")
     by_name = {stage.name: stage for stage in stages}
     assert [*by_name] == ["train", "distill", "prune", "quantize", "accelerate", "cache"]
     sizes = [stage.nbytes for stage in stages]
@@ -131,9 +134,8 @@ def test_cache_writes_through_a_decoder(cache, text, tmp_path, monkeypatch):
 def test_distill_learns_from_the_teacher(text, tmp_path):
     """The student of a trained teacher is itself trained: its bits are far below those of the untrained."""
     none = TRAIN | {"epochs": 1, "steps": 1, "lr": 1e-9}
-    options = {"accelerate": False, "cache": False}
-    few = config(text, distill={"model": SHAPE, "train": none}, **options)
-    many = config(text, distill={"model": SHAPE, "train": TRAIN}, **options)
+    few = config(text, distill={"model": SHAPE, "train": none})
+    many = config(text, distill={"model": SHAPE, "train": TRAIN})
     (_, (first, untrained)), (_, (same, student)) = built(few, tmp_path / "a"), built(many, tmp_path / "b")
     assert same.bits == first.bits
     assert student.bits < 0.8 * untrained.bits
@@ -143,8 +145,7 @@ def test_a_student_depends_on_its_teacher(text, tmp_path):
     """Two teachers of the same seed that learn at different rates give different students."""
     distill = {"model": SHAPE | {"d_model": 8}, "train": TRAIN | {"epochs": 1}}
     one, other = (
-        built(config(text, train=TRAIN | {"lr": rate}, distill=distill, cache=False), tmp_path / str(rate))[0]
-        for rate in (1e-9, 3e-2)
+        built(config(text, train=TRAIN | {"lr": rate}, distill=distill), tmp_path / str(rate))[0] for rate in (1e-9, 3e-2)
     )
     state = other.model.state_dict()
     assert any(not np.array_equal(array, state[name]) for name, array in one.model.state_dict().items())
@@ -153,9 +154,8 @@ def test_a_student_depends_on_its_teacher(text, tmp_path):
 @pytest.mark.parametrize(("share", "heads", "neurons"), [(0.25, 2, 48), (0.5, 1, 32), (0.99, 1, 1)])
 def test_prune(share, heads, neurons, text, tmp_path):
     """The fraction of the heads and of the neurons is removed, but never the last one; the weakest go."""
-    options = {"accelerate": False, "cache": False}
-    whole, _ = built(config(text, **options), tmp_path / "whole")
-    bundle, _ = built(config(text, prune=share, **options), tmp_path / "bundle")
+    whole, _ = built(config(text), tmp_path / "whole")
+    bundle, _ = built(config(text, prune=share), tmp_path / "bundle")
     ((mine,), (other,)) = (one.model.transformer.h for one in (bundle, whole))
     assert (mine.attn.n_head, mine.mlp.c_fc.out_features) == (heads, neurons)
     norms = np.linalg.norm(other.mlp.c_proj.weight.data, axis=0)
@@ -173,11 +173,12 @@ def test_quantize(bits, kind, text, tmp_path):
 
 
 def test_half_and_chat(text, tmp_path):
-    """half=True halves the file; name and chat are the bundle's."""
+    """half=True halves the file, not what is in memory; name and chat are the bundle's."""
     chat = {"user": ("U:", "\n"), "assistant": ("A:", "\n")}
-    options = {"train": TRAIN | {"epochs": 1, "steps": 2}, "cache": False}
+    options = {"train": TRAIN | {"epochs": 1, "steps": 2}}
     for half in (False, True):
-        bundle, _ = built(config(text, half=half, chat=chat, **options), tmp_path / str(half))
+        bundle, stages = built(config(text, half=half, chat=chat, **options), tmp_path / str(half))
+        assert {stage.nbytes for stage in stages} == {sum(array.nbytes for array in bundle.model.state_dict().values())}
         assert bundle.chat == Bundle.load(tmp_path / str(half)).chat == chat
     sizes = [(tmp_path / str(half) / "model.safetensors").stat().st_size for half in (False, True)]
     assert sizes[1] < 0.6 * sizes[0]
@@ -185,7 +186,7 @@ def test_half_and_chat(text, tmp_path):
 
 def test_the_last_tenth_trains_nothing(text, tmp_path):
     """With another last tenth, the tokenizer and every weight are the same, and only the bits differ."""
-    options = {"train": TRAIN | {"epochs": 1}, "cache": False, "accelerate": False}
+    options = {"train": TRAIN | {"epochs": 1}}
     (one, (before,)) = built(config(text, **options), tmp_path / "one")
     cut = len(TEXT) * 9 // 10
     (tmp_path / "text.txt").write_text(TEXT[:cut] + "zebra! " * ((len(TEXT) - cut) // 7) + "z" * ((len(TEXT) - cut) % 7))
@@ -196,9 +197,22 @@ def test_the_last_tenth_trains_nothing(text, tmp_path):
     assert after.bits > before.bits
 
 
+def test_the_last_tenth_trains_no_student(text, tmp_path):
+    """Of a loaded teacher either."""
+    built(config(text, train=TRAIN | {"epochs": 1, "steps": 1}), tmp_path / "first")
+    distill = {"model": SHAPE, "train": TRAIN | {"epochs": 1}}
+    options = {"model": str(tmp_path / "first"), "distill": distill}
+    cut, states = len(TEXT) * 9 // 10, []
+    for rest in (TEXT[cut:], "z" * (len(TEXT) - cut)):
+        (tmp_path / "text.txt").write_text(TEXT[:cut] + rest)
+        bundle, _ = built(config(text, **options), tmp_path / "second")
+        states.append(bundle.model.state_dict())
+    assert all(np.array_equal(array, states[1][name]) for name, array in states[0].items())
+
+
 def test_seeds(text, tmp_path):
     """The same seed gives the same weights, another one others."""
-    options = {"train": TRAIN | {"epochs": 1, "steps": 3}, "cache": False}
+    options = {"train": TRAIN | {"epochs": 1, "steps": 3}}
     first, again, other = (
         built(config(text, seed=seed, **options), tmp_path / name)[0].model.transformer.wte.weight.data
         for name, seed in (("a", 5), ("b", 5), ("c", 6))
@@ -211,7 +225,7 @@ def test_a_bundle_to_start_from(text, tmp_path):
     """model may be the folder of a bundle: nothing is trained, its tokenizer, end and weights stay, and the stage is "load"."""
     first, _ = built(config(text), tmp_path / "first")
     bundle, stages = built(config(text, model=str(tmp_path / "first"), quantize=8, name="second"), tmp_path / "second")
-    assert [stage.name for stage in stages] == ["load", "quantize", "accelerate", "cache"]
+    assert [stage.name for stage in stages] == ["load", "quantize"]
     assert (bundle.name, bundle.end) == ("second", "<|endoftext|>")
     assert bundle.tokenizer.vocab == first.tokenizer.vocab
     assert_close(np.float32(stages[0].bits), bits_per_byte(first, TEXT[len(TEXT) * 9 // 10 :]))
@@ -219,19 +233,24 @@ def test_a_bundle_to_start_from(text, tmp_path):
 
 def test_a_loaded_bundle_keeps_its_name_and_chat(text, tmp_path):
     """Unless the config has others. Without either a bundle is "gpt", and has no chat."""
-    options = {"train": TRAIN | {"epochs": 1, "steps": 1}, "cache": False, "accelerate": False}
+    options = {"train": TRAIN | {"epochs": 1, "steps": 1}}
     chat, other = ({"assistant": (before, "")} for before in "ab")
     plain, _ = built(config(text, name=None, **options), tmp_path / "plain")
     assert (plain.name, plain.chat) == ("gpt", None)
     built(config(text, name="first", chat=chat, **options), tmp_path / "first")
-    for asked, want in (({"name": None}, ("first", chat)), ({"name": "other", "chat": other}, ("other", other))):
+    for asked, want in (
+        ({"name": None}, ("first", chat)),
+        ({"name": "other", "chat": other}, ("other", other)),
+        ({"name": ""}, ("", chat)),
+    ):
         bundle, _ = built(config(text, model=str(tmp_path / "first"), **options | asked), tmp_path / "second")
         assert (bundle.name, bundle.chat) == want
 
 
-def test_false_leaves_a_stage_out(text, tmp_path):
-    """As None does."""
-    off = dict.fromkeys(("distill", "prune", "quantize", "half", "accelerate", "cache"), False)
+@pytest.mark.parametrize("absent", [False, None])
+def test_false_and_none_leave_a_stage_out(absent, text, tmp_path):
+    """Then only the training is left."""
+    off = dict.fromkeys(("distill", "prune", "quantize", "half", "accelerate", "cache"), absent)
     _, stages = built(config(text, train=TRAIN | {"epochs": 1, "steps": 1}, **off), tmp_path / "bundle")
     assert [stage.name for stage in stages] == ["train"]
 
@@ -270,7 +289,7 @@ def test_an_interrupted_build_resumes(text, tmp_path, capsys):
     """Training goes through a checkpoint: after Ctrl-C, the next build gets the weights of a build without a break. There is
     no bundle before the end, and no checkpoint after it.
     """
-    options = {"train": TRAIN | {"epochs": 3, "steps": 4}, "cache": False}
+    options = {"train": TRAIN | {"epochs": 3, "steps": 4}}
     whole, _ = built(config(text, **options), tmp_path / "whole")
     progress = Interrupted()
     progress.stop = 2
@@ -288,7 +307,7 @@ def test_an_interrupted_build_resumes(text, tmp_path, capsys):
 
 def test_a_build_that_could_not_save_keeps_its_training(text, tmp_path, monkeypatch):
     """With a full disk at the end, the next build goes on behind the last epoch."""
-    options = {"train": TRAIN | {"epochs": 3, "steps": 2}, "cache": False}
+    options = {"train": TRAIN | {"epochs": 3, "steps": 2}}
 
     def full(*arguments, **further):
         raise OSError("the disk is full")
@@ -305,7 +324,7 @@ def test_a_build_that_could_not_save_keeps_its_training(text, tmp_path, monkeypa
 @pytest.mark.parametrize("change", ["model", "text", "seed"])
 def test_a_checkpoint_of_another_build_is_not_resumed(change, text, tmp_path):
     """After Ctrl-C, a build of another config or another text begins anew."""
-    options, progress = {"train": TRAIN | {"epochs": 3, "steps": 2}, "cache": False}, Interrupted()
+    options, progress = {"train": TRAIN | {"epochs": 3, "steps": 2}}, Interrupted()
     progress.stop = 2
     with rejects(KeyboardInterrupt):
         built(config(text, **options), tmp_path / "bundle", progress)
@@ -335,19 +354,24 @@ class Never(Progress):
     [
         ({"prune": 1.0}, ("prune", "1.0")),
         ({"prune": 0.0}, ("prune", "0.0")),
+        ({"prune": "half"}, ("prune", "half")),
         ({"quantize": 5}, ("quantize", "5")),
         ({"chat": {"user": ("", "")}}, ("assistant",)),
         ({"model": SHAPE | {"n_head": 3}}, ("n_head",)),
         ({"train": {"epochs": 1}}, ("train",)),
         ({"train": TRAIN | {"beta": 1}}, ("train", "beta")),
+        ({"train": None}, ("train", "None")),
         ({"quantize": 0}, ("quantize", "0")),
         ({"distill": {}}, ("distill", "{}")),
         ({"distill": {"model": SHAPE}}, ("distill",)),
         ({"distill": {"train": TRAIN}}, ("distill",)),
         ({"distill": {"model": SHAPE, "train": TRAIN, "epochs": 3}}, ("distill",)),
         ({"distill": {"model": SHAPE, "train": {"epochs": 1}}}, ("distill",)),
+        ({"distill": {"model": SHAPE, "train": [*TRAIN]}}, ("distill",)),
+        ({"distill": ["model", "train"]}, ("distill",)),
         ({"distill": {"model": SHAPE | {"n_head": 3}, "train": TRAIN}}, ("n_head",)),
         ({"distill": {"model": SHAPE | {"context": 9}, "train": TRAIN}}, ("distill", "9")),
+        ({"distill": {"model": SHAPE | {"context": 9, "positions": "rotary", "window": 2}, "train": TRAIN}}, ("distill", "9")),
     ],
 )
 def test_mistakes_show_before_the_training(option, told, text, tmp_path):
@@ -369,7 +393,7 @@ def test_a_text_that_is_too_short(text, tmp_path):
     """A ValueError contains its path before anything is told, trained or written: there must be more tokens to learn from than
     the `context` of each GPT that learns, and two to judge by.
     """
-    first, _ = built(config(text, train=TRAIN | {"epochs": 1, "steps": 1}, cache=False), tmp_path / "first")
+    first, _ = built(config(text, train=TRAIN | {"epochs": 1, "steps": 1}), tmp_path / "first")
     loaded, distill = {"model": str(tmp_path / "first")}, {"model": SHAPE, "train": TRAIN | {"epochs": 1, "steps": 1}}
     learned = [len(first.tokenizer.encode(TEXT[: size * 9 // 10])) for size in range(400)]
     for content, options in (
@@ -384,18 +408,41 @@ def test_a_text_that_is_too_short(text, tmp_path):
             build(config(text, **options), tmp_path / "bundle", Never(), tell=Never().step)
         assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "text.txt"]
     (tmp_path / "text.txt").write_text(TEXT[: learned.index(9)])
-    built(config(text, distill=distill, cache=False, **loaded), tmp_path / "bundle")
+    built(config(text, distill=distill, **loaded), tmp_path / "bundle")
+
+
+def test_a_loaded_bundle_needs_only_a_text_to_judge_by(text, tmp_path):
+    """Where nothing learns, the nine tenths may be shorter than the context."""
+    first, _ = built(config(text, train=TRAIN | {"epochs": 1, "steps": 1}), tmp_path / "first")
+    assert len(first.tokenizer.encode(TEXT[:16])) < SHAPE["context"]
+    (tmp_path / "text.txt").write_text(TEXT[:16] + "xx")
+    _, stages = built(config(text, model=str(tmp_path / "first")), tmp_path / "second")
+    assert [stage.name for stage in stages] == ["load"]
 
 
 def test_a_student_of_a_loaded_bundle(text, tmp_path):
     """It learns from the nine tenths of the text; `train`, which may be anything, is not looked at."""
     quick, distill = TRAIN | {"epochs": 1, "steps": 1}, {"model": SHAPE | {"d_model": 8}, "train": TRAIN}
-    first, _ = built(config(text, train=quick, cache=False), tmp_path / "first")
-    options = {"model": str(tmp_path / "first"), "train": {}, "accelerate": False, "cache": False}
+    first, _ = built(config(text, train=quick), tmp_path / "first")
+    options = {"model": str(tmp_path / "first"), "train": {}}
     bundle, stages = built(config(text, distill=distill, **options), tmp_path / "second")
     assert [stage.name for stage in stages] == ["load", "distill"]
     assert bundle.tokenizer.vocab == first.tokenizer.vocab
     assert stages[1].bits < 0.95 * stages[0].bits
+
+
+def test_a_checkpoint_of_another_teacher_is_not_resumed(text, tmp_path):
+    """Where the loaded bundle was exchanged after Ctrl-C, its student begins anew."""
+    distill = {"model": SHAPE | {"d_model": 8}, "train": TRAIN | {"epochs": 3, "steps": 1}}
+    options = {"model": str(tmp_path / "first"), "distill": distill}
+    quick, progress, seen = TRAIN | {"epochs": 1, "steps": 1}, Interrupted(), Interrupted()
+    built(config(text, train=quick), tmp_path / "first")
+    progress.stop, seen.stop = 2, 9
+    with rejects(KeyboardInterrupt):
+        built(config(text, **options), tmp_path / "second", progress)
+    built(config(text, train=quick, seed=7), tmp_path / "first")
+    built(config(text, **options), tmp_path / "second", seen)
+    assert seen.first == 0
 
 
 def test_a_missing_text(tmp_path):

@@ -66,7 +66,7 @@ def quantize_array(x, axis: int | None = None, symmetric: bool = True, limits: t
     shared = tuple(range(x.ndim) if axis is None else set(range(x.ndim)) - {axis % x.ndim})
     low, high = x.min(shared, initial=0, keepdims=True), x.max(shared, initial=0, keepdims=True)
     if limits is not None:
-        end = np.finfo(np.float32).max
+        end = float(np.finfo(np.float32).max)
         if not -end <= limits[0] <= limits[1] <= end or axis is not None:
             raise ValueError(f"limits must be finite, low ≤ high, and without an axis: {tuple(limits)}, axis {axis}")
         low, high = np.full_like(low, min(limits[0], 0)), np.full_like(high, max(limits[1], 0))

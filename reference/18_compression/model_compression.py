@@ -194,8 +194,8 @@ class _Flow:
         if isinstance(layer, FeedForward):
             hidden, after = self.through(layer.c_fc, space, form)
             for inner in vars(layer).values():  # such as another activation
-                if hasattr(inner, "forward") and not isinstance(inner, (Sequential, Linear, *_UNITWISE)):
-                    hidden.fixed = f"they go through {type(inner).__name__}"
+                if hasattr(inner, "forward") and inner not in (layer.c_fc, layer.c_proj):
+                    hidden, after = self.through(inner, hidden, after)
             return self.through(layer.c_proj, hidden, after)
         reader, writer = _ends(layer)
         if isinstance(layer, Linear | Conv2d) and isinstance(reader.weight, Parameter):

@@ -118,7 +118,7 @@ class Bundle:
 
         half: floats are stored as float16. Raises, and leaves the old one: FileExistsError that contains the folder if it holds
         anything but a bundle; ValueError that contains the names of arrays that are not finite, or that no GPT of the model's
-        config has; OSError.
+        config has; "config.json" if that would be longer than CONFIG_BYTES; OSError.
         """
         from safetensors.numpy import save
 
@@ -138,7 +138,12 @@ class Bundle:
             config |= {"format": FORMAT, "version": VERSION, "sizes": sizes}
             config["files"] = {name: _facts(new / name) for name in FILES}
             config["checksum"] = _checksum(config)
-            _write(new / CONFIG, json.dumps(config, indent=1).encode())
+            content = json.dumps(config, indent=1).encode()
+            if len(content) > CONFIG_BYTES:
+                raise ValueError(
+                    f"{CONFIG} would have {len(content)} bytes, of which {CONFIG_BYTES} are read: chat is too long"
+                )
+            _write(new / CONFIG, content)
             if folder.exists():
                 os.rename(folder, old)
             os.rename(new, folder)
@@ -275,8 +280,8 @@ def _check_arrays(found: dict[str, tuple], sizes: dict) -> None:
         if len(sizes[name]) != config.n_layer:
             raise ValueError(f"n_layer is {config.n_layer}, but {name} are told of {len(sizes[name])} blocks")
         for layer, value in enumerate(sizes[name]):
-            if not _is_integer(value) or value > most:
-                raise ValueError(f"transformer.h.{layer}.{part}.weight can't have {value!r} {name}: {most} at most")
+            if not _is_integer(value) or not 1 <= value <= most:
+                raise ValueError(f"transformer.h.{layer}.{part}.weight can't have {value!r} {name}: only 1 to {most}")
     for name in ("context", "window"):
         if (length := getattr(config, name)) is not None and length > LONGEST and config.positions != "learned":
             raise ValueError(f"{name} {length} is more than {LONGEST}")
@@ -414,13 +419,14 @@ def choose(logits: np.ndarray, draws: np.ndarray, temperature: np.ndarray, top_p
         np.exp(p, p)
     cut = np.flatnonzero((top_p < 1) & ~greedy)
     if cut.size:
-        best = np.sort(p[cut], 1)[:, ::-1]
+        tried = p[cut]
+        best = np.sort(tried, 1)[:, ::-1]
         before = np.cumsum(np.pad(best, ((0, 0), (1, 0)))[:, :-1], 1)
         count = (before < (top_p[cut] * best.sum(1))[:, None]).sum(1, keepdims=True)
         least = np.take_along_axis(best, count - 1, 1)
-        above, equal = p[cut] > least, p[cut] == least
+        above, equal = tried > least, tried == least
         kept = above | (equal & (np.cumsum(equal, 1) <= count - above.sum(1, keepdims=True)))
-        p[cut] = np.where(kept, p[cut], 0)
+        p[cut] = np.where(kept, tried, 0)
     return np.where(greedy, logits.argmax(1), _first_above(p, draws))
 
 
@@ -431,7 +437,7 @@ def _first_above(p: np.ndarray, draws: np.ndarray) -> np.ndarray:
     """
     if p.shape[1] % _BLOCK:
         p = np.pad(p, ((0, 0), (0, -p.shape[1] % _BLOCK)))
-    blocks, rows = p.reshape(len(p), -1, _BLOCK), np.arange(len(p))
+    blocks, rows = p.reshape(len(p), p.shape[1] // _BLOCK, _BLOCK), np.arange(len(p))
     ends = np.cumsum(blocks @ np.ones(_BLOCK), 1)
     goal = draws[:, None] * ends[:, -1:]
     block = (ends > goal).argmax(1)
@@ -485,7 +491,9 @@ class TextStream:
 
     def flush(self) -> tuple[str, tuple[Token, ...]]:
         """The rest, at the end of the tokens: what was held back, and U+FFFD for half a character."""
-        return self._passed(self._text()[1], final=True)
+        rest = self._text()[1]
+        self._ids, self._taken = [], 0
+        return self._passed(rest, final=True)
 
     def _text(self) -> tuple[str, str]:
         """Text of the tokens since the last whole character: what is certain, and what the end of the stream would add."""
@@ -620,7 +628,7 @@ class Engine:
         with no_grad():
             self._read()
             self._decode([job for job in self._running.values() if job.next is not None])
-        self._sample([job for job in self._running.values() if job.next is None and job.read == len(job.request.prompt)])
+        self._sample([job for job in self._running.values() if job.read == len(job.request.prompt)])
         updates, self._updates = self._updates, []
         return updates
 
@@ -884,9 +892,9 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
     config = dataclasses.replace(config, **absent)
     distill = config.distill
     for name, fits in (
-        ("train", isinstance(config.model, str) or set(config.train) == _TRAIN),
-        ("distill", distill is None or (set(distill) == {"model", "train"} and set(distill["train"]) == _TRAIN)),
-        ("prune", config.prune is None or 0 < config.prune < 1),
+        ("train", isinstance(config.model, str) or _has(config.train, _TRAIN)),
+        ("distill", distill is None or (_has(distill, {"model", "train"}) and _has(distill["train"], _TRAIN))),
+        ("prune", config.prune is None or (_is_number(config.prune) and 0 < config.prune < 1)),
         ("quantize", config.quantize in (None, *_BITS.values())),
     ):
         if not fits:
@@ -898,18 +906,21 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
     if isinstance(config.model, str):
         loaded = Bundle.load(config.model)
         tokenizer, end, model = loaded.tokenizer, loaded.end, _plain(loaded.model)
-        name, chat = config.name or loaded.name, config.chat or loaded.chat
+        start = hashlib.sha256(b"".join(array.tobytes() for array in model.state_dict().values())).hexdigest()
+        name = loaded.name if config.name is None else config.name
+        chat = loaded.chat if config.chat is None else config.chat
     else:
+        start = config.model
         tokenizer, end = BPETokenizer.train(texts[0], config.vocab_size, [END]), END
         model = GPT(GPTConfig(tokenizer.vocab_size, **config.model), rng)
-        name, chat = config.name or "gpt", config.chat
+        name, chat = "gpt" if config.name is None else config.name, config.chat
     Bundle(model, tokenizer, name, end, chat)  # a mistake in chat shall not show after an hour of training
     if distill is not None:
         student = GPT(GPTConfig(tokenizer.vocab_size, **distill["model"]), rng)
         if model.config.window is None and student.config.context > model.config.context:
             raise ValueError(f"distill can't be {distill!r}: the teacher's context is {model.config.context}")
     ids, others = (np.array(tokenizer.encode(part, special=True)) for part in texts)
-    trained = [config.model, config.vocab_size, config.train, distill, config.seed, text]
+    trained = [start, config.vocab_size, config.train, distill, config.seed, text]
     mark = hashlib.sha256(repr(trained).encode()).hexdigest()[:8]
 
     networks = [*([] if isinstance(config.model, str) else [model]), *([] if distill is None else [student])]
@@ -953,6 +964,10 @@ def build(config: BuildConfig, folder: str | os.PathLike, progress=None, tell=pr
     for checkpoint in checkpoints:
         checkpoint.unlink()
     return bundle, stages
+
+
+def _has(options, names: set[str]) -> bool:
+    return isinstance(options, dict) and set(options) == names
 
 
 def _strongest(scores: np.ndarray, prune: float) -> np.ndarray:

@@ -1181,6 +1181,76 @@ WRONG = [
             "    for layer in observers:\n        _check_integers(layer.weight)\n": "    _check_integers(next(iter(observers)).weight)\n"
         },
     ),
+    Wrong(
+        "NaN named before earlier infinity",
+        {"np.argwhere(~finite)[0]": "np.argwhere(np.isnan(x) if np.isnan(x).any() else ~finite)[0]"},
+    ),
+    Wrong(
+        "bool passes as int8",
+        {"if a.dtype != np.int8 or b.dtype != np.int8:": "if np.result_type(a.dtype, b.dtype) != np.int8:"},
+    ),
+    Wrong("zero point times sum in int32", {"values.sum(1, dtype=np.int64)": "values.sum(1, dtype=np.int32)"}),
+    Wrong("unsigned inputs stay unsigned", {'x.dtype if x.dtype.kind == "f" else': 'x.dtype if x.dtype.kind != "i" else'}),
+    Wrong(
+        "gradient refused only when training",
+        {"    if result.requires_grad:\n": '    if result.requires_grad and getattr(layer, "training", True):\n'},
+    ),
+    Wrong(
+        "kernel size kept from construction",
+        {
+            "        self.stride, self.padding = stride, padding\n": "        self.stride, self.padding, self._kernel = stride, padding, tuple(weight.shape[2:])\n",
+            "windows(x.data, self.weight.shape[2:], self.stride": "windows(x.data, self._kernel, self.stride",
+        },
+    ),
+    Wrong(
+        "nbytes from the shape",
+        {"return self.values.nbytes + self.scale.nbytes": "return math.prod(self.shape) // 2 + self.scale.nbytes"},
+    ),
+    Wrong("458,600 passes with infinite scale", {"7 * float(np.finfo(np.float16).max)": "7 * 65519.0"}),
+    Wrong(
+        "exact sums kept as float32",
+        {"y = np.empty((len(rows), weight.shape[0]))": "y = np.empty((len(rows), weight.shape[0]), np.float32)"},
+    ),
+    Wrong(
+        "pack checks after int8 wraps",
+        {
+            "outside = values[(values < -8) | (values > 7)]": "small = values.astype(np.int8)\n    outside = values[(small < -8) | (small > 7)]",
+            "codes[..., :n] = values + 8": "codes[..., :n] = small + 8",
+        },
+    ),
+    Wrong(
+        "eval only if the root trains",
+        {"return result.eval()": 'return result.eval() if getattr(result, "training", True) else result'},
+    ),
+    Wrong(
+        "all attributes taken along, uncopied",
+        {
+            "return QuantizedLinear(weight, layer.bias)": "result = QuantizedLinear(weight, layer.bias)\n        vars(result).update({key: value for key, value in vars(layer).items() if key not in vars(result)})\n        return result"
+        },
+    ),
+    Wrong(
+        "1 × 1 kernels skip padding",
+        {
+            "windows(x.data, self.weight.shape[2:], self.stride, self.padding)": "windows(x.data, self.weight.shape[2:], self.stride, (0, 0) if tuple(self.weight.shape[2:]) == (1, 1) else self.padding)"
+        },
+    ),
+    Wrong(
+        "bias of zeros becomes None",
+        {
+            "None if bias is None else Parameter(bias)\n        self.stride": 'Parameter(bias) if bias is not None and np.any(np.asarray(getattr(bias, "data", bias))) else None\n        self.stride'
+        },
+    ),
+    Wrong(
+        "tied convolutions quantized twice",
+        {"            if key not in weights:\n": "            if key not in weights or type(layer) is Conv2d:\n"},
+    ),
+    Wrong(
+        "a shared bias stays shared",
+        {
+            "    weights, memo = {}, {}": "    biases, weights, memo = {}, {}, {}",
+            "            memo[id(layer)] = _exchanged(layer, weights[key])\n": '            memo[id(layer)] = new = _exchanged(layer, weights[key])\n            if getattr(layer, "bias", None) is not None:\n                new.bias = biases.setdefault(id(layer.bias), new.bias)\n',
+        },
+    ),
 ]
 
 # Semantic mutants that keep every promise

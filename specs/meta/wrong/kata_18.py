@@ -434,7 +434,13 @@ WRONG = [
     Wrong("a stream may be flattened", {"space.fixed or end.fixed or different": "space.fixed or end.fixed"}),
     Wrong(
         "a FeedForward has a GELU, whatever it has",
-        {'                if hasattr(inner, "forward") and not': "                if False and not"},
+        {'                if hasattr(inner, "forward") and inner': "                if False and inner"},
+    ),
+    Wrong(
+        "a Sequential in a FeedForward is not looked into",
+        {
+            '                if hasattr(inner, "forward") and inner': '                if hasattr(inner, "forward") and type(inner) is not Sequential and inner'
+        },
     ),
     Wrong(
         "behind a GlobalAvgPool nothing is flattened",
@@ -1157,6 +1163,24 @@ WRONG = [
         {"kept = _kept(keep, n_head)\n": "kept = _kept(keep, n_head)\n    if len(kept) == n_head:\n        return\n"},
     ),
     Wrong("bytes have a base", {"while isinstance(array.base, np.ndarray):": "while array.base is not None:"}),
+    Wrong(
+        "branch through Sigmoid forgotten",
+        {"space.fixed = space.fixed or end.fixed or different": "space.fixed = end.fixed or different"},
+    ),
+    Wrong(
+        "an error just reached refused",
+        {"np.argmax(lost <= error * lost[0])": "np.argmax((lost < error * lost[0]) | (lost == 0))"},
+    ),
+    Wrong(
+        "factors remember their first size",
+        {"        return self.down.in_features": '        return vars(self).setdefault("_in_features", self.down.in_features)'},
+    ),
+    Wrong(
+        "sparsity computed once",
+        {
+            "        return pruned / max(1, sum(kept.size for _, kept in self.pairs))": '        return vars(self).setdefault("_sparsity", pruned / max(1, sum(kept.size for _, kept in self.pairs)))'
+        },
+    ),
 ]
 
 _FORWARDS = (

@@ -113,6 +113,8 @@ class Bundle:
             for name in FILES:
                 config["files"][name] = facts((writing / name).read_bytes())
             (writing / CONFIG).write_text(json.dumps({**config, "checksum": checksum(config)}))
+            if (writing / CONFIG).stat().st_size > CONFIG_BYTES:
+                raise ValueError(f"{CONFIG} is longer than {CONFIG_BYTES} bytes")
             for path in [*writing.iterdir(), writing]:
                 synchronize(path)
             if place.exists():
@@ -788,14 +790,21 @@ END = "<|endoftext|>"
 OPTIONS = ["batch_size", "epochs", "lr", "steps"]
 
 
+def made_of(options, names):
+    return type(options) is dict and sorted(options) == names
+
+
 def build(config, folder, progress=None, tell=print):
     loads, distills = isinstance(config.model, str), not left_out(config.distill)
-    if not loads and sorted(config.train) != OPTIONS:
+    if not loads and not made_of(config.train, OPTIONS):
         raise ValueError(f"train: {config.train!r}")
-    if distills and (sorted(config.distill) != ["model", "train"] or sorted(config.distill["train"]) != OPTIONS):
+    if distills and not (made_of(config.distill, ["model", "train"]) and made_of(config.distill["train"], OPTIONS)):
         raise ValueError(f"distill: {config.distill!r}")
-    if not left_out(config.prune) and (config.prune <= 0 or config.prune >= 1):
-        raise ValueError(f"prune: {config.prune!r}")
+    try:
+        if not left_out(config.prune) and (config.prune <= 0 or config.prune >= 1):
+            raise ValueError(f"prune: {config.prune!r}")
+    except TypeError:
+        raise ValueError(f"prune: {config.prune!r} is no number") from None
     if not left_out(config.quantize) and config.quantize not in (8, 4):
         raise ValueError(f"quantize: {config.quantize!r}")
     with open(config.text, encoding="utf-8", newline="") as file:
@@ -810,14 +819,15 @@ def build(config, folder, progress=None, tell=print):
     if loads:
         first = Bundle.load(config.model)
         model, tokenizer, end = plain(first.model), first.tokenizer, first.end
-        name, chat = name or first.name, chat or first.chat
+        name, chat = (own if new is None else new for own, new in ((first.name, name), (first.chat, chat)))
+        weights = facts((Path(config.model) / "model.safetensors").read_bytes())
     else:
         tokenizer, end = BPETokenizer.train(learned, config.vocab_size, [END]), END
         model = GPT(GPTConfig(vocab_size=len(tokenizer.vocab), **config.model), rng)
-    bundle = Bundle(model, tokenizer, name or "gpt", end, chat)
+    bundle = Bundle(model, tokenizer, "gpt" if name is None else name, end, chat)
     student = GPT(GPTConfig(vocab_size=len(tokenizer.vocab), **config.distill["model"]), rng) if distills else None
     ids, others = np.array(tokenizer.encode(learned, special=True)), np.array(tokenizer.encode(judged, special=True))
-    key = json.dumps([config.model, config.vocab_size, config.train, config.distill, config.seed, text])
+    key = json.dumps([weights if loads else config.model, config.vocab_size, config.train, config.distill, config.seed, text])
     key = hashlib.md5(key.encode(), usedforsecurity=False).hexdigest()
     if student and student.config.context > (math.inf if model.config.window else model.config.context):
         raise ValueError(f"distill: {config.distill!r} has a longer context than the teacher")
