@@ -213,6 +213,16 @@ def test_what_was_held_back_comes_before_another_stop_string():
     assert stopped
 
 
+def test_two_streams_at_a_time():
+    """What one holds back stays there while others begin."""
+    (letter,) = bytes_of("a")
+    first = TextStream(tokenizer(), ["ab"])
+    assert first.push(Token(letter)) == ("", ())
+    second = TextStream(stop=["b"], texts={letter: "a"}, tokenizer=tokenizer())
+    assert second.push(Token(letter)) == ("a", (Token(letter),))
+    assert first.flush() == ("a", (Token(letter),))
+
+
 def test_tokens_come_as_they_were_given():
     """A Token is returned itself, with its logprob and top."""
     stream, token = TextStream(tokenizer()), Token(*bytes_of("a"), -0.5, ((97, -0.5),))

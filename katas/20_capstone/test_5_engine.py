@@ -161,6 +161,31 @@ def test_with_nothing_to_do_a_step_does_nothing():
     assert Engine(bundle()).step() == []
 
 
+def test_two_engines_at_a_time():
+    """Of two bundles, in turns: each answers as alone, and by its own context, end and number of rows."""
+    request, last = Request(prompt(5), 9, seed=1), Request([0], 12, temperature=0)
+    want, script = alone(bundle(), request), scripted(f"sea{END}shells", end=END)
+    first = Engine(bundle(), rows=2, queue=0)
+    numbers = [first.submit(request) for _ in range(2)]
+    found = [first.step()]
+    second = Engine(script, rows=1, queue=9)
+    second.submit(last)
+    answers = {}
+    for _ in range(12):
+        found.append(first.step())
+        for update in second.step():
+            answers.setdefault(update.number, Answer()).add(update)
+    for number in numbers:
+        answer = Answer()
+        for update in (update for updates in found for update in updates if update.number == number):
+            answer.add(update)
+        assert (answer.ids, answer.finish) == (want.ids, "length")
+    assert (answers[0].text, answers[0].finish) == ("sea", "stop")
+    for engine, context in ((first, 96), (second, script.model.config.context)):
+        with rejects(ValueError, str(context)):
+            engine.submit(Request([1] * 90, max_tokens=30))
+
+
 def test_seeds():
     """Equal seeds give equal tokens, different ones different, and None a new one each time."""
     model = bundle()

@@ -22,7 +22,7 @@ from katas.capstone import (
 from katas.tokenization import BPETokenizer
 from katas.transformers import GPT, GPTConfig
 
-from specs.check import Exchange, Mismatch, running, undisturbed
+from specs.check import Exchange, Mismatch, rejects, running, undisturbed
 from specs.door import ROOT
 
 
@@ -50,8 +50,17 @@ def answer(folder, prompt: str, **options) -> str:
 @pytest.mark.parametrize("seed", [0, 3])
 def test_generate_writes_the_continuation(seed, folder, capsys):
     """It writes the text of the engine, and a line end. A seed of 0 is one, too."""
-    main(["generate", str(folder), "she sells", "--max-tokens", "9", "--seed", str(seed)])
-    assert capsys.readouterr().out == answer(folder, "she sells", max_tokens=9, seed=seed) + "\n"
+    for count in (9, 0):
+        main(["generate", str(folder), "she sells", "--max-tokens", str(count), "--seed", str(seed)])
+        assert capsys.readouterr().out == answer(folder, "she sells", max_tokens=count, seed=seed) + "\n"
+
+
+def test_no_arguments_are_those_of_no_other_program(folder, monkeypatch):
+    """main([]) is refused, whatever sys.argv has; main() reads it."""
+    monkeypatch.setattr(sys, "argv", ["capstone", "generate", str(folder), "she", "--max-tokens", "1"])
+    with rejects(SystemExit, "2"):
+        main([])
+    main()
 
 
 def test_a_prompt_is_ordinary_text(folder, capsys):
@@ -207,11 +216,13 @@ def test_the_rest_of_the_process_is_left_alone(folder, tmp_path, capsys):
     """NumPy's global generator, its error handling and the working directory are as before, whatever is called."""
 
     async def served(bundle: Bundle) -> None:
-        async with AsyncEngine(Engine(bundle)) as service:
-            async with service.submit(Request([5], 3, seed=0)) as stream:
-                await anext(stream)
-            await service.close()
-            stream.cancel()
+        with undisturbed():  # in here: what a task sets, its caller doesn't see
+            async with AsyncEngine(Engine(bundle)) as service:
+                async with service.submit(Request([5], 3, seed=0)) as stream:
+                    async for _ in stream:
+                        break
+                await service.close()
+                stream.cancel()
 
     train = {"epochs": 1, "steps": 1, "batch_size": 2, "lr": 1e-2}
     config = {
