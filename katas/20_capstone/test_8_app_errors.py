@@ -119,16 +119,16 @@ def test_another_model():
 
 
 UNSUPPORTED = {
-    "best_of": [2, 3],
+    "best_of": [2, 3, True],
     "suffix": ["x"],
-    "frequency_penalty": [0.5],
+    "frequency_penalty": [0.5, False],
     "presence_penalty": [-1],
     "logit_bias": [{"5": 1}],
     "colour": ["red", 0, False, ""],
     "tools": [[{"type": "function"}]],
     "tool_choice": ["required"],
     "response_format": [{"type": "json_object"}],
-    "store": [True],
+    "store": [True, 0],
 }
 
 
@@ -266,7 +266,13 @@ def test_the_content_type_of_json(kind):
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/v1/nothing", 404), ("GET", PLAIN, 405), ("DELETE", CHAT, 405), ("POST", "/v1/models", 405)],
+    [
+        ("GET", "/v1/nothing", 404),
+        ("GET", "/v1/models/", 404),
+        ("GET", PLAIN, 405),
+        ("DELETE", CHAT, 405),
+        ("POST", "/v1/models", 405),
+    ],
 )
 def test_other_paths_and_methods(method, path, status):
     """404 and 405 have OpenAI's shape, too; 405 says which methods there are."""

@@ -103,6 +103,13 @@ def test_without_a_key(key):
     assert with_key(key, keys=["alpha", "beta"]) == [200, 200, 200, 401, 401, 401, 401]
 
 
+def test_an_empty_key_lets_nobody_in():
+    """Neither with other keys, nor alone."""
+    for keys in (["alpha", ""], [""]):
+        for given in ("", "Bearer", "Bearer "):
+            assert with_key(given, keys=keys) == [200, 200, 200, 401, 401, 401, 401]
+
+
 def test_without_keys_all_are_let_in():
     """Without keys no header is needed, and any is ignored."""
     assert with_key("Bearer whatever") == [200] * 6 + [404]

@@ -1060,7 +1060,7 @@ def app(
     ]
     handlers = dict.fromkeys((_Refusal, HTTPException, ClientDisconnect, Exception), _on_error)
     served = Starlette(routes=routes, middleware=middleware, exception_handlers=handlers, lifespan=api.lifespan)
-    served.state.draining = False
+    served.state.draining, served.router.redirect_slashes = False, False
     return served
 
 
@@ -1130,10 +1130,11 @@ class _Guarded:
     OPEN = ("/", "/healthz/live", "/healthz/ready")
 
     def __init__(self, app, keys: Sequence[str]):
-        self.app, self.keys = app, [f"Bearer {key}".encode() for key in keys]
+        self.app, self.locked = app, bool(keys)
+        self.keys = [f"Bearer {key}".encode() for key in keys if key]  # an empty one lets nobody in
 
     async def __call__(self, scope, receive, send) -> None:
-        if scope["type"] == "lifespan" or scope["path"] in self.OPEN or not self.keys or self._knows(scope["headers"]):
+        if scope["type"] == "lifespan" or scope["path"] in self.OPEN or not self.locked or self._knows(scope["headers"]):
             return await self.app(scope, receive, send)
         refusal = _Refusal(401, "the API key is missing or wrong", None, "invalid_api_key", WWW_Authenticate="Bearer")
         await refusal.response()(scope, receive, send)
@@ -1316,6 +1317,13 @@ _NEUTRAL = {  # fields that are not supported, with the value that asks for noth
     **{"best_of": 1, "frequency_penalty": 0, "presence_penalty": 0, "logit_bias": {}, "suffix": "", "store": False},
     **{"metadata": {}, "tools": [], "tool_choice": "none", "response_format": {"type": "text"}},
 }
+
+
+def _same(value, other) -> bool:
+    """As JSON has it, in which true is no 1."""
+    return value == other and isinstance(value, bool) == isinstance(other, bool)
+
+
 _ARGUMENTS = {"max_completion_tokens": "max_tokens", "top_logprobs": "logprobs"}  # of Request, where the names differ
 
 
@@ -1346,7 +1354,7 @@ class _Asked:
 
     def _check(self) -> None:
         for name, value in self.fields.items():
-            if name not in self.FIELDS and (name not in _NEUTRAL or value != _NEUTRAL[name]):
+            if name not in self.FIELDS and not (name in _NEUTRAL and _same(value, _NEUTRAL[name])):
                 raise _Refusal(400, f"{name!r} is not supported", name, "unsupported_parameter")
             if self.FIELDS.get(name) and type(value) not in self.FIELDS[name]:
                 raise _Refusal(400, f"{name} can't be {value!r}", name)

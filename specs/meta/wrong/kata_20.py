@@ -1109,6 +1109,12 @@ WRONG = [
         },
     ),
     # 20.8: what is asked
+    Wrong("true is 1 where it asks for nothing", {" and isinstance(value, bool) == isinstance(other, bool)": ""}),
+    Wrong("an empty key is one", {" for key in keys if key]": " for key in keys]"}),
+    Wrong(
+        "a path with a slash behind is redirected",
+        {"served.router.redirect_slashes = False, False": "served.extra = False, False"},
+    ),
     Wrong(
         "max_tokens is ignored",
         {
@@ -1170,16 +1176,18 @@ WRONG = [
     Wrong("stops without a limit", {'len(settings.get("stop", ())) > 4': "False"}),
     Wrong(
         "other fields are ignored",
-        {"(name not in _NEUTRAL or value != _NEUTRAL[name])": "name in _NEUTRAL and value != _NEUTRAL[name]"},
+        {"not (name in _NEUTRAL and _same(value, _NEUTRAL[name]))": "name in _NEUTRAL and value != _NEUTRAL[name]"},
     ),
     Wrong(
         "fields that ask for nothing are refused",
-        {"if name not in self.FIELDS and (name not in _NEUTRAL or value != _NEUTRAL[name]):": "if name not in self.FIELDS:"},
+        {
+            "if name not in self.FIELDS and not (name in _NEUTRAL and _same(value, _NEUTRAL[name])):": "if name not in self.FIELDS:"
+        },
     ),
     Wrong(
         "best_of is taken and ignored",
         {
-            "(name not in _NEUTRAL or value != _NEUTRAL[name])": 'name != "best_of" and (name not in _NEUTRAL or value != _NEUTRAL[name])'
+            "not (name in _NEUTRAL and _same(value, _NEUTRAL[name]))": 'name != "best_of" and (name not in _NEUTRAL or value != _NEUTRAL[name])'
         },
     ),
     Wrong("types are not checked", {"if self.FIELDS.get(name) and type(value) not in self.FIELDS[name]:": "if False:"}),
@@ -1478,7 +1486,7 @@ WRONG = [
     Wrong(
         "a key that is not ASCII is a fault",
         {
-            '[f"Bearer {key}".encode() for key in keys]': '[f"Bearer {key}" for key in keys]',
+            '[f"Bearer {key}".encode() for key in keys if key]': '[f"Bearer {key}" for key in keys if key]',
             'dict(headers).get(b"authorization", b"")': 'dict(headers).get(b"authorization", b"").decode("latin-1")',
         },
     ),
@@ -1494,14 +1502,17 @@ WRONG = [
     ),
     Wrong("a key may go on", {"hmac.compare_digest(given, key) for": "hmac.compare_digest(given[: len(key)], key) for"}),
     Wrong("the first key alone is known", {"for key in self.keys])": "for key in self.keys[:1]])"}),
-    Wrong("without the word Bearer", {'[f"Bearer {key}".encode() for key in keys]': "[key.encode() for key in keys]"}),
+    Wrong(
+        "without the word Bearer",
+        {'[f"Bearer {key}".encode() for key in keys if key]': "[key.encode() for key in keys if key]"},
+    ),
     Wrong("metrics are for everybody", {'    OPEN = ("/", ': '    OPEN = ("/", "/metrics", '}),
     Wrong("the page needs a key", {'    OPEN = ("/", "/healthz/live"': '    OPEN = ("/healthz/live"'}),
     Wrong(
         "unknown paths tell that they are",
         {'or scope["path"] in self.OPEN or': 'or not scope["path"].startswith(("/v1/c", "/v1/m", "/metrics")) or'},
     ),
-    Wrong("keys lock everybody out where there are none", {" or not self.keys or self._knows(": " or self._knows("}),
+    Wrong("keys lock everybody out where there are none", {" or not self.locked or self._knows(": " or self._knows("}),
     Wrong(
         "a wrong key is logged",
         {
@@ -1671,6 +1682,12 @@ WRONG = [
     Wrong(
         "products take all cores",
         {'with threadpool_limits(1, "blas"), suppress(KeyboardInterrupt):': "with suppress(KeyboardInterrupt):"},
+    ),
+    Wrong(
+        "--max-tokens 0 writes hundred",
+        {
+            "engine = Engine(bundle, rows=1, slice=bundle.model.config.context)": 'settings["max_tokens"] = options.max_tokens or 100\n    engine = Engine(bundle, rows=1, slice=bundle.model.config.context)'
+        },
     ),
 ]
 

@@ -973,7 +973,8 @@ class App:
         from prometheus_client import CollectorRegistry, Counter, Histogram
 
         self.engine, self.bundle, self.state = engine, engine.bundle, types.SimpleNamespace(draining=False)
-        self.keys, self.hosts = [b"Bearer " + key.encode() for key in keys], [host.lower() for host in hosts]
+        self.keys = [b"Bearer " + key.encode() if key else secrets.token_bytes() for key in keys]
+        self.hosts = [host.lower() for host in hosts]
         self.body_bytes, self.body_seconds, self.since = body_bytes, body_seconds, int(time.time())
         config = engine.model.config
         self.most = tokens if config.window else min(tokens, config.context)
@@ -1225,7 +1226,7 @@ class Job:
             if name in self.RULES:
                 if not self.RULES[name](fields[name]):
                     raise Problem(400, f"{name} is wrong", name)
-            elif (name, fields[name]) not in CHANGES_NOTHING:
+            elif (name, fields[name]) not in CHANGES_NOTHING or (type(fields[name]) is bool) != (name == "store"):
                 raise Problem(400, f"{name} is not known", name, "unsupported_parameter")
         for name in ("model", self.SOURCE):
             if name not in fields:
