@@ -9,7 +9,7 @@ from katas.capstone import Bundle, Engine, Request, app
 from katas.tokenization import BPETokenizer
 from katas.transformers import GPT, GPTConfig
 
-from specs.check import Exchange, Response, assert_close, rejects, running
+from specs.check import Exchange, Mismatch, Response, assert_close, rejects, running
 
 JSON = ("Content-Type", "application/json")
 PLAIN, CHAT = "/v1/completions", "/v1/chat/completions"
@@ -209,6 +209,23 @@ def test_logprobs_of_a_completion(count):
     assert any("bytes:" in text for text in found["tokens"])
 
 
+def test_a_token_that_is_certain():
+    """Its log-probability is 0, which is told, and so is what else there might have been."""
+    model = GPT(GPTConfig(264, 32, 1, 1, 264), np.random.default_rng(0))
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            parameter.data = np.zeros_like(parameter.data)
+    model.transformer.wte.weight.data = np.eye(264, dtype=np.float32)
+    model.transformer.wpe.weight.data[:, encode("a")] = 10
+    model.transformer.ln_f.weight.data *= 100
+    certain = Bundle(model, bundle().tokenizer, "sea")
+    (answer,) = asked(PLAIN, {"prompt": "s", "max_tokens": 3, "seed": 0, "logprobs": 1}, of=certain)
+    found = answer["choices"][0]["logprobs"]
+    if found["token_logprobs"] != [0.0] * 3:
+        raise Mismatch(f"three tokens of probability 1 have the log-probabilities {found['token_logprobs']}")
+    assert found["top_logprobs"] == [{"a": 0.0}] * 3
+
+
 def test_logprobs_of_an_echo():
     """The first token of an echo has no log-probability: null. With max_tokens=0, there are those of the prompt alone."""
     fields = {"prompt": "she sells", "seed": 5, "logprobs": 1, "echo": True}
@@ -294,6 +311,16 @@ def test_the_text_after_a_message_ends_it():
     wants = [by_hand(ids, seed=3, max_tokens=30, stop=stop).text for stop in (whole[8:10], whole[4:6], whole[4:6], whole[8:10])]
     assert [answer["choices"][0]["message"]["content"] for answer in answers] == wants
     assert [answer["choices"][0]["finish_reason"] for answer in answers] == ["stop"] * 4
+
+
+def test_a_blank_after_a_message_ends_it():
+    """It is a stop string as it is."""
+    ends = other(bundle(), chat=bundle().chat | {"assistant": ("says: ", " ")})
+    ids = bundle().chat_ids(MESSAGES[:1])
+    texts = [by_hand(ids, seed=seed, max_tokens=40).text for seed in range(12)]
+    seed = next(seed for seed, text in enumerate(texts) if " " in text)
+    (answer,) = asked(CHAT, {"messages": MESSAGES[:1], "seed": seed, "max_tokens": 40}, of=ends)
+    assert answer["choices"][0]["message"]["content"] == texts[seed].partition(" ")[0]
 
 
 @pytest.mark.parametrize("top", [None, 0, 3])

@@ -108,6 +108,30 @@ def test_a_stream_of_a_chat():
     assert events[0]["id"].startswith("chatcmpl-")
 
 
+@pytest.mark.parametrize(("path", "source"), [(PLAIN, {"prompt": "a"}), (CHAT, {"messages": [MESSAGES[0] | {"content": ""}]})])
+def test_blanks_are_text(path, source):
+    """A part of nothing but blanks or line ends is sent as any other."""
+    tokenizer = bundle().tokenizer
+    ids = [tokenizer.encode_bytes(bytes([byte]))[0] for byte in b"a \n b  "]
+    model = GPT(GPTConfig(262, 32, 1, 1, 262), np.random.default_rng(0))
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            parameter.data = np.zeros_like(parameter.data)
+    model.transformer.wte.weight.data = np.eye(262, dtype=np.float32)
+    model.transformer.wpe.weight.data[range(len(ids)), ids] = 10  # each position asks for its own token
+    spaced = Bundle(model, tokenizer, "sea", None, {"user": ("", ""), "assistant": ("A", "")})
+
+    async def main():
+        async with running(app(spaced)) as served:
+            fields = source | {"temperature": 0, "max_tokens": len(ids), "stream": True}
+            return await post(served, path, fields).response()
+
+    events = [json.loads(line[6:]) for line in asyncio.run(main()).body.decode().split("\n\n") if "{" in line]
+    deltas = [event["choices"][0] for event in events]
+    texts = [delta["text"] if path == PLAIN else delta["delta"].get("content", "") for delta in deltas]
+    assert [text for text in texts if text] == list("a \n b  ")
+
+
 @pytest.mark.parametrize(("path", "source"), [(PLAIN, {"prompt": ["a", "sea"]}), (CHAT, {"messages": MESSAGES})])
 def test_usage_of_a_stream(path, source):
     """With include_usage each event has "usage": null, but the last one, which has the usage, and no choices."""
@@ -181,6 +205,20 @@ def test_each_part_is_sent_when_it_is_made(seed, gate):
 
 
 @pytest.mark.timeout(5)
+def test_a_choice_that_waits_holds_no_other_back(seed, gate):
+    """With one row, the second choice has none before the first is finished, whose parts come meanwhile."""
+
+    async def main():
+        async with gated(gate, rows=1) as served:
+            stream = post(served, PLAIN, {"prompt": "sea", "stream": True, "seed": seed, "n": 2, "max_tokens": 20})
+            assert (await stream.message())["status"] == 200
+            gate.allow(4)
+            return [(await part_of(stream))["choices"][0]["index"] for _ in range(4)]
+
+    assert asyncio.run(main()) == [0] * 4
+
+
+@pytest.mark.timeout(5)
 def test_the_role_is_sent_at_once(gate):
     """The first part of a chat, which has the role, doesn't wait for the engine."""
 
@@ -227,16 +265,16 @@ def test_an_error_after_the_headers_is_an_event(path, source, gate, caplog):
             response = await stream.response()
             await stream.ended()
             after = await post(served, path, source | {"max_tokens": 3}).response()
-            return response, after.status, stream.error
+            return response, after.status, stream.said
 
     with caplog.at_level(logging.ERROR):
-        response, after, error = asyncio.run(main())
+        response, after, said = asyncio.run(main())
     *_, last = response.events()
     assert last["error"].keys() == {"message", "type", "param", "code"}
     assert last["error"]["type"] == "server_error"
     assert b"of the engine's own" not in response.body
     assert b"[DONE]" not in response.body
-    assert "of the engine's own" in caplog.text or "of the engine's own" in str(error)
+    assert "of the engine's own" in caplog.text + said
     assert after == 200
 
 

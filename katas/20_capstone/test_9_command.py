@@ -64,9 +64,10 @@ def test_no_arguments_are_those_of_no_other_program(folder, monkeypatch):
 
 
 def test_a_prompt_is_ordinary_text(folder, capsys):
-    """A special token in the prompt is read as its characters."""
-    main(["generate", str(folder), "a<|end|>", "--max-tokens", "9", "--seed", "3"])
-    assert capsys.readouterr().out == answer(folder, "a<|end|>", max_tokens=9, seed=3) + "\n"
+    """A special token in the prompt is read as its characters. Blanks and line ends around it stay."""
+    for prompt in ("a<|end|>", " sea ", "sea\n"):
+        main(["generate", str(folder), prompt, "--max-tokens", "9", "--seed", "3"])
+        assert capsys.readouterr().out == answer(folder, prompt, max_tokens=9, seed=3) + "\n"
 
 
 def test_the_options_of_generate(folder, capsys):
@@ -161,13 +162,13 @@ def test_the_options_of_serve(folder, configs):
 
 @pytest.mark.parametrize(
     ("keys", "statuses"),
-    [("alpha", [200, 401, 401, 401]), ("alpha, beta", [200, 200, 401, 401]), ("", [200] * 4), (",", [401] * 4)],
+    [("Alpha", [200, 401, 401, 401]), ("Alpha, beta", [200, 200, 401, 401]), ("", [200] * 4), (",", [401] * 4)],
 )
 def test_the_keys_of_serve(keys, statuses, folder, configs, monkeypatch):
     """KATA_API_KEYS has keys between commas. Empty, it has none; with a comma alone, nobody is let in."""
     monkeypatch.setenv("KATA_API_KEYS", keys)
     main(["serve", str(folder)])
-    asks = [("Authorization", f"Bearer {key}") for key in ("alpha", "beta", "alpha, beta")]
+    asks = [("Authorization", f"Bearer {key}") for key in ("Alpha", "beta", "Alpha, beta")]
     assert [answered(configs[0].app, *headers) for headers in ([asks[0]], [asks[1]], [asks[2]], [])] == statuses
 
 
@@ -182,11 +183,14 @@ def test_the_keys_of_serve(keys, statuses, folder, configs, monkeypatch):
         (["build", "nowhere.json", "{folder}"], "nowhere.json"),
         (["build", "{folder}/merges.txt", "{folder}"], ""),
         (["build", "{folder}/../typo.json", "{folder}"], "modle"),
+        (["build", "{folder}", "elsewhere"], ""),
+        (["build", "{folder}/../good.json", "{folder}/.."], ""),
     ],
 )
 def test_errors_have_no_traceback(arguments, told, folder, capsys):
     """A missing file, values that don't fit, and unknown fields end with status 1 and the message on stderr."""
     (folder.parent / "typo.json").write_text('{"text": "text.txt", "modle": {}}')
+    (folder.parent / "good.json").write_text(json.dumps({"text": str(folder / "merges.txt"), "model": {}}))
     with pytest.raises(SystemExit) as ended:
         main([argument.format(folder=folder) for argument in arguments])
     code, error = ended.value.code, capsys.readouterr().err
@@ -204,12 +208,14 @@ def test_build_from_a_json_file(tmp_path, capsys):
     train = {"epochs": 2, "steps": 2, "batch_size": 2, "lr": 1e-2}
     shape = {"context": 8, "n_layer": 1, "n_head": 1, "d_model": 8}
     config = {"text": str(tmp_path / "text.txt"), "model": shape, "vocab_size": 262, "train": train, "quantize": 8}
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    content = json.dumps(config | {"name": "sea 日本"}, ensure_ascii=False)
+    (tmp_path / "config.json").write_text(content, encoding="utf-8")
     main(["build", str(tmp_path / "config.json"), str(tmp_path / "bundle")])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["epoch", "epoch", "train", "quantize", "accelerate", "cache"]
     assert lines[1].startswith("epoch 2/2")
-    assert Bundle.load(tmp_path / "bundle").model.config.context == 8
+    bundle = Bundle.load(tmp_path / "bundle")
+    assert (bundle.model.config.context, bundle.name) == (8, "sea 日本")
 
 
 def test_the_rest_of_the_process_is_left_alone(folder, tmp_path, capsys):

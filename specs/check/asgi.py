@@ -76,6 +76,15 @@ class Exchange:
         """Waits until the app has returned, or raised."""
         await asyncio.wait([self._task])
 
+    @property
+    def said(self) -> str:
+        """What the exception that left the app says, and those that led to it."""
+        error, texts = self.error, []
+        while error is not None:
+            texts.append(str(error))
+            error = error.__cause__ or error.__context__
+        return "\n".join(texts)
+
     async def _run(self, app, scope: dict) -> None:
         try:
             await app(scope, self._receive, self._send)

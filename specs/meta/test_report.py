@@ -35,6 +35,10 @@ class Row:
 
 def scale(x, by):
     return x + by
+
+
+def main():
+    pass
 """
 SPECS = '''import numpy as np
 import pytest
@@ -82,6 +86,14 @@ def total(numbers):
 def test_f():
     """What a helper calls is found, and what a dict does is not the learner's."""
     assert total(NUMBERS["two"]) == 3
+
+
+def test_g():
+    """A function of the spec's own is not the learner's, whatever its name is."""
+
+    def main():
+        return scale(1, 2)
+    assert main() == 2, "1 times 2 is 2"
 '''
 REPORTS = [
     """
@@ -125,6 +137,15 @@ REPORTS = [
           katas/02_two/two.py:21 in Row.__iter__
           > assert total(NUMBERS["two"]) == 3
           assert 2 == 3
+    """,
+    """
+    02.1  A function of the spec's own is not the learner's, whatever its name is.
+          katas/02_two/two.py:25 in scale
+            def main():
+                return scale(1, 2)
+          > assert main() == 2, "1 times 2 is 2"
+            main = main
+          1 times 2 is 2
     """,
 ]
 

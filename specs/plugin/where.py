@@ -67,8 +67,11 @@ class Spec:
         names = self.names.union(*map(_names, helpers))
         classes = {name for value in map(self.values.get, names) for name in _class_names(value)}
         found: dict[str, int] = {}
+        kinds = ast.FunctionDef | ast.AsyncFunctionDef
+        own = {node.name for part in self.parts + helpers for node in ast.walk(part) if isinstance(node, kinds)}
         for part in self.parts + helpers:
             functions, methods = self._used(part)
+            functions = functions - own  # such as a `main` of the spec
             for node in module.body:
                 if isinstance(node, ast.FunctionDef) and node.name in functions:
                     found.setdefault(node.name, node.lineno)

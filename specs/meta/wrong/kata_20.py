@@ -1689,6 +1689,53 @@ WRONG = [
             "engine = Engine(bundle, rows=1, slice=bundle.model.config.context)": 'settings["max_tokens"] = options.max_tokens or 100\n    engine = Engine(bundle, rows=1, slice=bundle.model.config.context)'
         },
     ),
+    Wrong(
+        "chat's stop is stripped",
+        {'(after := self.bundle.chat["assistant"][1])': '(after := self.bundle.chat["assistant"][1].strip())'},
+    ),
+    Wrong(
+        "chat encodes on the loop",
+        {
+            "asked = await asyncio.to_thread(kind, fields, self.engine, *limits)": "asked = (\n            kind(fields, self.engine, *limits)\n            if kind is _AskedChat\n            else await asyncio.to_thread(kind, fields, self.engine, *limits)\n        )"
+        },
+    ),
+    Wrong(
+        "Content-Length is believed",
+        {
+            "        body = bytearray()\n": '        body = bytearray()\n        if int(request.headers.get("content-length", 0)) > self.body_bytes:\n            raise _Refusal(413, f"the body has more than {self.body_bytes} bytes", None, "request_too_large")\n'
+        },
+    ),
+    Wrong("host without www is redirected", {", www_redirect=False": ""}),
+    Wrong(
+        "generate strips the prompt",
+        {"bundle.tokenizer.encode(options.prompt)": "bundle.tokenizer.encode(options.prompt.strip() or options.prompt)"},
+    ),
+    Wrong(
+        "build reads config as latin-1",
+        {'Path(options.config).read_text(encoding="utf-8")': 'Path(options.config).read_text(encoding="latin-1")'},
+    ),
+    Wrong(
+        "environment keys become lower case",
+        {'[key.strip() for key in names.split(",")]': '[key.strip().lower() for key in names.split(",")]'},
+    ),
+    Wrong(
+        "only missing files without traceback",
+        {"except (OSError, TypeError, ValueError) as error:": "except (FileNotFoundError, TypeError, ValueError) as error:"},
+    ),
+    Wrong(
+        "blank chat deltas are empty",
+        {'{"delta": {"content": text} if text else {}}': '{"delta": {"content": text} if text.strip() else {}}'},
+    ),
+    Wrong(
+        "certain token has no top",
+        {"None if token.logprob is None else {self._name(number)": "None if not token.logprob else {self._name(number)"},
+    ),
+    Wrong(
+        "choices merged in lockstep",
+        {
+            '    arrived, ended = asyncio.Queue(), 0\n    tasks = {asyncio.create_task(_follow(index, stream, arrived)) for index, stream in enumerate(streams)}\n    while ended < len(tasks):\n        index, update = await arrived.get()\n        if isinstance(update, BaseException):\n            raise RuntimeError("the engine failed") from update\n        yield index, update\n        ended += update.finish is not None\n': '    alive = dict(enumerate(streams))\n    while alive:\n        for index, stream in list(alive.items()):\n            try:\n                update = await anext(stream)\n            except asyncio.CancelledError:\n                raise\n            except BaseException as error:\n                raise RuntimeError("the engine failed") from error\n            yield index, update\n            if update.finish is not None:\n                del alive[index]\n'
+        },
+    ),
 ]
 
 EQUIVALENT = {
