@@ -4,7 +4,7 @@ from katas.caching import KVCache, prefill
 from katas.tensor import Tensor
 from katas.transformers import GPT, GPTConfig, LayerNorm
 
-from specs.check import assert_close, assert_dtype, rejects, undisturbed
+from specs.check import assert_close, assert_dtype, layouts, rejects, undisturbed
 
 KINDS = {
     "learned": {},
@@ -98,6 +98,14 @@ def test_ids_and_mask_may_be_lists_or_tensors(draw):
         got = prefill(model, kind(ids), KVCache.of(model, 2), kind(mask))
         want = got if want is None else want
         assert_close(got, want)
+
+
+def test_ids_and_mask_may_lie_in_memory_in_any_order(draw):
+    """What counts is where they are in the array."""
+    model, ids, mask = gpt(draw, "rotary"), draw.integers(11, 3, 7), np.arange(7) < np.array([[7], [2], [5]])
+    want = prefill(model, ids, KVCache.of(model, 3), mask)
+    for given, real in zip(layouts(ids).values(), layouts(mask).values(), strict=True):
+        assert_close(prefill(model, given, KVCache.of(model, 3), real), want)
 
 
 def test_the_model_gets_a_block_at_a_time_in_eval_mode_without_recording(draw):

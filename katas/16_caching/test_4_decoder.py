@@ -11,7 +11,7 @@ from katas.tensor import Tensor, concatenate
 from katas.transformers import GPT, GPTConfig
 
 from specs import oracles
-from specs.check import Draw, assert_close, assert_dtype, measure_bytes, rejects, undisturbed
+from specs.check import Draw, assert_close, assert_dtype, layouts, measure_bytes, rejects, undisturbed
 from specs.oracles.cache import ListCache
 
 KINDS = {
@@ -56,6 +56,18 @@ def test_from_an_empty_cache_on_every_token_gets_the_logits_of_the_whole_text(dr
         assert_dtype(got, dtype)
         assert_close(got, want[:, time], name=f"token {time}")
         assert cache.lengths.tolist() == [time + 1] * batch
+
+
+def test_ids_and_real_may_lie_in_memory_in_any_order(draw):
+    """Of a step, and of a part of several tokens."""
+    model, ids, real = gpt(draw, "rotary"), draw.integers(11, 3, 5), np.array([True, True, False])
+    decoder, cache = Decoder(model), KVCache.of(model, 3)
+    want_step = decoder.step(ids[:, 0], cache, real)
+    want = decoder.forward(ids[:2, 1:], cache=cache.row(0, 2)).data
+    for given, flags in zip(layouts(ids).values(), layouts(real).values(), strict=True):
+        cache = KVCache.of(model, 3)
+        assert_close(decoder.step(given[:, 0], cache, flags)[:2], want_step[:2])
+        assert_close(decoder.forward(given[:2, 1:], cache=cache.row(0, 2)), want)
 
 
 @pytest.mark.parametrize("kind", ["rotary", "window"])

@@ -1,3 +1,4 @@
+import ast
 import re
 
 import pytest
@@ -9,6 +10,7 @@ from specs.meta.judge import PRESENT, Watch, each_kata, judge, reference, told
 pytestmark = pytest.mark.timeout(120)
 HEADING = re.compile(r"^ *# \d\d\.(\d+) ", re.MULTILINE)
 LARGE = {"02", "07", "13", "14", "16"}
+COST: dict[str, float] = {}  # CPU seconds of the specs that were run up to now
 CASES = [
     pytest.param(kata, wrong, id=f"{kata.number}-{wrong.name}")
     for kata in PRESENT
@@ -34,9 +36,10 @@ def test_a_wrong_solution_is_caught_by_its_own_kata(kata, wrong, tmp_path):
     own = [f"katas/{kata.folder}/{name}" for name in sections(kata, wrong)]
     rounds = [(*own, "-m", "not time")] if own else []  # what is patched belongs to a section, whose specs are asked first
     rounds += [("-m", "not time"), ("-m", "time")]  # what only a time budget catches is caught there
-    red = []
+    red, near = [], patched(kata, wrong)
     for options in rounds:
-        specs = judge(kata, *options, impl=impl, watch=Watch(until=wrong.says))
+        specs = judge(kata, *options, impl=impl, watch=Watch(until=wrong.says, near=near, cost=COST))
+        COST.update((spec["id"], spec["cpu"]) for spec in specs)
         red = [spec for spec in specs if spec["outcome"] == "red"]
         broken = [spec["why"] for spec in red if "::" not in spec["id"]]
         assert not broken, f"the patched file can't be imported: {broken[0]}"
@@ -44,6 +47,15 @@ def test_a_wrong_solution_is_caught_by_its_own_kata(kata, wrong, tmp_path):
             return
     assert red, "every spec passes"
     pytest.fail(f"no report says {wrong.says!r}\n{told(red)}")
+
+
+def patched(kata: Kata, wrong: Wrong) -> frozenset[str]:
+    """The names of the functions and classes that a wrong solution patches."""
+    text = reference(kata).read_text(encoding="utf-8")
+    lines = [text.count("\n", 0, text.index(old)) + 1 for old in wrong.patches]
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    named = [node for node in ast.walk(ast.parse(text)) if isinstance(node, kinds)]
+    return frozenset(node.name for node in named if any(node.lineno <= line <= node.end_lineno for line in lines))
 
 
 def sections(kata: Kata, wrong: Wrong) -> list[str]:
