@@ -223,9 +223,10 @@ def test_seeds(text, tmp_path):
 
 def test_a_bundle_to_start_from(text, tmp_path):
     """model may be the folder of a bundle: nothing is trained, its tokenizer, end and weights stay, and the stage is "load"."""
-    first, _ = built(config(text), tmp_path / "first")
-    bundle, stages = built(config(text, model=str(tmp_path / "first"), quantize=8, name="second"), tmp_path / "second")
-    assert [stage.name for stage in stages] == ["load", "quantize"]
+    first, _ = built(config(text, accelerate=True), tmp_path / "first")
+    options = {"model": str(tmp_path / "first"), "quantize": 8, "accelerate": True, "name": "second"}
+    bundle, stages = built(config(text, **options), tmp_path / "second")
+    assert [stage.name for stage in stages] == ["load", "quantize", "accelerate"]
     assert (bundle.name, bundle.end) == ("second", "<|endoftext|>")
     assert bundle.tokenizer.vocab == first.tokenizer.vocab
     assert_close(np.float32(stages[0].bits), bits_per_byte(first, TEXT[len(TEXT) * 9 // 10 :]))
