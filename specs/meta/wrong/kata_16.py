@@ -952,6 +952,35 @@ EQUIVALENT = {
         for more in ("", ", 2", ", 3")
     },
     "Decoder.forward: a result is a view of an equal argument": "logits are never ids",
+    **{
+        f"{name}: {habit}": reason
+        for name in ("prefill", "Decoder.forward", "Decoder.step")
+        for habit, reason in (
+            ("a result is a copy, not a view", "logits are new"),
+            ("int32 for int64", "logits are floats"),
+            ("int64 for int32", "logits are floats"),
+            ("infinities and NaN in arguments are made finite", "ids are integers"),
+        )
+    },
+    **{
+        f"{name}: {habit}": reason
+        for name in ("prefill", "Decoder.step")
+        for habit, reason in (
+            ("a result is a view of an equal argument", "logits are never ids"),
+            ("shapes that differ are broadcast", "ids and mask have the same shape, or are refused"),
+        )
+    },
+    **{f"{name}: NumPy's numbers are refused": "it takes arrays" for name in ("prefill", "Decoder.forward")},
+    **{
+        f"{name}: a falsy argument is taken as absent": "neither a cache nor an array of several is falsy"
+        for name in ("Decoder.forward", "Decoder.step")
+    },
+    "Decoder.step: axes of length 0 are refused": "a cache has rows",
+    "prefill: a result is read-only": "nobody is told to write into the logits",
+    "prefill: infinities and NaN in results are made finite": "of finite weights logits are finite",
+    "Decoder._read: None is whatever is falsy": "two arrays in a tuple are not falsy",
+    "Decoder.step: None is whatever is falsy, 4": "a desk is never falsy",
+    "Decoder._through: None is whatever is falsy, 2": "two arrays in a tuple are not falsy",
     "KVCache.extend: int32 for int64": "it returns no integers",
     "KVCache.extend: int64 for int32": "it returns no integers",
     "KVCache.extend: a result is read-only": "nobody is told to write into the cache's keys",
