@@ -343,7 +343,8 @@ def test_a_cnn_needs_fewer_bits(table, milestone):
     clear, before = vision.clear, vision.accuracy(vision.clear)
     works, errors = {"float32": reading(clear, vision.x)}, {}
     milestone.row("CNN: accuracy", before, "%")
-    for bits, share, lost in ((8, (0.27, 0.27), (0.5, 1)), (4, (0.155, 0.155), (1.5, 4))):
+    # in 4 bits a CNN of so few weights loses 0.8 or 1.6 points, depending on how its training was rounded
+    for bits, share, lost in ((8, (0.27, 0.27), (0.5, 1)), (4, (0.155, 0.155), (3, 4))):
         name, small = f"{bits} bits", quantize(clear, bits)
         after, works[name] = vision.accuracy(small), reading(small, vision.x)
         errors[name] = 100 - after
