@@ -430,7 +430,8 @@ def test_requests_are_counted():
     async def main():
         async with running(app(bundle())) as served:
             exchanges = [
-                Exchange(served, "GET", path) for path in ("/nothing", "/nothing/2", PLAIN, "/v1/models", "/v1/models?x=y")
+                Exchange(served, "GET", path)
+                for path in ("/nothing", "/nothing/2", "/v1/models/", PLAIN, "/v1/models", "/v1/models?x=y")
             ]
             exchanges += [post(served, stream=stream, max_tokens=2) for stream in (False, True)]
             exchanges += [post(served, model="other"), Exchange(served, "GET", "/", b"", [("Host", "elsewhere")])]
@@ -439,7 +440,7 @@ def test_requests_are_counted():
             return figures(await Exchange(served, "GET", "/metrics").response())
 
     found = {key[1:]: value for key, value in asyncio.run(main()).items() if key[0] == "kata_requests_total"}
-    wanted = {("other", "404"): 2, (PLAIN, "405"): 1, ("/v1/models", "200"): 2, (PLAIN, "200"): 2, (PLAIN, "404"): 1}
+    wanted = {("other", "404"): 3, (PLAIN, "405"): 1, ("/v1/models", "200"): 2, (PLAIN, "200"): 2, (PLAIN, "404"): 1}
     assert found == wanted | {("/", "400"): 1}
 
 
@@ -519,6 +520,23 @@ def test_the_times_are_those_that_passed(gate):
     assert last["kata_first_token_seconds_sum",] == first["kata_first_token_seconds_sum",]
     assert last["kata_between_tokens_seconds_sum",] >= first["kata_between_tokens_seconds_sum",] + 0.09
     assert last["kata_between_tokens_seconds_sum",] + last["kata_first_token_seconds_sum",] <= passed
+
+
+@pytest.mark.timeout(5)
+def test_each_choice_has_times_of_its_own(gate):
+    """The first token of a choice that waited for the row of another took as long as both."""
+
+    async def main():
+        async with gated(gate, rows=1) as served:
+            stream = post(served, stream=True, n=2, max_tokens=2)
+            await started(stream)
+            await asyncio.sleep(0.1)
+            gate.open()
+            while await stream.message():
+                pass
+            return figures(await Exchange(served, "GET", "/metrics").response())
+
+    assert asyncio.run(main())["kata_first_token_seconds_sum",] >= 2 * 0.09
 
 
 @pytest.mark.timeout(5)

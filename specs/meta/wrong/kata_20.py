@@ -1736,6 +1736,16 @@ WRONG = [
             '    arrived, ended = asyncio.Queue(), 0\n    tasks = {asyncio.create_task(_follow(index, stream, arrived)) for index, stream in enumerate(streams)}\n    while ended < len(tasks):\n        index, update = await arrived.get()\n        if isinstance(update, BaseException):\n            raise RuntimeError("the engine failed") from update\n        yield index, update\n        ended += update.finish is not None\n': '    alive = dict(enumerate(streams))\n    while alive:\n        for index, stream in list(alive.items()):\n            try:\n                update = await anext(stream)\n            except asyncio.CancelledError:\n                raise\n            except BaseException as error:\n                raise RuntimeError("the engine failed") from error\n            yield index, update\n            if update.finish is not None:\n                del alive[index]\n'
         },
     ),
+    Wrong(
+        "times from another choice's token",
+        {"last[index], made[index] = now, update.made": "last[:], made[index] = [now] * count, update.made"},
+    ),
+    Wrong(
+        "slash behind counts as path",
+        {
+            'self.requests.labels(scope["path"] if scope["path"] in self.paths else "other", status).inc()': 'path = scope["path"].rstrip("/") or "/"\n            self.requests.labels(path if path in self.paths else "other", status).inc()'
+        },
+    ),
 ]
 
 EQUIVALENT = {
