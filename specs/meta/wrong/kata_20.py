@@ -1749,6 +1749,42 @@ WRONG = [
 ]
 
 EQUIVALENT = {
+    "Bundle.__post_init__: booleans are taken for integers": "it takes no arguments",
+    **{
+        f"{name}: {habit}": reason
+        for name, more in (("choose", "ids are int64"), ("log_softmax", "log-probabilities are float64"))
+        for habit, reason in (
+            ("a result is a copy, not a view", "the result is new"),
+            ("float64 for float32", more),
+            ("int32 for int64" if name == "log_softmax" else "float32 for float64", more),
+        )
+    },
+    "choose: a result is a view of an equal argument": "ids are no logits",
+    "choose: a result is read-only": "nobody is told to write into the ids",
+    "choose: infinities and NaN in results are made finite": "ids are int64",
+    "log_softmax: int64 for int32": "log-probabilities are float64",
+    "TextStream.__init__: a falsy argument is taken as absent": "what is falsy is as the default: empty",
+    "TextStream.__init__: NumPy's numbers are refused": "it takes none",
+    "Engine.cancel: NumPy's numbers are refused": "submit gives Python's",
+    **{
+        f"{name}: attributes are those of the construction": "they stay the same objects"
+        for name in (
+            *("Engine.running", "Engine.waiting", "Engine.check", "AsyncEngine.__aenter__", "AsyncEngine.__aexit__"),
+            *("AsyncEngine.close", "Stream.__aenter__", "Stream.__aexit__", "Stream.__anext__", "Stream.cancel"),
+        )
+    },
+    "choose: int32 for int64": "no vocabulary is so large",
+    **{
+        f"{name}: {habit}": "it takes no arrays"
+        for name in ("AsyncEngine.__aexit__", "Stream.__aexit__", "build")
+        for habit in ("arguments are changed", "axes of length 0 are refused", "arguments are read in the order of memory")
+    },
+    "AsyncEngine.__aexit__: NumPy's numbers are refused": "it takes none",
+    "Stream.__aexit__: infinities and NaN in arguments are made finite": "it takes no arrays",
+    "build: infinities and NaN in arguments are made finite": "it takes no arrays",
+    "build: shapes that differ are broadcast": "it takes no arrays",
+    "build: NumPy's numbers are refused": "it takes none",
+    "build: a falsy argument is taken as absent": "neither a config nor a function is falsy",
     "_check_arrays: None is whatever is falsy": "a window is at least 1",
     "Bundle.chat_ids: None is whatever is falsy": "a chat is never empty",
     "choose: int64 for int32": "ids are int64",
@@ -1761,6 +1797,5 @@ EQUIVALENT = {
     "Stream.__aexit__: NumPy's numbers are refused": "it takes none",
     "AsyncEngine.__aexit__: infinities and NaN in arguments are made finite": "it takes no arrays",
     "TextStream.push: None is whatever is falsy": "what the table has not is decoded",
-    "Engine.step: None is whatever is falsy, 2": "a token that waits was put into the cache just before",
     "Engine.submit: attributes are those of the construction": "nobody changes rows and queue of an engine",
 }
