@@ -74,7 +74,7 @@ def test_rows_of_different_magnitudes(draw):
 
 
 def test_temperature_0_takes_the_first_of_the_largest():
-    """At temperature 0 the draw doesn't matter, nor does top_p; of several largest logits the first counts, without a warning."""
+    """At temperature 0 neither the draw nor top_p matters; of several largest the first counts. Nothing is warned of."""
     logits = np.array([[0, 2, 1, 2]], np.float32)
     with np.errstate(all="raise", under="ignore"):
         for draw in (0, 0.5, 0.999):
