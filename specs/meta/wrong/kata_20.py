@@ -1574,7 +1574,7 @@ WRONG = [
     ),
     Wrong("an answer for nobody waits for ever", {"    finally:\n        answering.cancel()\n": "    finally:\n"}),
     Wrong("a body is in Latin-1", {"fields = json.loads(body)\n": 'fields = json.loads(body.decode("latin-1"))\n'}),
-    Wrong("a seed of 0 is none", {"None if seed is None else seed + choice": "seed + choice if seed else None"}),
+    Wrong("a seed of 0 is the same as no seed", {"None if seed is None else seed + choice": "seed + choice if seed else None"}),
     Wrong(
         "all parts are of the first choice",
         {
