@@ -295,9 +295,10 @@ def test_a_message_of_a_chat():
 def test_how_long_a_message_is():
     """max_completion_tokens, or the older max_tokens; without them, as long as there is room in the context."""
     fields = {"messages": MESSAGES[:1], "seed": 3}
-    limits = [{}, {"max_tokens": 5}, {"max_completion_tokens": 5}, {"max_completion_tokens": 5, "max_tokens": 7}]
+    both = [{"max_completion_tokens": count, "max_tokens": 7} for count in (5, 0)]
+    limits = [{}, {"max_tokens": 5}, {"max_completion_tokens": 5}, *both]
     counts = [answer["usage"]["completion_tokens"] for answer in asked(CHAT, *(fields | limit for limit in limits))]
-    assert counts == [64 - len(bundle().chat_ids(MESSAGES[:1])), 5, 5, 5]
+    assert counts == [64 - len(bundle().chat_ids(MESSAGES[:1])), 5, 5, 5, 0]
 
 
 def test_the_text_after_a_message_ends_it():

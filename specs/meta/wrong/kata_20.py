@@ -1746,6 +1746,12 @@ WRONG = [
             'self.requests.labels(scope["path"] if scope["path"] in self.paths else "other", status).inc()': 'path = scope["path"].rstrip("/") or "/"\n            self.requests.labels(path if path in self.paths else "other", status).inc()'
         },
     ),
+    Wrong(
+        "max_completion_tokens 0 is none",
+        {
+            "        settings = super()._settings()\n": '        if not self.fields.get("max_completion_tokens"):\n            self.fields.pop("max_completion_tokens", None)\n        settings = super()._settings()\n'
+        },
+    ),
 ]
 
 EQUIVALENT = {
