@@ -103,6 +103,17 @@ def test_without_a_key(key):
     assert with_key(key, keys=["alpha", "beta"]) == [200, 200, 200, 401, 401, 401, 401]
 
 
+@pytest.mark.parametrize("method", ["OPTIONS", "HEAD", "DELETE"])
+def test_every_method_needs_a_key(method):
+    """Without one nobody is told which methods a path has."""
+
+    async def main():
+        async with running(app(bundle(), keys=["alpha"])) as served:
+            return [(await Exchange(served, method, path, b"", [JSON]).response()).status for path in (PLAIN, "/v1/models")]
+
+    assert asyncio.run(main()) == [401, 401]
+
+
 def test_an_empty_key_lets_nobody_in():
     """Neither with other keys, nor alone."""
     for keys in (["alpha", ""], [""]):

@@ -15,6 +15,7 @@ from katas.capstone import (
     Request,
     TextStream,
     Token,
+    app,
     choose,
     log_softmax,
     main,
@@ -254,6 +255,7 @@ def test_the_rest_of_the_process_is_left_alone(folder, tmp_path, capsys):
             engine.submit(request)
         engine.step()
         engine.cancel(1)
+        app(bundle)
         asyncio.run(served(bundle))
         main(["build", str(tmp_path / "config.json"), str(tmp_path / "built")])
         main(["generate", str(folder), "she", "--max-tokens", "3", "--seed", "3"])

@@ -1752,6 +1752,11 @@ WRONG = [
             "        settings = super()._settings()\n": '        if not self.fields.get("max_completion_tokens"):\n            self.fields.pop("max_completion_tokens", None)\n        settings = super()._settings()\n'
         },
     ),
+    Wrong("length check forgets tokens", {"self.characters = self.most * max(": "self.characters = engine.room * max("}),
+    Wrong(
+        "OPTIONS needs no key",
+        {"or not self.locked or self._knows(": 'or not self.locked or scope.get("method") == "OPTIONS" or self._knows('},
+    ),
 ]
 
 EQUIVALENT = {
