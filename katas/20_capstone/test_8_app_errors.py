@@ -218,7 +218,7 @@ def test_what_is_much_too_long_is_not_encoded():
         (response,) = asked(path, {"model": "sea", source: given}, of=counted)
         assert_error(response, 400, source, "context_length_exceeded")
     assert (before := Counts.total) < 1000
-    (response,) = asked(PLAIN, {"model": "sea", "prompt": "x" * 400}, of=counted, tokens=5)
+    (response,) = asked(PLAIN, {"model": "sea", "prompt": "x" * 200}, of=counted, tokens=5)
     assert_error(response, 400, "prompt", "context_length_exceeded")
     assert Counts.total == before
 
