@@ -213,6 +213,15 @@ def test_what_was_held_back_comes_before_another_stop_string():
     assert stopped
 
 
+def test_stop_strings_are_those_of_the_beginning():
+    """A list that is changed afterwards changes nothing."""
+    stops = ["b"]
+    stream = TextStream(tokenizer(), stops)
+    stops.clear()
+    assert [stream.push(Token(number))[0] for number in bytes_of("ab")] == ["a", ""]
+    assert stream.stopped
+
+
 def test_two_streams_at_a_time():
     """What one holds back stays there while others begin."""
     (letter,) = bytes_of("a")

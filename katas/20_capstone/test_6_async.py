@@ -10,6 +10,7 @@ from katas.tokenization import BPETokenizer
 from katas.transformers import GPT, GPTConfig
 
 from specs.check import rejects
+from specs.oracles.gate import Gate
 
 
 @functools.cache
@@ -26,40 +27,29 @@ def request(seed: int = 0, tokens: int = 6) -> Request:
     return Request([65 + seed % 20, 66], tokens, seed=seed, logprobs=0)
 
 
-class Gate:
-    """Lets the engine's thread through `step` as many times as `allow` says; and knows which thread called what."""
+class Watched(Gate):
+    """The gate of one engine, which knows the threads that called it."""
 
     def __init__(self, engine: Engine):
-        self.steps, self.threads, self._permits, self._open = 0, set(), threading.Semaphore(0), False
-        for name in ("submit", "cancel", "step"):
-            setattr(engine, name, functools.partial(self._called, name, getattr(engine, name)))
-        self.error: Exception | None = None
+        super().__init__(Engine.step)
+        self.threads = set()
+        for name, real in (
+            ("submit", engine.submit),
+            ("cancel", engine.cancel),
+            ("step", functools.partial(self.step(), engine)),
+        ):
+            setattr(engine, name, functools.partial(self._called, real))
 
-    def _called(self, name: str, real, *arguments):
+    def _called(self, real, *arguments):
         self.threads.add(threading.get_ident())
-        if name == "step":
-            self.steps += 1
-            if not self._open:
-                self._permits.acquire()
-            if self.error is not None:
-                error, self.error = self.error, None
-                raise error
         return real(*arguments)
-
-    def allow(self, steps: int) -> None:
-        for _ in range(steps):
-            self._permits.release()
-
-    def open(self) -> None:
-        self._open = True
-        self.allow(1)
 
 
 @asynccontextmanager
 async def served(**options):
     """A service of an engine whose steps wait for the gate, which opens at the end."""
     engine = Engine(bundle(), **options)
-    gate = Gate(engine)
+    gate = Watched(engine)
     async with AsyncEngine(engine) as service:
         try:
             yield service, gate
@@ -492,7 +482,7 @@ def test_close_finishes_what_was_accepted():
     async def main():
         before = threading.active_count()
         service = AsyncEngine(Engine(bundle(), rows=1))
-        gate = Gate(service.engine)
+        gate = Watched(service.engine)
         async with service:
             tasks = [asyncio.create_task(all_of(service.submit(request(seed)))) for seed in range(4)]
             await asyncio.sleep(0)

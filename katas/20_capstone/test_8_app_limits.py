@@ -507,7 +507,7 @@ def test_tokens_and_times_are_measured(stream):
 
 @pytest.mark.timeout(5)
 def test_the_times_are_those_that_passed(gate):
-    """The first token's time is from where the engine has the request; the next ones' from the token before."""
+    """The first token's time is from when the engine has the request; the next ones' from the token before."""
 
     async def main():
         async with gated(gate) as served:

@@ -112,7 +112,7 @@ class Observer:
     def observe(self, x) -> None:
         """Counts the values of a batch of any shape. Raises: ValueError as quantize_array; such a batch does not count."""
         x = _finite(x)
-        bits = np.ascontiguousarray(x).view(np.uint32) >> 16
+        bits = x.view(np.uint32) >> 16
         self._counts += np.bincount(bits.ravel(), minlength=1 << 16)
         self._low, self._high = float(x.min(initial=self._low)), float(x.max(initial=self._high))
 

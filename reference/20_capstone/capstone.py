@@ -1317,14 +1317,12 @@ _NEUTRAL = {  # fields that are not supported, with the value that asks for noth
     **{"best_of": 1, "frequency_penalty": 0, "presence_penalty": 0, "logit_bias": {}, "suffix": "", "store": False},
     **{"metadata": {}, "tools": [], "tool_choice": "none", "response_format": {"type": "text"}},
 }
+_ARGUMENTS = {"max_completion_tokens": "max_tokens", "top_logprobs": "logprobs"}  # of Request, where the names differ
 
 
 def _same(value, other) -> bool:
     """As JSON has it, in which true is no 1."""
     return value == other and isinstance(value, bool) == isinstance(other, bool)
-
-
-_ARGUMENTS = {"max_completion_tokens": "max_tokens", "top_logprobs": "logprobs"}  # of Request, where the names differ
 
 
 class _Asked:

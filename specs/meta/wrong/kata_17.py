@@ -25,7 +25,7 @@ REFUSED = "    if not (finite := np.isfinite(x)).all():"
 PERCENTILE = "        if not 50 < percentile <= 100:"
 CHECKED = "        x = _finite(x)\n        bits"
 SEEN = "        self._low, self._high = float(x.min(initial=self._low)), float(x.max(initial=self._high))\n"
-BITS = "        bits = np.ascontiguousarray(x).view(np.uint32) >> 16\n"
+BITS = "        bits = x.view(np.uint32) >> 16\n"
 COUNTED = "        self._counts += np.bincount(bits.ravel(), minlength=1 << 16)\n"
 NOTHING = "        if self._low > self._high:\n"
 ALL = "        if self.percentile == 100:\n"
@@ -303,9 +303,9 @@ WRONG = [
     Wrong("a zero does not count", {UPWARDS: UPWARDS.replace("0:0x8000", "1:0x8000")}),
     Wrong(
         "sixteen bits are rounded, to infinity",
-        {BITS: "        bits = (np.ascontiguousarray(x).view(np.uint32) + np.uint32(0x8000)) >> 16\n"},
+        {BITS: "        bits = (x.view(np.uint32) + np.uint32(0x8000)) >> 16\n"},
     ),
-    Wrong("only eight bits are counted", {BITS: "        bits = (np.ascontiguousarray(x).view(np.uint32) >> 24) << 8\n"}),
+    Wrong("only eight bits are counted", {BITS: "        bits = (x.view(np.uint32) >> 24) << 8\n"}),
     Wrong(
         "the percentile is a fraction of one tail", {NEEDED: "        needed = (50 + self.percentile / 2) * counts.sum() / 100"}
     ),
@@ -327,7 +327,7 @@ WRONG = [
     Wrong(
         "an histogram of fixed bins",
         {
-            BITS: "        bits = np.clip((np.ascontiguousarray(x) + 32) * 1024, 0, 65535).astype(np.int64)\n",
+            BITS: "        bits = np.clip((x + 32) * 1024, 0, 65535).astype(np.int64)\n",
             "        floats = (upwards.astype(np.uint32) << 16).view(np.float32)\n": "        upwards = np.arange(1 << 16)\n        floats = upwards / 1024 - 32\n",
         },
     ),

@@ -1757,6 +1757,7 @@ WRONG = [
         "OPTIONS needs no key",
         {"or not self.locked or self._knows(": 'or not self.locked or scope.get("method") == "OPTIONS" or self._knows('},
     ),
+    Wrong("stop is the caller's list", {"tokenizer, tuple(stop), texts, False": "tokenizer, stop, texts, False"}),
 ]
 
 EQUIVALENT = {
