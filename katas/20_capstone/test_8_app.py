@@ -259,6 +259,15 @@ def test_text_offset(ids, want):
     assert len(answer["choices"][0]["text"]) == max(want) + 1
 
 
+def test_the_name_of_a_part_of_a_character():
+    """"bytes:", and \\x and two digits for each byte, also of one below 16."""
+    merges = [(b"\xc3", b"\n"), (b"\x00", b"\xff"), *((b"a", bytes([byte])) for byte in b"bcdefg")]
+    parts = [*(bytes([byte]) for byte in range(256)), *(first + second for first, second in merges)]
+    odd = other(bundle(), tokenizer=BPETokenizer(dict(enumerate(parts)), merges), end=None)
+    (answer,) = asked(PLAIN, {"prompt": [256, 97, 257], "echo": True, "max_tokens": 0, "logprobs": 0}, of=odd)
+    assert answer["choices"][0]["logprobs"]["tokens"] == [r"bytes:\xc3\x0a", "a", r"bytes:\x00\xff"]
+
+
 def test_text_offset_after_a_prompt_that_ends_in_half_a_character():
     """A half character at the end of a prompt is one of its own: the answer does not end it."""
     ids, seeds = [97, 0xC3], range(99)
@@ -377,6 +386,33 @@ def test_many_clients_at_a_time():
     for i in range(6):
         assert [choice["text"] for choice in found[i]] == [by_hand([65 + i], seed=i + choice).text for choice in range(2)]
         assert found[6 + i][0]["message"]["content"] == by_hand(ids, max_tokens=9, seed=i).text
+
+
+def test_two_apps_at_a_time():
+    """Two apps of one process have bundles, limits and names of their own. Limits may be NumPy's integers."""
+    text = "by the lake, by the lake, a lark. " * 9
+    lake = other(bundle(context=32), tokenizer=BPETokenizer.train(text, 264, ["<|end|>", "<|user|>"]), name="lake", end=None)
+    tokens, fields = np.int64(24), {"prompt": "shells by the lake", "seed": 5, "max_tokens": 4, "logprobs": 1, "echo": True}
+
+    async def main():
+        async with (
+            running(app(bundle())) as first,
+            running(app(lake, np.int64(2), np.int64(3), np.int64(1), tokens=tokens)) as second,
+        ):
+            asks = [("sea", first), ("lake", second)] * 3
+            told = await asyncio.gather(*(ask(served, PLAIN, {"model": model} | fields) for model, served in asks))
+            long = {"prompt": [65] * 20, "max_tokens": 5}
+            limits = [await ask(served, PLAIN, {"model": model} | long) for model, served in asks[:2]]
+            return [response.json() for response in told], [response.status for response in limits]
+
+    answers, limits = asyncio.run(main())
+    for answer, (model, of) in zip(answers, [("sea", bundle()), ("lake", lake)] * 3, strict=True):
+        vocab, ids = of.tokenizer.vocab, of.tokenizer.encode(fields["prompt"])
+        (choice,) = answer["choices"]
+        assert answer["model"] == model
+        assert choice["text"] == by_hand(ids, of, seed=5, max_tokens=4, echo=True).text
+        assert choice["logprobs"]["tokens"][: len(ids)] == [vocab[number].decode() for number in ids]
+    assert limits == [200, 400]
 
 
 def test_a_window_has_no_end_but_a_request_has():

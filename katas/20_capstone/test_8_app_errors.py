@@ -111,6 +111,21 @@ def test_a_field_that_is_missing(path, missing):
         assert missing in assert_error(response, 400, missing)
 
 
+def test_refusals_at_a_time():
+    """Each of forty bad requests that come together hears what is wrong with it."""
+    bad = [{"n": 0}, {"temperature": -1}, {"model": "other"}, {"top_p": 2}] * 10
+
+    async def main():
+        async with running(app(bundle())) as served:
+            bodies = [json.dumps({"model": "sea", "prompt": "a"} | fields).encode() for fields in bad]
+            return await asyncio.gather(*(Exchange(served, "POST", PLAIN, body, [JSON]).response() for body in bodies))
+
+    for fields, response in zip(bad, asyncio.run(main()), strict=True):
+        (name,) = fields
+        found = response.status, response.json()["error"]["param"]
+        assert found == (404 if name == "model" else 400, name)
+
+
 def test_another_model():
     """404 model_not_found for any other name than the bundle's."""
     plain, chat = {"model": "SEA", "prompt": "sea"}, {"model": "", "messages": USER}

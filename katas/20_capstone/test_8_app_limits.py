@@ -244,7 +244,7 @@ def test_a_body_that_is_slow(trickles):
         async with running(app(bundle(), body_seconds=0.05)) as served:
             exchange = Exchange(served, "POST", PLAIN, None, [JSON])
             waits = asyncio.create_task(exchange.response())
-            for _ in range(400):
+            for _ in range(150):
                 if trickles:
                     exchange.send(b" ")
                 if not waits.done():
@@ -406,7 +406,7 @@ def test_a_client_that_leaves_while_it_sends():
 @pytest.mark.timeout(5)
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_task_that_is_cancelled(stream, gate):
-    """If the server cancels the app's task, the request ends, too."""
+    """If the server cancels the app's task, the request ends, too, and it is counted."""
 
     async def main():
         async with gated(gate, rows=1, queue=0) as served:
@@ -415,9 +415,13 @@ def test_a_task_that_is_cancelled(stream, gate):
                 await asyncio.sleep(0.02)
                 client.cancel()
                 await client.ended()
-            return await started(post(served, stream=True))
+            metrics = await Exchange(served, "GET", "/metrics").response()
+            return await started(post(served, stream=True)), metrics
 
-    assert asyncio.run(main()) == 200
+    status, metrics = asyncio.run(main())
+    assert status == 200
+    counts = {key: value for key, value in figures(metrics).items() if key[0] == "kata_requests_total"}
+    assert sum(counts.values()) == 3, counts
 
 
 # Metrics
@@ -576,10 +580,19 @@ def test_each_app_has_its_own_registry():
     """Two apps in a process count apart, and the registry that all libraries share has none of it."""
     import prometheus_client
 
-    first, second = (get("/v1/models", "/metrics")[1] for _ in range(2))
-    for response in (first, second):
+    async def main():
+        async with running(app(bundle())) as first, running(app(bundle())) as second:
+            for served in (first, second):
+                await Exchange(served, "GET", "/v1/models").response()
+                await post(served, max_tokens=3).response()
+            return [await Exchange(served, "GET", "/metrics").response() for served in (first, second)]
+
+    for response in asyncio.run(main()):
         assert response.headers["content-type"].startswith("text/plain; version=")
-        assert figures(response)["kata_requests_total", "/v1/models", "200"] == 1
+        found = figures(response)
+        assert [found["kata_requests_total", path, "200"] for path in ("/v1/models", PLAIN)] == [1, 1]
+        assert [found["kata_tokens_total", kind] for kind in ("prompt", "completion")] == [1, 3]
+        assert found["kata_first_token_seconds_count",] == 1
     assert b"kata_" not in prometheus_client.generate_latest()
 
 

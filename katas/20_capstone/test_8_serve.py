@@ -17,7 +17,7 @@ from katas.tokenization import BPETokenizer
 from katas.transformers import GPT, GPTConfig
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from specs.check import Mismatch
+from specs.check import Mismatch, undisturbed
 from specs.door import ROOT
 
 pytestmark = pytest.mark.timeout(60)
@@ -228,11 +228,13 @@ def test_serve_returns(folder):
 
 
 def test_serve_by_default(folder, monkeypatch):
-    """serve(bundle) listens on 127.0.0.1, port 8000."""
+    """serve(bundle) listens on 127.0.0.1, port 8000, unless it is told otherwise. Nothing else of the process is changed."""
     configs = []
     monkeypatch.setattr(uvicorn.Server, "run", lambda self, *arguments: configs.append(self.config))
-    serve(Bundle.load(folder))
-    assert [(config.host, config.port) for config in configs] == [("127.0.0.1", 8000)]
+    with undisturbed():
+        serve(Bundle.load(folder))
+        serve(hosts=["model.example"], keys=["alpha"], port=np.int64(81), host="192.0.2.7", bundle=Bundle.load(folder))
+    assert [(config.host, config.port) for config in configs] == [("127.0.0.1", 8000), ("192.0.2.7", 81)]
 
 
 def test_products_use_one_thread(folder, monkeypatch):

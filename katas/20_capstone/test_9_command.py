@@ -163,7 +163,13 @@ def test_the_options_of_serve(folder, configs):
 
 @pytest.mark.parametrize(
     ("keys", "statuses"),
-    [("Alpha", [200, 401, 401, 401]), ("Alpha, beta", [200, 200, 401, 401]), ("", [200] * 4), (",", [401] * 4)],
+    [
+        ("Alpha", [200, 401, 401, 401]),
+        ("Alpha, beta", [200, 200, 401, 401]),
+        ("gamma,Alpha,beta", [200, 200, 401, 401]),
+        ("", [200] * 4),
+        (",", [401] * 4),
+    ],
 )
 def test_the_keys_of_serve(keys, statuses, folder, configs, monkeypatch):
     """KATA_API_KEYS has keys between commas. Empty, it has none; with a comma alone, nobody is let in."""
