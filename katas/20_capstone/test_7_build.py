@@ -18,6 +18,7 @@ WORDS = "she sells sea shells by the sea shore . the shells she sells are sea sh
 TEXT = (WORDS * 30)[:2400]
 SHAPE = {"context": 8, "n_layer": 1, "n_head": 2, "d_model": 16}
 TRAIN = {"epochs": 2, "steps": 6, "batch_size": 4, "lr": 3e-2}
+QUICK = TRAIN | {"epochs": 1, "steps": 1}
 
 
 @pytest.fixture
@@ -28,8 +29,8 @@ def text(tmp_path):
 
 
 def config(text, **options) -> BuildConfig:
-    """Of a small GPT that is trained, and nothing else."""
-    small = {"model": SHAPE, "train": TRAIN, "vocab_size": 280, "name": "small", "accelerate": False, "cache": False}
+    """Of a small GPT that is trained for one step, and nothing else."""
+    small = {"model": SHAPE, "train": QUICK, "vocab_size": 280, "name": "small", "accelerate": False, "cache": False}
     return BuildConfig(**{"text": text} | small | options)
 
 
@@ -68,7 +69,7 @@ def test_the_plain_stages(text, tmp_path):
 
 def test_what_a_stage_says(text, tmp_path):
     """nbytes are those of the state_dict, bits the bits per byte of the last tenth of the text, speed tokens a second."""
-    bundle, stages = built(config(text), tmp_path / "bundle")
+    bundle, stages = built(config(text, train=TRAIN), tmp_path / "bundle")
     (stage,) = stages
     assert not bundle.accelerated
     assert stage.nbytes == held(bundle)
@@ -80,11 +81,10 @@ def test_what_a_stage_says(text, tmp_path):
 
 def test_speed_is_measured(text, tmp_path, monkeypatch):
     """A GPT whose forward takes 4 ms more writes at most 250 tokens a second, and the GPT itself writes faster."""
-    options = {"train": TRAIN | {"epochs": 1, "steps": 1}}
-    _, (plain,) = built(config(text, **options), tmp_path / "plain")
+    _, (plain,) = built(config(text), tmp_path / "plain")
     real = GPT.forward
     monkeypatch.setattr(GPT, "forward", lambda *inputs, **options: time.sleep(0.004) or real(*inputs, **options))
-    _, (slow,) = built(config(text, **options), tmp_path / "slow")
+    _, (slow,) = built(config(text), tmp_path / "slow")
     assert slow.speed <= 250
     assert slow.speed < plain.speed
 
@@ -99,7 +99,7 @@ def test_characters_of_several_bytes(text, tmp_path):
 def test_the_end_of_a_document(text, tmp_path):
     """END in the text is one token, in the last tenth too: documents of one word cost about a bit for each token."""
     (tmp_path / "text.txt").write_text("shells<|endoftext|>" * 150)
-    bundle, (stage,) = built(config(text), tmp_path / "bundle")
+    bundle, (stage,) = built(config(text, train=TRAIN), tmp_path / "bundle")
     judged = ("shells<|endoftext|>" * 150)[19 * 135 :]
     assert_close(np.float32(stage.bits), bits_per_byte(bundle, judged))
     assert stage.bits < 3 * 2 / 19
@@ -127,15 +127,15 @@ def test_cache_writes_through_a_decoder(cache, text, tmp_path, monkeypatch):
     """Without the stage cache, nothing is written through kata 16's Decoder; with it, its speed is that of the Decoder."""
     calls, real = [], Decoder.step
     monkeypatch.setattr(Decoder, "step", lambda *arguments: calls.append(1) or real(*arguments))
-    built(config(text, train=TRAIN | {"epochs": 1, "steps": 1}, cache=cache), tmp_path / "bundle")
+    built(config(text, cache=cache), tmp_path / "bundle")
     assert bool(calls) == cache
 
 
 def test_distill_learns_from_the_teacher(text, tmp_path):
     """The student of a trained teacher is itself trained: its bits are far below those of the untrained."""
-    none = TRAIN | {"epochs": 1, "steps": 1, "lr": 1e-9}
-    few = config(text, distill={"model": SHAPE, "train": none})
-    many = config(text, distill={"model": SHAPE, "train": TRAIN})
+    none = QUICK | {"lr": 1e-9}
+    few = config(text, train=TRAIN, distill={"model": SHAPE, "train": none})
+    many = config(text, train=TRAIN, distill={"model": SHAPE, "train": TRAIN})
     (_, (first, untrained)), (_, (same, student)) = built(few, tmp_path / "a"), built(many, tmp_path / "b")
     assert same.bits == first.bits
     assert student.bits < 0.8 * untrained.bits
@@ -155,7 +155,7 @@ def test_a_student_depends_on_its_teacher(text, tmp_path):
 def test_prune(share, heads, neurons, text, tmp_path):
     """The fraction of the heads and of the neurons is removed, but never the last one; the weakest go."""
     whole, _ = built(config(text), tmp_path / "whole")
-    bundle, _ = built(config(text, prune=share), tmp_path / "bundle")
+    bundle, _ = built(config(text, model=str(tmp_path / "whole"), prune=share), tmp_path / "bundle")
     ((mine,), (other,)) = (one.model.transformer.h for one in (bundle, whole))
     assert (mine.attn.n_head, mine.mlp.c_fc.out_features) == (heads, neurons)
     norms = np.linalg.norm(other.mlp.c_proj.weight.data, axis=0)
@@ -199,7 +199,7 @@ def test_the_last_tenth_trains_nothing(text, tmp_path):
 
 def test_the_last_tenth_trains_no_student(text, tmp_path):
     """Of a loaded teacher either."""
-    built(config(text, train=TRAIN | {"epochs": 1, "steps": 1}), tmp_path / "first")
+    built(config(text), tmp_path / "first")
     distill = {"model": SHAPE, "train": TRAIN | {"epochs": 1}}
     options = {"model": str(tmp_path / "first"), "distill": distill}
     cut, states = len(TEXT) * 9 // 10, []
@@ -234,17 +234,16 @@ def test_a_bundle_to_start_from(text, tmp_path):
 
 def test_a_loaded_bundle_keeps_its_name_and_chat(text, tmp_path):
     """Unless the config has others. Without either a bundle is "gpt", and has no chat."""
-    options = {"train": TRAIN | {"epochs": 1, "steps": 1}}
     chat, other = ({"assistant": (before, "")} for before in "ab")
-    plain, _ = built(config(text, name=None, **options), tmp_path / "plain")
+    plain, _ = built(config(text, name=None), tmp_path / "plain")
     assert (plain.name, plain.chat) == ("gpt", None)
-    built(config(text, name="first", chat=chat, **options), tmp_path / "first")
+    built(config(text, name="first", chat=chat), tmp_path / "first")
     for asked, want in (
         ({"name": None}, ("first", chat)),
         ({"name": "other", "chat": other}, ("other", other)),
         ({"name": ""}, ("", chat)),
     ):
-        bundle, _ = built(config(text, model=str(tmp_path / "first"), **options | asked), tmp_path / "second")
+        bundle, _ = built(config(text, model=str(tmp_path / "first"), **asked), tmp_path / "second")
         assert (bundle.name, bundle.chat) == want
 
 
@@ -252,7 +251,7 @@ def test_a_loaded_bundle_keeps_its_name_and_chat(text, tmp_path):
 def test_false_and_none_leave_a_stage_out(absent, text, tmp_path):
     """Then only the training is left."""
     off = dict.fromkeys(("distill", "prune", "quantize", "half", "accelerate", "cache"), absent)
-    _, stages = built(config(text, train=TRAIN | {"epochs": 1, "steps": 1}, **off), tmp_path / "bundle")
+    _, stages = built(config(text, **off), tmp_path / "bundle")
     assert [stage.name for stage in stages] == ["train"]
 
 
@@ -394,8 +393,8 @@ def test_a_text_that_is_too_short(text, tmp_path):
     """A ValueError contains its path before anything is told, trained or written: there must be more tokens to learn from than
     the `context` of each GPT that learns, and two to judge by.
     """
-    first, _ = built(config(text, train=TRAIN | {"epochs": 1, "steps": 1}), tmp_path / "first")
-    loaded, distill = {"model": str(tmp_path / "first")}, {"model": SHAPE, "train": TRAIN | {"epochs": 1, "steps": 1}}
+    first, _ = built(config(text), tmp_path / "first")
+    loaded, distill = {"model": str(tmp_path / "first")}, {"model": SHAPE, "train": QUICK}
     learned = [len(first.tokenizer.encode(TEXT[: size * 9 // 10])) for size in range(400)]
     for content, options in (
         ("", {}),
@@ -414,7 +413,7 @@ def test_a_text_that_is_too_short(text, tmp_path):
 
 def test_a_loaded_bundle_needs_only_a_text_to_judge_by(text, tmp_path):
     """Where nothing learns, the nine tenths may be shorter than the context."""
-    first, _ = built(config(text, train=TRAIN | {"epochs": 1, "steps": 1}), tmp_path / "first")
+    first, _ = built(config(text), tmp_path / "first")
     assert len(first.tokenizer.encode(TEXT[:16])) < SHAPE["context"]
     (tmp_path / "text.txt").write_text(TEXT[:16] + "xx")
     _, stages = built(config(text, model=str(tmp_path / "first")), tmp_path / "second")
@@ -423,8 +422,8 @@ def test_a_loaded_bundle_needs_only_a_text_to_judge_by(text, tmp_path):
 
 def test_a_student_of_a_loaded_bundle(text, tmp_path):
     """It learns from the nine tenths of the text; `train`, which may be anything, is not looked at."""
-    quick, distill = TRAIN | {"epochs": 1, "steps": 1}, {"model": SHAPE | {"d_model": 8}, "train": TRAIN}
-    first, _ = built(config(text, train=quick), tmp_path / "first")
+    distill = {"model": SHAPE | {"d_model": 8}, "train": TRAIN}
+    first, _ = built(config(text), tmp_path / "first")
     options = {"model": str(tmp_path / "first"), "train": {}}
     bundle, stages = built(config(text, distill=distill, **options), tmp_path / "second")
     assert [stage.name for stage in stages] == ["load", "distill"]
@@ -436,12 +435,12 @@ def test_a_checkpoint_of_another_teacher_is_not_resumed(text, tmp_path):
     """Where the loaded bundle was exchanged after Ctrl-C, its student begins anew."""
     distill = {"model": SHAPE | {"d_model": 8}, "train": TRAIN | {"epochs": 3, "steps": 1}}
     options = {"model": str(tmp_path / "first"), "distill": distill}
-    quick, progress, seen = TRAIN | {"epochs": 1, "steps": 1}, Interrupted(), Interrupted()
-    built(config(text, train=quick), tmp_path / "first")
+    progress, seen = Interrupted(), Interrupted()
+    built(config(text), tmp_path / "first")
     progress.stop, seen.stop = 2, 9
     with rejects(KeyboardInterrupt):
         built(config(text, **options), tmp_path / "second", progress)
-    built(config(text, train=quick, seed=7), tmp_path / "first")
+    built(config(text, seed=7), tmp_path / "first")
     built(config(text, **options), tmp_path / "second", seen)
     assert seen.first == 0
 

@@ -260,7 +260,7 @@ def test_text_offset(ids, want):
 
 
 def test_the_name_of_a_part_of_a_character():
-    """"bytes:", and \\x and two digits for each byte, also of one below 16."""
+    """ "bytes:", and \\x and two digits for each byte, also of one below 16."""
     merges = [(b"\xc3", b"\n"), (b"\x00", b"\xff"), *((b"a", bytes([byte])) for byte in b"bcdefg")]
     parts = [*(bytes([byte]) for byte in range(256)), *(first + second for first, second in merges)]
     odd = other(bundle(), tokenizer=BPETokenizer(dict(enumerate(parts)), merges), end=None)
