@@ -102,7 +102,7 @@ def test_sixteen_tokens_unless_told_otherwise():
 def test_null_is_the_default():
     """A field that is null is as one that is absent."""
     names = ("max_tokens", "temperature", "top_p", "n", "stop", "stream", "stream_options", "echo", "logprobs", "suffix")
-    (answer,) = asked(PLAIN, {"prompt": "sea", "seed": 5, "user": None, "tools": None} | dict.fromkeys(names))
+    (answer,) = asked(PLAIN, {"prompt": "sea", "seed": 5, "user": None, "tools": None, "unknown": None} | dict.fromkeys(names))
     assert answer["choices"][0]["text"] == by_hand("sea", seed=5).text
 
 
@@ -401,8 +401,8 @@ def test_two_apps_at_a_time():
         ):
             asks = [("sea", first), ("lake", second)] * 3
             told = await asyncio.gather(*(ask(served, PLAIN, {"model": model} | fields) for model, served in asks))
-            long = {"prompt": [65] * 20, "max_tokens": 5}
-            limits = [await ask(served, PLAIN, {"model": model} | long) for model, served in asks[:2]]
+            long = [{"prompt": [65] * 20, "max_tokens": 5}, {"prompt": "she sells sea shells " * 10, "max_tokens": 1}]
+            limits = [await ask(served, PLAIN, {"model": model} | one) for one in long for model, served in asks[:2]]
             return [response.json() for response in told], [response.status for response in limits]
 
     answers, limits = asyncio.run(main())
@@ -412,7 +412,7 @@ def test_two_apps_at_a_time():
         assert answer["model"] == model
         assert choice["text"] == by_hand(ids, of, seed=5, max_tokens=4, echo=True).text
         assert choice["logprobs"]["tokens"][: len(ids)] == [vocab[number].decode() for number in ids]
-    assert limits == [200, 400]
+    assert limits == [200, 400] * 2
 
 
 def test_a_window_has_no_end_but_a_request_has():

@@ -185,6 +185,13 @@ def test_n_and_the_places():
     assert_error(not_, 400, "n")
 
 
+@pytest.mark.timeout(2)
+def test_far_too_many_choices():
+    """They are refused before anything is made of them."""
+    (response,) = asked(PLAIN, {"model": "sea", "prompt": "a", "n": 10**12})
+    assert_error(response, 400, "n")
+
+
 @pytest.mark.parametrize(
     ("prompt", "max_tokens"), [([65] * 60, 5), ([65] * 64, 1), ([65] * 65, 0), ("a" * 3000, 1), ([[65], [65] * 60], 5)]
 )
@@ -248,7 +255,19 @@ def test_as_long_as_it_may_be():
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[]", b"5", b"null", b'"sea"', b"\xff\xfe", b"[" * 100_000, b'{"n": ' + b"9" * 5000 + b"}", b"{'n': 1}"],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"5",
+        b"null",
+        b'"sea"',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"n": ' + b"9" * 5000 + b"}",
+        b"{'n': 1}",
+        b'{"model": "sea", "prompt": "\xff"}',
+    ],
 )
 def test_a_body_that_is_no_json_object(body):
     """400 invalid_json."""
@@ -262,6 +281,8 @@ def test_a_message_does_not_repeat_all_that_was_sent():
     for fields in ({"prompt": {"a": long}}, {"stop": [long, ""]}, {long: 1}, {"model": long}):
         (response,) = asked(PLAIN, good | fields)
         assert len(response.json()["error"]["message"]) <= 1000
+    (response,) = sent(b"{}", headers=[("Content-Type", f"text/{long}")])
+    assert len(response.json()["error"]["message"]) <= 1000
 
 
 @pytest.mark.parametrize(
@@ -310,13 +331,14 @@ def test_other_sites_are_not_let_in():
     assert not [name for response in (preflight, answer) for name in response.headers if name.startswith("access-control")]
 
 
-def test_an_engine_that_fails(monkeypatch, caplog):
+@pytest.mark.parametrize("kind", [ArithmeticError, SystemExit])
+def test_an_engine_that_fails(kind, monkeypatch, caplog):
     """500 in OpenAI's shape, without what the engine said, which the server logs. The next request is served."""
     real = Engine.step
 
     def fails(engine):
         monkeypatch.setattr(Engine, "step", real)
-        raise ArithmeticError("of the engine's own")
+        raise kind("of the engine's own")
 
     async def main():
         async with running(app(bundle())) as served:
@@ -349,7 +371,7 @@ def test_after_the_end_of_the_lifespan():
     ("path", "source"), [(PLAIN, {"prompt": "slow"}), (CHAT, {"messages": [USER[0] | {"content": "slow"}]})]
 )
 def test_a_long_prompt_does_not_stop_the_others(path, source):
-    """While a prompt, or a message, is encoded, the app answers other requests."""
+    """While a prompt, or a message, is encoded, the app answers other requests. None takes what another asks for."""
     begun, answered, seen = threading.Event(), threading.Event(), []
 
     class Slow(BPETokenizer):
@@ -361,12 +383,14 @@ def test_a_long_prompt_does_not_stop_the_others(path, source):
 
     async def main():
         async with running(app(with_tokenizer(Slow))) as served:
-            long = Exchange(served, "POST", path, json.dumps({"model": "sea"} | source).encode(), [JSON])
+            long = Exchange(served, "POST", path, json.dumps({"model": "sea", "stream": True} | source).encode(), [JSON])
             while not begun.is_set():
                 await asyncio.sleep(0)
-            await Exchange(served, "GET", "/healthz/live").response()
+            await Exchange(served, "POST", PLAIN, b'{"model": "sea", "prompt": "a"}', [JSON]).response()
             answered.set()
-            return (await long.response()).status
+            return await long.response()
 
-    assert asyncio.run(main()) == 200
+    response = asyncio.run(main())
+    assert response.status == 200
+    assert response.headers["content-type"].startswith("text/event-stream")
     assert seen == [True]

@@ -186,6 +186,7 @@ def test_other_hosts():
     names = ["model.example", "www.other.example"]
     for host, status in (("model.example:8000", 200), ("localhost", 400), ("other.example", 400)):
         assert get("/v1/models", headers=[("Host", host)], hosts=names)[0].status == status
+    assert get("/v1/models", headers=[("Host", "localhost")], hosts=[])[0].status == 400
 
 
 # Bodies
@@ -388,19 +389,22 @@ def test_nothing_is_left_of_a_request(leaves, gate):
 
 
 @pytest.mark.timeout(5)
-def test_a_client_that_leaves_while_it_sends():
-    """A client that leaves before its body is complete is no fault of the app."""
+@pytest.mark.parametrize("part", [b"{", BODY])
+def test_a_client_that_leaves_while_it_sends(part):
+    """A client that leaves before its body is complete is no fault of the app, and counted as 499."""
 
     async def main():
         async with running(app(bundle())) as served:
             client = Exchange(served, "POST", PLAIN, None, [JSON])
-            client.send(b"{")
+            client.send(part)
             await asyncio.sleep(0.01)
             client.leave()
             await client.ended()
-            return client.error
+            return client.error, figures(await Exchange(served, "GET", "/metrics").response())
 
-    assert asyncio.run(main()) is None
+    error, found = asyncio.run(main())
+    assert error is None
+    assert [key[1:] for key in found if key[0] == "kata_requests_total"] == [(PLAIN, "499")]
 
 
 @pytest.mark.timeout(5)
@@ -509,6 +513,23 @@ def test_tokens_and_times_are_measured(stream):
     assert 8 <= found["kata_between_tokens_seconds_count",] <= 16  # a half character comes with the other half
 
 
+def test_the_tokens_of_a_stop_string_are_counted():
+    """As in usage: they were made, though they are not in the text."""
+
+    async def main():
+        async with running(app(bundle())) as served:
+            whole = (await post(served, seed=5, max_tokens=30).response()).json()["choices"][0]["text"]
+            before = figures(await Exchange(served, "GET", "/metrics").response())
+            answer = (await post(served, seed=5, max_tokens=30, stop=whole[9:12]).response()).json()
+            after = figures(await Exchange(served, "GET", "/metrics").response())
+            key = ("kata_tokens_total", "completion")
+            return whole, answer, after[key] - before[key]
+
+    whole, answer, counted = asyncio.run(main())
+    assert answer["choices"][0]["text"] == whole[: whole.index(whole[9:12])]
+    assert counted == answer["usage"]["completion_tokens"]
+
+
 @pytest.mark.timeout(5)
 def test_the_times_are_those_that_passed(gate):
     """The first token's time is from when the engine has the request; the next ones' from the token before."""
@@ -582,17 +603,18 @@ def test_each_app_has_its_own_registry():
 
     async def main():
         async with running(app(bundle())) as first, running(app(bundle())) as second:
-            for served in (first, second):
+            for served in (first, second, second):
                 await Exchange(served, "GET", "/v1/models").response()
                 await post(served, max_tokens=3).response()
             return [await Exchange(served, "GET", "/metrics").response() for served in (first, second)]
 
-    for response in asyncio.run(main()):
+    for times, response in enumerate(asyncio.run(main()), 1):
         assert response.headers["content-type"].startswith("text/plain; version=")
         found = figures(response)
-        assert [found["kata_requests_total", path, "200"] for path in ("/v1/models", PLAIN)] == [1, 1]
-        assert [found["kata_tokens_total", kind] for kind in ("prompt", "completion")] == [1, 3]
-        assert found["kata_first_token_seconds_count",] == 1
+        assert [found["kata_requests_total", path, "200"] for path in ("/v1/models", PLAIN)] == [times] * 2
+        assert [found["kata_tokens_total", kind] for kind in ("prompt", "completion")] == [times, 3 * times]
+        assert found["kata_first_token_seconds_count",] == times
+        assert found["kata_between_tokens_seconds_count",] > 0
     assert b"kata_" not in prometheus_client.generate_latest()
 
 

@@ -134,8 +134,21 @@ def test_blanks_are_text(path, source):
 
 @pytest.mark.parametrize(("path", "source"), [(PLAIN, {"prompt": ["a", "sea"]}), (CHAT, {"messages": MESSAGES})])
 def test_usage_of_a_stream(path, source):
-    """With include_usage each event has "usage": null, but the last one, which has the usage, and no choices."""
-    whole, events = both(path, FIELDS | source | {"stream_options": {"include_usage": True}})
+    """With include_usage each event has "usage": null, but the last one, which has the usage, and no choices. A stream that
+    runs beside it and has no include_usage has none.
+    """
+
+    async def main():
+        async with running(app(bundle())) as served:
+            asks = [
+                FIELDS | source,
+                *(FIELDS | source | {"stream": True, "stream_options": {"include_usage": counts}} for counts in (True, False)),
+            ]
+            whole, parts, plain = await asyncio.gather(*(post(served, path, fields).response() for fields in asks))
+            return whole.json(), parts.events(), plain.events()
+
+    whole, events, plain = asyncio.run(main())
+    assert not any("usage" in event for event in plain[:-1])
     assert events.pop() == "[DONE]"
     last = events.pop()
     assert last["choices"] == []
@@ -143,9 +156,9 @@ def test_usage_of_a_stream(path, source):
     assert all(event["usage"] is None and event["choices"] for event in events)
 
 
-@pytest.mark.parametrize("options", [{"include_usage": False}, {}, None])
+@pytest.mark.parametrize("options", [{"include_usage": False}, {}, None, {"include_usage": 1}, {"include_usage": "no"}])
 def test_no_usage_of_a_stream(options):
-    """Without include_usage no event has a usage."""
+    """Unless include_usage is true no event has a usage."""
     _, events = both(PLAIN, FIELDS | {"prompt": "sea", "stream_options": options})
     assert not any("usage" in event for event in events[:-1])
 
