@@ -392,7 +392,7 @@ def test_two_apps_at_a_time():
     """Two apps of one process have bundles, limits and names of their own. Limits may be NumPy's integers."""
     text = "by the lake, by the lake, a lark. " * 9
     lake = other(bundle(context=32), tokenizer=BPETokenizer.train(text, 264, ["<|end|>", "<|user|>"]), name="lake", end=None)
-    tokens, fields = np.int64(24), {"prompt": "shells by the lake", "seed": 5, "max_tokens": 4, "logprobs": 1, "echo": True}
+    tokens, fields = np.int64(18), {"prompt": "shells by the lake", "seed": 5, "max_tokens": 4, "logprobs": 1, "echo": True}
 
     async def main():
         async with (
@@ -401,7 +401,7 @@ def test_two_apps_at_a_time():
         ):
             asks = [("sea", first), ("lake", second)] * 3
             told = await asyncio.gather(*(ask(served, PLAIN, {"model": model} | fields) for model, served in asks))
-            long = [{"prompt": [65] * 20, "max_tokens": 5}, {"prompt": "she sells sea shells " * 10, "max_tokens": 1}]
+            long = [{"prompt": [65] * 20, "max_tokens": 5}, {"prompt": "she sells " * 16, "max_tokens": 1}]
             limits = [await ask(served, PLAIN, {"model": model} | one) for one in long for model, served in asks[:2]]
             return [response.json() for response in told], [response.status for response in limits]
 

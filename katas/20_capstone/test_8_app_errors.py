@@ -193,7 +193,8 @@ def test_far_too_many_choices():
 
 
 @pytest.mark.parametrize(
-    ("prompt", "max_tokens"), [([65] * 60, 5), ([65] * 64, 1), ([65] * 65, 0), ("a" * 3000, 1), ([[65], [65] * 60], 5)]
+    ("prompt", "max_tokens"),
+    [([65] * 60, 5), ([65] * 50, None), ([65] * 64, 1), ([65] * 65, 0), ("a" * 3000, 1), ([[65], [65] * 60], 5)],
 )
 def test_a_prompt_that_is_too_long(prompt, max_tokens):
     """400 context_length_exceeded, if prompt and answer are longer than the context. The message contains the context."""
