@@ -165,8 +165,8 @@ def test_top_logprobs():
     """They need logprobs, and may be up to 5."""
     fields = {"model": "sea", "messages": USER}
     for more in ({}, {"logprobs": False}):
-        (response,) = asked(CHAT, fields | {"top_logprobs": 2} | more)
-        assert_error(response, 400, "top_logprobs")
+        for response in asked(CHAT, *(fields | {"top_logprobs": count} | more for count in (2, 0))):
+            assert_error(response, 400, "top_logprobs")
     for response in asked(CHAT, *(fields | {"logprobs": True, "top_logprobs": value} for value in (6, -1, True, "2"))):
         assert_error(response, 400, "top_logprobs")
 
@@ -247,11 +247,11 @@ def test_what_is_much_too_long_is_not_encoded():
 
 
 def test_as_long_as_it_may_be():
-    """A text of as many tokens as there may be, each the longest of the vocabulary, is not too long."""
+    """A text of as many tokens as there may be, each the longest of the vocabulary, is not too long. Nor are two of them."""
     longest = max(bundle().tokenizer.vocab.values(), key=len).decode()
     assert len(bundle().tokenizer.encode(longest * 64)) == 64
-    (response,) = asked(PLAIN, {"model": "sea", "prompt": longest * 64, "max_tokens": 0, "echo": True})
-    assert response.json()["choices"][0]["text"] == longest * 64
+    (response,) = asked(PLAIN, {"model": "sea", "prompt": [longest * 64] * 2, "max_tokens": 0, "echo": True})
+    assert [choice["text"] for choice in response.json()["choices"]] == [longest * 64] * 2
 
 
 @pytest.mark.parametrize(

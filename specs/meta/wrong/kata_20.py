@@ -1758,6 +1758,59 @@ WRONG = [
         {"or not self.locked or self._knows(": 'or not self.locked or scope.get("method") == "OPTIONS" or self._knows('},
     ),
     Wrong("stop is the caller's list", {"tokenizer, tuple(stop), texts, False": "tokenizer, stop, texts, False"}),
+    Wrong(
+        "half a body is whole",
+        {
+            "class _Api:\n": "async def _sent(request):\n    from starlette.requests import ClientDisconnect\n\n    with suppress(ClientDisconnect):\n        async for chunk in request.stream():\n            yield chunk\n\n\nclass _Api:\n",
+            "async for chunk in request.stream():\n                    body": "async for chunk in _sent(request):\n                    body",
+        },
+    ),
+    Wrong("broken UTF-8 patched up", {"fields = json.loads(body)": 'fields = json.loads(body.decode("utf-8", "replace"))'}),
+    Wrong(
+        "metrics without stop's tokens",
+        {"self.meters.made.inc(update.made - made[index])": "self.meters.made.inc(len(update.tokens))"},
+    ),
+    Wrong("engine's exception raised on", {'raise RuntimeError("the engine failed") from update': "raise update"}),
+    Wrong(
+        "unknown null refused",
+        {
+            "for name, value in fields.items() if value is not None}": "for name, value in fields.items() if value is not None or name not in {*self.FIELDS, *_NEUTRAL}}"
+        },
+    ),
+    Wrong("include_usage by truth", {'.get("include_usage") is True': '.get("include_usage")'}),
+    Wrong("sixteen cut to the room", {"self.LENGTH or max(1, room)": "max(1, min(self.LENGTH or room, room))"}),
+    Wrong("no hosts let everybody in", {"allowed_hosts=hosts, www_redirect": 'allowed_hosts=hosts or ["*"], www_redirect'}),
+    Wrong(
+        "long message without a param", {'"message": message[:500]': '"message": message if param is None else message[:500]'}
+    ),
+    Wrong(
+        "prompts' lengths count together",
+        {
+            "            rows = [self._ids(prompt) for prompt in prompts]\n": "            self._check_length(*(prompt for prompt in prompts if isinstance(prompt, str)))\n            rows = [self._ids(prompt) for prompt in prompts]\n"
+        },
+    ),
+    Wrong("one hexadecimal digit", {"\\\\x{byte:02x}": "\\\\x{byte:x}"}),
+    Wrong(
+        "no more than two keys",
+        {
+            'keys = [key.strip() for key in names.split(",")] if names': 'keys = [key.strip() for key in names.split(",")[:2]] if names'
+        },
+    ),
+    Wrong(
+        "a body has a second at least",
+        {"async with asyncio.timeout(self.body_seconds):": "async with asyncio.timeout(max(1, self.body_seconds)):"},
+    ),
+    Wrong(
+        "all apps have the limits of the last",
+        {"self.characters = self.most * max(": "type(self).characters = self.most * max("},
+    ),
+    Wrong(
+        "all choices are made before they are counted",
+        {
+            "        if n < 1 or n * len(prompts) > places:\n            raise": "        if n < 1 or len([prompt for prompt in prompts for _ in range(n)]) > places:\n            raise"
+        },
+    ),
+    Wrong("top_logprobs 0 without logprobs", {'elif "top_logprobs" in self.fields:': 'elif self.fields.get("top_logprobs"):'}),
 ]
 
 EQUIVALENT = {
@@ -1798,6 +1851,9 @@ EQUIVALENT = {
     "build: NumPy's numbers are refused": "it takes none",
     "build: a falsy argument is taken as absent": "neither a config nor a function is falsy",
     "_check_arrays: None is whatever is falsy": "a window is at least 1",
+    "_merged: None is whatever is falsy": "no finish is empty",
+    "_Meters.__init__: state is on the class, 2": "each app's middleware has taken its own",
+    "_Api.fields: a check comes after the effect": "it is refused all the same, and the body is bounded",
     "Bundle.chat_ids: None is whatever is falsy": "a chat is never empty",
     "choose: int64 for int32": "ids are int64",
     "choose: infinities and NaN in arguments are made finite": "the smallest number has a probability of 0, too",

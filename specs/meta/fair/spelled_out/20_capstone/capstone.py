@@ -1163,10 +1163,20 @@ def policy(page):
     return [("Content-Security-Policy", told), ("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer")]
 
 
+async def next_of(stream):
+    """An update, or what the engine raised: a task that raises SystemExit would end the server."""
+    try:
+        return await stream.__anext__()
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:
+        return error
+
+
 async def following(streams, receive):
     """(index, update) as they come. Whoever is first is heard: a stream, or the client, which can only leave."""
     waits = {asyncio.ensure_future(receive()): None}
-    waits |= {asyncio.ensure_future(stream.__anext__()): index for index, stream in enumerate(streams)}
+    waits |= {asyncio.ensure_future(next_of(stream)): index for index, stream in enumerate(streams)}
     try:
         while len(waits) > 1:
             done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -1175,8 +1185,10 @@ async def following(streams, receive):
             for one in done:
                 update, index = await one, waits[one]
                 del waits[one]
+                if isinstance(update, BaseException):
+                    raise RuntimeError("the engine failed") from update
                 if update.finish is None:
-                    waits[asyncio.ensure_future(streams[index].__anext__())] = index
+                    waits[asyncio.ensure_future(next_of(streams[index]))] = index
                 yield index, update
     finally:
         for one in waits:
