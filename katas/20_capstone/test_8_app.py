@@ -111,8 +111,9 @@ def test_stop():
     whole = by_hand("sea", max_tokens=30, seed=5, temperature=0.5).text
     stops = ["…", whole[9:11], "«", whole[6:8]]
     fields = {"prompt": "sea", "max_tokens": 30, "seed": 5, "temperature": 0.5}
-    one, four = asked(PLAIN, fields | {"stop": whole[6:8]}, fields | {"stop": stops})
+    one, four, long = asked(PLAIN, *(fields | {"stop": stop} for stop in (whole[6:8], stops, whole[6:13])))
     want = by_hand("sea", max_tokens=30, seed=5, temperature=0.5, stop=whole[6:8])
+    assert long["choices"][0]["text"] == want.text
     for answer in (one, four):
         assert answer["choices"][0] == {"index": 0, "text": want.text, "logprobs": None, "finish_reason": "stop"}
         assert answer["usage"]["completion_tokens"] == want.made
@@ -308,6 +309,8 @@ def test_how_long_a_message_is():
     limits = [{}, {"max_tokens": 5}, {"max_completion_tokens": 5}, *both]
     counts = [answer["usage"]["completion_tokens"] for answer in asked(CHAT, *(fields | limit for limit in limits))]
     assert counts == [64 - len(bundle().chat_ids(MESSAGES[:1])), 5, 5, 5, 0]
+    (empty,) = asked(CHAT, fields | {"max_tokens": 0})
+    assert empty["choices"][0]["message"] == {"role": "assistant", "content": ""}
 
 
 def test_the_text_after_a_message_ends_it():

@@ -134,14 +134,14 @@ def test_another_model():
 
 
 UNSUPPORTED = {
-    "best_of": [2, 3, True],
+    "best_of": [2, 0, True],
     "suffix": ["x"],
     "frequency_penalty": [0.5, False],
     "presence_penalty": [-1],
     "logit_bias": [{"5": 1}],
     "colour": ["red", 0, False, ""],
     "tools": [[{"type": "function"}]],
-    "tool_choice": ["required"],
+    "tool_choice": ["required", ""],
     "response_format": [{"type": "json_object"}],
     "store": [True, 0],
 }

@@ -10,8 +10,9 @@ import time
 from contextlib import asynccontextmanager
 
 import katas.capstone
+import numpy as np
 import pytest
-from katas.capstone import PAGE, Bundle, Engine, app
+from katas.capstone import PAGE, Bundle, Engine, Request, app
 from katas.tokenization import BPETokenizer
 from katas.transformers import GPT, GPTConfig
 
@@ -293,9 +294,11 @@ def test_a_full_queue(gate):
             gate.open()
             for one in accepted:
                 await one.ended()
-            return refused, (await post(served).response()).status
+            after = (await post(served).response()).status
+            return refused, after, figures(await Exchange(served, "GET", "/metrics").response())
 
-    refused, after = asyncio.run(main())
+    refused, after, found = asyncio.run(main())
+    assert found["kata_tokens_total", "prompt"] == 3, "only what was accepted is read"
     for response in refused:
         assert response.status == 429
         assert response.json()["error"]["code"] == "queue_full"
@@ -528,6 +531,29 @@ def test_the_tokens_of_a_stop_string_are_counted():
     whole, answer, counted = asyncio.run(main())
     assert answer["choices"][0]["text"] == whole[: whole.index(whole[9:12])]
     assert counted == answer["usage"]["completion_tokens"]
+
+
+def test_the_end_is_no_token():
+    """Where the end token ends a text, there are as many times as there were updates with tokens."""
+    tokenizer = BPETokenizer.train("she sells sea shells " * 9, 263, ["<|end|>"])
+    ends = Bundle(GPT(GPTConfig(263, 64, 1, 2, 16), np.random.default_rng(0)), tokenizer, "sea", "<|end|>")
+
+    def updates(seed: int) -> list:
+        engine, found = Engine(ends), []
+        engine.submit(Request([97], max_tokens=50, seed=seed))
+        while engine.running or engine.waiting:
+            found += engine.step()
+        return found if found[-1].finish == "stop" and not found[-1].text else []
+
+    async def main():
+        async with running(app(ends)) as served:
+            await post(served, prompt=[97], max_tokens=50, seed=seed).response()
+            return figures(await Exchange(served, "GET", "/metrics").response())
+
+    seed, told = next((seed, found) for seed in range(500) if len(found := updates(seed)) > 2)
+    found = asyncio.run(main())
+    assert found["kata_first_token_seconds_count",] == 1
+    assert found["kata_between_tokens_seconds_count",] == len({update.made for update in told}) - 1
 
 
 @pytest.mark.timeout(5)

@@ -168,8 +168,8 @@ def told(specs: list[dict]) -> str:
 class Watch:
     """A pytest plugin: chooses specs by whether they have a budget, shuffles them, ends the run early, and takes the time.
 
-    `until`: the run ends with the first red report that contains this text. Then specs that use one of the names `near` come
-    first, and those that take longer by `cost`, CPU seconds by id, come last.
+    `until`: the run ends with the first red report that contains this text. Those that take longer by `cost`, CPU seconds by
+    id, come last then. `among`: only these are run.
     """
 
     def __init__(
@@ -177,24 +177,22 @@ class Watch:
         budget: bool | None = None,
         shuffle: int | None = None,
         until: str | None = None,
-        near: frozenset[str] = frozenset(),
+        among: set[str] | None = None,
         cost: dict[str, float] | None = None,
     ):
-        self.budget, self.shuffle, self.until, self.near, self.cost = budget, shuffle, until, near, cost or {}
+        self.budget, self.shuffle, self.until, self.among, self.cost = budget, shuffle, until, among, cost or {}
         self.seconds: dict[str, float] = {}
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items):
+        if self.among is not None:
+            items[:] = [item for item in items if item.nodeid in self.among]
         if self.until is not None:
-            items.sort(key=self._late)
+            items.sort(key=lambda item: ("budget" in item.fixturenames, self.cost.get(item.nodeid, 0)))
         if self.budget is not None:
             items[:] = [item for item in items if ("budget" in item.fixturenames) == self.budget]
         if self.shuffle is not None:
             random.Random(self.shuffle).shuffle(items)
-
-    def _late(self, item) -> tuple:
-        far = self.near.isdisjoint(item.function.__code__.co_names)
-        return "budget" in item.fixturenames, far, self.cost.get(item.nodeid, 0)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item):

@@ -1811,6 +1811,27 @@ WRONG = [
         },
     ),
     Wrong("top_logprobs 0 without logprobs", {'elif "top_logprobs" in self.fields:': 'elif self.fields.get("top_logprobs"):'}),
+    Wrong(
+        "empty chat answer is null",
+        {
+            'return {"message": {"role": "assistant", "content": text}}': 'return {"message": {"role": "assistant", "content": text or None}}'
+        },
+    ),
+    Wrong("one long stop is many", {'if len(settings.get("stop", ())) > 4:': 'if len(self.fields.get("stop", ())) > 4:'}),
+    Wrong(
+        "refused prompts count as read",
+        {
+            "                streams = [await stack.enter": "                self.meters.read.inc(asked.read)\n                streams = [await stack.enter",
+            "  # all, or none stays\n                self.meters.read.inc(asked.read)\n": "  # all, or none stays\n",
+        },
+    ),
+    Wrong("end token observed as token", {"if update.made > made[index]:": "if update.made:"}),
+    Wrong(
+        "every falsy value is neutral",
+        {
+            "return value == other and isinstance(value, bool)": "return (value == other or not value) and isinstance(value, bool)"
+        },
+    ),
 ]
 
 EQUIVALENT = {
