@@ -1,11 +1,12 @@
 """Which functions of a kata's reference each of its specs calls: only those can be red if one of these functions is wrong.
 
-Nearly only: a spec may read the file, or call it in another process. So who looks for the spec that kills a wrong solution asks
-these first, the quickest before the others, and then all.
+Nearly only: a fixture may have called it before. So who looks for the spec that kills a wrong solution asks these first, the
+quickest before the others, and then all.
 """
 
 import ast
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -22,14 +23,16 @@ Node = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 class Reach(NamedTuple):
-    """Of each spec, by its id, the qualified names of the functions that it calls, and its CPU seconds."""
+    """Of each spec, by its id, the qualified names of the functions that it calls, none if they are not known, and its CPU
+    seconds.
+    """
 
     calls: dict[str, list[str]]
     cost: dict[str, float]
 
     def near(self, names: set[str] | None) -> set[str]:
-        """The specs that call one of these functions; all if it is not known which functions there are."""
-        return {spec for spec, called in self.calls.items() if names is None or not names.isdisjoint(called)}
+        """The specs that may call one of these functions; all if it is not known which functions there are."""
+        return {spec for spec, called in self.calls.items() if not (names and called and names.isdisjoint(called))}
 
 
 def reach(kata: Kata, file: Path) -> Reach:
@@ -85,7 +88,7 @@ def _first(node) -> int:
 
 
 class _Calls(Watch):
-    """Notes what each spec calls, fixtures that it is the first to ask for included."""
+    """Notes what each spec calls, fixtures that it is the first to ask for included. Of other processes nothing is known."""
 
     def __init__(self):
         super().__init__()
@@ -93,9 +96,10 @@ class _Calls(Watch):
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item):
-        sys.called = set()
+        sys.called, before = set(), os.times()
         answer = yield from super().pytest_runtest_protocol(item)
-        self.calls[item.nodeid] = sorted(sys.called)
+        alone = os.times()[2:4] == before[2:4]
+        self.calls[item.nodeid] = sorted(sys.called) if alone else []
         return answer
 
 
