@@ -71,6 +71,14 @@ def test_a_tensor_of_a_tensor_shares_its_values():
     assert_dtype(Tensor(x), np.float32)
 
 
+def test_a_tensor_of_a_tensor_requires_a_gradient_if_asked():
+    """Whether Tensor(tensor) requires a gradient is its own requires_grad, not the old tensor's."""
+    x = Tensor([1.0], requires_grad=True)
+    assert not Tensor(x).requires_grad, "the requires_grad of the old tensor was taken over"
+    assert Tensor(Tensor([1.0]), requires_grad=True).requires_grad
+    assert x.requires_grad
+
+
 def test_a_tensor_knows_its_shape():
     """shape, ndim, size, dtype and len() are those of the data."""
     x = Tensor(np.zeros((2, 3, 4), np.float32))
@@ -219,6 +227,9 @@ def test_full_fills_a_shape_with_a_value():
     assert_close(full((2, 3), 2.5), np.full((2, 3), 2.5))
     assert_dtype(full((2,), 2.5), np.float32)
     assert_dtype(full((2,), 2), np.int64)
+    assert_dtype(full((2,), 0), np.int64)
+    assert_dtype(full((2,), 0.0), np.float32)
+    assert_dtype(full((2,), False), np.bool_)
     assert_dtype(full((2,), 2, dtype=np.float32), np.float32)
 
 
@@ -229,6 +240,19 @@ def test_arange_counts():
     assert_close(arange(0.0, 1.0, 0.25), [0, 0.25, 0.5, 0.75])
     assert_dtype(arange(4), np.int64)
     assert_dtype(arange(0.0, 1.0, 0.25), np.float32)
+
+
+@pytest.mark.parametrize("bounds", [(0, 1, 0.25), (0.0, 1, 1), (0, 2.5), (0, -1, -0.5)])
+def test_one_float_makes_arange_count_in_floats(bounds):
+    """If start, stop or step is a float, the result is float32, with all that lies between the integers."""
+    assert_dtype(arange(*bounds), np.float32)
+    assert_close(arange(*bounds), np.arange(*map(float, bounds)))
+
+
+def test_arange_of_nothing():
+    """arange(0) has no values, nor has any that starts at its stop, or behind."""
+    for bounds in ((0,), (3, 3), (3, 1), (-2,)):
+        assert arange(*bounds).shape == (0,)
 
 
 def test_creation_passes_requires_grad_on():

@@ -68,6 +68,7 @@ def test_negation(draw):
     """−x."""
     x = draw.normal(3, 4)
     assert_close(-Tensor(x), 0 - x)
+    assert np.signbit((-Tensor([0.0, -0.0])).data).tolist() == [True, False], "the sign of zero turns round, too"
 
 
 @pytest.mark.parametrize("exponent", [2, 3, -1, 0.5, 0])

@@ -118,11 +118,25 @@ def test_the_first_axis_may_be_counted_from_the_back():
 @pytest.mark.parametrize(
     "view",
     [lambda x: x.reshape(12, 2), lambda x: x.transpose(0, 1), lambda x: x.permute(2, 0, 1), lambda x: x.T]
+    + [lambda x: x[:, :2].reshape(2, 2, 2, 2), lambda x: x.T.T.reshape(6, 4), lambda x: x.reshape(-1)]
     + [lambda x: x[1], lambda x: x[:, 1:3], lambda x: x[..., ::2], lambda x: x[:, None], lambda x: next(iter(x))],
-    ids=["reshape", "transpose", "permute", "T", "x[1]", "x[:, 1:3]", "x[..., ::2]", "x[:, None]", "iteration"],
+    ids=[
+        "reshape",
+        "transpose",
+        "permute",
+        "T",
+        "reshape of a part",
+        "reshape of T.T",
+        "reshape to a row",
+        "x[1]",
+        "x[:, 1:3]",
+        "x[..., ::2]",
+        "x[:, None]",
+        "iteration",
+    ],
 )
 def test_views_copy_nothing(view):
-    """Reshaping contiguous data, reordering axes and slicing only describe the same memory anew."""
+    """Reshaping contiguous data, or what NumPy can describe anew, reordering axes and slicing only describe the same memory anew."""
     x = grid(2, 3, 4)
     assert np.shares_memory(view(x).data, x.data), "this is a copy: the memory is not that of x"
 

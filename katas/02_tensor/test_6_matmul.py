@@ -81,6 +81,12 @@ def test_matmul_holds_its_result_and_nothing_else(budget):
     budget.bytes(lambda: batch @ matrix, peak=390_000)
 
 
+def test_a_transposed_matrix_is_not_copied(budget):
+    """x @ w.T reads w where it lies: a megabyte of weights costs no second one."""
+    x, w = Tensor(np.ones((2, 512), np.float32)), Tensor(np.ones((512, 512), np.float32))
+    budget.bytes(lambda: x @ w.T, peak=100_000)
+
+
 def test_matmul_is_as_fast_as_numpy(budget):
     """Wrapping a product of 256×256 matrices costs next to nothing beside the product itself."""
     a = np.ones((256, 256), np.float32)

@@ -169,15 +169,21 @@ def test_a_new_tensor_may_be_written_to(name):
 
 EQUAL = {  # an operation, and an operand that it gives back
     "x + 0": (lambda x: x + 0, [[1.0, 2.0]]),
+    "x + 0.0": (lambda x: x + 0.0, [[1.0, 2.0]]),
     "0 + x": (lambda x: 0 + x, [[1.0, 2.0]]),
     "x - 0": (lambda x: x - 0, [[1.0, 2.0]]),
+    "x - 0.0": (lambda x: x - 0.0, [[1.0, 2.0]]),
     "2 - x": (lambda x: 2 - x, [[1.0, 1.0]]),
     "x * 1": (lambda x: x * 1, [[1.0, 2.0]]),
+    "x * 1.0": (lambda x: x * 1.0, [[1.0, 2.0]]),
+    "x + zeros": (lambda x: x + Tensor([[0.0, 0.0]]), [[1.0, 2.0]]),
+    "x * ones": (lambda x: x * np.ones((1, 2), np.float32), [[1.0, 2.0]]),
     "1 * x": (lambda x: 1 * x, [[1.0, 2.0]]),
     "x / 1": (lambda x: x / 1, [[1.0, 2.0]]),
     "1 / x": (lambda x: 1 / x, [[1.0, 1.0]]),
     "-x": (lambda x: -x, [[0.0, 0.0]]),
     "x ** 1": (lambda x: x**1, [[1.0, 2.0]]),
+    "x ** 1.0": (lambda x: x**1.0, [[1.0, 2.0]]),
     "==": (lambda x: x == x, [[True, True]]),
     "!=": (lambda x: x != x, [[False, False]]),
     "<": (lambda x: x < x, [[False, False]]),
@@ -187,12 +193,18 @@ EQUAL = {  # an operation, and an operand that it gives back
     "sqrt": (lambda x: x.sqrt(), [[1.0, 0.0]]),
     "tanh": (lambda x: x.tanh(), [[0.0, 0.0]]),
     "maximum": (lambda x: maximum(x, 0.0), [[1.0, 2.0]]),
+    "maximum of itself": (lambda x: maximum(x, x), [[1.0, 2.0]]),
     "where": (lambda x: where(x > 0, x, 0.0), [[1.0, 2.0]]),
+    "where of itself": (lambda x: where(x > 1, x, x), [[1.0, 2.0]]),
     "rows": (lambda x: x[[0]], [[1.0, 2.0]]),
     "concatenate": (lambda x: concatenate([x]), [[1.0, 2.0]]),
+    "concatenate along 1": (lambda x: concatenate([x], 1), [[1.0, 2.0]]),
     "sum": (lambda x: x.sum(0, keepdim=True), [[1.0, 2.0]]),
     "mean": (lambda x: x.mean(0, keepdim=True), [[1.0, 2.0]]),
     "max": (lambda x: x.max(0, keepdim=True), [[1.0, 2.0]]),
+    "sum over no axis": (lambda x: x.sum(()), [[1.0, 2.0]]),
+    "mean over no axis": (lambda x: x.mean(()), [[1.0, 2.0]]),
+    "max over no axis": (lambda x: x.max(()), [[1.0, 2.0]]),
     "var": (lambda x: x.var(0, keepdim=True, correction=0), [[0.0, 0.0]]),
     "x @ 1": (lambda x: x @ np.eye(2, dtype=np.float32), [[1.0, 2.0]]),
     "1 @ x": (lambda x: np.eye(1, dtype=np.float32) @ x, [[1.0, 2.0]]),
@@ -207,6 +219,13 @@ def test_a_result_that_equals_its_operand_is_another_array(name):
     result = operation(x)
     assert_close(result, values)
     assert not np.shares_memory(result.data, x.data), "the result is the operand's own array, or a view of it"
+
+
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_a_stack_of_one_is_another_array(dim):
+    """To write into stack([x]) leaves x as it is."""
+    x = Tensor([1.0, 2.0])
+    assert not np.shares_memory(stack([x], dim).data, x.data), "the result is a view of the operand's array"
 
 
 @every

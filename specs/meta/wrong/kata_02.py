@@ -431,6 +431,59 @@ def _matmul(""",
             'return Tensor._result("neg", -self.data, self)': 'data = self.data\n        data *= -1\n        result = Tensor._result("neg", data.copy(), self)\n        data *= -1\n        return result'
         },
     ),
+    Wrong(
+        "x + 0.0 aliases x",
+        {
+            'TypeError if other holds no numbers.\n        """\n        return _binary("add"': 'TypeError if other holds no numbers.\n        """\n        if isinstance(other, float) and other == 0 and self.dtype.kind == "f":\n            return Tensor._result("add", self.data, *_pair(self, other))\n        return _binary("add"'
+        },
+    ),
+    Wrong(
+        "stack of one aliases",
+        {
+            "    return concatenate([tensor.reshape(*shape[:dim], 1, *shape[dim:]) for tensor in tensors], dim)": "    if len(tensors) == 1:\n        return tensors[0].reshape(*shape[:dim], 1, *shape[dim:])\n    return concatenate([tensor.reshape(*shape[:dim], 1, *shape[dim:]) for tensor in tensors], dim)"
+        },
+    ),
+    Wrong(
+        "maximum of itself aliases",
+        {
+            '    return _binary("maximum", np.maximum, a, b)': '    return Tensor._result("maximum", a.data, a, b) if a is b else _binary("maximum", np.maximum, a, b)'
+        },
+    ),
+    Wrong(
+        "sum of no axes aliases",
+        {
+            '    return Tensor._result("sum", data.sum(dims, wide, keepdims=keepdim), x, dim=dims': '    if not dims and wide is None:\n        return Tensor._result("sum", data, x, dim=dims, keepdim=keepdim)\n    return Tensor._result("sum", data.sum(dims, wide, keepdims=keepdim), x, dim=dims'
+        },
+    ),
+    Wrong(
+        "a Tensor of a Tensor keeps the flag",
+        {
+            "            data = data.data\n        array": "            requires_grad, data = requires_grad or data.requires_grad, data.data\n        array"
+        },
+    ),
+    Wrong("arange looks at the first bound", {"dtype or Tensor(bounds).dtype": "dtype or Tensor(bounds[0]).dtype"}),
+    Wrong("arange looks at the last bound", {"dtype or Tensor(bounds).dtype": "dtype or Tensor(bounds[-1]).dtype"}),
+    Wrong(
+        "reshape of a part copies",
+        {
+            "            data = self.data.reshape(shape)\n": "            data = np.ascontiguousarray(self.data).reshape(shape)\n"
+        },
+    ),
+    Wrong(
+        "full of 0 is of ones' dtype",
+        {
+            "dtype or Tensor(value).dtype), requires_grad)": "dtype or (Tensor(value).dtype if value else np.float32)), requires_grad)"
+        },
+    ),
+    Wrong(
+        "neg of zero is zero",
+        {'return Tensor._result("neg", -self.data, self)': 'return Tensor._result("neg", 0 - self.data, self)'},
+    ),
+    Wrong(
+        "matmul copies what is transposed",
+        {"        data = a.data @ b.data\n": "        data = a.data @ np.ascontiguousarray(b.data)\n"},
+        naive="test_a_transposed_matrix_is_not_copied",
+    ),
 ]
 
 # Semantic mutants (specs.meta.semantic) that keep every promise, and why
