@@ -92,6 +92,20 @@ def test_relu_and_leaky_relu_pass_nan_on(activation):
     assert_close(activation()(Tensor([math.nan, 1.0])), [math.nan, 1.0])
 
 
+def test_infinities_are_values_too():
+    """ReLU of −∞ is 0, of ∞ it is ∞. LeakyReLU of −∞ is −∞, with a slope of 0 NaN, since 0 · ∞ has no value."""
+    x = Tensor([-math.inf, math.inf, -1.0])
+    assert_close(ReLU()(x), [0.0, math.inf, 0.0], mistakes={"x · (x > 0), and −∞ · 0 is NaN": [math.nan, math.inf, 0.0]})
+    assert_close(LeakyReLU(0.5)(x), [-math.inf, math.inf, -0.5])
+
+
+def test_a_slope_of_zero_is_a_slope():
+    """LeakyReLU(0.0) is ReLU: 0.0 does not stand for the default."""
+    leaky = LeakyReLU(0.0)
+    assert_close(leaky(Tensor([-2.0, 3.0])), [0.0, 3.0], mistakes={"the slope is 0.01": [-0.02, 3.0]})
+    assert_close(leaky.backward(np.array([5.0, 7.0])), [0.0, 7.0], mistakes={"the slope is 0.01": [0.05, 7.0]})
+
+
 @pytest.mark.parametrize("activation", [ReLU, LeakyReLU])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_relu_and_leaky_relu_keep_the_dtype(activation, dtype, draw):

@@ -41,6 +41,15 @@ def test_the_record_has_the_gradient_that_backward_has(activation, draw):
 
 
 @every_activation
+@pytest.mark.parametrize("shape", [(0, 3), (2, 0)], ids=str)
+def test_an_axis_may_have_length_zero(activation, shape):
+    """Of no values there are none, forward and backward, without an error."""
+    layer, x = activation(), np.zeros(shape, np.float32)
+    assert_close(layer(Tensor(x)), x)
+    assert_close(layer.backward(x), x)
+
+
+@every_activation
 def test_requires_grad_is_passed_on(activation, draw):
     """The output requires a gradient if the input does, and else does not."""
     for wanted in (True, False):

@@ -52,6 +52,13 @@ def test_the_incoming_gradient_is_one_unless_given(draw):
     assert_close(loss.backward(), 2 * (prediction - target) / 12)
 
 
+def test_an_incoming_gradient_of_zero_is_one():
+    """backward(0.0) gives zeros: 0 is a gradient, and does not stand for the default."""
+    loss = MSELoss()
+    loss(Tensor([1.0, 2.0]), [0.0, 0.0])
+    assert_close(loss.backward(0.0), [0.0, 0.0], mistakes={"0 is taken as 1": [1.0, 2.0]})
+
+
 def test_backward_belongs_to_the_last_forward(draw):
     """Nothing is left of an earlier batch, whatever its shape; and asking twice gives the same gradient twice."""
     loss, prediction, target = MSELoss(), draw.normal(3, 4), draw.normal(3, 4)

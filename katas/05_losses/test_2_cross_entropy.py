@@ -85,6 +85,36 @@ def test_the_incoming_gradient_is_one_unless_given(draw):
     assert_close(loss.backward(), (softmax(logits) - one_hot(np.array([3, 0, 4, 3]), 5)) / 4)
 
 
+def test_an_incoming_gradient_of_zero_is_one():
+    """backward(0.0) gives zeros: 0 is a gradient, and does not stand for the default."""
+    loss = CrossEntropyLoss(label_smoothing=0.1)
+    loss(Tensor([[1.0, 2.0]]), [0])
+    assert_close(loss.backward(0.0), [[0.0, 0.0]])
+
+
+@pytest.mark.parametrize("index", [255, -1, 0, 4, 99])
+def test_any_integer_may_be_ignored(index, draw):
+    """ignore_index need be no class, as 255 in images' masks, and may be one. −100 is an unknown class then."""
+    logits, loss = draw.normal(4, 5), CrossEntropyLoss(ignore_index=index)
+    target = np.array([3, index, 1, index])
+    assert_close(loss(Tensor(logits), target), oracles.losses.cross_entropy(logits[::2], np.array([3, 1])))
+    grad = loss.backward()
+    assert_close(grad[1::2], np.zeros((2, 5)))
+    assert_close(grad[::2].sum(-1) + 1, [1.0, 1.0])
+    assert loss.counted(target) == 2
+    with rejects(ValueError, "-100", "5"):
+        loss(Tensor(logits), np.array([3, -100, 1, 2]))
+
+
+def test_options_may_be_changed_later(draw):
+    """ignore_index and label_smoothing are attributes: the next forward has those of then."""
+    logits, loss, target = draw.normal(4, 5), CrossEntropyLoss(), np.array([3, 0, 4, 0])
+    loss.ignore_index, loss.label_smoothing = 0, 0.2
+    want = oracles.losses.cross_entropy(logits[::2], np.array([3, 4]), 0.2)
+    assert_close(loss(Tensor(logits), target), want)
+    assert loss.counted(target) == 2
+
+
 def test_the_gradients_of_a_sample_add_up_to_zero(draw):
     """Adding the same number to all logits of a sample changes no probability, so the gradient has no part along it."""
     loss = CrossEntropyLoss(label_smoothing=0.2)
@@ -257,6 +287,7 @@ def test_a_class_may_be_excluded(draw):
     assert_close(got, oracles.losses.cross_entropy(others, np.array([2, 0, 3, 2])))
     assert_close(grad[:, 1], np.zeros(4))
     assert np.isfinite(grad).all()
+    assert_close(loss(Tensor(logits[:1]), [1]), math.inf, mistakes={"-∞ became a large number": 1e30})
 
 
 @pytest.mark.parametrize("index", [5, 17, -1, -5])

@@ -103,6 +103,13 @@ def test_logits_of_integers_are_computed_in_float32(dtype):
     assert_close(loss.backward(), (sigmoid(whole) - target) / 3)
 
 
+def test_an_incoming_gradient_of_zero_is_one():
+    """backward(0.0) gives zeros: 0 is a gradient, and does not stand for the default."""
+    loss = BCEWithLogitsLoss()
+    loss(Tensor([1.0, 2.0]), [0.0, 1.0])
+    assert_close(loss.backward(0.0), [0.0, 0.0])
+
+
 def test_float16_is_added_in_float32():
     """70,000 logits of float16: the sum of their losses is more than it can hold, the mean is not."""
     loss, half = BCEWithLogitsLoss(), Tolerance("float16", 1e-3)

@@ -417,4 +417,13 @@ WRONG = [
             "x.max(dim, keepdim=True) if x.size else x.sum(dim, keepdim=True)  # of no values there is no largest": "x.max(dim, keepdim=True)"
         },
     ),
+    Wrong("relu by a product", {"y = maximum(x, 0)  # 0": "y = x * Tensor((x.data > 0).astype(x.dtype))  # 0"}),
+    Wrong(
+        "leaky slope of 0 is the default",
+        {"        self.negative_slope = negative_slope\n": "        self.negative_slope = negative_slope or 0.01\n"},
+    ),
+    Wrong(
+        "sigmoid of empty is refused",
+        {"        y = 0.5 * (1 + (0.5 * x).tanh())": "        x.max()\n        y = 0.5 * (1 + (0.5 * x).tanh())"},
+    ),
 ]

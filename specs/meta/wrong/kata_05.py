@@ -432,4 +432,47 @@ WRONG = [
         {"self.keep(x.data, y, decay.data, loss.dtype)": "self._kept = (x.data, y, decay.data, loss.dtype)"},
         naive="test_nothing_of_binary_cross_entropy_is_kept_while_operations_are_recorded",
     ),
+    Wrong(
+        "ignore_index must be a class or negative",
+        {
+            "        self.ignore_index = ignore_index\n": "        self.ignore_index = ignore_index\n        if ignore_index > 100:\n            raise ValueError(ignore_index)\n"
+        },
+    ),
+    Wrong(
+        "-100 is always ignored",
+        {
+            "rows = np.flatnonzero(labels != self.ignore_index)": "rows = np.flatnonzero((labels != self.ignore_index) & (labels != -100))"
+        },
+    ),
+    Wrong(
+        "ignore_index 0 is none",
+        {"rows = np.flatnonzero(labels != self.ignore_index)": "rows = np.flatnonzero(labels != (self.ignore_index or -100))"},
+    ),
+    Wrong(
+        "ignore_index of the construction",
+        {
+            "        self.ignore_index = ignore_index\n": "        self.ignore_index = self._i = ignore_index\n",
+            "rows = np.flatnonzero(labels != self.ignore_index)": "rows = np.flatnonzero(labels != self._i)",
+        },
+    ),
+    Wrong(
+        "backward(0.0) is 1",
+        {"        share[rows] = float(grad) / len(rows)": "        share[rows] = float(grad or 1.0) / len(rows)"},
+    ),
+    Wrong(
+        "mse backward(0.0) is 1",
+        {
+            "return (difference * (2 * float(grad) / difference.size))": "return (difference * (2 * float(grad or 1.0) / difference.size))"
+        },
+    ),
+    Wrong(
+        "bce backward(0.0) is 1",
+        {"((sigmoid - y) * (float(grad) / x.size))": "((sigmoid - y) * (float(grad or 1.0) / x.size))"},
+    ),
+    Wrong(
+        "-inf logits are clipped",
+        {
+            "        shifted = flat - flat.data.max(-1, keepdims=True)": "        shifted = maximum(flat, -1e30) - flat.data.max(-1, keepdims=True)"
+        },
+    ),
 ]
