@@ -136,7 +136,7 @@ def test_the_first_axis_may_be_counted_from_the_back():
     ],
 )
 def test_views_copy_nothing(view):
-    """Reshaping contiguous data, or what NumPy can describe anew, reordering axes and slicing only describe the same memory anew."""
+    """Reshaping what lies evenly in memory, reordering axes and slicing only describe the same memory anew."""
     x = grid(2, 3, 4)
     assert np.shares_memory(view(x).data, x.data), "this is a copy: the memory is not that of x"
 
