@@ -97,14 +97,16 @@ def test_a_groups_values_may_change_between_steps():
 
 
 def test_what_was_given_is_left_alone():
-    """The caller's dicts and lists are neither changed nor kept."""
-    a, b = parameters(1, 2)
-    given = {"params": [a], "lr": 0.1}
-    optimizer = Plain([given])
+    """The caller's dicts and lists are neither changed nor kept: no default is written into a group that lacks it."""
+    a, b, c = parameters(1, 2, 3)
+    given, bare = {"params": [a], "lr": 0.1}, {"params": (c,)}
+    optimizer = Plain([given, bare])
     optimizer.param_groups[0]["lr"] = 7
     given["params"].append(b)
     optimizer.step()
+    assert given.keys() == {"params", "lr"}
     assert given["lr"] == 0.1
+    assert bare == {"params": (c,)}
     assert_close(b, np.full(3, 2.0))
 
 

@@ -127,6 +127,56 @@ def test_a_step_happens_in_place(options, draw):
 
 
 @every
+def test_the_layout_of_the_array_does_not_matter(options, draw):
+    """An array that lies column by column, such as a transpose, is updated in place, too."""
+    parameter = Parameter(draw.normal(4, 3).T)
+    parameter.data = np.asfortranarray(parameter.data)
+    array, start, grads = parameter.data, parameter.data.copy(), [draw.normal(3, 4), draw.normal(4, 3).T]
+    optimizer = SGD([parameter], lr=0.1, **options)
+    for grad in grads:
+        parameter.grad = grad
+        optimizer.step()
+    assert_close(array, oracles.optimizers.each(oracles.optimizers.sgd, start, grads, lr=0.1, **options))
+
+
+def test_all_values_may_change_between_steps(draw):
+    """Each step takes lr, momentum, weight_decay and nesterov from the group as they are then."""
+    start, buffer = draw.normal(3, 4), 0.0
+    parameter, want = Parameter(start), start
+    optimizer = SGD([parameter], lr=0.1, momentum=0.9)
+    for lr, momentum, decay, nesterov in [
+        (0.1, 0.9, 0.0, False),
+        (0.2, 0.5, 0.0, False),
+        (0.2, 0.5, 0.3, True),
+        (0.0, 0.7, 0.0, True),
+        (0.4, 0.6, 0.0, False),
+    ]:
+        optimizer.param_groups[0].update(lr=lr, momentum=momentum, weight_decay=decay, nesterov=nesterov)
+        parameter.grad = draw.normal(3, 4)
+        optimizer.step()
+        grad = parameter.grad + decay * want
+        buffer = momentum * buffer + grad
+        want = want - lr * (grad + momentum * buffer if nesterov else buffer)
+        assert_close(parameter, want)
+
+
+@pytest.mark.parametrize("options", [{"momentum": 0.9}, {"weight_decay": 0.1}, {}], ids=str)
+def test_an_lr_of_zero_is_one(options, draw):
+    """lr=0.0, as at the beginning of a warm-up, is allowed: nothing moves, but momentum gathers."""
+    start, grads = draw.normal(3, 4), [draw.normal(3, 4) for _ in range(2)]
+    parameter = Parameter(start)
+    optimizer = SGD([{"params": [parameter], "lr": 0.0}], lr=0.1, **options)
+    parameter.grad = grads[0]
+    optimizer.step()
+    assert_close(parameter, start)
+    optimizer.param_groups[0]["lr"] = 0.1
+    parameter.grad = grads[1]
+    optimizer.step()
+    momentum, decay = options.get("momentum", 0.0), options.get("weight_decay", 0.0)
+    assert_close(parameter, start - 0.1 * (grads[1] + decay * start + momentum * grads[0]))
+
+
+@every
 @pytest.mark.parametrize("lr", [0.1, np.float64(0.1)], ids=repr)
 def test_float32_stays_float32(lr, options, draw):
     """Values and momentum have the parameter's dtype, even if lr is a NumPy number or the gradient came in float64."""
@@ -142,7 +192,7 @@ def test_float32_stays_float32(lr, options, draw):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("lr", -0.1), ("lr", math.nan), ("momentum", -0.1), ("momentum", 1.0), ("weight_decay", -0.01)],
+    [("lr", -0.1), ("lr", math.nan), ("momentum", -0.1), ("momentum", 1.0), ("momentum", math.nan), ("weight_decay", -0.01)],
 )
 def test_a_value_that_can_not_be_is_named(name, value):
     """lr and weight_decay must not be negative, momentum lies in [0, 1): a ValueError names value and name, in a group too."""

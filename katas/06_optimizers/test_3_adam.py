@@ -1,4 +1,5 @@
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ from katas.layers import Parameter
 from katas.optimizers import Adam, AdamW
 
 from specs import oracles
-from specs.check import assert_close, assert_dtype, rejects
+from specs.check import FLOAT32, assert_close, assert_dtype, rejects
 
 both = pytest.mark.parametrize("optimizer_class", [Adam, AdamW])
 
@@ -19,7 +20,11 @@ def stepped(optimizer, parameter: Parameter, grads: list) -> Parameter:
     return parameter
 
 
-@pytest.mark.parametrize("options", [{}, {"weight_decay": 0.1}, {"betas": (0.5, 0.75), "eps": 0.1}], ids=str)
+OPTIONS = [{}, {"weight_decay": 0.1}, {"betas": (0.5, 0.75), "eps": 0.1}]
+OPTIONS += [{"betas": (0.0, 0.9)}, {"betas": (0.9, 0.0)}, {"eps": 0.0}, {"lr": 0.0}, {"weight_decay": 0.0}]  # 0 is a value
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize(
     ("optimizer_class", "rule"), [(Adam, oracles.optimizers.adam), (AdamW, oracles.optimizers.adamw)], ids=["Adam", "AdamW"]
 )
@@ -174,6 +179,69 @@ def test_a_step_happens_in_place(optimizer_class, draw):
     stepped(optimizer, parameter, [draw.normal(3, 4), draw.normal(3, 4)])  # read-only
     assert parameter.data is array
     assert not np.array_equal(array, before)
+
+
+@pytest.mark.parametrize(
+    ("optimizer_class", "rule"), [(Adam, oracles.optimizers.adam), (AdamW, oracles.optimizers.adamw)], ids=["Adam", "AdamW"]
+)
+def test_the_layout_of_the_array_does_not_matter(optimizer_class, rule, draw):
+    """An array that lies column by column, such as a transpose, is updated in place, too."""
+    parameter = Parameter(draw.normal(4, 3).T)
+    parameter.data = np.asfortranarray(parameter.data)
+    array, start, grads = parameter.data, parameter.data.copy(), [draw.normal(3, 4), draw.normal(4, 3).T]
+    stepped(optimizer_class([parameter], lr=0.1, weight_decay=0.1), parameter, grads)
+    assert_close(array, oracles.optimizers.each(rule, start, grads, lr=0.1, weight_decay=0.1))
+
+
+@both
+def test_all_values_may_change_between_steps(optimizer_class, draw):
+    """Each step takes lr, betas, eps and weight_decay from the group as they are then."""
+    want, m, v = draw.normal(3, 4), 0.0, 0.0
+    parameter = Parameter(want)
+    optimizer = optimizer_class([parameter])
+    for t, (lr, betas, eps, decay) in enumerate(
+        [
+            (0.1, (0.9, 0.999), 1e-8, 0.0),
+            (0.2, (0.5, 0.75), 0.1, 0.3),
+            (0.3, (0.0, 0.5), 0.2, 0.0),
+            (0.1, (0.8, 0.9), 0.0, 0.1),
+        ],
+        1,
+    ):
+        optimizer.param_groups[0].update(lr=lr, betas=betas, eps=eps, weight_decay=decay)
+        stepped(optimizer, parameter, [grad := draw.normal(3, 4)])
+        if optimizer_class is AdamW:
+            want = want * (1 - lr * decay)
+        else:
+            grad = grad + decay * want
+        m, v = betas[0] * m + (1 - betas[0]) * grad, betas[1] * v + (1 - betas[1]) * grad**2
+        want = want - lr * (m / (1 - betas[0] ** t)) / (np.sqrt(v / (1 - betas[1] ** t)) + eps)
+        assert_close(parameter, want)
+
+
+@both
+def test_the_bias_is_corrected_at_every_step(optimizer_class):
+    """With the same gradient each time, m̂ is that gradient and v̂ its square: each of 2,000 steps is lr long."""
+    parameter = Parameter(np.array([1.0, -2.0]))
+    optimizer = optimizer_class([parameter], lr=0.001, weight_decay=0)
+    stepped(optimizer, parameter, [np.array([0.5, -3.0])] * 2000)
+    assert_close(parameter + 2.0, [1.0, 2.0], FLOAT32)
+
+
+@both
+def test_nothing_but_the_moments_stays(optimizer_class):
+    """Twenty parameters of 40 kB: after the first step the optimizer holds two arrays of each, not a third one."""
+    made = [Parameter(np.ones((100, 100), np.float32)) for _ in range(20)]
+    for parameter in made:
+        parameter.grad = np.ones((100, 100), np.float32)
+    optimizer = optimizer_class(made)
+    tracemalloc.start()
+    try:
+        optimizer.step()
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 2.5 * 20 * 40_000, f"{held / 40_000:.1f} arrays of a parameter's size are held after a step, not 40"
 
 
 def test_the_moments_are_not_the_gradient(draw):

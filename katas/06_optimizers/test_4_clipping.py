@@ -62,6 +62,25 @@ def test_it_happens_in_place_and_the_values_stay(draw):
     assert_close(parameter, np.zeros((3, 4)))
 
 
+@pytest.mark.parametrize("layout", [lambda x: x.T, lambda x: x[:, ::2], lambda x: x[::-1]], ids=["T", "[:, ::2]", "[::-1]"])
+def test_the_layout_of_a_gradient_does_not_matter(layout, draw):
+    """A gradient that lies in memory in another order, or with gaps, is scaled in place, too."""
+    (parameter,) = made = with_gradients(draw.normal(4, 4))
+    parameter.grad = layout(parameter.grad)
+    grad = parameter.grad.copy()
+    assert_close(clip_grad_norm(made, 0.5), np.linalg.norm(grad))
+    assert_close(parameter.grad, grad * 0.5 / np.linalg.norm(grad), FLOAT32)
+
+
+def test_a_gradient_without_values_has_the_length_zero(draw):
+    """An axis of length 0 is no error: the others are clipped as ever."""
+    grad = draw.normal(3, 4)
+    made = with_gradients(np.zeros((0, 3)), grad)
+    assert_close(clip_grad_norm(made, 0.5), np.linalg.norm(grad))
+    assert_close(made[1].grad, grad * 0.5 / np.linalg.norm(grad), FLOAT32)
+    assert clip_grad_norm(made[:1], 0.5) == 0
+
+
 def test_parameters_without_a_gradient_do_not_count(draw):
     """A grad of None is skipped, and stays None. If there is no gradient at all, the norm is 0."""
     grad = draw.normal(3, 4)

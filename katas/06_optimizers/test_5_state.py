@@ -3,7 +3,7 @@ import copy
 import numpy as np
 import pytest
 from katas.layers import Parameter
-from katas.optimizers import SGD, Adam, AdamW
+from katas.optimizers import SGD, Adam, AdamW, Optimizer
 
 from specs.check import EXACT, assert_close, rejects
 
@@ -55,6 +55,62 @@ def test_a_resumed_optimizer_goes_on_as_if_nothing_had_happened(make, draw):
     steps(resumed, copies, grads[3:])
     for parameter, again in zip(made, copies, strict=True):
         assert_close(again, parameter.data, EXACT)
+
+
+@every
+def test_state_belongs_to_the_parameter_of_its_number(make, draw):
+    """Where the last parameters are updated first, as when a layer is trained later, each gets its own state again."""
+    made, grads = parameters(draw), gradients(draw, 4)
+    optimizer = make(groups(made))
+    steps(optimizer, made, [[None, None, grads[0][2]], [None, *grads[1][1:]], grads[2]])
+    copies, saved = [Parameter(p.data) for p in made], optimizer.state_dict()
+    saved["state"] = {
+        number: saved["state"][number] for number in (2, 0, 1) if number in saved["state"]
+    }  # its order says nothing
+    resumed = make(groups(copies))
+    resumed.load_state_dict(saved)
+    steps(optimizer, made, grads[3:])
+    steps(resumed, copies, grads[3:])
+    for parameter, again in zip(made, copies, strict=True):
+        assert_close(again, parameter.data, EXACT)
+
+
+def test_values_of_zero_are_loaded(draw):
+    """0, 0.0 and False are values like others: they replace what the optimizer has, in its groups and in its state."""
+    made = parameters(draw)
+    saved = SGD(made, lr=0.0).state_dict()
+    other = SGD(made, lr=0.1, momentum=0.9, weight_decay=0.1, nesterov=True)
+    other.load_state_dict(saved)
+    assert other.state_dict()["param_groups"] == saved["param_groups"]
+    saved = Adam(made, betas=(0.0, 0.0), eps=0.0).state_dict()
+    saved["state"] = {0: {"step": 0, "exp_avg": np.zeros((3, 4), np.float32), "exp_avg_sq": np.zeros((3, 4), np.float32)}}
+    other = Adam(made, betas=(0.5, 0.5))
+    other.load_state_dict(saved)
+    assert other.param_groups[0]["betas"] == (0.0, 0.0)
+    assert other.param_groups[0]["eps"] == 0.0
+    found = other.state_dict()["state"][0]
+    assert found.keys() == {"step", "exp_avg", "exp_avg_sq"}
+    assert found["step"] == 0
+
+
+def test_a_list_in_the_state_is_copied_both_ways(draw):
+    """An optimizer of one's own may keep lists of arrays: a state dict has lists and arrays of its own."""
+
+    class Keeping(Optimizer):
+        def update(self, parameter, state, group):
+            state.setdefault("past", []).append(parameter.grad.copy())
+
+    made = parameters(draw)
+    optimizer, other = Keeping(made, {}), Keeping(made, {})
+    steps(optimizer, made, gradients(draw, 1))
+    saved = optimizer.state_dict()
+    before = copy.deepcopy(saved)
+    other.load_state_dict(saved)
+    for changed in (optimizer, other):
+        changed.state[made[0]]["past"][0][...] = 7
+        changed.state[made[0]]["past"].append(None)
+        assert len(saved["state"][0]["past"]) == 1
+        assert_close(saved["state"][0]["past"][0], before["state"][0]["past"][0], EXACT)
 
 
 def test_what_a_state_dict_holds(draw):
@@ -172,6 +228,8 @@ def test_another_shape_is_refused(draw):
     optimizer = Adam(made, lr=0.5)
     steps(optimizer, made, gradients(draw, 1))
     refused(Adam(others), optimizer.state_dict(), "(5,)", "(6,)")
+    others = [Parameter(np.ones((4, 3))), *made[1:]]  # as many values
+    refused(Adam(others), optimizer.state_dict(), "(3, 4)", "(4, 3)")
 
 
 def test_the_state_of_another_optimizer_is_refused(draw):

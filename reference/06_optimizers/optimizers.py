@@ -101,8 +101,8 @@ class Optimizer:
         state = {numbered[number]: copy.deepcopy(values) for number, values in state_dict["state"].items()}
         for parameter, values in state.items():
             for name, value in values.items():
-                if np.shape(value) not in ((), parameter.shape):
-                    raise ValueError(f"{name} has shape {np.shape(value)}, its parameter {parameter.shape}")
+                if isinstance(value, np.ndarray) and value.shape not in ((), parameter.shape):
+                    raise ValueError(f"{name} has shape {value.shape}, its parameter {parameter.shape}")
         self.state = state
         for group, loaded in zip(self.param_groups, groups, strict=True):
             group.update(_values(loaded))

@@ -532,4 +532,82 @@ WRONG = [
         },
         naive="test_clipping_needs_the_room_of_one_gradient",
     ),
+    Wrong(
+        "momentum at the first step counts",
+        {
+            'lr, momentum = group["lr"], group["momentum"]': 'lr, momentum = group["lr"], state.get("m", group["momentum"])\n        if momentum and not state:\n            pass\n        momentum = group.setdefault("_m", group["momentum"])'
+        },
+    ),
+    Wrong(
+        "betas of the construction",
+        {
+            '(beta1, beta2), data, grad = group["betas"], parameter.data, parameter.grad': 'if not hasattr(self, "_betas"):\n            self._betas = {}\n        (beta1, beta2), data, grad = self._betas.setdefault(id(group) if not isinstance(self, AdamW) else 0, group["betas"]), parameter.data, parameter.grad'
+        },
+    ),
+    Wrong(
+        "defaults go into the caller's group",
+        {
+            'group = _values(defaults | group) | {"params": list(group["params"])}': 'for name in defaults:\n                group.setdefault(name, defaults[name])\n            group = _values(defaults | group) | {"params": list(group["params"])}'
+        },
+    ),
+    Wrong(
+        "falsy state is not restored",
+        {
+            'copy.deepcopy(values) for number, values in state_dict["state"].items()}': '{k: copy.deepcopy(v) for k, v in values.items() if np.any(v)} for number, values in state_dict["state"].items()}'
+        },
+    ),
+    Wrong(
+        "state is loaded by order",
+        {
+            'state = {numbered[number]: copy.deepcopy(values) for number, values in state_dict["state"].items()}': 'state = {parameter: copy.deepcopy(values) for parameter, values in zip(parameters, state_dict["state"].values())}'
+        },
+    ),
+    Wrong(
+        "loading compares sizes, not shapes",
+        {
+            "isinstance(value, np.ndarray) and value.shape not in ((), parameter.shape)": "np.size(value) not in (1, math.prod(parameter.shape))"
+        },
+    ),
+    Wrong(
+        "momentum NaN is accepted",
+        {'if not 0 <= group.get("momentum", 0) < 1:': 'if group.get("momentum", 0) < 0 or group.get("momentum", 0) >= 1:'},
+    ),
+    Wrong(
+        "lr of zero refused",
+        {
+            'for name in ("lr", "eps", "weight_decay"):\n': 'if group.get("lr", 1) == 0:\n        raise ValueError("lr must be positive, not 0")\n    for name in ("lr", "eps", "weight_decay"):\n'
+        },
+    ),
+    Wrong("beta of zero refused", {"0 <= beta < 1 for beta": "0 < beta < 1 for beta"}),
+    Wrong(
+        "bias correction ends at 1000",
+        {"root = math.sqrt(1 - beta2**t)": "root = math.sqrt(1 - beta2**t) if t < 1000 else 1.0"},
+    ),
+    Wrong(
+        "Adam updates a flattened copy",
+        {"        data -= scratch\n": "        flat = data.reshape(-1)\n        flat -= scratch.reshape(-1)\n"},
+    ),
+    Wrong(
+        "clipping scales a flattened copy",
+        {
+            "            grad *= max_norm / total\n": "            flat = grad.reshape(-1)\n            flat *= max_norm / total\n"
+        },
+    ),
+    Wrong("empty gradient breaks clipping", {"np.abs(grad).max(initial=0)": "np.abs(grad).max()"}),
+    Wrong(
+        "falsy values are not loaded",
+        {"group.update(_values(loaded))": "group.update({name: value for name, value in _values(loaded).items() if value})"},
+    ),
+    Wrong(
+        "Adam keeps scratch per parameter",
+        {
+            'state["step"]\n        scratch = np.empty_like(data)': 'state["step"]\n        scratch = self.__dict__.setdefault("_scratch", {}).setdefault(parameter, np.empty_like(data))'
+        },
+    ),
+    Wrong(
+        "state_dict copies arrays only",
+        {
+            "copy.deepcopy(state) for parameter, state": "{n: v.copy() if isinstance(v, np.ndarray) else v for n, v in state.items()} for parameter, state"
+        },
+    ),
 ]
