@@ -389,12 +389,12 @@ WRONG = [
     Wrong(
         "nothing is flattened",
         {
-            "            if isinstance(layer, Linear) and x.ndim > 2:\n                x = x.reshape(len(x), -1)  # (batch, channels·h·w)\n": ""
+            "            if isinstance(layer, Linear) and x.ndim > 2:\n                x = x.reshape(len(x), math.prod(x.shape[1:]))  # (batch, channels·h·w), where batch may be 0\n": ""
         },
     ),
     Wrong(
         "images are flattened pixel by pixel",
-        {"x = x.reshape(len(x), -1)  # (batch, channels·h·w)": "x = x.permute(0, 2, 3, 1).reshape(len(x), -1)"},
+        {"x = x.reshape(len(x), math.prod(x.shape[1:]))": "x = x.permute(0, 2, 3, 1).reshape(len(x), -1)"},
         says="flattened pixel by pixel",
     ),
     Wrong("images are flattened at once", {"isinstance(layer, Linear) and x.ndim > 2": "x.ndim == 3"}),
