@@ -17,6 +17,7 @@ CASES = [
 cases = pytest.mark.parametrize(("size", "kernel_size", "stride"), CASES)
 POOLS = {"MaxPool2d": (MaxPool2d, max), "AvgPool2d": (AvgPool2d, oracles.spatial.mean)}
 pools = pytest.mark.parametrize("pool", POOLS)
+LAYERS = {"MaxPool2d": lambda: MaxPool2d(2), "AvgPool2d": lambda: AvgPool2d(2), "GlobalAvgPool": GlobalAvgPool}
 
 
 @pools
@@ -252,11 +253,11 @@ def test_images_have_four_axes(pool, shape):
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 4, 6), (2, 0, 4, 6)], ids=str)
-@pytest.mark.parametrize("layer", [MaxPool2d(2), AvgPool2d(2), GlobalAvgPool()], ids=lambda layer: type(layer).__name__)
-def test_there_may_be_no_images_or_no_channels(layer, shape):
+@pytest.mark.parametrize("name", LAYERS)
+def test_there_may_be_no_images_or_no_channels(name, shape):
     """An axis of length 0 stays one, in both directions."""
     x = Tensor(np.zeros(shape), requires_grad=True)
-    y = layer(x)
+    y = LAYERS[name]()(x)
     assert y.shape == (*shape[:2], 2, 3)[: y.ndim]
     y.sum().backward()
     assert x.grad.shape == shape
@@ -274,19 +275,16 @@ def test_a_result_is_not_its_input(pool, draw):
     assert not np.shares_memory(x.grad, g)
 
 
-@pytest.mark.parametrize("layer", [MaxPool2d(2), AvgPool2d(2), GlobalAvgPool()], ids=lambda layer: type(layer).__name__)
-def test_the_gradient_that_came_in_is_left_alone(layer, draw):
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_gradient_that_came_in_is_left_alone(name, draw):
     """A sum passes one array to both of its terms: a rule that writes to it would change the other's gradient."""
     for first in (True, False):
-        y = layer(Tensor(draw.normal(2, 3, 4, 6), requires_grad=True))
+        y = LAYERS[name]()(Tensor(draw.normal(2, 3, 4, 6), requires_grad=True))
         other, g = Tensor(np.zeros(y.shape), requires_grad=True), np.array(draw.normal(*y.shape))
         before = g.copy()
         (y + other if first else other + y).backward(g)
         assert_close(other.grad, before, EXACT)
         assert_close(g, before, EXACT)
-
-
-LAYERS = {"MaxPool2d": lambda: MaxPool2d(2), "AvgPool2d": lambda: AvgPool2d(2), "GlobalAvgPool": GlobalAvgPool}
 
 
 def call(name: str, *shape: int):

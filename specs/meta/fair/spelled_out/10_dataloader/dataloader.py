@@ -1,6 +1,7 @@
 """Kata 10 with lists and loops, a permutation that is shuffled in place, and a thread with a queue and a semaphore."""
 
 import gzip
+import os
 import struct
 import threading
 from queue import Queue
@@ -28,7 +29,7 @@ class Dataset:
             values = [Tensor(sample[column]).data for sample in samples]
             if any(value.shape != values[0].shape for value in values):
                 raise ValueError(f"field {column} is not of one shape: {[value.shape for value in values]}")
-            columns.append(np.array(values, values[0].dtype))
+            columns.append(np.array(values))
         return tuple(columns)
 
 
@@ -258,7 +259,7 @@ TYPES = {8: np.uint8, 9: np.int8, 11: np.int16, 12: np.int32, 13: np.float32, 14
 def read_idx(path):
     with open(path, "rb") as file:
         content = file.read()
-    if str(path).endswith(".gz"):
+    if os.fspath(path).endswith(".gz"):
         try:
             content = gzip.decompress(content)
         except Exception as error:
