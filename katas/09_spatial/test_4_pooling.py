@@ -109,7 +109,7 @@ def test_only_the_largest_has_an_infinite_gradient(value):
     assert_close(x.grad, want, mistakes={"infinity times 0": [[[[np.nan, value, 0.0, 0.0], [np.nan, np.nan, 0.0, 7.0]]]]})
 
 
-@pytest.mark.parametrize("place", np.ndindex(2, 3), ids=str)
+@pytest.mark.parametrize("place", [*np.ndindex(2, 3)], ids=str)
 def test_a_window_with_nan_has_no_largest(place):
     """Wherever NaN is in it, the window becomes NaN, and its pixels receive 0. Other windows have theirs."""
     x = np.array([[[[1.0, 2.0, 3.0, 1.0, 5.0, 2.0], [6.0, 5.0, 4.0, 3.0, 1.0, 2.0]]]])

@@ -314,7 +314,7 @@ def test_each_image_is_flipped_with_probability_p(p):
 
 
 def test_a_flip_says_nothing_of_the_next():
-    """Whether an image is flipped depends neither on its neighbour nor on the batch before; as many as last time is chance."""
+    """Whether an image is flipped depends neither on its neighbour nor on the batch before, and how many are flipped varies."""
     x, rng, flip = numbered(1000, 1, 1, 2), make_rng(), RandomHorizontalFlip()
     one, two = ((flip(x, rng) != x).all((1, 2, 3)) for _ in range(2))
     assert abs((one[1:] == one[:-1]).mean() - 0.5) < 0.1, "neighbours are flipped alike, or by turns"

@@ -365,4 +365,73 @@ WRONG = [
         {"content = np.fromfile(path, np.uint8)": "content = np.array([v for v in np.fromfile(path, np.uint8)], np.uint8)"},
         naive="test_records_are_not_read_byte_by_byte",
     ),
+    Wrong(
+        "shapes that broadcast are stacked",
+        {
+            "np.stack([Tensor(value).data for value in field])": "np.stack(np.broadcast_arrays(*[Tensor(value).data for value in field]))"
+        },
+    ),
+    Wrong(
+        "first sample decides the dtype",
+        {
+            "np.stack([Tensor(value).data for value in field])": 'np.stack([Tensor(value).data for value in field], dtype=Tensor(field[0]).dtype, casting="unsafe")'
+        },
+    ),
+    Wrong(
+        "repeated numbers count once",
+        {"*[self[int(index)] for index in indices]": "*[self[int(index)] for index in dict.fromkeys(indices)]"},
+    ),
+    Wrong("smallest wrong index is named", {"{wrong[0]}": "{wrong.min()}"}),
+    Wrong(
+        "integers 1 and 0 are fractions",
+        {'== "f"], default=0)': '== "f"], default=np.finfo(float).eps if sum(lengths) == 1 else 0)'},
+    ),
+    Wrong("float32 error not times n", {"2 * n * rounding": "2 * rounding"}),
+    Wrong("nearly whole is rounded up", {"max(1e-9, 2 * n * rounding)) for": "max(1e-2, 2 * n * rounding)) for"}),
+    Wrong(
+        "a later rng is ignored",
+        {
+            "self.rng = np.random.default_rng() if rng is None else rng": "self.rng = self._first = np.random.default_rng() if rng is None else rng",
+            "self.rng.integers(2**63)": "self._first.integers(2**63)",
+        },
+    ),
+    Wrong(
+        "rng of 0 is no error",
+        {"if not isinstance(rng, np.random.Generator | None):": "if rng and not isinstance(rng, np.random.Generator):"},
+    ),
+    Wrong(
+        "random_split rotates",
+        {"np.split(rng.permutation(n), np": "np.split(np.roll(np.arange(n), rng.integers(max(n, 1))), np"},
+    ),
+    Wrong(
+        "random_split only shuffles the first",
+        {
+            "np.split(rng.permutation(n), np": "np.split(np.concatenate([np.sort(p) for p in np.split(rng.permutation(n), [n // 2])]), np"
+        },
+    ),
+    Wrong(
+        "batches in order are copies",
+        {
+            "        return tuple([array[np.asarray(indices)] for array in self.arrays])": "        return tuple([array[np.asarray(indices)].copy() for array in self.arrays])"
+        },
+    ),
+    Wrong(
+        "a shuffle that rotates",
+        {
+            "order = rng.permutation(n) if self.shuffle": "order = np.roll(np.arange(n), rng.integers(max(n, 1))) if self.shuffle"
+        },
+    ),
+    Wrong(
+        "drop_last changed later is ignored",
+        {
+            "self.drop_last = dataset, batch_size, shuffle, drop_last\n": "self.drop_last = dataset, batch_size, shuffle, drop_last\n        self._d = drop_last\n",
+            "math.floor if self.drop_last": "math.floor if self._d",
+        },
+    ),
+    Wrong(
+        "the mean's last axis is the channel",
+        {
+            "y = np.subtract(x, self.mean.reshape(-1, 1, 1), dtype=np.float32)": "y = np.subtract(x, self.mean.reshape(-1, 1, 1) if x.shape[1] != x.shape[3] else self.mean, dtype=np.float32)"
+        },
+    ),
 ]

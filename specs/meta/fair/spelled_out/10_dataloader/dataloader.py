@@ -87,7 +87,7 @@ def random_split(dataset, lengths, rng):
     if any(isinstance(length, float) for length in lengths):
         if not abs(sum(lengths) - 1) <= 10**-digits or any(length < 0 for length in lengths):
             raise ValueError(f"fractions of {total} samples: {lengths}")
-        counts = [int(total * length * (1 + 10.0**-digits)) for length in lengths]
+        counts = [int(total * length + min(total * length * 10.0**-digits, 0.4 / len(lengths))) for length in lengths]
         for number in range(total - sum(counts)):
             counts[number % len(counts)] += 1
     else:
