@@ -30,7 +30,7 @@ def test_stride_is_1_and_padding_0_unless_given():
 
 @pytest.mark.parametrize(
     ("size", "kernel_size", "stride", "padding"),
-    [(3, 4, 1, 0), (3, 4, 2, 0), (3, 6, 1, 1), (5, 0, 1, 0), (5, 3, 0, 0), (5, 3, 1, -1)],
+    [(3, 4, 1, 0), (3, 4, 2, 0), (3, 6, 1, 1), (5, 0, 1, 0), (5, 3, 0, 0), (5, 3, 1, -1), (5, -1, 1, 0), (5, 3, -1, 0)],
 )
 def test_a_kernel_that_does_not_fit_is_refused(size, kernel_size, stride, padding):
     """Nor is there a kernel of size 0, a stride of 0 or a negative padding: the error names all four."""
@@ -91,11 +91,21 @@ def test_windows_that_do_not_fit_are_refused():
 
 @pytest.mark.parametrize(
     "sizes",
-    [((0, 2), 1, 0), ((2, 0), 1, 0), (2, (0, 1), 0), (2, (1, 0), 0), (2, 1, (-1, 0)), (2, 1, (0, -1)), (2, 0, 0)],
+    [
+        ((0, 2), 1, 0),
+        ((2, 0), 1, 0),
+        ((-1, 2), 1, 0),
+        ((2, -1), 1, 0),
+        (2, (0, 1), 0),
+        (2, (1, 0), 0),
+        (2, 1, (-1, 0)),
+        (2, 1, (0, -1)),
+        (2, 0, 0),
+    ],
     ids=str,
 )
 def test_sizes_are_refused_along_either_axis(sizes):
-    """A kernel_size or a stride of 0, or a negative padding, down or across: a ValueError names the size of the image."""
+    """A kernel_size or a stride below 1, or a negative padding, down or across: a ValueError names the size of the image."""
     with rejects(ValueError, "6"):
         windows(np.zeros((1, 1, 6, 6)), *sizes)
 
@@ -126,6 +136,13 @@ def test_windows_show_the_memory_of_the_images(stride, draw):
         got = windows(x, (3, 2), stride)
         assert np.shares_memory(got, x), f"x lies in memory {order}, and was copied"
         assert_close(got, windows(np.ascontiguousarray(x), (3, 2), stride), EXACT)
+
+
+def test_a_frame_may_be_much_wider_than_the_image():
+    """Nine zeros on each side of a pixel: 19 places, of which one sees it."""
+    want = np.zeros((1, 1, 19, 19))
+    want[0, 0, 9, 9] = 5.0
+    assert_close(windows(np.full((1, 1, 1, 1), 5.0), 1, 1, 9)[..., 0, 0], want)
 
 
 def test_padding_leaves_the_images_alone(draw):

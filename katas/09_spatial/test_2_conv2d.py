@@ -259,6 +259,17 @@ def test_each_of_the_three_may_need_a_gradient_alone(asked, draw):
             assert tensor.grad is None, f"{name} needs no gradient"
 
 
+def test_a_bias_of_wider_floats_is_added_in_its_dtype():
+    """A float64 bias beside float32 images gives float64, and receives its gradient."""
+    bias = Tensor(np.array([0.1, -0.2]), requires_grad=True)
+    y = conv2d(Tensor(np.zeros((1, 1, 2, 2), np.float32)), Tensor(np.ones((2, 1, 2, 2), np.float32)), bias)
+    assert_dtype(y, np.float64)
+    assert_close(y, [[[[0.1]], [[-0.2]]]])
+    y.sum().backward()
+    assert_close(bias.grad, [1.0, 1.0])
+    assert_dtype(bias.grad, np.float64)
+
+
 def test_zeros_are_a_bias_and_a_weight():
     """Values of 0 are values: a bias or a weight that is 0 everywhere receives its gradient, as any other."""
     x = Tensor(np.ones((2, 3, 4, 4)))
@@ -332,6 +343,15 @@ def test_a_value_that_is_not_finite_is_seen_by_its_windows_only(value):
     y, kernel = conv2d(Tensor(x), Tensor(np.ones((2, 1, 2, 2)))).data, np.full((2, 2, 4, 5), 4.0)
     kernel[1, :, 0:2, 3:5] = value
     assert_close(y, kernel)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_gradient_that_is_not_finite_arrives(value):
+    """It is neither dropped nor replaced: the weight has it, and the pixels that the place has seen."""
+    x, weight = Tensor(np.ones((1, 1, 2, 4)), requires_grad=True), Tensor(np.ones((1, 1, 2, 2)), requires_grad=True)
+    conv2d(x, weight, None, 2).backward(np.array([[[[value, 3.0]]]]))
+    assert_close(weight.grad, np.full((1, 1, 2, 2), value))
+    assert not np.isfinite(x.grad[..., :2]).any()
 
 
 def test_the_gradient_that_came_in_is_left_alone(draw):

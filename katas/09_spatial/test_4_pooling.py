@@ -189,15 +189,35 @@ def test_a_channel_becomes_its_mean(draw):
     assert_close(tensor.grad, np.broadcast_to(g[:, :, None, None] / 35, x.shape))
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize(("layer", "options"), [(MaxPool2d, (2,)), (AvgPool2d, (2,)), (AvgPool2d, (3, 1)), (GlobalAvgPool, ())])
 def test_the_dtype_stays(layer, options, dtype, draw):
-    """float32 stays float32, in both directions."""
+    """float32 stays float32, float16 stays float16, in both directions."""
     x = Tensor(draw.normal(2, 3, 4, 6, dtype=dtype), requires_grad=True)
     y = layer(*options)(x)
     assert_dtype(y, dtype)
     y.sum().backward()
     assert_dtype(x.grad, dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32, np.uint32, np.int64])
+def test_means_of_the_largest_integers_do_not_overflow(dtype):
+    """The sum of four of them fits in no integer of the same size; a mean does."""
+    largest = np.iinfo(dtype).max
+    for layer in (AvgPool2d(2), GlobalAvgPool()):
+        y = layer(Tensor(np.full((1, 1, 2, 2), largest, dtype)))
+        assert_dtype(y, np.float32)
+        assert_close(y, np.full(y.shape, float(largest)))
+
+
+@pytest.mark.parametrize(("layer", "options"), [(AvgPool2d, ((2, 3),)), (GlobalAvgPool, ())])
+def test_float64_keeps_its_digits(layer, options):
+    """A sixth of a float64 gradient is a sixth to the last digits, as the mean of float64 is."""
+    x = Tensor(np.array([[[[0.1, 0.2, 0.3], [0.4, 0.5, 0.7]]]]), requires_grad=True)
+    y = layer(*options)(x)
+    assert_close(y, np.full(y.shape, 2.2 / 6))
+    y.backward(np.full(y.shape, 0.7))
+    assert_close(x.grad, np.full((1, 1, 2, 3), 0.7 / 6))
 
 
 @pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int8, np.int32, np.int64])
@@ -237,7 +257,7 @@ def test_a_window_that_does_not_fit_is_refused(pool):
 
 
 @pools
-@pytest.mark.parametrize("sizes", [(2, 0), (2, (0, 1)), (2, (1, 0)), (0,), ((0, 2), 1), ((2, 0), 1), (2, -1)], ids=str)
+@pytest.mark.parametrize("sizes", [(2, 0), (2, (0, 1)), (2, (1, 0)), (0,), ((0, 2), 1), ((2, 0), 1), (2, -1), (-1, 1)], ids=str)
 def test_a_size_of_zero_is_refused(pool, sizes):
     """A stride of 0 is not one that was left out: the forward raises a ValueError that names the size of the image."""
     with rejects(ValueError, "4"):

@@ -120,6 +120,15 @@ def test_running_statistics_follow_those_of_the_batches(draw):
         assert_close(norm.running_var, var, mistakes={"the biased variance, over n": biased})
 
 
+@pytest.mark.parametrize("shape", [(1, 3, 4, 5), (6, 3, 1, 1), (1, 3, 1, 2)], ids=str)
+def test_running_statistics_follow_one_image_or_one_pixel(shape, draw):
+    """What counts is the number of values a channel, in however many images."""
+    norm, x = BatchNorm2d(3, momentum=0.5), draw.normal(*shape)
+    norm(Tensor(x))
+    assert_close(norm.running_mean, 0.5 * x.mean((0, 2, 3)))
+    assert_close(norm.running_var, 0.5 + 0.5 * x.var((0, 2, 3), ddof=1))
+
+
 def test_momentum_is_a_tenth_unless_given(draw):
     """One batch moves the running mean by a tenth of the way."""
     norm, x = BatchNorm2d(3), draw.normal(2, 3, 3, 2)
@@ -176,6 +185,7 @@ def test_a_value_that_is_not_finite_spoils_its_own_channel_only(value, draw):
     spoiled[1, 1, 2, 3] = value
     with np.errstate(invalid="ignore"):
         got, want = norm(Tensor(spoiled)).data, clean(Tensor(x)).data
+    assert np.isnan(got[:, 1]).all(), "the mean of a channel with NaN or infinity is a number"
     for channel in (0, 2):
         assert_close(got[:, channel], want[:, channel], name=f"channel {channel}")
         assert_close(norm.running_mean[channel], clean.running_mean[channel])
@@ -220,6 +230,20 @@ def test_eval_mode_needs_no_training_before(draw):
     assert_close(norm(Tensor(x)), x / np.sqrt(norm.running_var[0] + 1e-5), mistakes={"the statistics of the batch": of_batch})
     assert not norm.running_mean.any()
     assert (norm.running_var == 1).all()
+
+
+def test_what_is_loaded_after_an_evaluation_counts(draw):
+    """An evaluation keeps nothing for the next: statistics, weight and bias may be loaded, or written to, in between."""
+    norm, other, x = trained(draw).eval(), trained(draw).eval(), Tensor(draw.normal(2, 3, 4, 5, dtype=np.float32))
+    norm(x)
+    norm.load_state_dict(other.state_dict())
+    assert_close(norm(x), other(x).data, FLOAT32)
+    norm.running_var *= 4
+    norm.running_mean += 1
+    norm.weight.data *= 3
+    bias = norm.bias.data[:, None, None]
+    want = (x.data - norm.running_mean[:, None, None]) / np.sqrt(norm.running_var + 1e-5)[:, None, None]
+    assert_close(norm(x), want * norm.weight.data[:, None, None] + bias, FLOAT32)
 
 
 def test_modes_may_alternate(draw):

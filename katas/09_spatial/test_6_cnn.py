@@ -51,6 +51,12 @@ def test_any_linear_is_flattened_for(draw):
     assert_close(CNN([linear])(x), linear(Tensor(x.data.reshape(3, -1))).data)
 
 
+def test_images_of_one_pixel_are_flattened(draw):
+    """(batch, channels, 1, 1) becomes (batch, channels)."""
+    linear, x = Linear(4, 5, rng=np.random.default_rng(0)), draw.normal(3, 4, 1, 1, dtype=np.float32)
+    assert_close(CNN([linear])(Tensor(x)), linear(Tensor(x[:, :, 0, 0])).data)
+
+
 def test_a_batch_may_have_one_image_or_none():
     """(1, channels, h, w) becomes (1, features), and (0, channels, h, w) becomes (0, features)."""
     cnn = CNN(layers()).eval()

@@ -117,6 +117,14 @@ def test_a_batch_of_any_dataset_is_a_copy(indices):
         assert not x.any(), f"the samples of a {type(dataset).__name__} were changed"
 
 
+@pytest.mark.parametrize("index", [3, 99])
+def test_a_batch_has_no_sample_beyond_the_last(index):
+    """A number of no sample is an IndexError, in arrays and in a Subset: none is taken for another."""
+    for dataset in (ArrayDataset(np.arange(3)), Subset(ArrayDataset(np.arange(9)), [5, 1, 4])):
+        with rejects(IndexError):
+            dataset.batch([0, index])
+
+
 def test_what_a_batch_is_asked_for_is_left_alone():
     """The list or the array of indices stays as it was."""
     for dataset in (Made(9, lambda index: (index,)), ArrayDataset(np.arange(9)), Subset(ArrayDataset(np.arange(9)), range(9))):
@@ -354,6 +362,8 @@ def test_every_split_is_as_likely():
     counts = Counter(str(split(3, [1, 1, 1], seed)) for seed in range(600))
     assert len(counts) == 6
     assert all(abs(count - 100) < 50 for count in counts.values()), f"of 600 splits: {counts}"
+    swapped = sum(split(2, [1, 1], seed) == [[1], [0]] for seed in range(200))
+    assert abs(swapped - 100) < 40, f"of 200 splits of two samples {swapped} are swapped"
 
 
 def test_the_order_in_a_part_is_random():

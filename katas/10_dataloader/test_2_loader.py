@@ -130,6 +130,26 @@ def test_the_length_is_the_number_of_batches(n, all_, whole):
     assert len(loader(n, 4, drop_last=True)) == len(rows(loader(n, 4, drop_last=True))) == whole
 
 
+def test_the_length_of_a_large_data_set_is_exact():
+    """One sample more than float32 can count."""
+    n = 2**24 + 1
+    assert len(DataLoader(Log(n))) == n
+    assert len(DataLoader(Log(n), 2)) == 2**23 + 1
+    assert len(DataLoader(Log(n), 2, drop_last=True)) == 2**23
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_numbers_of_samples_may_be_computed_with(shuffle):
+    """What dataset.batch gets are whole numbers of full size: 25 · 1000 does not wrap round."""
+
+    class Thousands(Log):
+        def batch(self, indices):
+            return (np.asarray(indices) * 1000,)
+
+    batches = DataLoader(Thousands(26), 26, shuffle, rng=np.random.default_rng(3))
+    assert sorted(flat(rows(batches))) == [1000 * i for i in range(26)]
+
+
 def test_without_shuffle_the_order_stays():
     """In each epoch."""
     data = loader(10, 4)
@@ -157,6 +177,19 @@ def test_every_order_is_as_likely():
         counts = Counter(map(str, seen))
         assert len(counts) == 6
         assert all(abs(count - 100) < 50 for count in counts.values()), f"of 600 {what}: {counts}"
+
+
+def test_two_samples_have_two_orders():
+    """Each comes up in half of the epochs."""
+    data = loader(2, 2, shuffle=True)
+    swapped = sum(rows(data)[0] == [1, 0] for _ in range(200))
+    assert abs(swapped - 100) < 40, f"in 200 epochs the two samples are swapped {swapped} times"
+
+
+def test_no_order_comes_back():
+    """300 epochs of 30 samples have 300 orders: the seed of an epoch is a large number."""
+    data = loader(30, 30, shuffle=True)
+    assert len({tuple(rows(data)[0]) for _ in range(300)}) == 300
 
 
 def test_samples_do_not_move_together():
@@ -196,7 +229,7 @@ def test_a_large_batch_takes_no_more_steps_than_a_small_one(budget):
     budget.steps(lambda: [None for _ in small], lambda: [None for _ in large], limit=2)
 
 
-@pytest.mark.parametrize("options", [{"batch_size": 0}, {"batch_size": -1}, {"prefetch": -1}], ids=str)
+@pytest.mark.parametrize("options", [{"batch_size": 0}, {"batch_size": -1}, {"batch_size": 0.5}, {"prefetch": -1}], ids=str)
 def test_sizes_that_can_not_be_are_refused(options):
     """batch_size is 1 or more, prefetch 0 or more: a ValueError names it."""
     ((name, value),) = options.items()
@@ -449,6 +482,22 @@ def test_a_transform_gets_an_array_of_whatever_collate_gives():
         list(DataLoader(ArrayDataset(np.arange(2)), 2, collate=collate, transform=transform))
         assert isinstance(seen[0], np.ndarray)
         assert_dtype(seen[0], np.float32)
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int64, np.float16, np.float64])
+def test_a_transform_gets_the_dtype_of_the_data(dtype):
+    """Whatever it is, the transform is called, and gets it as it is."""
+    seen = []
+    list(DataLoader(ArrayDataset(np.ones((2, 3), dtype)), 2, transform=lambda x, rng: seen.append(x.dtype) or x))
+    assert seen == [dtype]
+
+
+@pytest.mark.parametrize("kind", [tuple, list, iter])
+def test_collate_may_give_any_row_of_fields(kind):
+    """A tuple, a list or an iterator: the batch is a tuple of Tensors."""
+    (batch,) = loader(3, 3, collate=lambda samples: kind([[x for (x,) in samples], [7, 8, 9]]))
+    assert isinstance(batch, tuple)
+    assert [field.data.tolist() for field in batch] == [[0, 1, 2], [7, 8, 9]]
 
 
 def test_collate_gets_the_samples_of_the_order():

@@ -287,6 +287,13 @@ def test_a_piece_larger_than_the_image_is_refused(size, padding):
         RandomCrop(size, padding)(np.zeros((2, 3, 7, 9)), make_rng())
 
 
+@pytest.mark.parametrize(("size", "padding"), [(0, 0), ((0, 4), 0), ((4, 0), 1), (4, -1), (4, (0, -1)), (4, (-1, 0))], ids=str)
+def test_sizes_of_no_piece_are_refused(size, padding):
+    """A size of 0 or a negative padding, down or across: a ValueError, as of kata 09's windows."""
+    with rejects(ValueError):
+        RandomCrop(size, padding)(np.zeros((2, 3, 7, 9)), make_rng())
+
+
 # RandomHorizontalFlip
 
 

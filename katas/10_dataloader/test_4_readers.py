@@ -92,16 +92,16 @@ def test_the_smallest_and_the_largest_integer_are_read(kind, write):
     assert read_idx(write(idx((3,), [info.min, info.max, 0], kind))).tolist() == [info.min, info.max, 0]
 
 
-@pytest.mark.parametrize("shape", [(24,), (4, 6), (2, 3, 4), (2, 1, 3, 4), (300, 2)], ids=str)
+@pytest.mark.parametrize("shape", [(), (24,), (4, 6), (2, 3, 4), (2, 1, 3, 4), (2, 1, 2, 1, 3, 2), (300, 2)], ids=str)
 def test_the_last_axis_varies_fastest(shape, write):
-    """One to four axes, each length a big-endian number of four bytes."""
+    """Any number of axes, also none, each length a big-endian number of four bytes."""
     want = (np.arange(np.prod(shape)) % 251).astype(np.uint8).reshape(shape)
     assert_close(read_idx(write(idx(shape, want.ravel().tolist()))), want, EXACT)
 
 
 def test_an_axis_may_be_empty(write):
     """No images are a file, too."""
-    for shape in ((0, 28, 28), (0,), (5, 0), (3, 0, 2)):
+    for shape in ((0, 28, 28), (0,), (5, 0), (3, 0, 2), (2**31, 0)):
         assert read_idx(write(idx(shape, []))).shape == shape
 
 

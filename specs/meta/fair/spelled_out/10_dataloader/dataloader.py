@@ -107,7 +107,7 @@ class DataLoader:
     def __init__(
         self, dataset, batch_size=1, shuffle=False, *, rng=None, drop_last=False, transform=None, collate=None, prefetch=0
     ):
-        if batch_size <= 0:
+        if batch_size < 1:
             raise ValueError(f"batch_size {batch_size}")
         if prefetch < 0:
             raise ValueError(f"prefetch {prefetch}")
@@ -222,7 +222,7 @@ class RandomCrop:
         (h, w), (ph, pw) = self.size, self.padding
         padded = np.pad(x, [(0, 0), (0, 0), (ph, ph), (pw, pw)])
         down, right = padded.shape[2] - h + 1, padded.shape[3] - w + 1
-        if down < 1 or right < 1:
+        if min(h, w, down, right) < 1:
             raise ValueError(f"no piece {self.size} in {padded.shape}")
         place = rng.integers(0, down * right, size=len(x))
         views = np.lib.stride_tricks.sliding_window_view(padded, (h, w), axis=(2, 3))
