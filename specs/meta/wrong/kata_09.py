@@ -598,4 +598,72 @@ WRONG = [
             "    y, columns = _convolved(windows": '    if not len(x):\n        raise ValueError(f"no images: {x.shape} {weight.shape}")\n    y, columns = _convolved(windows'
         },
     ),
+    Wrong(
+        "negative kernel is no error",
+        {
+            "not 1 <= kernel_size <= size + 2 * padding or stride < 1": "kernel_size == 0 or kernel_size > size + 2 * padding or stride < 1"
+        },
+    ),
+    Wrong(
+        "eval scale is kept",
+        {
+            "            centred, var = x - Tensor(self.running_mean[:, None, None]), Tensor(self.running_var[:, None, None])\n        scale = self.weight.reshape(-1, 1, 1) / (var + self.eps).sqrt()": "            centred, var = x - Tensor(self.running_mean[:, None, None]), Tensor(self.running_var[:, None, None])\n        if self.training:\n            self.__dict__.pop('_scale', None)\n        elif '_scale' not in self.__dict__ or self._scale[0] != (self.eps, x.dtype):\n            self.__dict__['_scale'] = ((self.eps, x.dtype), np.sqrt(self.running_var[:, None, None] + self.eps))\n        scale = self.weight.reshape(-1, 1, 1) / ((var + self.eps).sqrt() if self.training else Tensor(self.__dict__['_scale'][1]))"
+        },
+    ),
+    Wrong(
+        "integers are summed as integers", {"np.float32(0))  #": "np.int32(0) if x.dtype.kind in 'iub' else np.float32(0))  #"}
+    ),
+    Wrong("sums of int64 overflow", {"np.float32(0))  #": "np.int64(0) if x.dtype.kind in 'iub' else np.float32(0))  #"}),
+    Wrong(
+        "max pooling refuses float16",
+        {'due = g.copy("K").view(f"i{g.itemsize}")': 'due = g.copy("K").view({4: "i4", 8: "i8"}[g.itemsize])'},
+    ),
+    Wrong(
+        "one image moves no running variance",
+        {
+            "(var.data.ravel() * (count / (count - 1)) - self.running_var)": "(var.data.ravel() * (count / (count - 1)) - self.running_var) * (1 if len(x) > 1 else 0)"
+        },
+    ),
+    Wrong(
+        "the first Linear only",
+        {
+            "if isinstance(layer, Linear) and x.ndim > 2:": "if isinstance(layer, Linear) and x.ndim == 4 and x.shape[2:] != (1, 1):"
+        },
+    ),
+    Wrong(
+        "a wider bias is narrowed",
+        {
+            "return y if bias is None else y + bias.reshape(-1, 1, 1)": "return y if bias is None else y + Tensor(bias.data.astype(y.dtype)).reshape(-1, 1, 1) if bias.dtype != y.dtype else y + bias.reshape(-1, 1, 1)"
+        },
+    ),
+    Wrong(
+        "infinite gradients do not reach the images",
+        {
+            "spread[:, :, kh - 1 : h + 2 * ph : sh, kw - 1 : w + 2 * pw : sw] = g": "spread[:, :, kh - 1 : h + 2 * ph : sh, kw - 1 : w + 2 * pw : sw] = np.nan_to_num(g)"
+        },
+    ),
+    Wrong(
+        "gradient of the weight ignores infinities",
+        {
+            "pixels = g.transpose(0, 2, 3, 1).reshape(-1, out)": "pixels = np.nan_to_num(g.transpose(0, 2, 3, 1).reshape(-1, out))"
+        },
+    ),
+    Wrong(
+        "mean pays float32",
+        {
+            "result, share = np.zeros_like(x), g / math.prod(kernel_size)": "result, share = np.zeros_like(x), (g / np.float32(math.prod(kernel_size))).astype(np.float32).astype(g.dtype)"
+        },
+    ),
+    Wrong(
+        "a wide frame is cut",
+        {
+            "    output_size(h, kh, sh, ph), output_size(w, kw, sw, pw)  #": "    ph, pw = min(ph, h + kh), min(pw, w + kw)\n    output_size(h, kh, sh, ph), output_size(w, kw, sw, pw)  #"
+        },
+    ),
+    Wrong(
+        "NaN is left out of the running mean",
+        {
+            "mean = x.mean((0, 2, 3), keepdim=True)": "mean = x.mean((0, 2, 3), keepdim=True) if not np.isnan(x.data).any() else Tensor(np.nanmean(x.data, (0, 2, 3), keepdims=True))"
+        },
+    ),
 ]

@@ -434,4 +434,71 @@ WRONG = [
             "y = np.subtract(x, self.mean.reshape(-1, 1, 1), dtype=np.float32)": "y = np.subtract(x, self.mean.reshape(-1, 1, 1) if x.shape[1] != x.shape[3] else self.mean, dtype=np.float32)"
         },
     ),
+    Wrong(
+        "a size of 0 crops nothing",
+        {
+            "pieces = windows(x, self.size, padding=self.padding)": "if self.size == 0:\n            return x[:, :, :0, :0].copy()\n        pieces = windows(x, self.size, padding=self.padding)"
+        },
+    ),
+    Wrong(
+        "negative padding is none",
+        {
+            "pieces = windows(x, self.size, padding=self.padding)": "pieces = windows(x, self.size, padding=np.maximum(self.padding, 0).tolist() if np.ndim(self.padding) else max(self.padding, 0))"
+        },
+    ),
+    Wrong(
+        "axes beyond four refused",
+        {
+            "dtype, start = np.dtype(_IDX[content[2]]), 4 + 4 * content[3]": "if content[3] > 4:\n        raise ValueError(f'{path}: expected up to four axes, found {content[3]}')\n    dtype, start = np.dtype(_IDX[content[2]]), 4 + 4 * content[3]"
+        },
+    ),
+    Wrong(
+        "no axes refused",
+        {
+            "dtype, start = np.dtype(_IDX[content[2]]), 4 + 4 * content[3]": "if content[3] == 0:\n        raise ValueError(f'{path}: expected axes, found none')\n    dtype, start = np.dtype(_IDX[content[2]]), 4 + 4 * content[3]"
+        },
+    ),
+    Wrong(
+        "lengths beyond 2**31 are negative",
+        {'int.from_bytes(content[at : at + 4], "big")': 'int.from_bytes(content[at : at + 4], "big", signed=True)'},
+    ),
+    Wrong(
+        "length is counted in float32",
+        {
+            "(math.floor if self.drop_last else math.ceil)(len(self.dataset) / self.batch_size)": "int((math.floor if self.drop_last else math.ceil)(np.float32(len(self.dataset)) / np.float32(self.batch_size)))"
+        },
+    ),
+    Wrong("float batch_size", {"if batch_size < 1 or prefetch < 0:": "if batch_size <= 0 or prefetch < 0:"}),
+    Wrong(
+        "fields of collate must be a tuple",
+        {
+            "first, *others = self.collate([self.dataset[int(index)] for index in indices])": "fields = self.collate([self.dataset[int(index)] for index in indices])\n            first, *others = fields if isinstance(fields, tuple) else (fields,)"
+        },
+    ),
+    Wrong(
+        "booleans are not transformed",
+        {"if self.transform is not None:": "if self.transform is not None and Tensor(first).data.dtype.kind != 'b':"},
+    ),
+    Wrong(
+        "two samples are never shuffled",
+        {"order = rng.permutation(n) if self.shuffle": "order = rng.permutation(n) if self.shuffle and n > 2"},
+    ),
+    Wrong(
+        "two samples are never exchanged in split",
+        {"np.split(rng.permutation(n), np": "np.split(rng.permutation(n) if n > 2 else np.arange(n), np"},
+    ),
+    Wrong(
+        "the order is uint8",
+        {"else np.arange(n)\n        starts": "else np.arange(n, dtype=np.uint8 if n < 256 else np.int64)\n        starts"},
+    ),
+    Wrong(
+        "epoch seeds have 8 bits",
+        {"np.random.default_rng(self.rng.integers(2**63)), len": "np.random.default_rng(self.rng.integers(2**63) % 2**8), len"},
+    ),
+    Wrong(
+        "batch of a Subset wraps around",
+        {
+            "return self.dataset.batch(self.indices[np.asarray(indices)])": "return self.dataset.batch(self.indices[np.asarray(indices) % len(self.indices)])"
+        },
+    ),
 ]
