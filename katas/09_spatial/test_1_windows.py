@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from katas.spatial import output_size, windows
 
-from specs.check import assert_close, assert_dtype, rejects
+from specs.check import EXACT, assert_close, assert_dtype, layouts, rejects
 
 # size, kernel, stride, padding, and how often the kernel fits
 SIZES = [
@@ -14,7 +14,7 @@ SIZES = [
     (32, 4, 2, 1, 16),
     (5, 5, 3, 0, 1),
 ]
-SIZES += [(1, 1, 1, 0, 1), (2, 5, 1, 2, 2), (3, 5, 1, 1, 1), (8, 2, 3, 0, 3), (3, 2, 5, 0, 1)]
+SIZES += [(1, 1, 1, 0, 1), (2, 5, 1, 2, 2), (3, 5, 1, 1, 1), (8, 2, 3, 0, 3), (3, 2, 5, 0, 1), (0, 2, 1, 1, 1)]
 
 
 @pytest.mark.parametrize(("size", "kernel_size", "stride", "padding", "want"), SIZES)
@@ -30,7 +30,7 @@ def test_stride_is_1_and_padding_0_unless_given():
 
 @pytest.mark.parametrize(
     ("size", "kernel_size", "stride", "padding"),
-    [(3, 4, 1, 0), (3, 4, 2, 0), (3, 6, 1, 1), (5, 0, 1, 0), (5, 3, 0, 0), (5, 3, 1, -1)],
+    [(3, 4, 1, 0), (3, 4, 2, 0), (3, 6, 1, 1), (5, 0, 1, 0), (5, 3, 0, 0), (5, 3, 1, -1), (5, -1, 1, 0), (5, 3, -1, 0)],
 )
 def test_a_kernel_that_does_not_fit_is_refused(size, kernel_size, stride, padding):
     """Nor is there a kernel of size 0, a stride of 0 or a negative padding: the error names all four."""
@@ -68,9 +68,11 @@ def test_one_number_is_for_both_axes(draw):
 
 
 def test_the_dtype_stays(draw):
-    """Zeros around float32 images are float32, and bytes stay bytes."""
-    for dtype in (np.float32, np.float64, np.uint8):
-        assert_dtype(windows(draw.uniform(0, 9, 2, 3, 5, 6).astype(dtype), 3, 1, 1), dtype)
+    """Zeros around float32 images are float32, and bytes stay bytes: with padding and without."""
+    for dtype in (np.float16, np.float32, np.float64, np.bool_, np.uint8, np.int64):
+        x = draw.uniform(0, 9, 2, 3, 5, 6).astype(dtype)
+        for padding in (0, 1, (1, 0), (0, 1)):
+            assert_dtype(windows(x, 3, 1, padding), dtype)
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 6), (5, 6), (1, 2, 3, 5, 6)])
@@ -85,6 +87,72 @@ def test_windows_that_do_not_fit_are_refused():
     for kernel_size in ((7, 1), (1, 7)):
         with rejects(ValueError, "7"):
             windows(np.zeros((1, 1, 6, 6)), kernel_size)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        ((0, 2), 1, 0),
+        ((2, 0), 1, 0),
+        ((-1, 2), 1, 0),
+        ((2, -1), 1, 0),
+        (2, (0, 1), 0),
+        (2, (1, 0), 0),
+        (2, 1, (-1, 0)),
+        (2, 1, (0, -1)),
+        (2, 0, 0),
+    ],
+    ids=str,
+)
+def test_sizes_are_refused_along_either_axis(sizes):
+    """A kernel_size or a stride below 1, or a negative padding, down or across: a ValueError names the size of the image."""
+    with rejects(ValueError, "6"):
+        windows(np.zeros((1, 1, 6, 6)), *sizes)
+
+
+def test_there_may_be_no_images_or_no_channels():
+    """An axis of length 0 stays one: of no images there are no windows, with padding and without."""
+    for shape in ((0, 3, 5, 6), (2, 0, 5, 6)):
+        for padding in (0, 1):
+            assert windows(np.zeros(shape), 3, 1, padding).shape == (*shape[:2], 3 + 2 * padding, 4 + 2 * padding, 3, 3)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_the_frame_is_zero_whatever_the_image_has(value):
+    """NaN and infinities are seen where they are, and nowhere else: the padding around them is 0."""
+    x = np.full((1, 1, 2, 3), value)
+    want = np.pad(x, ((0, 0), (0, 0), (1, 1), (2, 2)))
+    assert_close(
+        windows(x, 1, 1, (1, 2))[..., 0, 0], want, mistakes={"the frame is 0 times a pixel": np.full(want.shape, np.nan)}
+    )
+
+
+@pytest.mark.parametrize("stride", [1, (2, 3)], ids=str)
+def test_windows_show_the_memory_of_the_images(stride, draw):
+    """Without padding they are a view of x itself, whatever the order in which x lies in memory: of a slice, or with the
+    channels side by side.
+    """
+    for order, x in layouts(draw.normal(2, 3, 7, 6)).items():
+        got = windows(x, (3, 2), stride)
+        assert np.shares_memory(got, x), f"x lies in memory {order}, and was copied"
+        assert_close(got, windows(np.ascontiguousarray(x), (3, 2), stride), EXACT)
+
+
+def test_a_frame_may_be_much_wider_than_the_image():
+    """Nine zeros on each side of a pixel: 19 places, of which one sees it."""
+    want = np.zeros((1, 1, 19, 19))
+    want[0, 0, 9, 9] = 5.0
+    assert_close(windows(np.full((1, 1, 1, 1), 5.0), 1, 1, 9)[..., 0, 0], want)
+
+
+def test_padding_leaves_the_images_alone(draw):
+    """The frame is around a copy: x stays as it was, and what is written to it later is not seen."""
+    x = np.array(draw.normal(2, 3, 5, 6))
+    before, got = x.copy(), windows(x, 3, 1, 1)
+    assert_close(x, before, EXACT)
+    want = got.copy()
+    x[:] = 7
+    assert_close(got, want, EXACT)
 
 
 def test_windows_are_a_view(budget):

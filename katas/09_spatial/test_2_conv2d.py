@@ -6,7 +6,9 @@ from katas.tensor import Tensor
 
 from katas import autograd
 from specs import oracles
-from specs.check import assert_close, assert_dtype, rejects
+from specs.check import EXACT, FLOAT32, Tolerance, assert_close, assert_dtype, assert_reentrant, rejects
+
+HALF = Tolerance("float16", 0.01)  # some dozen roundings of 5e-4
 
 # height and width of the image, kernel, stride, padding
 CASES = {
@@ -205,10 +207,164 @@ def test_a_kernel_that_does_not_fit_is_refused():
         conv2d(x, weight, padding=2, stride=0)
 
 
-def test_a_bias_of_another_length_is_refused():
-    """One number would be broadcast to all filters: a ValueError names its shape."""
-    with rejects(ValueError, "(1,)"):
-        conv2d(Tensor(np.zeros((2, 3, 5, 5))), Tensor(np.zeros((4, 3, 3, 3))), Tensor(np.zeros(1)))
+@pytest.mark.parametrize("shape", [(1,), (5,), (), (4, 1), (1, 4), (4, 1, 1), (1, 4, 1, 1)], ids=str)
+def test_a_bias_of_another_shape_is_refused(shape):
+    """One number would be broadcast to all filters, and axes of length 1 are not (out,): a ValueError names its shape."""
+    with rejects(ValueError, str(shape)):
+        conv2d(Tensor(np.zeros((2, 3, 5, 5))), Tensor(np.zeros((4, 3, 3, 3))), Tensor(np.zeros(shape)))
+
+
+FLOATS = [np.float16, np.float32, np.float64]
+
+
+@pytest.mark.parametrize("of_x", FLOATS)
+@pytest.mark.parametrize("of_weight", FLOATS)
+def test_floats_of_two_dtypes_give_the_wider(of_x, of_weight, draw):
+    """As in NumPy: float16 beside float32 is float32. Both receive their gradient, each in its own dtype."""
+    x = Tensor(draw.normal(2, 3, 5, 6, dtype=of_x), requires_grad=True)
+    weight = Tensor(draw.normal(4, 3, 3, 2, dtype=of_weight), requires_grad=True)
+    y = conv2d(x, weight, None, 2, 1)
+    assert_dtype(y, np.promote_types(of_x, of_weight))
+    g = draw.normal(*y.shape, dtype=y.dtype)
+    y.backward(g)
+    to_x, to_weight, _ = oracles.spatial.conv2d_gradients(g, x.data, weight.data, (2, 2), (1, 1))
+    for name, tensor, want in (("x", x, to_x), ("weight", weight, to_weight)):
+        assert_dtype(tensor.grad, tensor.dtype)
+        assert_close(tensor.grad, want, HALF if np.float16 in (of_x, of_weight) else FLOAT32, name=name)
+
+
+@pytest.mark.parametrize("floats", FLOATS)
+def test_a_bias_of_integers_takes_the_dtype_of_floats(floats):
+    """It is added as integers are: float32 stays float32, and float16 float16."""
+    y = conv2d(Tensor(np.ones((1, 2, 3, 3), floats)), Tensor(np.ones((2, 2, 2, 2), floats)), Tensor(np.array([1, -2])))
+    assert_dtype(y, floats)
+    assert_close(y, np.broadcast_to(np.array([[[9]], [[6]]]), (1, 2, 2, 2)))
+
+
+@pytest.mark.parametrize(
+    "asked", [(True, False, False), (False, True, False), (False, False, True), (True, False, True)], ids=str
+)
+def test_each_of_the_three_may_need_a_gradient_alone(asked, draw):
+    """The images, the weight or the bias: those that need one receive theirs, the others none."""
+    x, weight, bias, stride, padding = inputs("strided", draw)
+    tensors = [Tensor(array, requires_grad=needed) for array, needed in zip((x, weight, bias), asked, strict=True)]
+    y = conv2d(*tensors, stride, padding)
+    g = draw.normal(*y.shape)
+    y.backward(g)
+    wants = oracles.spatial.conv2d_gradients(g, x, weight, stride, padding)
+    for name, tensor, want, needed in zip(("x", "weight", "bias"), tensors, wants, asked, strict=True):
+        if needed:
+            assert_close(tensor.grad, want, name=name)
+        else:
+            assert tensor.grad is None, f"{name} needs no gradient"
+
+
+def test_a_bias_of_wider_floats_is_added_in_its_dtype():
+    """A float64 bias beside float32 images gives float64, and receives its gradient."""
+    bias = Tensor(np.array([0.1, -0.2]), requires_grad=True)
+    y = conv2d(Tensor(np.zeros((1, 1, 2, 2), np.float32)), Tensor(np.ones((2, 1, 2, 2), np.float32)), bias)
+    assert_dtype(y, np.float64)
+    assert_close(y, [[[[0.1]], [[-0.2]]]])
+    y.sum().backward()
+    assert_close(bias.grad, [1.0, 1.0])
+    assert_dtype(bias.grad, np.float64)
+
+
+def test_zeros_are_a_bias_and_a_weight():
+    """Values of 0 are values: a bias or a weight that is 0 everywhere receives its gradient, as any other."""
+    x = Tensor(np.ones((2, 3, 4, 4)))
+    weight, bias = Tensor(np.zeros((5, 3, 3, 3)), requires_grad=True), Tensor(np.zeros(5), requires_grad=True)
+    conv2d(x, weight, bias).sum().backward()
+    assert_close(bias.grad, np.full(5, 8.0))
+    assert_close(weight.grad, np.full((5, 3, 3, 3), 8.0))
+
+
+def test_a_later_convolution_leaves_an_earlier_one_alone(draw):
+    """Two forwards of the same shapes before the first backward: results and gradients are each from its own images."""
+    (one, weight, _, stride, padding), other = inputs("padded", draw), draw.normal(2, 3, 5, 6)
+    kernels = [Tensor(weight, requires_grad=True) for _ in range(2)]
+    tensors = [Tensor(x, requires_grad=True) for x in (one, other)]
+    ys = [conv2d(x, kernel, None, stride, padding) for x, kernel in zip(tensors, kernels, strict=True)]
+    first, g = ys[0].data.copy(), draw.normal(*ys[0].shape)
+    ys[0].backward(g)
+    kept = tensors[0].grad.copy()
+    ys[1].backward(2 * g)
+    _, to_weight, _ = oracles.spatial.conv2d_gradients(g, one, weight, stride, padding)
+    _, of_other, _ = oracles.spatial.conv2d_gradients(g, other, weight, stride, padding)
+    assert_close(kernels[0].grad, to_weight, mistakes={"from the images of the later convolution": of_other})
+    assert_close(kernels[1].grad, 2 * of_other)
+    assert_close(ys[0], first, EXACT, name="the first result after the second convolution")
+    assert_close(tensors[0].grad, kept, EXACT, name="the first gradient after the second convolution")
+
+
+def test_two_threads_convolve_at_once(draw):
+    """Nothing is shared between calls: each thread has its own result and gradients."""
+    x, weight = draw.normal(2, 3, 5, 6), draw.normal(4, 3, 3, 3)
+
+    def call(number: int):
+        images, kernel = Tensor(number * x, requires_grad=True), Tensor(weight, requires_grad=True)
+        y = conv2d(images, kernel, None, 1, 1)
+        y.sum().backward()
+        return y, images.grad, kernel.grad
+
+    assert_reentrant(call)
+
+
+def test_every_place_of_a_large_image_counts():
+    """90,000 places, in both directions: neither a result nor a sum over places ends before the last."""
+    x = np.zeros((1, 1, 300, 300))
+    x[0, 0, 299, 299] = x[0, 0, 0, 0] = 3.0
+    weight = Tensor(np.full((1, 1, 1, 1), 2.0), requires_grad=True)
+    images = Tensor(x, requires_grad=True)
+    y = conv2d(images, weight)
+    assert_close(y, 2 * x)
+    y.backward(np.ones(y.shape))
+    assert_close(weight.grad, np.full((1, 1, 1, 1), 6.0), mistakes={"only the first places are counted": [[[[3.0]]]]})
+    assert_close(images.grad, np.full(x.shape, 2.0))
+
+
+def test_there_may_be_no_images():
+    """A batch of length 0 has a result of length 0, and gives the weight and the bias gradients of 0."""
+    x = Tensor(np.zeros((0, 3, 5, 6)), requires_grad=True)
+    weight, bias = Tensor(np.ones((4, 3, 3, 3)), requires_grad=True), Tensor(np.ones(4), requires_grad=True)
+    y = conv2d(x, weight, bias, 1, 1)
+    assert y.shape == (0, 4, 5, 6)
+    y.sum().backward()
+    assert_close(x.grad, np.zeros((0, 3, 5, 6)))
+    assert_close(weight.grad, np.zeros((4, 3, 3, 3)))
+    assert_close(bias.grad, np.zeros(4))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_value_that_is_not_finite_is_seen_by_its_windows_only(value):
+    """NaN or ∞ in one pixel of one image is in the results of those windows that see it: no other place, no other image."""
+    x = np.ones((2, 1, 5, 6))
+    x[1, 0, 1, 4] = value
+    y, kernel = conv2d(Tensor(x), Tensor(np.ones((2, 1, 2, 2)))).data, np.full((2, 2, 4, 5), 4.0)
+    kernel[1, :, 0:2, 3:5] = value
+    assert_close(y, kernel)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_gradient_that_is_not_finite_arrives(value):
+    """It is neither dropped nor replaced: the weight has it, and the pixels that the place has seen."""
+    x, weight = Tensor(np.ones((1, 1, 2, 4)), requires_grad=True), Tensor(np.ones((1, 1, 2, 2)), requires_grad=True)
+    conv2d(x, weight, None, 2).backward(np.array([[[[value, 3.0]]]]))
+    assert_close(weight.grad, np.full((1, 1, 2, 2), value))
+    assert not np.isfinite(x.grad[..., :2]).any()
+
+
+def test_the_gradient_that_came_in_is_left_alone(draw):
+    """A sum passes one array to both of its terms: a rule that writes to it would change the other's gradient."""
+    x, weight, bias, stride, padding = inputs("padded", draw)
+    for first in (True, False):
+        tensors = [Tensor(array, requires_grad=True) for array in (x, weight, bias)]
+        y = conv2d(*tensors, stride, padding)
+        other, g = Tensor(np.zeros(y.shape), requires_grad=True), np.array(draw.normal(*y.shape))
+        before = g.copy()
+        (y + other if first else other + y).backward(g)
+        assert_close(other.grad, before, EXACT)
+        assert_close(g, before, EXACT)
 
 
 def convolution(batch: int, channels: int, size: int):

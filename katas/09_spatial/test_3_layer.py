@@ -6,7 +6,7 @@ from katas.spatial import Conv2d
 from katas.tensor import Tensor
 
 from specs import oracles
-from specs.check import assert_close, assert_dtype, rejects
+from specs.check import assert_close, assert_dtype, global_state, rejects
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,38 @@ def test_the_sizes_are_attributes():
     assert (Conv2d(3, 4, 3).stride, Conv2d(3, 4, 3).padding) == ((1, 1), (0, 0))
     layer = Conv2d(3, 4, 3, 2, (1, 0))
     assert (layer.stride, layer.padding) == ((2, 2), (1, 0))
+
+
+def test_stride_and_padding_may_be_changed_later(draw):
+    """A forward has the stride and the padding that are attributes then, and the parameters of then."""
+    layer, x = Conv2d(3, 4, 3, rng=np.random.default_rng(0)), draw.normal(2, 3, 7, 8)
+    layer(Tensor(x))
+    layer.stride, layer.padding = (2, 1), (1, 0)
+    want = oracles.spatial.conv2d(x, layer.weight.data, layer.bias.data, (2, 1), (1, 0))
+    assert_close(layer(Tensor(x)), want)
+    layer.bias = None
+    assert_close(layer(Tensor(x)), oracles.spatial.conv2d(x, layer.weight.data, None, (2, 1), (1, 0)))
+    layer.weight.data = np.ones((4, 3, 3, 3))
+    assert_close(layer(Tensor(x)), oracles.spatial.conv2d(x, np.ones((4, 3, 3, 3)), None, (2, 1), (1, 0)))
+
+
+def test_a_bias_of_zeros_is_added_and_learnt():
+    """A bias that was set to 0 stays a parameter, which receives a gradient."""
+    layer = Conv2d(3, 4, 3)
+    layer.bias.data[:] = 0
+    layer(Tensor(np.ones((2, 3, 4, 4), np.float32))).sum().backward()
+    assert_close(layer.bias.grad, np.full(4, 8.0))
+
+
+def test_every_weight_is_drawn_for_itself():
+    """All values of the weight and the bias differ, also without their signs: none is another's, moved or turned round. NumPy's
+    global generator is left alone.
+    """
+    before, layer = global_state(), Conv2d(3, 4, (2, 5), rng=np.random.default_rng(0))
+    values = np.abs(np.concatenate([layer.weight.data.ravel(), layer.bias.data]))
+    assert len(np.unique(values)) == values.size == 124
+    Conv2d(3, 4, 2)
+    assert global_state() == before
 
 
 def test_the_weight_is_drawn_as_pytorch_draws_it():

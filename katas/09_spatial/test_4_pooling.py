@@ -5,7 +5,7 @@ from katas.tensor import Tensor
 
 from katas import autograd
 from specs import oracles
-from specs.check import assert_close, assert_dtype, assert_gradient, rejects
+from specs.check import EXACT, assert_close, assert_dtype, assert_gradient, rejects
 
 CASES = [
     ((6, 8), (2, 2), (2, 2)),
@@ -17,6 +17,7 @@ CASES = [
 cases = pytest.mark.parametrize(("size", "kernel_size", "stride"), CASES)
 POOLS = {"MaxPool2d": (MaxPool2d, max), "AvgPool2d": (AvgPool2d, oracles.spatial.mean)}
 pools = pytest.mark.parametrize("pool", POOLS)
+LAYERS = {"MaxPool2d": lambda: MaxPool2d(2), "AvgPool2d": lambda: AvgPool2d(2), "GlobalAvgPool": GlobalAvgPool}
 
 
 @pools
@@ -49,14 +50,35 @@ def test_the_sizes_are_attributes(pool):
     layer, _ = POOLS[pool]
     assert (layer(2).kernel_size, layer(2).stride) == ((2, 2), (2, 2))
     assert (layer((3, 2), 1).kernel_size, layer((3, 2), 1).stride) == ((3, 2), (1, 1))
+    assert (layer((2, 3)).kernel_size, layer((2, 3)).stride) == ((2, 3), (2, 3))
+    assert (layer(2, (1, 3)).kernel_size, layer(2, (1, 3)).stride) == ((2, 2), (1, 3))
+
+
+@pools
+def test_the_sizes_may_be_changed_later(pool, draw):
+    """A forward has the kernel_size and the stride that are attributes then. A backward has those of its own forward."""
+    layer, function = POOLS[pool]
+    pool, x, sizes = layer(2), draw.normal(2, 3, 7, 8), ((3, 2), (2, 3))
+    pool(Tensor(x))
+    pool.kernel_size, pool.stride = sizes
+    tensor = Tensor(x, requires_grad=True)
+    y = pool(tensor)
+    assert_close(y, oracles.spatial.pooled(function, x, *sizes))
+    pool.kernel_size, pool.stride = (1, 1), (1, 1)
+    g = draw.normal(*y.shape)
+    y.backward(g)
+    assert_gradient(tensor.grad, lambda x: oracles.spatial.pooled(function, x, *sizes), x, g)
 
 
 @pools
 def test_windows_lie_side_by_side_unless_a_stride_is_given(pool, draw):
-    """MaxPool2d(2) halves each side; one number is for both."""
+    """MaxPool2d(2) halves each side; one number is for both. Windows of (2, 3) lie two apart down, and three apart across."""
     layer, function = POOLS[pool]
     x = draw.normal(2, 3, 6, 8)
     assert_close(layer(2)(Tensor(x)), oracles.spatial.pooled(function, x, (2, 2), (2, 2)))
+    for kernel_size in ((2, 3), (3, 2), (1, 4)):
+        want = oracles.spatial.pooled(function, x, kernel_size, kernel_size)
+        assert_close(layer(kernel_size)(Tensor(x)), want, name=f"kernel_size {kernel_size}")
     assert_close(layer((3, 2), 1)(Tensor(x)), oracles.spatial.pooled(function, x, (3, 2), (1, 1)))
 
 
@@ -87,6 +109,69 @@ def test_only_the_largest_has_an_infinite_gradient(value):
     assert_close(x.grad, want, mistakes={"infinity times 0": [[[[np.nan, value, 0.0, 0.0], [np.nan, np.nan, 0.0, 7.0]]]]})
 
 
+@pytest.mark.parametrize("place", [*np.ndindex(2, 3)], ids=str)
+def test_a_window_with_nan_has_no_largest(place):
+    """Wherever NaN is in it, the window becomes NaN, and its pixels receive 0. Other windows have theirs."""
+    x = np.array([[[[1.0, 2.0, 3.0, 1.0, 5.0, 2.0], [6.0, 5.0, 4.0, 3.0, 1.0, 2.0]]]])
+    x[0, 0, *place] = np.nan
+    tensor = Tensor(x, requires_grad=True)
+    y = MaxPool2d((2, 3))(tensor)
+    assert_close(y, [[[[np.nan, 5.0]]]], mistakes={"NaN is passed over": [[[[np.nanmax(x[..., :3]), 5.0]]]]})
+    y.backward(np.array([[[[3.0, 7.0]]]]))
+    want = np.zeros((1, 1, 2, 6))
+    want[0, 0, 0, 4] = 7.0
+    assert_close(tensor.grad, want)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_an_infinite_value_may_be_the_largest(value):
+    """Infinity is larger than all numbers, and -∞ is the largest where there is nothing else: its gradient is g."""
+    x = np.full((1, 1, 2, 2), -np.inf)
+    x[0, 0, 1, 0] = value
+    tensor = Tensor(x, requires_grad=True)
+    y = MaxPool2d(2)(tensor)
+    assert_close(y, [[[[value]]]])
+    y.backward(np.full((1, 1, 1, 1), 3.0))
+    assert tensor.grad.sum() == 3.0, f"all pixels together have {tensor.grad.sum()} of a gradient of 3"
+    if value > 0:
+        assert_close(tensor.grad, [[[[0.0, 0.0], [3.0, 0.0]]]])
+
+
+def test_equal_values_share_in_windows_that_overlap():
+    """Each window gives g to its largest values, together, whatever the windows beside it give to the same pixels."""
+    x = Tensor(np.zeros((1, 1, 4, 4)), requires_grad=True)
+    g = np.arange(1.0, 10.0).reshape(1, 1, 3, 3)
+    MaxPool2d(2, 1)(x).backward(g)
+    assert x.grad.sum() == pytest.approx(g.sum()), f"the pixels have {x.grad.sum()}, the windows gave {g.sum()}"
+    assert x.grad.min() >= 0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_mean_is_of_its_own_window(value):
+    """NaN or ∞ in one pixel is in the means of those windows that see it, and in no other: neither beside, below nor behind."""
+    x = np.ones((2, 2, 4, 6))
+    x[0, 1, 1, 2] = value
+    want = np.ones((2, 2, 3, 5))
+    want[0, 1, 0:2, 1:3] = value
+    assert_close(AvgPool2d(2, 1)(Tensor(x)), want)
+    assert_close(GlobalAvgPool()(Tensor(x)), [[1.0, value], [1.0, 1.0]])
+
+
+def test_a_mean_keeps_its_digits_beside_a_large_pixel():
+    """A sum over the whole image, of which parts are taken off again, loses the digits of small pixels."""
+    x = np.full((1, 1, 4, 4), 0.25, np.float32)
+    x[0, 0, 0, 0] = 1e9
+    assert_close(AvgPool2d(2)(Tensor(x)).data[0, 0, 1], [0.25, 0.25])
+
+
+@pytest.mark.parametrize("g", [np.inf, np.nan])
+def test_a_gradient_that_is_not_finite_goes_to_its_own_window(g):
+    """Of a mean it goes to the pixels of that window, and to no other."""
+    x = Tensor(np.ones((1, 1, 2, 4)), requires_grad=True)
+    AvgPool2d(2)(x).backward(np.array([[[[g, 8.0]]]]))
+    assert_close(x.grad, [[[[g, g, 2.0, 2.0]] * 2]])
+
+
 def test_negative_values_have_a_largest(draw):
     """Nothing larger than them is taken, such as a 0 from padding."""
     x = -1 - draw.uniform(0, 1, 2, 3, 4, 4)
@@ -104,15 +189,35 @@ def test_a_channel_becomes_its_mean(draw):
     assert_close(tensor.grad, np.broadcast_to(g[:, :, None, None] / 35, x.shape))
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize(("layer", "options"), [(MaxPool2d, (2,)), (AvgPool2d, (2,)), (AvgPool2d, (3, 1)), (GlobalAvgPool, ())])
 def test_the_dtype_stays(layer, options, dtype, draw):
-    """float32 stays float32, in both directions."""
+    """float32 stays float32, float16 stays float16, in both directions."""
     x = Tensor(draw.normal(2, 3, 4, 6, dtype=dtype), requires_grad=True)
     y = layer(*options)(x)
     assert_dtype(y, dtype)
     y.sum().backward()
     assert_dtype(x.grad, dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32, np.uint32, np.int64])
+def test_means_of_the_largest_integers_do_not_overflow(dtype):
+    """The sum of four of them fits in no integer of the same size; a mean does."""
+    largest = np.iinfo(dtype).max
+    for layer in (AvgPool2d(2), GlobalAvgPool()):
+        y = layer(Tensor(np.full((1, 1, 2, 2), largest, dtype)))
+        assert_dtype(y, np.float32)
+        assert_close(y, np.full(y.shape, float(largest)))
+
+
+@pytest.mark.parametrize(("layer", "options"), [(AvgPool2d, ((2, 3),)), (GlobalAvgPool, ())])
+def test_float64_keeps_its_digits(layer, options):
+    """A sixth of a float64 gradient is a sixth to the last digits, as the mean of float64 is."""
+    x = Tensor(np.array([[[[0.1, 0.2, 0.3], [0.4, 0.5, 0.7]]]]), requires_grad=True)
+    y = layer(*options)(x)
+    assert_close(y, np.full(y.shape, 2.2 / 6))
+    y.backward(np.full(y.shape, 0.7))
+    assert_close(x.grad, np.full((1, 1, 2, 3), 0.7 / 6))
 
 
 @pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int8, np.int32, np.int64])
@@ -145,12 +250,61 @@ def test_the_rules_stay_in_float32(layer, options, draw):
 
 @pools
 def test_a_window_that_does_not_fit_is_refused(pool):
-    """Larger than the image: the sizes are named."""
-    with rejects(ValueError, "5"):
-        POOLS[pool][0](5)(Tensor(np.zeros((1, 1, 4, 4))))
+    """Larger than the image, down or across: the sizes are named."""
+    for kernel_size in (5, (5, 1), (1, 5)):
+        with rejects(ValueError, "5"):
+            POOLS[pool][0](kernel_size)(Tensor(np.zeros((1, 1, 4, 4))))
 
 
-LAYERS = {"MaxPool2d": lambda: MaxPool2d(2), "AvgPool2d": lambda: AvgPool2d(2), "GlobalAvgPool": GlobalAvgPool}
+@pools
+@pytest.mark.parametrize("sizes", [(2, 0), (2, (0, 1)), (2, (1, 0)), (0,), ((0, 2), 1), ((2, 0), 1), (2, -1), (-1, 1)], ids=str)
+def test_a_size_of_zero_is_refused(pool, sizes):
+    """A stride of 0 is not one that was left out: the forward raises a ValueError that names the size of the image."""
+    with rejects(ValueError, "4"):
+        POOLS[pool][0](*sizes)(Tensor(np.zeros((1, 1, 4, 4))))
+
+
+@pools
+@pytest.mark.parametrize("shape", [(4, 4), (3, 4, 4), (1, 2, 3, 4, 4)], ids=str)
+def test_images_have_four_axes(pool, shape):
+    """(batch, channels, height, width): the shape that was given is named, as by windows."""
+    with rejects(ValueError, str(shape)):
+        POOLS[pool][0](2)(Tensor(np.zeros(shape)))
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 4, 6), (2, 0, 4, 6)], ids=str)
+@pytest.mark.parametrize("name", LAYERS)
+def test_there_may_be_no_images_or_no_channels(name, shape):
+    """An axis of length 0 stays one, in both directions."""
+    x = Tensor(np.zeros(shape), requires_grad=True)
+    y = LAYERS[name]()(x)
+    assert y.shape == (*shape[:2], 2, 3)[: y.ndim]
+    y.sum().backward()
+    assert x.grad.shape == shape
+
+
+@pools
+def test_a_result_is_not_its_input(pool, draw):
+    """Windows of one pixel change nothing, but what is written to the result or to the gradient is not seen elsewhere."""
+    x = Tensor(np.array(draw.normal(2, 3, 4, 5)), requires_grad=True)
+    y = POOLS[pool][0](1)(x)
+    assert_close(y, x.data)
+    assert not np.shares_memory(y.data, x.data)
+    g = np.array(draw.normal(*y.shape))
+    y.backward(g)
+    assert not np.shares_memory(x.grad, g)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_gradient_that_came_in_is_left_alone(name, draw):
+    """A sum passes one array to both of its terms: a rule that writes to it would change the other's gradient."""
+    for first in (True, False):
+        y = LAYERS[name]()(Tensor(draw.normal(2, 3, 4, 6), requires_grad=True))
+        other, g = Tensor(np.zeros(y.shape), requires_grad=True), np.array(draw.normal(*y.shape))
+        before = g.copy()
+        (y + other if first else other + y).backward(g)
+        assert_close(other.grad, before, EXACT)
+        assert_close(g, before, EXACT)
 
 
 def call(name: str, *shape: int):

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
+from katas.autograd import no_grad
 from katas.spatial import BatchNorm2d
 from katas.tensor import Tensor
 
 from specs import oracles
-from specs.check import assert_close, assert_dtype, assert_gradient, rejects
+from specs.check import EXACT, FLOAT32, assert_close, assert_dtype, assert_gradient, rejects
 
 
 def layer(draw, dtype=np.float64, **options) -> BatchNorm2d:
@@ -18,6 +19,36 @@ def test_the_options_are_attributes():
     """eps and momentum are attributes."""
     norm = BatchNorm2d(3, eps=0.25, momentum=0.5)
     assert (norm.eps, norm.momentum) == (0.25, 0.5)
+    assert (BatchNorm2d(3).eps, BatchNorm2d(3).momentum) == (1e-5, 0.1)
+
+
+def test_options_may_be_changed_later(draw):
+    """A forward has the eps and the momentum that are attributes then, in train mode and in eval mode."""
+    norm, x = BatchNorm2d(3), draw.normal(2, 3, 4, 5)
+    norm.eps, norm.momentum = 0.5, 1.0
+    assert_close(norm(Tensor(x)), oracles.spatial.batch_norm(x, np.ones(3), np.zeros(3), 0.5))
+    assert_close(norm.running_mean, x.mean((0, 2, 3)), mistakes={"a tenth of the way": 0.1 * x.mean((0, 2, 3))})
+    norm.eval()
+    norm.eps = 2.0
+    want = (x - norm.running_mean[:, None, None]) / np.sqrt(norm.running_var + 2.0)[:, None, None]
+    assert_close(norm(Tensor(x.astype(np.float32))), want)
+
+
+def test_a_momentum_of_zero_moves_nothing(draw):
+    """momentum=0.0 is a momentum: the running statistics stay, while the batch is normalised by its own."""
+    norm, x = BatchNorm2d(3, momentum=0.0), 3 + draw.normal(2, 3, 4, 5)
+    assert_close(norm(Tensor(x)), oracles.spatial.batch_norm(x, np.ones(3), np.zeros(3)))
+    assert_close(norm.running_mean, np.zeros(3), mistakes={"the momentum is 0.1": 0.1 * x.mean((0, 2, 3))})
+    assert_close(norm.running_var, np.ones(3))
+
+
+def test_an_eps_of_zero_adds_nothing(draw):
+    """eps=0.0 is an eps: values of 1e-3 are divided by their own deviation, in both modes."""
+    norm, x = BatchNorm2d(3, eps=0.0, momentum=1.0), 1e-3 * draw.normal(2, 3, 4, 5)
+    mistakes = {"eps is 1e-5": oracles.spatial.batch_norm(x, np.ones(3), np.zeros(3))}
+    assert_close(norm(Tensor(x)), oracles.spatial.batch_norm(x, np.ones(3), np.zeros(3), 0.0), mistakes=mistakes)
+    want = (x - norm.running_mean[:, None, None]) / np.sqrt(norm.running_var)[:, None, None]
+    assert_close(norm.eval()(Tensor(x.astype(np.float32))), want)
 
 
 def test_it_begins_as_no_more_than_the_normalisation():
@@ -57,6 +88,10 @@ def test_a_mean_far_from_zero_leaves_the_variance_exact(draw):
     x = (100 + 0.1 * draw.normal(4, 3, 5, 6)).astype(np.float32)
     got, want = BatchNorm2d(3)(Tensor(x)).data, oracles.spatial.batch_norm(x.astype(np.float64), np.ones(3), np.zeros(3))
     assert np.abs(got - want).max() < 0.01, "the digits of the variance are lost: subtract the mean first, then square"
+    norm = BatchNorm2d(3, momentum=1.0)
+    norm(Tensor(x))
+    running = norm.running_var / x.astype(np.float64).var((0, 2, 3), ddof=1)
+    assert np.abs(running - 1).max() < 0.01, "the digits of the running variance are lost"
 
 
 def test_the_gradient_goes_through_mean_and_variance(draw):
@@ -85,11 +120,88 @@ def test_running_statistics_follow_those_of_the_batches(draw):
         assert_close(norm.running_var, var, mistakes={"the biased variance, over n": biased})
 
 
+@pytest.mark.parametrize("shape", [(1, 3, 4, 5), (6, 3, 1, 1), (1, 3, 1, 2)], ids=str)
+def test_running_statistics_follow_one_image_or_one_pixel(shape, draw):
+    """What counts is the number of values a channel, in however many images."""
+    norm, x = BatchNorm2d(3, momentum=0.5), draw.normal(*shape)
+    norm(Tensor(x))
+    assert_close(norm.running_mean, 0.5 * x.mean((0, 2, 3)))
+    assert_close(norm.running_var, 0.5 + 0.5 * x.var((0, 2, 3), ddof=1))
+
+
 def test_momentum_is_a_tenth_unless_given(draw):
     """One batch moves the running mean by a tenth of the way."""
     norm, x = BatchNorm2d(3), draw.normal(2, 3, 3, 2)
     norm(Tensor(x))
     assert_close(norm.running_mean, 0.1 * x.mean((0, 2, 3)))
+
+
+def test_running_statistics_follow_without_a_record(draw):
+    """Train mode decides, and not whether gradients are recorded: under no_grad they follow too, by the same way."""
+    norm, recorded, x = BatchNorm2d(3), BatchNorm2d(3), draw.normal(2, 3, 4, 5, dtype=np.float32)
+    want = recorded(Tensor(x, requires_grad=True)).data
+    with no_grad():
+        assert_close(norm(Tensor(x)), want)
+    for name in ("running_mean", "running_var"):
+        assert_close(getattr(norm, name), getattr(recorded, name), name=name)
+
+
+def test_running_statistics_follow_where_nothing_is_learnt(draw):
+    """Also where neither the images nor weight and bias need a gradient."""
+    norm, x = BatchNorm2d(3, momentum=1.0), draw.normal(2, 3, 4, 5)
+    for parameter in norm.parameters():
+        parameter.requires_grad = False
+    norm(Tensor(x))
+    assert_close(norm.running_mean, x.mean((0, 2, 3)))
+
+
+def test_running_statistics_are_changed_in_place(draw):
+    """They stay the same arrays: what was taken from named_buffers() before shows them after each batch."""
+    norm = BatchNorm2d(3)
+    before = dict(norm.named_buffers())
+    for _ in range(2):
+        norm(Tensor(3 + draw.normal(2, 3, 4, 5)))
+        for name, array in norm.named_buffers():
+            assert array is before[name], f"{name} is another array after a batch"
+    assert before["running_mean"].any()
+
+
+def test_each_layer_has_statistics_of_its_own(draw):
+    """A batch of one layer moves nothing in another, and what is written to the batch later nothing in its own."""
+    norm, other, x = BatchNorm2d(3, momentum=1.0), BatchNorm2d(3), np.array(draw.normal(2, 3, 4, 5))
+    norm(Tensor(x))
+    before = norm.state_dict()
+    assert_close(other.running_mean, np.zeros(3))
+    x[:] = 9
+    for name, array in norm.state_dict().items():
+        assert_close(array, before[name], EXACT, name=name)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_value_that_is_not_finite_spoils_its_own_channel_only(value, draw):
+    """Channels do not see each other: not in the result, not in the running statistics."""
+    norm, clean, x = BatchNorm2d(3), BatchNorm2d(3), draw.normal(2, 3, 4, 5)
+    spoiled = x.copy()
+    spoiled[1, 1, 2, 3] = value
+    with np.errstate(invalid="ignore"):
+        got, want = norm(Tensor(spoiled)).data, clean(Tensor(x)).data
+    assert np.isnan(got[:, 1]).all(), "the mean of a channel with NaN or infinity is a number"
+    assert not np.isfinite(norm.running_mean[1])
+    for channel in (0, 2):
+        assert_close(got[:, channel], want[:, channel], name=f"channel {channel}")
+        assert_close(norm.running_mean[channel], clean.running_mean[channel])
+        assert_close(norm.running_var[channel], clean.running_var[channel])
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 1, 1), (2, 4, 5, 5), (0, 3, 4, 4), (3, 5, 5)], ids=str)
+def test_a_refused_batch_leaves_the_statistics_alone(shape, draw):
+    """They move by a whole batch, or not at all."""
+    norm = trained(draw)
+    before = norm.state_dict()
+    with rejects(ValueError, str(shape)):
+        norm(Tensor(np.ones(shape)))
+    for name, array in norm.state_dict().items():
+        assert_close(array, before[name], EXACT, name=name)
 
 
 def trained(draw) -> BatchNorm2d:
@@ -108,6 +220,51 @@ def test_in_eval_mode_the_running_statistics_are_used(draw):
     want = (x - mean) / np.sqrt(var + 1e-5) * weight + bias
     of_batch = oracles.spatial.batch_norm(x, norm.weight.data, norm.bias.data)
     assert_close(norm(Tensor(x)), want, mistakes={"the statistics of the batch": of_batch})
+    for n in (0, 1):
+        assert_close(norm(Tensor(x[n : n + 1])), want[n : n + 1], name=f"image {n} by itself")
+
+
+def test_eval_mode_needs_no_training_before(draw):
+    """A layer that has seen no batch has the mean 0 and the variance 1, and evaluates with them: they stay."""
+    norm, x = BatchNorm2d(3).eval(), 3 + 2 * draw.normal(4, 3, 4, 5)
+    of_batch = oracles.spatial.batch_norm(x, np.ones(3), np.zeros(3))
+    assert_close(norm(Tensor(x)), x / np.sqrt(norm.running_var[0] + 1e-5), mistakes={"the statistics of the batch": of_batch})
+    assert not norm.running_mean.any()
+    assert (norm.running_var == 1).all()
+
+
+def test_what_is_loaded_after_an_evaluation_counts(draw):
+    """An evaluation keeps nothing for the next: statistics, weight and bias may be loaded, or written to, in between."""
+    norm, other, x = trained(draw).eval(), trained(draw).eval(), Tensor(draw.normal(2, 3, 4, 5, dtype=np.float32))
+    norm(x)
+    norm.load_state_dict(other.state_dict())
+    assert_close(norm(x), other(x).data, FLOAT32)
+    norm.running_var *= 4
+    norm.running_mean += 1
+    norm.weight.data *= 3
+    bias = norm.bias.data[:, None, None]
+    want = (x.data - norm.running_mean[:, None, None]) / np.sqrt(norm.running_var + 1e-5)[:, None, None]
+    assert_close(norm(x), want * norm.weight.data[:, None, None] + bias, FLOAT32)
+
+
+def test_modes_may_alternate(draw):
+    """After an evaluation the training goes on with the batch's statistics, and the running ones from where they stood."""
+    norm, same, batches = BatchNorm2d(3), BatchNorm2d(3), [draw.normal(2, 3, 4, 5) for _ in range(3)]
+    for x in batches:
+        want = same(Tensor(x))
+        assert_close(norm.train()(Tensor(x)), want.data)
+        norm.eval()(Tensor(5 + x))
+    assert_close(norm.running_mean, same.running_mean)
+    assert_close(norm.running_var, same.running_var)
+
+
+def test_there_may_be_no_images_in_eval_mode(draw):
+    """A batch of length 0 has a result of length 0, in both directions."""
+    x = Tensor(np.zeros((0, 3, 4, 5)), requires_grad=True)
+    y = trained(draw).eval()(x)
+    assert y.shape == (0, 3, 4, 5)
+    y.sum().backward()
+    assert x.grad.shape == (0, 3, 4, 5)
 
 
 def test_in_eval_mode_nothing_is_updated(draw):
@@ -120,11 +277,14 @@ def test_in_eval_mode_nothing_is_updated(draw):
 
 
 def test_in_eval_mode_the_statistics_are_constants_of_the_gradient(draw):
-    """g · weight / √(running_var + eps)."""
+    """g · weight / √(running_var + eps) for the images; weight and bias receive theirs as well."""
     norm, g = trained(draw).eval(), draw.normal(2, 3, 4, 5)
     x = Tensor(draw.normal(2, 3, 4, 5), requires_grad=True)
     norm(x).backward(g)
     assert_close(x.grad, g * (norm.weight.data / np.sqrt(norm.running_var + 1e-5))[:, None, None])
+    normalised = (x.data - norm.running_mean[:, None, None]) / np.sqrt(norm.running_var + 1e-5)[:, None, None]
+    assert_close(norm.weight.grad, (g * normalised).sum((0, 2, 3)), FLOAT32, name="weight")
+    assert_close(norm.bias.grad, g.sum((0, 2, 3)), name="bias")
 
 
 def test_the_running_statistics_are_state(draw):
@@ -158,7 +318,34 @@ def test_integers_and_float16_are_normalised_in_float32(mode, dtype, draw):
     y, want = norm(Tensor(x)), same(Tensor(x.astype(np.float32)))
     assert_dtype(y, np.float32)
     assert_close(y, want.data)
+    assert_close(norm.running_mean, same.running_mean)
     assert_close(norm.running_var, same.running_var)
+
+
+@pytest.mark.parametrize("mode", [True, False], ids=["train", "eval"])
+def test_float64_images_give_float64(mode, draw):
+    """In both directions, beside parameters and running statistics that stay float32."""
+    norm, x = BatchNorm2d(3).train(mode), Tensor(draw.normal(2, 3, 4, 5), requires_grad=True)
+    y = norm(x)
+    assert_dtype(y, np.float64)
+    y.sum().backward()
+    assert_dtype(x.grad, np.float64)
+    for array in (norm.weight.grad, norm.bias.grad, norm.running_mean, norm.running_var):
+        assert_dtype(array, np.float32)
+
+
+@pytest.mark.parametrize("mode", [True, False], ids=["train", "eval"])
+def test_the_gradient_that_came_in_and_the_images_are_left_alone(mode, draw):
+    """A sum passes one array to both of its terms: a rule that writes to it would change the other's gradient."""
+    for first in (True, False):
+        values, g = np.array(draw.normal(2, 3, 4, 5)), np.array(draw.normal(2, 3, 4, 5))
+        before, x = g.copy(), values.copy()
+        y, other = BatchNorm2d(3).train(mode)(Tensor(values, requires_grad=True)), Tensor(np.zeros(g.shape), requires_grad=True)
+        assert not np.shares_memory(y.data, values)
+        (y + other if first else other + y).backward(g)
+        assert_close(other.grad, before, EXACT)
+        assert_close(g, before, EXACT)
+        assert_close(values, x, EXACT)
 
 
 def test_a_batch_keeps_nothing_alive(budget):

@@ -41,6 +41,59 @@ def test_the_names_are_those_of_the_list():
     assert CNN(layers()).state_dict().keys() == Sequential(*layers()).state_dict().keys()
 
 
+def test_any_linear_is_flattened_for(draw):
+    """A subclass of Linear is one: it gets (batch, features) as well."""
+
+    class Wider(Linear):
+        """A Linear by another name."""
+
+    linear, x = Wider(4 * 3 * 4, 5, rng=np.random.default_rng(0)), Tensor(draw.normal(3, 4, 3, 4, dtype=np.float32))
+    assert_close(CNN([linear])(x), linear(Tensor(x.data.reshape(3, -1))).data)
+
+
+def test_images_of_one_pixel_are_flattened(draw):
+    """(batch, channels, 1, 1) becomes (batch, channels)."""
+    linear, x = Linear(4, 5, rng=np.random.default_rng(0)), draw.normal(3, 4, 1, 1, dtype=np.float32)
+    assert_close(CNN([linear])(Tensor(x)), linear(Tensor(x[:, :, 0, 0])).data)
+
+
+def test_a_batch_may_have_one_image_or_none():
+    """(1, channels, h, w) becomes (1, features), and (0, channels, h, w) becomes (0, features)."""
+    cnn = CNN(layers()).eval()
+    for batch in (1, 0):
+        x = Tensor(np.ones((batch, 2, 6, 8), np.float32), requires_grad=True)
+        y = cnn(x)
+        assert y.shape == (batch, 5)
+        y.sum().backward()
+        assert x.grad.shape == x.shape
+
+
+def test_a_layer_may_be_at_two_places(draw):
+    """One convolution that is listed twice runs twice, with the same weight, whose gradients are added."""
+    conv, x = Conv2d(2, 2, 3, padding=1, rng=np.random.default_rng(0)), draw.normal(3, 2, 4, 5, dtype=np.float32)
+    cnn = CNN([conv, ReLU(), conv])
+    want = conv(ReLU().forward(conv(Tensor(x))))
+    assert_close(cnn(Tensor(x)), want.data, mistakes={"the second time is left out": ReLU().forward(conv(Tensor(x))).data})
+    assert len(cnn) == 3
+    want.sum().backward()
+    grad, conv.weight.grad = conv.weight.grad, None
+    cnn(Tensor(x)).sum().backward()
+    assert_close(conv.weight.grad, grad)
+
+
+def test_the_list_is_left_alone_and_may_change_later(draw):
+    """The layers are those that were in the list when the CNN was made; the list gets none more, and none less."""
+    own, x = layers(), Tensor(draw.normal(3, 2, 6, 8, dtype=np.float32))
+    before, cnn = [*own], CNN(own)
+    cnn.eval()
+    want = cnn(x).data
+    assert len(own) == len(before)
+    assert all(one is other for one, other in zip(own, before, strict=True)), "the list has other layers"
+    own.pop()
+    assert_close(cnn(x), want)
+    assert len(cnn) == 5
+
+
 def test_train_and_eval_reach_every_layer():
     """A BatchNorm2d in a CNN is in the mode of the CNN."""
     cnn = CNN(layers())

@@ -1,12 +1,14 @@
 import math
 import re
+from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from katas.dataloader import ArrayDataset, Dataset, Subset, random_split
 from katas.tensor import Tensor
 
-from specs.check import EXACT, assert_close, assert_dtype, global_state, rejects
+from specs.check import EXACT, assert_close, assert_dtype, global_state, layouts, measure_bytes, rejects
 
 
 class Made(Dataset):
@@ -83,9 +85,52 @@ def test_a_batch_makes_its_samples_only():
 
 
 def test_samples_of_several_shapes_make_no_batch():
-    """A ValueError, and not an array of objects."""
-    with rejects(ValueError, "shape"):
-        Made(5, lambda index: (np.zeros(index),)).batch([2, 3])
+    """A ValueError, and not an array of objects; nor is one shape stretched to the other, as in arithmetic."""
+    for one, other in (((2,), (3,)), ((1, 4), (3, 4)), ((3, 4), (1, 4)), ((), (1,)), ((4,), (1, 4)), ((0,), (1,))):
+        with rejects(ValueError, "shape"):
+            Made(2, lambda index, shapes=(one, other): (np.zeros(shapes[index]),)).batch([0, 1])
+
+
+@pytest.mark.parametrize(
+    "values", [(1, 0.5), (0.5, 1), (np.uint8(200), 300), (np.float32(2.0), 1e-9), (True, 7), (np.uint8(1), -1)], ids=str
+)
+def test_samples_of_several_dtypes_keep_their_values(values):
+    """The array of a field has a dtype in which all of its values fit: no sample's is forced upon the others."""
+    (field,) = Made(2, lambda index: (values[index],)).batch([0, 1])
+    want = [np.asarray(Tensor(value).data, np.float64) for value in values]
+    assert_close(field.astype(np.float64), want, EXACT)
+
+
+def test_a_batch_may_have_a_sample_twice():
+    """A number that is there twice is two rows, as of arrays."""
+    (field,) = Made(5, lambda index: (10 * index,)).batch([2, 4, 2, 2])
+    assert field.tolist() == [20, 40, 20, 20]
+
+
+@pytest.mark.parametrize("indices", [[1], [0, 1, 2], [0, 1, 2, 3]], ids=str)
+def test_a_batch_of_any_dataset_is_a_copy(indices):
+    """Whatever is written to a batch, even one of a single sample or of all: the samples stay."""
+    x = np.zeros((4, 2))
+    for dataset in (Made(4, lambda index: (x[index],)), ArrayDataset(x), Subset(ArrayDataset(x), [0, 1, 2, 3])):
+        (batch,) = dataset.batch(indices)
+        batch += 1
+        assert not x.any(), f"the samples of a {type(dataset).__name__} were changed"
+
+
+@pytest.mark.parametrize("index", [3, 99])
+def test_a_batch_has_no_sample_beyond_the_last(index):
+    """A number of no sample is an IndexError, in arrays and in a Subset: none is taken for another."""
+    for dataset in (ArrayDataset(np.arange(3)), Subset(ArrayDataset(np.arange(9)), [5, 1, 4])):
+        with rejects(IndexError):
+            dataset.batch([0, index])
+
+
+def test_what_a_batch_is_asked_for_is_left_alone():
+    """The list or the array of indices stays as it was."""
+    for dataset in (Made(9, lambda index: (index,)), ArrayDataset(np.arange(9)), Subset(ArrayDataset(np.arange(9)), range(9))):
+        for indices in ([5, 0, 5], np.array([5, 0, 5])):
+            dataset.batch(indices)
+            assert list(indices) == [5, 0, 5]
 
 
 def test_samples_of_several_lengths_make_no_batch():
@@ -131,6 +176,10 @@ def test_samples_share_the_arrays_memory(draw):
     """Nothing is copied, neither as the data set is made nor for a sample."""
     x = draw.normal(7, 2, 3)
     assert np.shares_memory(ArrayDataset(x)[2][0], x)
+    tensor = Tensor(x)
+    assert np.shares_memory(ArrayDataset(tensor)[2][0], tensor.data)
+    for order, array in layouts(x).items():
+        assert np.shares_memory(ArrayDataset(array)[2][0], array), f"an array that lies {order} was copied"
 
 
 def test_a_batch_is_gathered_from_each_array(draw):
@@ -156,6 +205,22 @@ def test_a_batch_of_arrays_does_not_touch_sample_by_sample(budget):
     """A thousand samples take as many Python steps as ten."""
     dataset, many = ArrayDataset(np.zeros((1000, 4)), np.arange(1000)), np.arange(1000)
     budget.steps(lambda: dataset.batch(many[:10]), lambda: dataset.batch(many), limit=2)
+
+
+def test_a_batch_of_arrays_needs_its_own_memory_only():
+    """A megabyte is gathered once, in order or not: there is no second copy."""
+    dataset, shuffled = ArrayDataset(np.zeros((1000, 250), np.float32)), np.random.default_rng(0).permutation(1000)
+    for indices in (np.arange(1000), shuffled):
+        peak, _ = measure_bytes(lambda indices=indices: dataset.batch(indices))
+        assert peak < 1_500_000, f"a batch of 1,000,000 bytes takes {peak:,} bytes at once"
+
+
+def test_a_dataset_may_have_no_samples():
+    """Arrays of length 0 are a data set of length 0, and so are its Subsets and the parts of a split."""
+    dataset = ArrayDataset(np.zeros((0, 3)), np.zeros(0))
+    assert len(dataset) == len(Subset(dataset, [])) == 0
+    assert list(dataset) == []
+    assert split(0, [0, 0]) == split(0, [0.5, 0.5]) == [[], []]
 
 
 @pytest.mark.parametrize("shapes", [((3, 2), (4,)), ((2, 5), (5, 2)), ((3,), ())], ids=str)
@@ -203,11 +268,21 @@ def test_a_subset_asks_with_an_int():
 
 
 def test_a_subset_keeps_its_numbers():
-    """The array in which they came may change afterwards."""
-    indices = np.array([1, 2])
-    subset = Subset(ArrayDataset(np.arange(9)), indices)
-    indices[:] = 7
-    assert [int(subset[i][0]) for i in (0, 1)] == [1, 2]
+    """The array or the list in which they came may change afterwards."""
+    for indices in (np.array([1, 2]), np.array([1, 2], np.uint8), [1, 2]):
+        subset = Subset(ArrayDataset(np.arange(9)), indices)
+        indices[:] = [7, 7]
+        assert [int(subset[i][0]) for i in (0, 1)] == [1, 2]
+        assert subset.batch([0, 1])[0].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int32, np.uint64])
+def test_numbers_of_a_subset_may_have_any_integer_dtype(dtype):
+    """They are ints when the data set is asked, and its batch is that of int64."""
+    subset = Subset(ArrayDataset(np.arange(100, 300)), np.array([7, 120, 0], dtype))
+    assert [int(subset[i][0]) for i in range(3)] == [107, 220, 100]
+    assert subset.batch([2, 1])[0].tolist() == [100, 220]
+    assert Subset(Made(9, lambda index: (type(index),)), np.array([4, 5], dtype))[1] == (int,)
 
 
 def test_a_batch_of_a_subset_does_not_touch_sample_by_sample(budget):
@@ -242,6 +317,16 @@ def test_indices_of_no_sample_are_refused(index):
         Subset(ArrayDataset(np.arange(10)), [4, index, 5])
 
 
+@pytest.mark.parametrize(("indices", "first"), [([77, -33], 77), ([-33, 77], -33), ([4, 99, 77], 99), ([70, 99], 70)], ids=str)
+def test_the_first_wrong_index_is_named(indices, first):
+    """Of several, the one that comes first: not the smallest, nor the largest, nor the last."""
+    with pytest.raises(IndexError) as caught:
+        Subset(ArrayDataset(np.arange(70)), indices)
+    numbers = [int(number) for number in re.findall(r"-?\b\d+", str(caught.value))]
+    assert first in numbers, f"{first} is not named: {caught.value}"
+    assert not {*indices} - {first, 70} & {*numbers}, f"another index is named: {caught.value}"
+
+
 @pytest.mark.parametrize("index", [77, -33])
 def test_the_wrong_index_is_named_not_the_right_ones(index):
     """Of indices of which one is wrong, the IndexError names that one and no other."""
@@ -272,6 +357,30 @@ def test_a_split_is_random():
     assert global_state() == before
 
 
+def test_every_split_is_as_likely():
+    """Three samples in three parts of one: each of the six ways comes up as often as the others, from 600 seeds."""
+    counts = Counter(str(split(3, [1, 1, 1], seed)) for seed in range(600))
+    assert len(counts) == 6
+    assert all(abs(count - 100) < 50 for count in counts.values()), f"of 600 splits: {counts}"
+    swapped = sum(split(2, [1, 1], seed) == [[1], [0]] for seed in range(200))
+    assert abs(swapped - 100) < 40, f"of 200 splits of two samples {swapped} are swapped"
+
+
+def test_the_order_in_a_part_is_random():
+    """Numbers are drawn one by one: they are neither moved all together, nor in order within a part."""
+    for part in split(400, [200, 200]):
+        steps = {(after - before) % 400 for before, after in pairwise(part)}
+        assert len(steps) > 120, f"from one number of a part to the next there are {len(steps)} different steps only"
+
+
+def test_the_lengths_are_left_alone():
+    """The list or the array that says how long the parts are stays as it was."""
+    for lengths in ([7, 3], [0.7, 0.3], np.array([7, 3]), np.float32([0.7, 0.3])):
+        before = [*lengths]
+        split(10, lengths)
+        assert [*lengths] == before
+
+
 def test_a_split_copies_no_sample(draw):
     """Its parts are Subsets."""
     x = draw.normal(10, 4)
@@ -292,6 +401,10 @@ def test_a_split_copies_no_sample(draw):
         (10, [0.7, 0.2, 0.1], [7, 2, 1]),
         (5, [1.0], [5]),
         (8, [1, 0.0], [8, 0]),
+        (300, [0.66667, 0.33333], [201, 99]),
+        (1000, [0.50001, 0.49999], [501, 499]),
+        (1, [0.5, 0.5], [1, 0]),
+        (3, [0.0, 1.0], [0, 3]),
     ],
 )
 def test_fractions_are_rounded_down_and_the_rest_goes_to_the_first(n, fractions, want):
@@ -310,11 +423,16 @@ def test_fractions_are_rounded_down_and_the_rest_goes_to_the_first(n, fractions,
         (60_000, np.float32([0.3, 0.7]), [18_000, 42_000]),
         (10, [np.float32(0.7), 0.3], [7, 3]),
         (10, np.array([0.7, 0.2, 0.1]), [7, 2, 1]),
+        (100, np.float32([0.355, 0.355, 0.29]), [36, 35, 29]),
         (9, np.float32([1 / 3, 1 / 3, 1 / 3]), [3, 3, 3]),
         (8, np.float16([0.5, 0.25, 0.25]), [4, 2, 2]),
+        (2000, np.float16([0.5, 0.5]), [1000, 1000]),
+        (70_000, np.float16([0.5, 0.5]), [35_000, 35_000]),
+        (60_001, np.float32([0.5, 0.5]), [30_001, 30_000]),
         (8, (np.float32(1), 0), [8, 0]),
         (300, np.uint8([200, 100]), [200, 100]),
         (300, [np.int64(200), 100], [200, 100]),
+        (1, [1, 0], [1, 0]),
     ],
     ids=str,
 )
@@ -337,7 +455,11 @@ def test_float32_lengths_that_do_not_add_up_are_refused(lengths):
         random_split(ArrayDataset(np.arange(10)), np.float32(lengths), np.random.default_rng(3))
 
 
-@pytest.mark.parametrize("lengths", [[6, 3], [6, 5], [12, -2], [0.5, 0.4], [0.71, 0.28], [0.7, 0.7], [1.5, -0.5], []], ids=str)
+@pytest.mark.parametrize(
+    "lengths",
+    [[6, 3], [6, 5], [12, -2], [1], [1, 0], [0, 1], [0], [0.5, 0.4], [0.71, 0.28], [0.7, 0.7], [1.5, -0.5], []],
+    ids=str,
+)
 def test_lengths_that_do_not_add_up_are_refused(lengths):
     """To the number of samples, or to 1 if there are fractions; none is negative: a ValueError names them, and how many samples
     there are.

@@ -5,6 +5,8 @@ import sys
 import threading
 import time
 import traceback
+from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -128,6 +130,26 @@ def test_the_length_is_the_number_of_batches(n, all_, whole):
     assert len(loader(n, 4, drop_last=True)) == len(rows(loader(n, 4, drop_last=True))) == whole
 
 
+def test_the_length_of_a_large_data_set_is_exact():
+    """One sample more than float32 can count."""
+    n = 2**24 + 1
+    assert len(DataLoader(Log(n))) == n
+    assert len(DataLoader(Log(n), 2)) == 2**23 + 1
+    assert len(DataLoader(Log(n), 2, drop_last=True)) == 2**23
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_numbers_of_samples_may_be_computed_with(shuffle):
+    """What dataset.batch gets are whole numbers of full size: 25 · 1000 does not wrap round."""
+
+    class Thousands(Log):
+        def batch(self, indices):
+            return (np.asarray(indices) * 1000,)
+
+    batches = DataLoader(Thousands(26), 26, shuffle, rng=np.random.default_rng(3))
+    assert sorted(flat(rows(batches))) == [1000 * i for i in range(26)]
+
+
 def test_without_shuffle_the_order_stays():
     """In each epoch."""
     data = loader(10, 4)
@@ -144,6 +166,37 @@ def test_each_epoch_is_shuffled_anew(draw):
     assert epochs[0] != list(range(50))
     for first, second in data:
         assert_close(first, x[second.data], EXACT)
+
+
+def test_every_order_is_as_likely():
+    """Three samples have six orders: each comes up as often as the others, and after another as often as at first."""
+    data = loader(3, 3, shuffle=True)
+    orders = [rows(data)[0] for _ in range(601)]
+    moves = [[before.index(sample) for sample in after] for before, after in pairwise(orders)]
+    for what, seen in (("epochs", orders[1:]), ("pairs of epochs", moves)):
+        counts = Counter(map(str, seen))
+        assert len(counts) == 6
+        assert all(abs(count - 100) < 50 for count in counts.values()), f"of 600 {what}: {counts}"
+
+
+def test_two_samples_have_two_orders():
+    """Each comes up in half of the epochs."""
+    data = loader(2, 2, shuffle=True)
+    swapped = sum(rows(data)[0] == [1, 0] for _ in range(200))
+    assert abs(swapped - 100) < 40, f"in 200 epochs the two samples are swapped {swapped} times"
+
+
+def test_no_order_comes_back():
+    """300 epochs of 30 samples have 300 orders: the seed of an epoch is a large number."""
+    data = loader(30, 30, shuffle=True)
+    assert len({tuple(rows(data)[0]) for _ in range(300)}) == 300
+
+
+def test_samples_do_not_move_together():
+    """From a sample to the next there are many different steps: an order is drawn, and not turned or moved as a whole."""
+    order = flat(rows(loader(400, 50, shuffle=True)))
+    steps = {(after - before) % 400 for before, after in pairwise(order)}
+    assert len(steps) > 200, f"from one sample to the next there are {len(steps)} different steps only"
 
 
 def test_samples_move_between_batches():
@@ -176,7 +229,7 @@ def test_a_large_batch_takes_no_more_steps_than_a_small_one(budget):
     budget.steps(lambda: [None for _ in small], lambda: [None for _ in large], limit=2)
 
 
-@pytest.mark.parametrize("options", [{"batch_size": 0}, {"batch_size": -1}, {"prefetch": -1}], ids=str)
+@pytest.mark.parametrize("options", [{"batch_size": 0}, {"batch_size": -1}, {"batch_size": 0.5}, {"prefetch": -1}], ids=str)
 def test_sizes_that_can_not_be_are_refused(options):
     """batch_size is 1 or more, prefetch 0 or more: a ValueError names it."""
     ((name, value),) = options.items()
@@ -184,7 +237,7 @@ def test_sizes_that_can_not_be_are_refused(options):
         DataLoader(ArrayDataset(np.arange(4)), **options)
 
 
-@pytest.mark.parametrize("rng", [7, np.random.RandomState(7), np.random], ids=["a seed", "RandomState", "np.random"])
+@pytest.mark.parametrize("rng", [7, 0, False, (), "", np.random.RandomState(7), np.random], ids=lambda rng: str(rng)[:20])
 def test_another_rng_is_refused(rng):
     """Only a Generator's state is kept in a checkpoint: anything else is a TypeError that names rng."""
     with rejects(TypeError, "rng"):
@@ -259,7 +312,120 @@ def test_iterations_at_the_same_time_do_not_meet():
     assert one != two
 
 
+def test_a_later_generator_is_the_one_that_draws():
+    """loader.rng may be replaced: the next epoch is that of the new one, and the old one is not drawn from."""
+    data, old = loader(20, 6, shuffle=True, transform=noise), np.random.default_rng(3)
+    data.rng, state = np.random.default_rng(8), data.rng.bit_generator.state
+    assert [batch[0].data.tolist() for batch in data] == [
+        batch[0].data.tolist() for batch in loader(20, 6, True, 8, transform=noise)
+    ]
+    assert state == old.bit_generator.state
+    twin = np.random.default_rng(8)
+    twin.integers(2**63)
+    assert data.rng.bit_generator.state == twin.bit_generator.state
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_options_may_be_changed_later(prefetch):
+    """All options are attributes, and the next epoch uses what they are then."""
+    data = loader(10, 4)
+    assert rows(data) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    data.prefetch = prefetch
+    data.drop_last = True
+    assert rows(data) == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert len(data) == 2
+    data.batch_size, data.drop_last = 6, False
+    assert rows(data) == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9]]
+    assert len(data) == 2
+    data.transform = lambda x, rng: x + 100
+    assert rows(data)[1] == [106, 107, 108, 109]
+    data.collate = lambda samples: ([10 * x for (x,) in samples],)
+    assert rows(data)[1] == [160, 170, 180, 190]
+    data.transform = data.collate = None
+    data.dataset = ArrayDataset(np.arange(7, 10))
+    assert rows(data) == [[7, 8, 9]]
+    data.dataset, data.shuffle = ArrayDataset(np.arange(60)), True
+    assert flat(rows(data)) != list(range(60))
+    data.shuffle = False
+    assert flat(rows(data)) == list(range(60))
+
+
+def test_prefetch_may_be_changed_later(assert_no_thread_is_left):
+    """With prefetch set later a thread makes the batches, and with 0 the loop makes them again."""
+    data = Log(8)
+    loader = DataLoader(data, 2)
+    for prefetch in (2, 0):
+        loader.prefetch = prefetch
+        data.threads.clear()
+        list(loader)
+        assert (threading.get_ident() in data.threads) == (prefetch == 0)
+        assert len(data.threads) == 1
+    assert_no_thread_is_left()
+
+
+def test_an_iterator_that_has_ended_stays_at_its_end(assert_no_thread_is_left):
+    """After the last batch, and after an error, there is none more: no second epoch begins, and nothing waits."""
+    for prefetch in (0, 2):
+        batches = iter(DataLoader(Log(6), 2, prefetch=prefetch))
+        assert len(list(batches)) == 3
+        assert next(batches, None) is next(batches, None) is None
+        batches = iter(DataLoader(Log(6, bad=3), 2, prefetch=prefetch))
+        with pytest.raises(KeyError):
+            list(batches)
+        assert next(batches, None) is None
+        del batches
+    assert_no_thread_is_left()
+
+
+def test_a_batch_is_not_the_data():
+    """Who writes to a batch changes neither the data nor another batch, even where one batch has all samples in order."""
+    x = np.zeros((6, 2))
+    data = DataLoader(ArrayDataset(x), 6)
+    for prefetch in (0, 2):
+        data.prefetch = prefetch
+        (first,), (second,) = next(iter(data)), next(iter(data))
+        first.data[:] = 7
+        assert not x.any()
+        assert not second.data.any()
+
+
 # transform and collate
+
+
+class Empty:
+    """A callable of length 0, which `if` takes for False."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def __len__(self):
+        return 0
+
+    def __call__(self, *arguments):
+        return self.function(*arguments)
+
+
+def test_a_transform_that_is_false_is_used():
+    """What counts is that it is not None: an object of length 0 is false for `if`, and is called all the same."""
+    data = loader(4, 2, transform=Empty(lambda x, rng: x + 10))
+    assert rows(data) == [[10, 11], [12, 13]]
+    data = loader(4, 2, collate=Empty(lambda samples: ([5 * x for (x,) in samples],)))
+    assert rows(data) == [[0, 5], [10, 15]]
+
+
+def test_a_transform_may_write_to_its_batch():
+    """A batch is a copy: the data stay, and the next epoch begins with them again."""
+    x = np.zeros((6, 2))
+
+    def write(batch, rng):
+        batch += 1
+        return batch
+
+    data = DataLoader(ArrayDataset(x, np.arange(6)), 6, transform=write)
+    for _ in range(2):
+        ((first, _),) = data
+        assert_close(first, np.ones((6, 2)), EXACT)
+    assert not x.any()
 
 
 def test_a_transform_changes_the_first_field_of_each_batch(draw):
@@ -316,6 +482,22 @@ def test_a_transform_gets_an_array_of_whatever_collate_gives():
         list(DataLoader(ArrayDataset(np.arange(2)), 2, collate=collate, transform=transform))
         assert isinstance(seen[0], np.ndarray)
         assert_dtype(seen[0], np.float32)
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int64, np.float16, np.float64])
+def test_a_transform_gets_the_dtype_of_the_data(dtype):
+    """Whatever it is, the transform is called, and gets it as it is."""
+    seen = []
+    list(DataLoader(ArrayDataset(np.ones((2, 3), dtype)), 2, transform=lambda x, rng: seen.append(x.dtype) or x))
+    assert seen == [dtype]
+
+
+@pytest.mark.parametrize("kind", [tuple, list, iter])
+def test_collate_may_give_any_row_of_fields(kind):
+    """A tuple, a list or an iterator: the batch is a tuple of Tensors."""
+    (batch,) = loader(3, 3, collate=lambda samples: kind([[x for (x,) in samples], [7, 8, 9]]))
+    assert isinstance(batch, tuple)
+    assert [field.data.tolist() for field in batch] == [[0, 1, 2], [7, 8, 9]]
 
 
 def test_collate_gets_the_samples_of_the_order():

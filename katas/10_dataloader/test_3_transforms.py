@@ -1,3 +1,6 @@
+from collections import Counter
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from katas.dataloader import Compose, Normalize, RandomCrop, RandomHorizontalFlip
@@ -80,6 +83,57 @@ def test_images_have_four_axes(make, shape):
         make()(np.ones(shape), make_rng())
 
 
+@each_transform
+def test_there_may_be_no_images(make):
+    """A batch of length 0 stays one."""
+    got = make()(np.zeros((0, 3, 7, 8), np.float32), make_rng())
+    assert got.shape == (0, *make()(np.zeros((1, 3, 7, 8), np.float32), make_rng()).shape[1:])
+    assert_dtype(got, np.float32)
+
+
+NOTHING = {
+    "Normalize": lambda: Normalize(0.0, 1.0),
+    "RandomCrop": lambda: RandomCrop((4, 5)),
+    "p=0": lambda: RandomHorizontalFlip(0.0),
+    "p=1": lambda: RandomHorizontalFlip(1.0),
+}
+
+
+@pytest.mark.parametrize("make", NOTHING.values(), ids=NOTHING)
+def test_images_that_stay_as_they_are_are_copied(make):
+    """Also where nothing changes the result is another array, which may be written to."""
+    x = np.array(numbered(3, 2, 4, 5, dtype=np.float32))
+    before, got = x.copy(), make()(x, make_rng())
+    assert not np.shares_memory(got, x)
+    got += 1
+    assert_close(x, before, EXACT)
+
+
+@pytest.mark.parametrize(("kind", "options"), [(RandomCrop, ((4, 5), 1)), (RandomHorizontalFlip, ())])
+def test_pixels_are_moved_and_not_computed_with(kind, options):
+    """NaN and infinities stay single pixels, and -0.0 keeps its sign: no pixel is another's plus 0 times its own."""
+    x = np.array(numbered(40, 1, 4, 5))
+    x[:, 0, 1, 1:4] = np.nan, -np.inf, -0.0
+    same = x.copy()
+    same[:, 0, 1, 1:4] = 1001.0, 1002.0, 1003.0
+    transform = kind(*options)
+    got, want = transform(x, make_rng()), transform(same, make_rng())
+    for value, found in ((1001.0, np.isnan(got)), (1002.0, got == -np.inf), (1003.0, np.signbit(got) & (got == 0))):
+        assert np.array_equal(found, want == value)
+    plain = want < 1001
+    assert_close(got[plain], want[plain], EXACT)
+
+
+def test_options_of_crops_and_flips_may_be_changed_later():
+    """size, padding and p are attributes: the next call uses what they are then."""
+    x, crop, flip = numbered(20, 3, 7, 9), RandomCrop(3), RandomHorizontalFlip(0.0)
+    crop(x, make_rng())
+    flip(x, make_rng())
+    crop.size, crop.padding, flip.p = (7, 8), (2, 0), 1.0
+    assert_close(crop(x, make_rng()), RandomCrop((7, 8), (2, 0))(x, make_rng()), EXACT)
+    assert_close(flip(x, make_rng()), x[..., ::-1], EXACT)
+
+
 # Normalize
 
 
@@ -91,7 +145,29 @@ def test_normalize_subtracts_and_divides_by_channel(draw):
     assert_close(Normalize(mean, std)(x, make_rng()), want, mistakes=mistakes)
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32, np.float64])
+def test_channels_are_the_second_axis_of_square_images(draw):
+    """Also where images are as high and as wide as they have channels, and as many."""
+    x, mean, std = draw.normal(3, 3, 3, 3), [0.5, -2.0, 4.0], [2.0, 0.25, 1.0]
+    want = np.stack([(x[:, channel] - mean[channel]) / std[channel] for channel in range(3)], axis=1)
+    mistakes = {
+        "a mean for each column": (x - mean) / std,
+        "a mean for each row": (x - np.reshape(mean, (3, 1))) / np.reshape(std, (3, 1)),
+        "a mean for each image": (x - np.reshape(mean, (3, 1, 1, 1))) / np.reshape(std, (3, 1, 1, 1)),
+    }
+    assert_close(Normalize(mean, std)(x, make_rng()), want, mistakes=mistakes)
+
+
+def test_mean_and_std_may_be_arrays(draw):
+    """Of any dtype, and tuples: they are left alone."""
+    x, mean, std = draw.normal(3, 2, 4, 5), np.array([1, -2]), np.float32([2.0, 0.25])
+    want = Normalize([1.0, -2.0], [2.0, 0.25])(x, make_rng())
+    assert_close(Normalize(mean, std)(x, make_rng()), want, EXACT)
+    assert_close(Normalize((1, -2), tuple(std))(x, make_rng()), want, EXACT)
+    assert mean.tolist() == [1, -2]
+    assert std.tolist() == [2.0, 0.25]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.int64, np.float16, np.float32, np.float64])
 def test_normalize_gives_float32(dtype):
     """Whatever comes. Mean and std are in the units of x, 0 to 255 for bytes, which do not wrap round below zero."""
     x = np.array([0, 100, 255, 7], dtype).reshape(1, 1, 2, 2)
@@ -105,6 +181,7 @@ def test_one_number_is_for_all_channels(draw):
     x = draw.normal(3, 2, 4, 5)
     assert_close(Normalize(0.5, 2.0)(x, make_rng()), Normalize([0.5, 0.5], [2.0, 2.0])(x, make_rng()))
     assert_close(Normalize(0.5, [2.0, 3.0])(x, make_rng()), Normalize([0.5, 0.5], [2.0, 3.0])(x, make_rng()))
+    assert_close(Normalize([2.0, 3.0], 0.5)(x, make_rng()), Normalize([2.0, 3.0], [0.5, 0.5])(x, make_rng()))
 
 
 def test_normalize_needs_the_memory_of_its_result(budget):
@@ -159,6 +236,9 @@ def test_sizes_are_of_height_and_width():
     tops, lefts = zip(*places(x, (7, 9), (0, 3), RandomCrop((7, 9), (0, 3))(x, make_rng())), strict=True)
     assert set(tops) == {0}
     assert len(set(lefts)) > 3
+    tops, lefts = zip(*places(x, (7, 9), (3, 0), RandomCrop((7, 9), (3, 0))(x, make_rng())), strict=True)
+    assert len(set(tops)) > 3
+    assert set(lefts) == {0}
 
 
 def test_every_place_is_as_likely():
@@ -168,6 +248,16 @@ def test_every_place_is_as_likely():
     counts = {(i, j): int((got[:, 0, 0, 0] == x[0, 0, i, j]).sum()) for i in range(2) for j in range(3)}
     assert sum(counts.values()) == 6000
     assert all(abs(count - 1000) < 150 for count in counts.values()), f"of 6000 crops from 6 places: {counts}"
+
+
+def test_a_place_says_nothing_of_the_next():
+    """The places of two neighbours in a batch do not depend on each other, nor do those of two batches: all pairs come up."""
+    x, rng, crop = np.broadcast_to(numbered(1, 1, 3, 3), (2000, 1, 3, 3)), make_rng(), RandomCrop((2, 2))
+    one, two = ([(int(value) - 1) // 3 * 2 + (int(value) - 1) % 3 for value in crop(x, rng)[:, 0, 0, 0]] for _ in range(2))
+    for what, pairs in (("neighbours", pairwise(one)), ("batches", zip(one, two, strict=True))):
+        counts = Counter(pairs)
+        assert len(counts) == 16, f"of two {what}, some pairs of places never come up"
+        assert all(abs(count - 125) < 70 for count in counts.values()), f"of 2000 pairs of {what}: {counts}"
 
 
 def test_a_crop_of_all_is_all():
@@ -197,6 +287,13 @@ def test_a_piece_larger_than_the_image_is_refused(size, padding):
         RandomCrop(size, padding)(np.zeros((2, 3, 7, 9)), make_rng())
 
 
+@pytest.mark.parametrize(("size", "padding"), [(0, 0), ((0, 4), 0), ((4, 0), 1), (4, -1), (4, (0, -1)), (4, (-1, 0))], ids=str)
+def test_sizes_of_no_piece_are_refused(size, padding):
+    """A size of 0 or a negative padding, down or across: a ValueError, as of kata 09's windows."""
+    with rejects(ValueError):
+        RandomCrop(size, padding)(np.zeros((2, 3, 7, 9)), make_rng())
+
+
 # RandomHorizontalFlip
 
 
@@ -221,6 +318,16 @@ def test_each_image_is_flipped_with_probability_p(p):
     flipped = (got == x[..., ::-1]).all((1, 2, 3))
     assert (flipped | (got == x).all((1, 2, 3))).all(), "an image is flipped in part"
     assert abs(flipped.mean() - (p or 0.5)) < 0.06, f"{flipped.mean():.0%} of the images are flipped"
+
+
+def test_a_flip_says_nothing_of_the_next():
+    """Whether an image is flipped depends neither on its neighbour nor on the batch before, and how many are flipped varies."""
+    x, rng, flip = numbered(1000, 1, 1, 2), make_rng(), RandomHorizontalFlip()
+    one, two = ((flip(x, rng) != x).all((1, 2, 3)) for _ in range(2))
+    assert abs((one[1:] == one[:-1]).mean() - 0.5) < 0.1, "neighbours are flipped alike, or by turns"
+    assert abs((one == two).mean() - 0.5) < 0.1, "two batches are flipped alike, or by turns"
+    few = [int((flip(x[:10], rng) != x[:10]).all((1, 2, 3)).sum()) for _ in range(50)]
+    assert len(set(few)) > 3, f"of ten images there are flipped: {few}"
 
 
 def test_a_flip_is_drawn_for_an_image_that_is_alone():
@@ -254,6 +361,16 @@ def test_transforms_come_one_after_another():
     log = []
     Compose([lambda x, rng: log.append((1, rng)) or x, lambda x, rng: log.append((2, rng)) or x])(x, rng)
     assert log == [(1, rng), (2, rng)]
+
+
+def test_compose_keeps_its_transforms():
+    """The list may change afterwards, and is not changed itself."""
+    x, transforms = numbered(2, 3, 4, 5), [lambda x, rng: x + 1, lambda x, rng: 2 * x]
+    compose = Compose(transforms)
+    assert_close(compose(x, make_rng()), 2 * (x + 1), EXACT)
+    assert len(transforms) == 2
+    transforms.clear()
+    assert_close(compose(x, make_rng()), 2 * (x + 1), EXACT)
 
 
 def test_no_transforms_are_one():

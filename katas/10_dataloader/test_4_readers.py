@@ -27,6 +27,16 @@ def record(label: int, pixels) -> bytes:
     return bytes([label, *pixels])
 
 
+class Named:
+    """A path that is neither text nor a Path."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __fspath__(self):
+        return str(self.path)
+
+
 @pytest.fixture
 def write(tmp_path):
     """Writes a file, and gives its path."""
@@ -67,28 +77,45 @@ def test_the_most_significant_byte_comes_first(kind, values, write):
     assert_close(read_idx(write(idx((2,), values, kind))), np.array(values, kind), EXACT)
 
 
-@pytest.mark.parametrize("shape", [(24,), (4, 6), (2, 3, 4), (2, 1, 3, 4), (300, 2)], ids=str)
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+def test_floats_are_read_bit_for_bit(kind, write):
+    """Infinities, NaN, -0.0 and the smallest numbers are values too."""
+    values = np.array([np.inf, -np.inf, np.nan, -0.0, 0.0, np.finfo(kind).smallest_subnormal, np.finfo(kind).max], kind)
+    got = read_idx(write(idx((7,), values.tolist(), kind)))
+    assert got.tobytes() == values.tobytes(), f"expected {values}, got {got}"
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int8", "int16", "int32"])
+def test_the_smallest_and_the_largest_integer_are_read(kind, write):
+    """All bits are used."""
+    info = np.iinfo(kind)
+    assert read_idx(write(idx((3,), [info.min, info.max, 0], kind))).tolist() == [info.min, info.max, 0]
+
+
+@pytest.mark.parametrize("shape", [(), (24,), (4, 6), (2, 3, 4), (2, 1, 3, 4), (2, 1, 2, 1, 3, 2), (300, 2)], ids=str)
 def test_the_last_axis_varies_fastest(shape, write):
-    """One to four axes, each length a big-endian number of four bytes."""
+    """Any number of axes, also none, each length a big-endian number of four bytes."""
     want = (np.arange(np.prod(shape)) % 251).astype(np.uint8).reshape(shape)
     assert_close(read_idx(write(idx(shape, want.ravel().tolist()))), want, EXACT)
 
 
 def test_an_axis_may_be_empty(write):
     """No images are a file, too."""
-    assert read_idx(write(idx((0, 28, 28), []))).shape == (0, 28, 28)
+    for shape in ((0, 28, 28), (0,), (5, 0), (3, 0, 2), (2**31, 0)):
+        assert read_idx(write(idx(shape, []))).shape == shape
 
 
 def test_a_packed_file_is_unpacked(write):
-    """By gzip, if the name ends in .gz: as MNIST's files come. The path may be text."""
+    """By gzip, if the name ends in .gz: as MNIST's files come. The path may be text, or whatever open() takes for a path."""
     path = write(gzip.compress(idx((2, 3), range(6))), "images.gz")
-    for where in (path, str(path)):
+    for where in (path, str(path), Named(path)):
         assert_close(read_idx(where), np.arange(6).reshape(2, 3), EXACT)
 
 
-def test_a_file_of_another_name_is_not_unpacked(write):
-    """The end of the name decides."""
-    for name in ("images.idx", "images.gzip", "images"):
+def test_a_file_of_another_name_is_not_unpacked(write, tmp_path):
+    """The end of the name decides, and not what the folder is called, or what is in the middle."""
+    (tmp_path / "mnist.gz").mkdir()
+    for name in ("images.idx", "images.gzip", "images", "images.gz.idx", "mnist.gz/images", "gz"):
         assert_close(read_idx(write(idx((2, 3), range(6)), name)), np.arange(6).reshape(2, 3), EXACT)
 
 
@@ -179,12 +206,36 @@ def test_files_follow_one_another(write):
     paths = [
         write(b"".join(record(label, [10 * label] * 3072) for label in labels), f"{labels}.bin") for labels in ([4, 1], [7])
     ]
-    for given in (paths, tuple(map(str, paths)), iter(paths)):
+    for given in (paths, tuple(map(str, paths)), iter(paths), [Named(path) for path in paths]):
         images, labels = read_cifar10(given)
         assert labels.tolist() == [4, 1, 7]
         assert images[:, 2, 31, 31].tolist() == [40, 10, 70]
-    for path in (paths[1], str(paths[1])):
+    for path in (paths[1], str(paths[1]), Named(paths[1])):
         assert read_cifar10(path)[1].tolist() == [7]
+    assert [path.name for path in paths] == ["[4, 1].bin", "[7].bin"]
+
+
+def test_a_file_may_be_read_twice(write):
+    """A path that is listed twice gives its records twice, and another call reads them anew."""
+    path = write(record(3, [9] * 3072))
+    images, labels = read_cifar10([path, path])
+    assert labels.tolist() == [3, 3]
+    images[:] = 0
+    assert read_cifar10(path)[0].min() == 9
+
+
+def test_every_label_and_every_byte_is_read(write):
+    """Labels from 0 to 9, pixels from 0 to 255."""
+    images, labels = read_cifar10(write(b"".join(record(label, [255 - label] * 3072) for label in range(10))))
+    assert labels.tolist() == list(range(10))
+    assert images[:, 0, 0, 0].tolist() == list(range(255, 245, -1))
+
+
+def test_a_file_of_cifar10_that_is_not_there_is_said_to_be_missing(write, tmp_path):
+    """FileNotFoundError, as of read_idx: by itself, and behind one that is there."""
+    for paths in (tmp_path / "nowhere", [write(record(3, [9] * 3072)), tmp_path / "nowhere"]):
+        with rejects(FileNotFoundError, "nowhere"):
+            read_cifar10(paths)
 
 
 def test_what_was_read_of_cifar10_may_be_written_to(write):
@@ -215,9 +266,10 @@ def test_another_file_is_no_cifar10_file(content, names, write):
 
 
 def test_no_path_is_refused():
-    """As of a glob that found nothing."""
-    with rejects(ValueError):
-        read_cifar10([])
+    """As of a glob that found nothing, whatever kind of iterable it is."""
+    for paths in ([], (), iter([]), (path for path in [])):
+        with rejects(ValueError):
+            read_cifar10(paths)
 
 
 def test_records_are_not_read_byte_by_byte(write, budget):

@@ -107,6 +107,7 @@ class Conv2d(Module):
     """conv2d with a weight (out_channels, in_channels, kernel_h, kernel_w) and a bias (out_channels,) of its own.
 
     Initialisation: as Linear's, Kaiming uniform with a = √5 and the bias in ±1/√fan_in, as torch.nn.Conv2d (He et al., 2015).
+    The attributes stride and padding, as pairs, may be changed.
     """
 
     def __init__(
@@ -208,7 +209,7 @@ class BatchNorm2d(Module):
     """y = (x - mean) / √(var + eps) · weight + bias, for each channel, as torch.nn.BatchNorm2d (Ioffe & Szegedy 2015, alg. 1).
 
     In train mode mean and variance (biased) are those of the batch over (batch, h, w), and the running ones move towards them
-    by the share `momentum`, the variance's being unbiased; in eval mode the running ones are used, and stay.
+    by the share `momentum`, in place, the variance's being unbiased; in eval mode the running ones are used, and stay.
     """
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1):
@@ -221,7 +222,7 @@ class BatchNorm2d(Module):
     def forward(self, x: Tensor) -> Tensor:
         """x and y: (batch, num_features, h, w).
 
-        Raises: ValueError that names x's shape if it is another, or has one value a channel, in train mode.
+        Raises: ValueError that names x's shape if it is another, or has fewer than two values a channel, in train mode.
         """
         if x.ndim != 4 or x.shape[1] != len(self.weight):
             raise ValueError(f"BatchNorm2d({len(self.weight)}) got input of shape {x.shape}")
@@ -260,6 +261,6 @@ class CNN(Sequential):
         """The last layer of the one before it of … of x."""
         for layer in self.layers:
             if isinstance(layer, Linear) and x.ndim > 2:
-                x = x.reshape(len(x), -1)  # (batch, channels·h·w)
+                x = x.reshape(len(x), math.prod(x.shape[1:]))  # (batch, channels·h·w), where batch may be 0
             x = layer.forward(x)
         return x

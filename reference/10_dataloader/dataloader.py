@@ -91,12 +91,13 @@ def random_split(dataset: Dataset, lengths: Sequence[float], rng: np.random.Gene
     """
     n, arrays = len(dataset), [np.asarray(length) for length in lengths]
     lengths = sizes = [array.item() for array in arrays]  # Python's numbers: a sum of uint8 would wrap around
-    rounding = max([np.finfo(array.dtype).eps for array in arrays if array.dtype.kind == "f"], default=0)
+    rounding = max([float(np.finfo(array.dtype).eps) for array in arrays if array.dtype.kind == "f"], default=0)
     # 0.7 + 0.2 + 0.1 is 0.9999999999999999, and float32 has seven digits
     fit = math.isclose(sum(lengths), 1, rel_tol=max(1e-9, 4 * rounding)) if rounding else sum(lengths) == n
     if not fit or min(lengths, default=0) < 0:
         raise ValueError(f"lengths must add up to {n}, or to 1 as fractions, and not be negative: {lengths}")
     if rounding:
+        rounding = min(rounding, 0.25 / max(n * len(lengths), 1))  # so that all parts together gain less than one sample
         down = [math.floor(n * length + max(1e-9, 2 * n * rounding)) for length in lengths]  # 100 · 0.29 is 28.999…
         sizes = [size + (i < n - sum(down)) for i, size in enumerate(down)]
     return [Subset(dataset, part) for part in np.split(rng.permutation(n), np.cumsum(sizes)[:-1])]

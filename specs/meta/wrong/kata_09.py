@@ -389,12 +389,12 @@ WRONG = [
     Wrong(
         "nothing is flattened",
         {
-            "            if isinstance(layer, Linear) and x.ndim > 2:\n                x = x.reshape(len(x), -1)  # (batch, channels·h·w)\n": ""
+            "            if isinstance(layer, Linear) and x.ndim > 2:\n                x = x.reshape(len(x), math.prod(x.shape[1:]))  # (batch, channels·h·w), where batch may be 0\n": ""
         },
     ),
     Wrong(
         "images are flattened pixel by pixel",
-        {"x = x.reshape(len(x), -1)  # (batch, channels·h·w)": "x = x.permute(0, 2, 3, 1).reshape(len(x), -1)"},
+        {"x = x.reshape(len(x), math.prod(x.shape[1:]))": "x = x.permute(0, 2, 3, 1).reshape(len(x), -1)"},
         says="flattened pixel by pixel",
     ),
     Wrong("images are flattened at once", {"isinstance(layer, Linear) and x.ndim > 2": "x.ndim == 3"}),
@@ -516,5 +516,154 @@ WRONG = [
             "        mean = x.mean((0, 2, 3), keepdim=True)\n": "        mean = x.mean((0, 2, 3), keepdim=True)\n        for value in x.data.ravel():\n            value.item()\n"
         },
         naive="test_normalising_is_done_in_numpy",
+    ),
+    Wrong("bias of other axes", {"bias.shape != weight.shape[:1]": "bias.size != len(weight)"}),
+    Wrong(
+        "narrower floats lose their gradient",
+        {
+            'if a.dtype.kind != "f" and beside.dtype.kind == "f" else a': 'if beside.dtype.kind == "f" and (a.dtype.kind != "f" or a.dtype.itemsize < beside.dtype.itemsize) else a'
+        },
+    ),
+    Wrong("zero bias is left out", {"return y if bias is None else": "return y if bias is None or not bias.data.any() else"}),
+    Wrong(
+        "matrix used again next call",
+        {
+            "def _convolved(view: np.ndarray": "_BUFFERS: dict = {}\n\n\ndef _convolved(view: np.ndarray",
+            "columns = view.transpose(0, 2, 3, 4, 5, 1).reshape(batch * out_h * out_w, kh * kw * channels)  # the one copy": "shape = (batch * out_h * out_w, kh * kw * channels)\n    columns = _BUFFERS.setdefault((shape, view.dtype), np.empty(shape, view.dtype))\n    columns.reshape(batch, out_h, out_w, kh, kw, channels)[...] = view.transpose(0, 2, 3, 4, 5, 1)",
+        },
+    ),
+    Wrong("places beyond 65536 forgotten", {"(pixels.T @ columns)": "(pixels[:65536].T @ columns[:65536])"}),
+    Wrong(
+        "max stride of 0 means none",
+        {
+            '    """The largest value of each window, as torch.nn.MaxPool2d: windows lie side by side unless stride says otherwise."""\n\n    def __init__(self, kernel_size: Pair, stride: Pair | None = None):\n        self.kernel_size, self.stride = _pair(kernel_size), _pair(kernel_size if stride is None else stride)\n': '    """The largest value of each window, as torch.nn.MaxPool2d: windows lie side by side unless stride says otherwise."""\n\n    def __init__(self, kernel_size: Pair, stride: Pair | None = None):\n        self.kernel_size, self.stride = _pair(kernel_size), _pair(stride or kernel_size)\n'
+        },
+    ),
+    Wrong("NaN counts only in front", {"np.maximum(y, pixels, out=y)": "np.copyto(y, pixels, where=pixels > y)"}),
+    Wrong("infinite pixels have no gradient", {"largest = pixels == y": "largest = pixels - y == 0"}),
+    Wrong("max pooling writes to g", {'due = g.copy("K").view(': 'due = (g if g.flags.writeable else g.copy("K")).view('}),
+    Wrong(
+        "mean windows step by height",
+        {
+            '    Of integers it is float32.\n    """\n\n    def __init__(self, kernel_size: Pair, stride: Pair | None = None):\n        self.kernel_size, self.stride = _pair(kernel_size), _pair(kernel_size if stride is None else stride)\n': '    Of integers it is float32.\n    """\n\n    def __init__(self, kernel_size: Pair, stride: Pair | None = None):\n        self.kernel_size, self.stride = _pair(kernel_size), _pair(_pair(kernel_size)[0] if stride is None else stride)\n'
+        },
+    ),
+    Wrong(
+        "momentum of 0 becomes 0.1",
+        {"self.eps, self.momentum = eps, momentum": "self.eps, self.momentum = eps, momentum or 0.1"},
+    ),
+    Wrong(
+        "later eps is ignored",
+        {
+            "self.eps, self.momentum = eps, momentum": "self.eps, self.momentum, self._eps = eps, momentum, eps",
+            "(var + self.eps)": "(var + self._eps)",
+        },
+    ),
+    Wrong("untrained layer evaluates by batch", {"if self.training:": "if self.training or not self.running_mean.any():"}),
+    Wrong("subclass of Linear not flattened", {"isinstance(layer, Linear)": "type(layer) is Linear"}),
+    Wrong("a layer given twice runs once", {"super().__init__(*layers)": "super().__init__(*dict.fromkeys(layers))"}),
+    Wrong(
+        "MaxPool2d((2, 3)) has a stride of 2",
+        {
+            '    def __init__(self, kernel_size: Pair, stride: Pair | None = None):\n        self.kernel_size, self.stride = _pair(kernel_size), _pair(kernel_size if stride is None else stride)\n\n    def forward(self, x: Tensor) -> Tensor:\n        """(batch, channels, h, w) → (batch, channels, out_h, out_w). The largest': '    def __init__(self, kernel_size: Pair, stride: Pair | None = None):\n        self.kernel_size, self.stride = _pair(kernel_size), _pair(_pair(kernel_size)[0] if stride is None else stride)\n\n    def forward(self, x: Tensor) -> Tensor:\n        """(batch, channels, h, w) → (batch, channels, out_h, out_w). The largest'
+        },
+    ),
+    Wrong(
+        "running statistics rest under no_grad",
+        {
+            "        self.running_mean += self.momentum * (mean": "        if not mean.requires_grad and Tensor._recorder is not None and not centred.requires_grad and self.weight.requires_grad and (centred * self.weight.reshape(-1, 1, 1)).requires_grad is False:\n            return centred, var\n        self.running_mean += self.momentum * (mean"
+        },
+    ),
+    Wrong(
+        "running statistics are new arrays",
+        {
+            "self.running_mean += self.momentum * (mean.data.ravel() - self.running_mean)": "self.running_mean = self.running_mean + self.momentum * (mean.data.ravel() - self.running_mean)"
+        },
+    ),
+    Wrong(
+        "eps of 0 is the default",
+        {"self.eps, self.momentum = eps, momentum": "self.eps, self.momentum = eps or 1e-5, momentum"},
+    ),
+    Wrong(
+        "momentum of the construction",
+        {
+            "self.eps, self.momentum = eps, momentum": "self.eps, self.momentum, self._m = eps, momentum, momentum",
+            "self.running_mean += self.momentum *": "self.running_mean += self._m *",
+        },
+    ),
+    Wrong("pooling of NaN is lost", {"            np.maximum(y, pixels, out=y)": "            np.fmax(y, pixels, out=y)"}),
+    Wrong(
+        "no batch is refused",
+        {
+            "    y, columns = _convolved(windows": '    if not len(x):\n        raise ValueError(f"no images: {x.shape} {weight.shape}")\n    y, columns = _convolved(windows'
+        },
+    ),
+    Wrong(
+        "negative kernel is no error",
+        {
+            "not 1 <= kernel_size <= size + 2 * padding or stride < 1": "kernel_size == 0 or kernel_size > size + 2 * padding or stride < 1"
+        },
+    ),
+    Wrong(
+        "eval scale is kept",
+        {
+            "            centred, var = x - Tensor(self.running_mean[:, None, None]), Tensor(self.running_var[:, None, None])\n        scale = self.weight.reshape(-1, 1, 1) / (var + self.eps).sqrt()": "            centred, var = x - Tensor(self.running_mean[:, None, None]), Tensor(self.running_var[:, None, None])\n        if self.training:\n            self.__dict__.pop('_scale', None)\n        elif '_scale' not in self.__dict__ or self._scale[0] != (self.eps, x.dtype):\n            self.__dict__['_scale'] = ((self.eps, x.dtype), np.sqrt(self.running_var[:, None, None] + self.eps))\n        scale = self.weight.reshape(-1, 1, 1) / ((var + self.eps).sqrt() if self.training else Tensor(self.__dict__['_scale'][1]))"
+        },
+    ),
+    Wrong(
+        "integers are summed as integers", {"np.float32(0))  #": "np.int32(0) if x.dtype.kind in 'iub' else np.float32(0))  #"}
+    ),
+    Wrong("sums of int64 overflow", {"np.float32(0))  #": "np.int64(0) if x.dtype.kind in 'iub' else np.float32(0))  #"}),
+    Wrong(
+        "max pooling refuses float16",
+        {'due = g.copy("K").view(f"i{g.itemsize}")': 'due = g.copy("K").view({4: "i4", 8: "i8"}[g.itemsize])'},
+    ),
+    Wrong(
+        "one image moves no running variance",
+        {
+            "(var.data.ravel() * (count / (count - 1)) - self.running_var)": "(var.data.ravel() * (count / (count - 1)) - self.running_var) * (1 if len(x) > 1 else 0)"
+        },
+    ),
+    Wrong(
+        "the first Linear only",
+        {
+            "if isinstance(layer, Linear) and x.ndim > 2:": "if isinstance(layer, Linear) and x.ndim == 4 and x.shape[2:] != (1, 1):"
+        },
+    ),
+    Wrong(
+        "a wider bias is narrowed",
+        {
+            "return y if bias is None else y + bias.reshape(-1, 1, 1)": "return y if bias is None else y + Tensor(bias.data.astype(y.dtype)).reshape(-1, 1, 1) if bias.dtype != y.dtype else y + bias.reshape(-1, 1, 1)"
+        },
+    ),
+    Wrong(
+        "infinite gradients do not reach the images",
+        {
+            "spread[:, :, kh - 1 : h + 2 * ph : sh, kw - 1 : w + 2 * pw : sw] = g": "spread[:, :, kh - 1 : h + 2 * ph : sh, kw - 1 : w + 2 * pw : sw] = np.nan_to_num(g)"
+        },
+    ),
+    Wrong(
+        "gradient of the weight ignores infinities",
+        {
+            "pixels = g.transpose(0, 2, 3, 1).reshape(-1, out)": "pixels = np.nan_to_num(g.transpose(0, 2, 3, 1).reshape(-1, out))"
+        },
+    ),
+    Wrong(
+        "mean pays float32",
+        {
+            "result, share = np.zeros_like(x), g / math.prod(kernel_size)": "result, share = np.zeros_like(x), (g / np.float32(math.prod(kernel_size))).astype(np.float32).astype(g.dtype)"
+        },
+    ),
+    Wrong(
+        "a wide frame is cut",
+        {
+            "    output_size(h, kh, sh, ph), output_size(w, kw, sw, pw)  #": "    ph, pw = min(ph, h + kh), min(pw, w + kw)\n    output_size(h, kh, sh, ph), output_size(w, kw, sw, pw)  #"
+        },
+    ),
+    Wrong(
+        "NaN is left out of the running mean",
+        {
+            "mean = x.mean((0, 2, 3), keepdim=True)": "mean = x.mean((0, 2, 3), keepdim=True) if not np.isnan(x.data).any() else Tensor(np.nanmean(x.data, (0, 2, 3), keepdims=True))"
+        },
     ),
 ]

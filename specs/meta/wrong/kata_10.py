@@ -365,4 +365,140 @@ WRONG = [
         {"content = np.fromfile(path, np.uint8)": "content = np.array([v for v in np.fromfile(path, np.uint8)], np.uint8)"},
         naive="test_records_are_not_read_byte_by_byte",
     ),
+    Wrong(
+        "shapes that broadcast are stacked",
+        {
+            "np.stack([Tensor(value).data for value in field])": "np.stack(np.broadcast_arrays(*[Tensor(value).data for value in field]))"
+        },
+    ),
+    Wrong(
+        "first sample decides the dtype",
+        {
+            "np.stack([Tensor(value).data for value in field])": 'np.stack([Tensor(value).data for value in field], dtype=Tensor(field[0]).dtype, casting="unsafe")'
+        },
+    ),
+    Wrong(
+        "repeated numbers count once",
+        {"*[self[int(index)] for index in indices]": "*[self[int(index)] for index in dict.fromkeys(indices)]"},
+    ),
+    Wrong("smallest wrong index is named", {"{wrong[0]}": "{wrong.min()}"}),
+    Wrong(
+        "integers 1 and 0 are fractions",
+        {'== "f"], default=0)': '== "f"], default=np.finfo(float).eps if sum(lengths) == 1 else 0)'},
+    ),
+    Wrong("float32 error not times n", {"2 * n * rounding": "2 * rounding"}),
+    Wrong("nearly whole is rounded up", {"max(1e-9, 2 * n * rounding)) for": "max(1e-2, 2 * n * rounding)) for"}),
+    Wrong(
+        "a later rng is ignored",
+        {
+            "self.rng = np.random.default_rng() if rng is None else rng": "self.rng = self._first = np.random.default_rng() if rng is None else rng",
+            "self.rng.integers(2**63)": "self._first.integers(2**63)",
+        },
+    ),
+    Wrong(
+        "rng of 0 is no error",
+        {"if not isinstance(rng, np.random.Generator | None):": "if rng and not isinstance(rng, np.random.Generator):"},
+    ),
+    Wrong(
+        "random_split rotates",
+        {"np.split(rng.permutation(n), np": "np.split(np.roll(np.arange(n), rng.integers(max(n, 1))), np"},
+    ),
+    Wrong(
+        "random_split only shuffles the first",
+        {
+            "np.split(rng.permutation(n), np": "np.split(np.concatenate([np.sort(p) for p in np.split(rng.permutation(n), [n // 2])]), np"
+        },
+    ),
+    Wrong(
+        "batches in order are copies",
+        {
+            "        return tuple([array[np.asarray(indices)] for array in self.arrays])": "        return tuple([array[np.asarray(indices)].copy() for array in self.arrays])"
+        },
+    ),
+    Wrong(
+        "a shuffle that rotates",
+        {
+            "order = rng.permutation(n) if self.shuffle": "order = np.roll(np.arange(n), rng.integers(max(n, 1))) if self.shuffle"
+        },
+    ),
+    Wrong(
+        "drop_last changed later is ignored",
+        {
+            "self.drop_last = dataset, batch_size, shuffle, drop_last\n": "self.drop_last = dataset, batch_size, shuffle, drop_last\n        self._d = drop_last\n",
+            "math.floor if self.drop_last": "math.floor if self._d",
+        },
+    ),
+    Wrong(
+        "the mean's last axis is the channel",
+        {
+            "y = np.subtract(x, self.mean.reshape(-1, 1, 1), dtype=np.float32)": "y = np.subtract(x, self.mean.reshape(-1, 1, 1) if x.shape[1] != x.shape[3] else self.mean, dtype=np.float32)"
+        },
+    ),
+    Wrong(
+        "a size of 0 crops nothing",
+        {
+            "pieces = windows(x, self.size, padding=self.padding)": "if self.size == 0:\n            return x[:, :, :0, :0].copy()\n        pieces = windows(x, self.size, padding=self.padding)"
+        },
+    ),
+    Wrong(
+        "negative padding is none",
+        {
+            "pieces = windows(x, self.size, padding=self.padding)": "pieces = windows(x, self.size, padding=np.maximum(self.padding, 0).tolist() if np.ndim(self.padding) else max(self.padding, 0))"
+        },
+    ),
+    Wrong(
+        "axes beyond four refused",
+        {
+            "dtype, start = np.dtype(_IDX[content[2]]), 4 + 4 * content[3]": "if content[3] > 4:\n        raise ValueError(f'{path}: expected up to four axes, found {content[3]}')\n    dtype, start = np.dtype(_IDX[content[2]]), 4 + 4 * content[3]"
+        },
+    ),
+    Wrong(
+        "no axes refused",
+        {
+            "dtype, start = np.dtype(_IDX[content[2]]), 4 + 4 * content[3]": "if content[3] == 0:\n        raise ValueError(f'{path}: expected axes, found none')\n    dtype, start = np.dtype(_IDX[content[2]]), 4 + 4 * content[3]"
+        },
+    ),
+    Wrong(
+        "lengths beyond 2**31 are negative",
+        {'int.from_bytes(content[at : at + 4], "big")': 'int.from_bytes(content[at : at + 4], "big", signed=True)'},
+    ),
+    Wrong(
+        "length is counted in float32",
+        {
+            "(math.floor if self.drop_last else math.ceil)(len(self.dataset) / self.batch_size)": "int((math.floor if self.drop_last else math.ceil)(np.float32(len(self.dataset)) / np.float32(self.batch_size)))"
+        },
+    ),
+    Wrong("float batch_size", {"if batch_size < 1 or prefetch < 0:": "if batch_size <= 0 or prefetch < 0:"}),
+    Wrong(
+        "fields of collate must be a tuple",
+        {
+            "first, *others = self.collate([self.dataset[int(index)] for index in indices])": "fields = self.collate([self.dataset[int(index)] for index in indices])\n            first, *others = fields if isinstance(fields, tuple) else (fields,)"
+        },
+    ),
+    Wrong(
+        "booleans are not transformed",
+        {"if self.transform is not None:": "if self.transform is not None and Tensor(first).data.dtype.kind != 'b':"},
+    ),
+    Wrong(
+        "two samples are never shuffled",
+        {"order = rng.permutation(n) if self.shuffle": "order = rng.permutation(n) if self.shuffle and n > 2"},
+    ),
+    Wrong(
+        "two samples are never exchanged in split",
+        {"np.split(rng.permutation(n), np": "np.split(rng.permutation(n) if n > 2 else np.arange(n), np"},
+    ),
+    Wrong(
+        "the order is uint8",
+        {"else np.arange(n)\n        starts": "else np.arange(n, dtype=np.uint8 if n < 256 else np.int64)\n        starts"},
+    ),
+    Wrong(
+        "epoch seeds have 8 bits",
+        {"np.random.default_rng(self.rng.integers(2**63)), len": "np.random.default_rng(self.rng.integers(2**63) % 2**8), len"},
+    ),
+    Wrong(
+        "batch of a Subset wraps around",
+        {
+            "return self.dataset.batch(self.indices[np.asarray(indices)])": "return self.dataset.batch(self.indices[np.asarray(indices) % len(self.indices)])"
+        },
+    ),
 ]

@@ -43,6 +43,8 @@ def places(size, offset, stride):
 def conv2d(x, weight, bias=None, stride=1, padding=0):
     if len(x.shape) != 4 or len(weight.shape) != 4 or x.shape[1] != weight.shape[1]:
         raise ValueError(f"images of shape {x.shape} do not go with a weight of shape {weight.shape}")
+    if bias is not None and bias.shape != (len(weight),):
+        raise ValueError(f"a weight of shape {weight.shape} does not go with a bias of shape {bias.shape}")
     floats = [each.dtype for each in (x, weight) if each.dtype.kind == "f"]
     x, weight = (each if each.dtype.kind == "f" or not floats else Tensor(each.data.astype(floats[0])) for each in (x, weight))
     stride, padding = _pair(stride), _pair(padding)
@@ -91,18 +93,29 @@ class Pool(Module):
 
     def __init__(self, kernel_size, stride=None):
         self.kernel_size = _pair(kernel_size)
-        self.stride = _pair(stride or kernel_size)
+        self.stride = _pair(kernel_size if stride is None else stride)
 
     def forward(self, x):
+        if len(x.shape) != 4:
+            raise ValueError(f"four axes are needed, not {x.shape}")
         numbers = windows(np.arange(x.shape[2] * x.shape[3]).reshape(1, 1, *x.shape[2:]), self.kernel_size, self.stride)[0, 0]
         lines = numbers.reshape(*numbers.shape[:2], -1)  # (out_h, out_w, kernel_h·kernel_w)
         flat = x.reshape(*x.shape[:2], x.shape[2] * x.shape[3])
         return self.reduced(flat[:, :, lines])
 
 
+def to_first_largest(g, y, lines):
+    result = np.zeros_like(lines)
+    np.put_along_axis(result, lines.argmax(-1)[..., None], np.where(np.isnan(y), 0, g)[..., None].astype(g.dtype), -1)
+    return result
+
+
+defvjp("largest", to_first_largest)
+
+
 class MaxPool2d(Pool):
     def reduced(self, lines):
-        return lines.max(-1)
+        return Tensor._result("largest", lines.data.max(-1), lines)
 
 
 class AvgPool2d(Pool):
@@ -141,8 +154,8 @@ class BatchNorm2d(Module):
         shape = (1, self.num_features, 1, 1)
         if self.training:
             values = x.shape[0] * x.shape[2] * x.shape[3]
-            if values == 1:
-                raise ValueError(f"one value a channel, in shape {x.shape}, has no variance")
+            if values < 2:
+                raise ValueError(f"one value a channel, or none, in shape {x.shape}, has no variance")
             mean, var = x.data.mean((0, 2, 3), keepdims=True), x.data.var((0, 2, 3), keepdims=True)
             for name, new in (("running_mean", mean), ("running_var", var * values / (values - 1))):
                 buffer = getattr(self, name)
@@ -161,7 +174,7 @@ class CNN(Sequential):
 
     def forward(self, x):
         for layer in self.layers:
-            if type(layer) is Linear and len(x.shape) == 4:
+            if isinstance(layer, Linear) and len(x.shape) == 4:
                 n, c, h, w = x.shape
                 x = x.reshape(n, c * h * w)
             x = layer.forward(x)

@@ -1,6 +1,7 @@
 """Kata 10 with lists and loops, a permutation that is shuffled in place, and a thread with a queue and a semaphore."""
 
 import gzip
+import os
 import struct
 import threading
 from queue import Queue
@@ -28,7 +29,7 @@ class Dataset:
             values = [Tensor(sample[column]).data for sample in samples]
             if any(value.shape != values[0].shape for value in values):
                 raise ValueError(f"field {column} is not of one shape: {[value.shape for value in values]}")
-            columns.append(np.array(values, values[0].dtype))
+            columns.append(np.array(values))
         return tuple(columns)
 
 
@@ -86,7 +87,7 @@ def random_split(dataset, lengths, rng):
     if any(isinstance(length, float) for length in lengths):
         if not abs(sum(lengths) - 1) <= 10**-digits or any(length < 0 for length in lengths):
             raise ValueError(f"fractions of {total} samples: {lengths}")
-        counts = [int(total * length * (1 + 10.0**-digits)) for length in lengths]
+        counts = [int(total * length + min(total * length * 10.0**-digits, 0.4 / len(lengths))) for length in lengths]
         for number in range(total - sum(counts)):
             counts[number % len(counts)] += 1
     else:
@@ -106,7 +107,7 @@ class DataLoader:
     def __init__(
         self, dataset, batch_size=1, shuffle=False, *, rng=None, drop_last=False, transform=None, collate=None, prefetch=0
     ):
-        if batch_size <= 0:
+        if batch_size < 1:
             raise ValueError(f"batch_size {batch_size}")
         if prefetch < 0:
             raise ValueError(f"prefetch {prefetch}")
@@ -221,7 +222,7 @@ class RandomCrop:
         (h, w), (ph, pw) = self.size, self.padding
         padded = np.pad(x, [(0, 0), (0, 0), (ph, ph), (pw, pw)])
         down, right = padded.shape[2] - h + 1, padded.shape[3] - w + 1
-        if down < 1 or right < 1:
+        if min(h, w, down, right) < 1:
             raise ValueError(f"no piece {self.size} in {padded.shape}")
         place = rng.integers(0, down * right, size=len(x))
         views = np.lib.stride_tricks.sliding_window_view(padded, (h, w), axis=(2, 3))
@@ -258,7 +259,7 @@ TYPES = {8: np.uint8, 9: np.int8, 11: np.int16, 12: np.int32, 13: np.float32, 14
 def read_idx(path):
     with open(path, "rb") as file:
         content = file.read()
-    if str(path).endswith(".gz"):
+    if os.fspath(path).endswith(".gz"):
         try:
             content = gzip.decompress(content)
         except Exception as error:
