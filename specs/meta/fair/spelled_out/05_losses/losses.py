@@ -52,7 +52,7 @@ class CrossEntropyLoss(_Loss):
         if logits.ndim != t.ndim + 1 or logits.shape[:-1] != t.shape:
             raise ValueError(f"logits {logits.shape}, target {t.shape}")
         classes = logits.shape[-1]
-        t = t.astype(np.int64)[..., np.newaxis]
+        t = t[..., np.newaxis]
         counts = t != self.ignore_index
         n = np.count_nonzero(counts)
         if n == 0:
