@@ -109,7 +109,8 @@ class Module(Differentiable):
     def load_state_dict(self, state: dict) -> None:
         """Copies arrays, or Tensors, by name into the parameters' data and the buffers, in place: dtypes stay.
 
-        The state may hold the module's own arrays, exchanged. Floats may lose digits, but integers and booleans may not change.
+        The state may hold the module's own arrays, exchanged. Floats may lose digits but not become infinite; integers and
+        booleans may not change.
         Raises: ValueError that lists every missing and unexpected name, every other shape, and every dtype whose values don't
         fit. Then nothing is changed.
         """

@@ -1,4 +1,4 @@
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict, namedtuple
 
 import numpy as np
 import pytest
@@ -72,6 +72,16 @@ def test_parameters_are_found_in_modules_lists_and_tuples():
     """
     assert_names(Tree().named_parameters(), NAMES)
     assert [len(parameter) for parameter in Tree().parameters()] == [2, 1, 2, 1, 1, 2, 1, 1, 2, 1, 1, 1]
+
+
+def test_kinds_of_lists_tuples_and_parameters_are_searched_too():
+    """A namedtuple, and an instance of any subclass of list, tuple, Parameter or Module, is found as one of these is."""
+    tree, pair = Tree(), namedtuple("Pair", "first second")
+    row, scale, leaf = (type(kind.__name__, (kind,), {}) for kind in (list, Parameter, Leaf))
+    tree.pair = pair(Parameter([1.0]), row([scale([2.0]), leaf(), pair(1, Parameter([3.0]))]))
+    found = ["pair.0", "pair.1.0", "pair.1.1.weight", "pair.1.1.bias", "pair.1.2.1"]
+    assert_names(tree.named_parameters(), [*NAMES, *found])
+    assert len(tree.modules()) == 6
 
 
 def test_a_shared_parameter_is_found_once():
@@ -164,6 +174,18 @@ def test_train_and_eval_reach_every_module_below():
     assert [module.training for module in tree.modules()] == [False, False, True, False, False]
     tree.train()
     assert [module.training for module in tree.modules()] == [True] * 5
+
+
+@pytest.mark.parametrize("mode", [True, False])
+@pytest.mark.parametrize("place", range(5), ids=["the root", "blocks.0", "blocks.1", "head", "mixed.2.0"])
+def test_a_mode_is_set_everywhere_whatever_it_was(place, mode):
+    """train() and eval() reach all modules below if one alone has another mode, or has it already, the module itself too."""
+    for before in (True, False):
+        tree = Tree()
+        for index, module in enumerate(tree.modules()):
+            module.training = before if index == place else not before
+        assert tree.train(mode) is tree
+        assert [module.training for module in tree.modules()] == [mode] * 5
 
 
 def test_a_module_may_know_its_parent():
@@ -338,6 +360,23 @@ def test_what_was_put_into_a_dict_later_is_refused_by_the_search(below):
     (tree.head.branches[0] if below else tree.head.branches)["a"] = Leaf()
     for search in (tree.parameters, tree.named_parameters, tree.modules, tree.named_buffers, tree.eval, tree.state_dict):
         with rejects(TypeError, "head.branches", "Leaf", "list"):
+            search()
+
+
+@pytest.mark.parametrize("kind", [Leaf, Parameter], ids=["a Module", "a Parameter"])
+@pytest.mark.parametrize("make", [set, dict, OrderedDict, lambda: defaultdict(list)], ids=["set", "dict", "Ordered", "default"])
+@pytest.mark.parametrize("wrap", [lambda it: it, lambda it: (1, [it])], ids=["alone", "in a list in a tuple"])
+def test_any_dict_or_set_that_was_filled_later_is_refused(wrap, make, kind):
+    """What a search meets is refused whatever its kind: sets, and subclasses of dict, that were filled after the assignment."""
+    tree, hiding, one = Tree(), make(), Leaf() if kind is Leaf else Parameter([1.0])
+    tree.head.branches = wrap(hiding)
+    assert_names(tree.named_parameters(), NAMES)
+    if isinstance(hiding, set):
+        hiding.add(one)
+    else:
+        hiding["a"] = [one]
+    for search in (tree.parameters, tree.modules, tree.named_buffers, tree.train, tree.zero_grad, tree.state_dict):
+        with rejects(TypeError, "head.branches", kind.__name__, "list"):
             search()
 
 

@@ -68,6 +68,18 @@ def test_a_matrix_has_no_kernel(init):
     check_spread(init((600, 100), generator()), variance**0.5, {"the axes are swapped": (2 / 600) ** 0.5})
 
 
+@pytest.mark.parametrize("init", ALL)
+@pytest.mark.parametrize("kernel", [(15,), (5, 3), (3, 1, 5), (1, 3, 1, 5)], ids=str)
+def test_a_kernel_may_have_any_number_of_axes(kernel, init):
+    """All axes from the third on are the kernel's: of (100, 40, *kernel) fan_in is 40 · 15 and fan_out 100 · 15 each time."""
+    variance = 2 / IN if init in (kaiming_uniform, kaiming_normal) else 2 / (IN + OUT)
+    values = init((100, 40, *kernel), generator())
+    assert values.shape == (100, 40, *kernel)
+    check_spread(
+        values, variance**0.5, {KERNEL: (variance * 15) ** 0.5, "an axis of length 5 is forgotten": (variance * 5) ** 0.5}
+    )
+
+
 @pytest.mark.parametrize("init", UNIFORM)
 def test_uniform_means_every_value_in_bounds_is_as_likely(init):
     """Nothing lies beyond √3 standard deviations, and a tenth of the values in every tenth of the range."""
@@ -116,7 +128,7 @@ def test_weights_are_drawn_from_the_given_generator(init):
 
 
 @pytest.mark.parametrize("init", ALL)
-@pytest.mark.parametrize("shape", [(), (7,), (3, 0), (0, 3), (3, -1)], ids=str)
+@pytest.mark.parametrize("shape", [(), (7,), (3, 0), (0, 3), (3, -1), (4, 3, 0), (4, 3, 5, 0), (4, 3, -1, -1)], ids=str)
 def test_a_shape_without_fans_is_named(init, shape):
     """Fewer than two axes, or one without a positive length, is a ValueError that names the shape."""
     with rejects(ValueError, str(shape)):

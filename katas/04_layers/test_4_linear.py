@@ -205,6 +205,32 @@ def test_where_no_input_gradient_is_wanted_there_is_none(draw):
     assert_close(linear.bias.grad, grad.sum(0))
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("wanted", [True, False])
+def test_an_input_gradient_is_a_question_of_the_input_alone(wanted, training, draw):
+    """In evaluation as in training backward gives what x required, and the parameters always get theirs."""
+    linear, x, grad = layer(draw).train(training), draw.normal(4, 5), draw.normal(4, 3)
+    linear(Tensor(x, requires_grad=wanted))
+    got = linear.backward(grad)
+    assert (got is not None) is wanted
+    if wanted:
+        assert_close(got, grad @ linear.weight.data)
+    assert_close(linear.weight.grad, grad.T @ x)
+    assert_close(linear.bias.grad, grad.sum(0))
+
+
+def test_a_weight_and_a_bias_may_be_changed_later(draw):
+    """What counts is the attributes as they are: other Parameters, other data in them, and None for the bias."""
+    linear, x, grad = Linear(5, 3), draw.normal(4, 5), draw.normal(4, 3)
+    linear(Tensor(x))
+    linear.weight, linear.bias = Parameter(draw.normal(3, 5)), Parameter(draw.normal(3))
+    assert_close(linear(Tensor(x)), oracles.layers.linear(x, linear.weight.data, linear.bias.data))
+    linear.weight.data, linear.bias = draw.normal(3, 5), None
+    assert_close(linear(Tensor(x, requires_grad=True)), oracles.layers.linear(x, linear.weight.data))
+    assert_close(linear.backward(grad), grad @ linear.weight.data)
+    assert [name for name, _ in linear.named_parameters()] == ["weight"]
+
+
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_float32_stays_float32(shape, draw):
     """Output and gradients of float32 are float32."""
@@ -267,6 +293,12 @@ def test_backward_makes_no_product_for_each_row(budget):
     linear, x = Linear(64, 64), Tensor(np.ones((256, 64), np.float32), requires_grad=True)
     grad = np.ones((256, 64), np.float32)
     budget.bytes(lambda: (linear(x), linear.backward(grad)), peak=800_000)
+
+
+def test_forward_does_not_copy_the_weight(budget):
+    """Wᵀ is a view: for one row, forward takes no second megabyte beside the weight's."""
+    linear, x = Linear(500, 500), Tensor(np.ones((1, 500), np.float32))
+    budget.bytes(lambda: linear(x), peak=100_000)
 
 
 def test_an_input_gradient_that_nobody_wants_is_not_computed(budget):

@@ -122,6 +122,16 @@ def test_the_mask_is_drawn_from_the_given_generator():
     assert global_state() == before, "NumPy's global generator was used"
 
 
+def test_p_and_rng_may_be_changed_later():
+    """`p` and `rng` are attributes: the next forward uses what they are then. p = 0 is a probability, and not p left out."""
+    layer, x = dropout(), Tensor(np.ones((100, 200), np.float32))
+    layer(x)
+    for p in (0.8, 0.0, 0.25):
+        layer.p, layer.rng = p, np.random.default_rng(7)
+        assert_close(layer(x), dropout(p, seed=7)(x).data)
+        assert abs((layer(x).data == 0).mean() - p) < 0.02
+
+
 def test_without_a_generator_no_two_layers_drop_the_same():
     """rng=None is a fresh generator."""
     x = Tensor(np.ones((10, 20), np.float32))

@@ -90,6 +90,10 @@ def test_a_layer_of_a_stack_can_be_replaced(draw):
     assert_close(stack(Tensor(x)), (6 * x + 1) ** 2)
     assert_close(stack.backward(np.ones((2, 5))), 2 * (6 * x + 1) * 6)
     assert stack.parameters() == []
+    stack.layers = [Linear(5, 2), Square()]
+    assert len(stack) == 2
+    assert_close(stack(Tensor(x)), stack.layers[0](Tensor(x)).data ** 2)
+    assert [name for name, _ in stack.named_parameters()] == ["0.weight", "0.bias"]
 
 
 def test_the_layers_have_numbers_for_names():
@@ -126,6 +130,22 @@ def test_a_subclass_may_hold_more_than_layers():
             self.scale = Parameter([1.0])
 
     assert [name for name, _ in Scaled(Linear(5, 4)).named_parameters()] == ["0.weight", "0.bias", "scale"]
+
+
+def test_the_layers_of_a_subclass_come_where_they_were_defined():
+    """The order is that of definition here too: what a subclass sets before super().__init__(...) comes before the layers."""
+
+    class Scaled(Sequential):
+        def __init__(self, *layers):
+            self.scale = Parameter([1.0])
+            self.norm = Linear(2, 2, bias=False)
+            super().__init__(*layers)
+            self.shift = Parameter([1.0])
+
+    stack = Scaled(Linear(5, 4), Sequential(Linear(4, 3)))
+    names = [name for name, _ in stack.named_parameters()]
+    assert names == ["scale", "norm.weight", "0.weight", "0.bias", "1.0.weight", "1.0.bias", "shift"]
+    assert stack.modules() == [stack, stack.norm, stack[0], stack[1], stack[1][0]]
 
 
 def test_train_and_eval_reach_the_layers():
@@ -179,6 +199,16 @@ def test_backward_stops_where_no_gradient_is_wanted(draw):
     assert log == [("backward", 5.0), ("backward", 3.0)]
 
 
+@pytest.mark.parametrize("shape", [(2, 3), (0, 3)], ids=["zeros", "no rows"])
+def test_a_gradient_of_zeros_runs_through_the_stack(shape):
+    """Zeros, and a gradient without values, are gradients: every layer is asked, and zeros in the input's shape come back."""
+    stack = Sequential(Linear(5, 4), Linear(4, 3))
+    stack(Tensor(np.ones((shape[0], 5), np.float32), requires_grad=True))
+    assert_close(stack.backward(np.zeros(shape, np.float32)), np.zeros((shape[0], 5)))
+    missing = [name for name, parameter in stack.named_parameters() if parameter.grad is None]
+    assert not missing, f"without a gradient: {', '.join(missing)}"
+
+
 def test_data_need_no_gradient_but_hidden_layers_do(draw):
     """The input does not require a gradient, so backward returns None. All parameters have one, since each Linear's output
     requires a gradient, and so the next one passes its own on.
@@ -206,6 +236,18 @@ def test_flatten_begins_where_it_is_told(start, shape, draw):
     assert_close(flatten(Tensor(x)), x.reshape(shape))
     grad = draw.normal(*shape)
     assert_close(flatten.backward(grad), grad.reshape(2, 3, 4, 5))
+
+
+@pytest.mark.parametrize("start", [-2, -1, 0, 1])
+def test_flatten_takes_inputs_of_any_number_of_axes(start, draw):
+    """start_dim counts in each input by itself, stays what it was given as, and may be changed."""
+    flatten = Flatten(start)
+    for shape in ((2, 3, 4, 5), (2, 3), (2, 3, 4), (2, 3, 4, 5)):
+        x = draw.normal(*shape)
+        assert_close(flatten(Tensor(x)), x.reshape(*shape[:start], int(np.prod(shape[start:]))))
+    assert flatten.start_dim == start
+    flatten.start_dim = 2
+    assert_close(flatten(Tensor(x)), x.reshape(2, 3, 20))
 
 
 @pytest.mark.parametrize("shape", [(2, 5), (0, 3, 4)], ids=str)

@@ -60,6 +60,111 @@ def test_a_saved_state_is_a_copy(draw):
     check_same(net, later)
 
 
+class Counter(Module):
+    """Buffers of several dtypes."""
+
+    def __init__(self):
+        self.register_buffer("steps", np.array([1, 2]))
+        self.register_buffer("bytes", np.uint8([1, 2]))
+        self.register_buffer("small", np.int8([1, 2]))
+        self.register_buffer("mask", np.array([True, False]))
+        self.register_buffer("mean", np.float32([1.0, 2.0]))
+
+
+class Odd(Module):
+    """Parameters and buffers of unusual shapes, dtypes and layouts."""
+
+    def __init__(self):
+        self.number, self.row, self.none = Parameter(3.0), Parameter([1.0]), Parameter(np.zeros((0, 3)))
+        self.view = Parameter(np.arange(12.0))
+        self.view.data = np.arange(24.0).reshape(4, 6)[::2, ::3].T
+        self.register_buffer("steps", np.array(3))
+        self.register_buffer("mask", np.array([[True], [False]]))
+        self.register_buffer("empty", np.zeros(0, np.uint8))
+        self.below = [Counter()]
+
+
+def arrays(module: Module) -> dict[str, np.ndarray]:
+    """The arrays of all parameters and buffers themselves."""
+    return {name: parameter.data for name, parameter in module.named_parameters()} | dict(module.named_buffers())
+
+
+def test_a_saved_state_shares_no_array():
+    """No array of state_dict() shares memory with the module's, without axes, of any dtype or a view; nor do two states."""
+    net = Odd()
+    state, other = net.state_dict(), net.state_dict()
+    assert set(state) == set(arrays(net))
+    for name, values in arrays(net).items():
+        for saved in (state[name], other[name]):
+            assert not np.shares_memory(saved, values), f"{name} is shared"
+        assert not np.shares_memory(state[name], other[name]), f"{name} is shared by two states"
+        assert isinstance(state[name], np.ndarray)
+        assert_dtype(state[name], values.dtype)
+        assert np.array_equal(state[name], values), name
+
+
+def test_loading_fills_the_arrays_that_are_there():
+    """Parameters' data and buffers, here and below, without axes or as views, stay the same arrays with the new values."""
+    net, other = Odd(), Odd()
+    for name, values in arrays(other).items():
+        values[...] = 1 - values if values.dtype != bool else ~values
+        assert not values.size or not np.array_equal(values, arrays(net)[name])
+    before = arrays(net)
+    net.load_state_dict(other.state_dict())
+    for name, values in arrays(net).items():
+        assert values is before[name], f"{name} is another array now"
+        assert np.array_equal(values, arrays(other)[name]), f"{name}: got {values}"
+
+
+def test_integers_without_values_fit_any_integers():
+    """An array of no values holds none that would not fit: int64 loads into uint8, and the other way round."""
+    net = Odd()
+    net.load_state_dict(net.state_dict())
+    for dtype in (np.int64, np.int8, np.uint64):
+        net.load_state_dict(net.state_dict() | {"empty": np.zeros(0, dtype)})
+    assert_dtype(net.empty, np.uint8)
+    with rejects(ValueError, "empty", "float64", "uint8"):
+        net.load_state_dict(net.state_dict() | {"empty": np.zeros(0)})
+
+
+@pytest.mark.parametrize(
+    ("own", "values"),
+    [
+        (np.float32, np.array([1.0, 1e300])),
+        (np.float32, np.array([np.nan, -1e39])),
+        (np.float32, np.array([np.inf, 1e39])),
+        (np.float16, np.float32([1.0, 7e4])),
+        (np.float16, np.array([0, -70_000])),
+    ],
+    ids=str,
+)
+def test_finite_values_that_would_become_infinite_are_refused(own, values):
+    """A float beyond the range of the array's dtype, or an integer beyond that of float16, raises a ValueError whose message
+    contains the name and both dtypes; nothing is changed.
+    """
+    net = Module()
+    net.first, net.last = Parameter([1.0, 2.0]), Parameter(np.array([1.0, 2.0], own))
+    want = snapshot(net)
+    with rejects(ValueError, "last", str(values.dtype), np.dtype(own).name):
+        net.load_state_dict({"first": [3.0, 4.0], "last": values})
+    check_same(net, want)
+
+
+@pytest.mark.parametrize("own", [np.float16, np.float32, np.float64])
+def test_infinity_and_nan_are_loaded(own):
+    """Infinity and NaN are values of every float dtype, and small ones may be rounded to 0."""
+    net = Module()
+    net.a = Parameter(np.zeros(5, own))
+    for dtype in (np.float16, np.float32, np.float64):
+        given = np.array([np.inf, -np.inf, np.nan, -0.0, 6e4], dtype)
+        net.load_state_dict({"a": given})
+        assert np.array_equal(net.a.data, given.astype(own), equal_nan=True), f"got {net.a.data}"
+        assert np.signbit(net.a.data).tolist()[3]
+    net.load_state_dict({"a": np.full(5, 1e-300)})
+    assert_dtype(net.a, own)
+    assert abs(net.a.data).max() <= 1e-300
+
+
 def test_loading_restores_the_network(draw):
     """load_state_dict(state) makes another network compute what the saved one did."""
     net, other, x = Net(0), Net(1), Tensor(draw.normal(4, 5, dtype=np.float32))
@@ -160,17 +265,6 @@ def test_parameters_that_are_views_of_one_array_can_be_loaded():
     assert_close(flat, [1.0, 2.0, 0.0, 1.0])
 
 
-class Counter(Module):
-    """Buffers of several dtypes."""
-
-    def __init__(self):
-        self.register_buffer("steps", np.array([1, 2]))
-        self.register_buffer("bytes", np.uint8([1, 2]))
-        self.register_buffer("small", np.int8([1, 2]))
-        self.register_buffer("mask", np.array([True, False]))
-        self.register_buffer("mean", np.float32([1.0, 2.0]))
-
-
 @pytest.mark.parametrize(
     ("name", "values", "dtypes"),
     [
@@ -207,6 +301,23 @@ def test_values_that_an_array_can_hold_are_loaded():
     net.load_state_dict(net.state_dict() | {"mean": np.array([0.1, 0.2]), "steps": np.array([True, False])})
     assert_close(net.mean, np.float32([0.1, 0.2]))
     assert net.steps.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("name", ["steps", "bytes", "small", "mask", "mean"])
+@pytest.mark.parametrize("fault", ["dtype", "shape", "missing"])
+def test_nothing_is_loaded_if_anything_does_not_fit(name, fault):
+    """If one array does not fit, no other has changed, whether it comes before or after in the module or in the state."""
+    net = Counter()
+    want, good = snapshot(net), {"steps": [3, 4], "bytes": [3, 4], "small": [3, 4], "mask": [False, True], "mean": [3.0, 4.0]}
+    for names in (list(good), list(reversed(good))):
+        state = {key: np.array(good[key]) for key in names if key != name or fault != "missing"}
+        if fault == "dtype":
+            state[name] = np.array([0.5, 1e300])
+        elif fault == "shape":
+            state[name] = state[name][:1]
+        with rejects(ValueError, name):
+            net.load_state_dict(state)
+        check_same(net, want)
 
 
 def test_dtypes_are_listed_with_all_else_that_is_wrong():

@@ -5,7 +5,7 @@ The loss and the gradient have the prediction's dtype; of integers float32. Inte
 
 import numpy as np
 from katas.activations import Differentiable
-from katas.tensor import Tensor, maximum
+from katas.tensor import Tensor, maximum, where
 
 # 05.1 Mean squared error
 

@@ -59,6 +59,33 @@ def test_an_incoming_gradient_of_zero_is_one():
     assert_close(loss.backward(0.0), [0.0, 0.0], mistakes={"0 is taken as 1": [1.0, 2.0]})
 
 
+@pytest.mark.parametrize("grad", [-1, 2, -0.5, np.float32(-2), np.int64(3), np.array(-3.0), np.array(2)], ids=repr)
+def test_the_incoming_gradient_may_be_any_number(grad, draw):
+    """grad is a number or an array of shape () of any dtype and sign, and multiplies the gradient."""
+    prediction, target, loss = draw.normal(3, 4), draw.normal(3, 4), MSELoss()
+    loss(Tensor(prediction), target)
+    want = 2 * (prediction - target) / 12
+    mistakes = {"taken as 1": want, "the sign is lost": want * abs(float(grad))}
+    assert_close(loss.backward(grad), want * float(grad), mistakes=mistakes)
+
+
+@pytest.mark.parametrize("wrap", [lambda array: array, Tensor], ids=["array", "Tensor"])
+def test_the_targets_array_may_be_reused(wrap, draw):
+    """An array that is filled with the next batch's targets before backward does not change this batch's gradient."""
+    prediction, target, loss = draw.normal(3, 4), np.array(draw.normal(3, 4)), MSELoss()
+    want = 2 * (prediction - target) / 12
+    loss(Tensor(prediction), wrap(target))
+    target[...] = 0
+    assert_close(loss.backward(), want, mistakes={"the next batch's targets": prediction / 6})
+
+
+def test_one_value_may_have_no_axes():
+    """A prediction and a target of shape () are one value: the loss has shape (), and so has the gradient."""
+    loss = MSELoss()
+    assert_close(loss(Tensor(3.0), 1.0), 4.0)
+    assert_close(loss.backward(), np.array(4.0))
+
+
 def test_backward_belongs_to_the_last_forward(draw):
     """Nothing is left of an earlier batch, whatever its shape; and asking twice gives the same gradient twice."""
     loss, prediction, target = MSELoss(), draw.normal(3, 4), draw.normal(3, 4)
@@ -102,6 +129,9 @@ def test_float16_is_added_in_float32():
     assert_dtype(loss.backward(7e4), np.float16)
     assert_close(loss.backward(7e4), np.ones(70_000), half)
     assert_close(loss(Tensor(np.array([300, 0, 0, 0], np.float16)), np.zeros(4)), 22_500.0, half)
+    cut = {"the target is rounded to float16": 0.0}
+    assert_close(loss(Tensor(np.array([100, 100], np.float16)), [100.02, 99.98]), 4e-4, half, mistakes=cut)
+    assert_close(loss.backward(), [-0.02, 0.02], half, mistakes={"the target is rounded to float16": [0.0, 0.0]})
 
 
 @pytest.mark.parametrize("shapes", [((5, 1), (5,)), ((5,), (5, 1)), ((3, 4), (4,)), ((3, 4), ()), ((3, 4), (4, 3))], ids=str)
@@ -111,10 +141,11 @@ def test_shapes_that_differ_are_named(shapes):
         MSELoss()(Tensor(np.ones(shapes[0])), np.ones(shapes[1]))
 
 
-def test_an_empty_batch_is_refused():
-    """The mean of no values is a ValueError that names the shape."""
-    with rejects(ValueError, "(0, 3)"):
-        MSELoss()(Tensor(np.ones((0, 3))), np.ones((0, 3)))
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0), (2, 0, 3)], ids=str)
+def test_an_empty_batch_is_refused(shape):
+    """The mean of no values is a ValueError that names the shape, whichever axis has no length."""
+    with rejects(ValueError, str(shape)):
+        MSELoss()(Tensor(np.ones(shape)), np.ones(shape))
 
 
 def test_backward_needs_a_forward():

@@ -92,6 +92,30 @@ def test_an_incoming_gradient_of_zero_is_one():
     assert_close(loss.backward(0.0), [[0.0, 0.0]])
 
 
+@pytest.mark.parametrize("grad", [-1, 2, -0.5, np.float32(-2), np.int64(3), np.array(-3.0), np.array(2)], ids=repr)
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_incoming_gradient_may_be_any_number(smoothing, grad, draw):
+    """grad is a number or an array of shape () of any dtype and sign, and multiplies the gradient."""
+    logits, target, loss = draw.normal(4, 5), np.array([3, 0, 4, 3]), CrossEntropyLoss(smoothing)
+    loss(Tensor(logits), target)
+    want = (softmax(logits) - (1 - smoothing) * one_hot(target, 5) - smoothing / 5) / 4
+    mistakes = {"taken as 1": want, "the sign is lost": want * abs(float(grad))}
+    assert_close(loss.backward(grad), want * float(grad), mistakes=mistakes)
+
+
+@pytest.mark.parametrize("wrap", [lambda array: array, Tensor], ids=["array", "Tensor"])
+@pytest.mark.parametrize("ignored", [-100, 3])
+@pytest.mark.parametrize("shape", [(4,), (2, 2)], ids=str)
+def test_the_targets_array_may_be_reused(shape, ignored, wrap, draw):
+    """An array that is filled with the next batch's targets before backward does not change this batch's gradient."""
+    logits, target = draw.normal(*shape, 5), np.array([3, 0, 4, 3]).reshape(shape)
+    loss, other = CrossEntropyLoss(ignore_index=ignored), CrossEntropyLoss(ignore_index=ignored)
+    loss(Tensor(logits), wrap(target))
+    other(Tensor(logits), target.tolist())
+    target[...] = 1
+    assert_close(loss.backward(), other.backward())
+
+
 @pytest.mark.parametrize("index", [255, -1, 0, 4, 99])
 def test_any_integer_may_be_ignored(index, draw):
     """ignore_index need be no class, as 255 in images' masks, and may be one. −100 is an unknown class then."""
@@ -211,6 +235,27 @@ def test_an_ignored_position_has_no_gradient(draw):
     assert not loss.backward()[IGNORED == -100].any()
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("row", [[math.nan] * 5, [-math.inf] * 5, [0, math.inf, 1, 2, math.nan], [-6e4, 6e4, 0, 0, 0]], ids=str)
+def test_the_logits_of_ignored_targets_do_not_matter(row, smoothing, dtype, draw):
+    """Logits of ignored targets may be NaN or infinite: the loss is that of the others, the gradient there is exactly zero,
+    and no floating-point warning is given.
+    """
+    logits, loss, half = np.array(draw.normal(2, 3, 5)), CrossEntropyLoss(smoothing), Tolerance("float16", 2e-3)
+    logits = logits.astype(dtype)
+    want = oracles.losses.cross_entropy(logits.astype(np.float64), IGNORED, smoothing, -100)
+    loss(Tensor(logits), IGNORED)
+    grad = loss.backward()
+    logits[IGNORED == -100] = row
+    with np.errstate(all="raise", under="ignore"):
+        got = loss(Tensor(logits), IGNORED)
+        again = loss.backward()
+    assert_close(got, want, half if dtype == np.float16 else None, mistakes={"ignored logits count": math.nan})
+    assert_close(again, grad, mistakes={"0 · NaN": np.where((IGNORED == -100)[..., None], math.nan, grad)})
+    assert not again[IGNORED == -100].any()
+
+
 def test_inputs_are_left_alone(draw):
     """Neither the logits nor the target change, ignored ones included."""
     logits, target = np.array(draw.normal(2, 3, 5)), IGNORED.copy()
@@ -248,6 +293,14 @@ def test_float16_is_added_in_float32(shape, smoothing):
     whole = np.full(shape, (1 - smoothing) / classes)
     whole[:, 0] -= 1 - smoothing
     assert_close(loss.backward(n), whole, half)
+
+
+def test_float16_has_the_digits_of_float32():
+    """log(1 + e⁻⁸) is 3.4e−4, which float16 can hold, while 1 + e⁻⁸ is 1 there; so is the gradient."""
+    loss, half, want = CrossEntropyLoss(), Tolerance("float16", 1e-3), math.log1p(math.exp(-8))
+    got = loss(Tensor(np.array([[8, 0], [0, 8]], np.float16)), [0, 1])
+    assert_close(got, want, half, mistakes={"computed in float16": 0.0})
+    assert_close(loss.backward(2.0) / -math.expm1(-want), np.array([[-1, 1], [1, -1]]), half)
 
 
 def test_the_record_of_float16_leads_to_the_logits():
@@ -297,6 +350,26 @@ def test_a_class_that_does_not_exist_is_named(index):
         CrossEntropyLoss()(Tensor(np.ones((2, 3, 5))), np.array([[0, 1, 2], [4, index, 3]]))
 
 
+@pytest.mark.parametrize("index", [2**32, 2**32 + 1, 2**31, 2**63 + 1, 2**64 - 100, -(2**32), 256, 2**32 - 100], ids=str)
+def test_no_index_is_cut_to_fewer_bits(index):
+    """An index beyond any integer type is named as it is: it neither becomes a class nor the ignored one."""
+    target = np.array([4, index], np.uint64 if index >= 2**63 else np.int64)
+    loss = CrossEntropyLoss()
+    with rejects(ValueError, str(index), "5"):
+        loss(Tensor(np.ones((2, 5))), target)
+    assert loss.counted(target) == 2
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64])
+def test_small_integers_may_have_many_classes(dtype, draw):
+    """The number of classes may be more than the target's dtype holds, in any axis layout of the target."""
+    logits, target = draw.normal(2, 3, 300), np.array([[0, 127, 5], [1, 2, 100]])
+    loss, given = CrossEntropyLoss(), np.asfortranarray(target.astype(dtype))
+    assert_close(loss(Tensor(logits), given), oracles.losses.cross_entropy(logits, target))
+    assert_close(loss.backward(6.0), softmax(logits) - one_hot(target, 300))
+    assert loss.counted(given) == 6
+
+
 @pytest.mark.parametrize("target", [np.array([3.0, 0.0]), np.array([True, False]), np.eye(5)[[3, 0]]], ids=str)
 def test_a_target_that_is_no_index_is_refused(target):
     """Floats, booleans and one-hot rows are a TypeError that names the dtype that came."""
@@ -313,8 +386,14 @@ def test_shapes_that_do_not_fit_are_named(shapes):
 
 def test_a_mean_of_no_targets_is_refused():
     """Nothing in the batch, or nothing that counts, is a ValueError, where 0/0 would put NaN into every weight."""
-    with rejects(ValueError, "(0,)"):
-        CrossEntropyLoss()(Tensor(np.ones((0, 5))), np.zeros(0, np.int64))
+    for shape, target in (((0,), []), ((2, 0), [[], []]), ((0,), np.zeros(0, np.int64)), ((2, 0), np.zeros((2, 0), np.uint8))):
+        with rejects(ValueError, str(shape)):
+            CrossEntropyLoss()(Tensor(np.ones((*shape, 5))), target)
+        assert CrossEntropyLoss().counted(target) == 0
+    with rejects(ValueError, "(4, 5)", "(0,)"):
+        CrossEntropyLoss()(Tensor(np.ones((4, 5))), [])
+    with rejects(ValueError, "0"):
+        CrossEntropyLoss()(Tensor(np.ones((4, 0))), [0, 0, 0, 0])
     with rejects(ValueError, "ignore_index", "3"):
         CrossEntropyLoss(ignore_index=3)(Tensor(np.ones((2, 5))), [3, 3])
 
@@ -345,6 +424,20 @@ def test_the_record_leads_from_the_loss_to_the_logits(smoothing, draw):
     got = probe.done_again(loss, logits, other)
     want = oracles.losses.cross_entropy(other, IGNORED, smoothing, -100)
     assert_close(got, want, mistakes={"the chain from the loss does not reach the logits": loss.data})
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_record_leads_past_logits_that_do_not_count(smoothing, draw):
+    """Automatic differentiation multiplies by derivatives, and 0 · NaN is NaN: ignored logits are replaced or left out before
+    any exponential, logarithm, division or power.
+    """
+    logits = np.array(draw.normal(2, 3, 5))
+    logits[IGNORED == -100] = math.nan
+    with recording() as probe:
+        loss = CrossEntropyLoss(smoothing)(Tensor(logits, requires_grad=True), IGNORED)
+    assert np.isfinite(loss.item())
+    spoilt = {record.op for record in probe if np.isnan(record.result.data).any()} & {"exp", "log", "div", "pow", "tanh"}
+    assert not spoilt, f"ignored logits go through {', '.join(sorted(spoilt))}"
 
 
 def test_nothing_of_cross_entropy_is_kept_while_operations_are_recorded(draw, budget):

@@ -6,7 +6,7 @@ from katas.losses import BCEWithLogitsLoss
 from katas.tensor import Tensor
 
 from specs import oracles
-from specs.check import Tolerance, assert_close, assert_dtype, assert_gradient, recording, rejects
+from specs.check import FLOAT32, Tolerance, assert_close, assert_dtype, assert_gradient, recording, rejects
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -110,6 +110,54 @@ def test_an_incoming_gradient_of_zero_is_one():
     assert_close(loss.backward(0.0), [0.0, 0.0])
 
 
+@pytest.mark.parametrize("grad", [-1, 2, -0.5, np.float32(-2), np.int64(3), np.array(-3.0), np.array(2)], ids=repr)
+def test_the_incoming_gradient_may_be_any_number(grad, draw):
+    """grad is a number or an array of shape () of any dtype and sign, and multiplies the gradient."""
+    logits, target, loss = draw.normal(3, 4), draw.uniform(0, 1, 3, 4), BCEWithLogitsLoss()
+    loss(Tensor(logits), target)
+    want = (sigmoid(logits) - target) / 12
+    mistakes = {"taken as 1": want, "the sign is lost": want * abs(float(grad))}
+    assert_close(loss.backward(grad), want * float(grad), mistakes=mistakes)
+
+
+@pytest.mark.parametrize("wrap", [lambda array: array, Tensor], ids=["array", "Tensor"])
+def test_the_targets_array_may_be_reused(wrap, draw):
+    """An array that is filled with the next batch's targets before backward does not change this batch's gradient."""
+    logits, target, loss = draw.normal(3, 4), np.array(draw.uniform(0, 1, 3, 4)), BCEWithLogitsLoss()
+    want = (sigmoid(logits) - target) / 12
+    loss(Tensor(logits), wrap(target))
+    target[...] = 0
+    assert_close(loss.backward(), want, mistakes={"the next batch's targets": sigmoid(logits) / 12})
+
+
+def test_one_value_may_have_no_axes():
+    """Logits and a target of shape () are one value: the loss has shape (), and so has the gradient."""
+    loss = BCEWithLogitsLoss()
+    assert_close(loss(Tensor(0.0), 1), math.log(2))
+    assert_close(loss.backward(), np.array(-0.5))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_small_probability_has_all_its_digits(dtype):
+    """σ(−40) is 4.2e−18, not 0: for a target of 0 the gradient of a small logit is right to the last digits."""
+    logits, loss = np.array([-17, -20, -40, -80], dtype), BCEWithLogitsLoss()
+    loss(Tensor(logits), np.zeros(4))
+    want = sigmoid(logits.astype(np.float64))
+    got = loss.backward(4.0)
+    assert_dtype(got, dtype)
+    assert_close(got / want, np.ones(4), FLOAT32, mistakes={"1 − σ(−x) is 0 for a small x": np.zeros(4)})
+
+
+def test_float16_has_the_digits_of_float32():
+    """log(1 + e⁻⁸) is 3.4e−4, which float16 can hold, while 1 + e⁻⁸ is 1 there; so is the gradient."""
+    loss, half, logits = BCEWithLogitsLoss(), Tolerance("float16", 1e-3), np.array([8, -8, 7], np.float16)
+    target = np.array([1, 0, 1])
+    want = oracles.losses.bce_with_logits(logits.astype(np.float64), target)
+    assert_close(loss(Tensor(logits), target), want, half, mistakes={"computed in float16": 0.0})
+    slope = sigmoid(logits.astype(np.float64)) - target
+    assert_close(loss.backward(3.0) / slope, np.ones(3), half)
+
+
 def test_float16_is_added_in_float32():
     """70,000 logits of float16: the sum of their losses is more than it can hold, the mean is not."""
     loss, half = BCEWithLogitsLoss(), Tolerance("float16", 1e-3)
@@ -147,10 +195,11 @@ def test_shapes_that_differ_are_named(shapes):
         BCEWithLogitsLoss()(Tensor(np.ones(shapes[0])), np.ones(shapes[1]))
 
 
-def test_an_empty_batch_is_refused():
-    """The mean of no values is a ValueError that names the shape."""
-    with rejects(ValueError, "(0, 3)"):
-        BCEWithLogitsLoss()(Tensor(np.ones((0, 3))), np.ones((0, 3)))
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0), (2, 0, 3)], ids=str)
+def test_an_empty_batch_is_refused(shape):
+    """The mean of no values is a ValueError that names the shape, whichever axis has no length."""
+    with rejects(ValueError, str(shape)):
+        BCEWithLogitsLoss()(Tensor(np.ones(shape)), np.ones(shape))
 
 
 def test_backward_needs_a_forward():

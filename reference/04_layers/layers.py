@@ -135,7 +135,8 @@ class Module(Differentiable):
     def load_state_dict(self, state: dict) -> None:
         """Copies arrays, or Tensors, by name into the parameters' data and the buffers, in place: dtypes stay.
 
-        The state may hold the module's own arrays, exchanged. Floats may lose digits, but integers and booleans may not change.
+        The state may hold the module's own arrays, exchanged. Floats may lose digits but not become infinite; integers and
+        booleans may not change.
         Raises: ValueError that lists every missing and unexpected name, every other shape, and every dtype whose values don't
         fit. Then nothing is changed.
         """
@@ -163,8 +164,11 @@ class Module(Differentiable):
 
 def _holds(dtype: np.dtype, values: np.ndarray) -> bool:
     """Whether the values can be loaded into an array of this dtype."""
-    if dtype.kind in "iu" and values.dtype.kind in "iu" and values.size:
-        return np.iinfo(dtype).min <= values.min() and values.max() <= np.iinfo(dtype).max
+    if dtype.kind in "iu" and values.dtype.kind in "iu":
+        return not values.size or (np.iinfo(dtype).min <= values.min() and values.max() <= np.iinfo(dtype).max)
+    if dtype.kind == "f" and not np.can_cast(values.dtype, dtype):
+        with np.errstate(over="ignore"):
+            return np.array_equal(np.isinf(values.astype(dtype)), np.isinf(values))  # no finite value becomes infinite
     return np.can_cast(values.dtype, dtype, "same_kind")
 
 
@@ -306,8 +310,11 @@ class Sequential(Module):
         self.layers = list(layers)
 
     def _members(self) -> Iterator[tuple[str, object]]:
-        yield from ((str(index), layer) for index, layer in enumerate(self.layers))
-        yield from super()._members()  # a subclass's own
+        for name, value in super()._members():
+            if name == "layers":
+                yield from ((str(index), layer) for index, layer in enumerate(value))
+            else:  # a subclass's own
+                yield name, value
 
     def __len__(self) -> int:
         """The number of layers."""

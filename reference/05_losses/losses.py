@@ -5,7 +5,7 @@ The loss and the gradient have the prediction's dtype; of integers float32. Inte
 
 import numpy as np
 from katas.activations import Differentiable
-from katas.tensor import Tensor, maximum
+from katas.tensor import Tensor, maximum, where
 
 # 05.1 Mean squared error
 
@@ -79,7 +79,7 @@ class CrossEntropyLoss(Differentiable):
         TypeError if the target holds anything but integers.
         """
         labels = Tensor(target).data
-        if labels.dtype.kind not in "iu":
+        if labels.size and labels.dtype.kind not in "iu":
             raise TypeError(f"the target must be class indices, which are integers, not {labels.dtype}")
         if logits.ndim == 0 or labels.shape != logits.shape[:-1]:
             raise ValueError(f"logits (…, classes) of shape {logits.shape} don't fit a target (…) of shape {labels.shape}")
@@ -93,6 +93,10 @@ class CrossEntropyLoss(Differentiable):
             raise ValueError(f"there is no class {wrong}: the logits have {classes} classes")
 
         flat = _wide(logits).reshape(-1, classes)  # (n, classes)
+        if rows.size < len(flat):  # what is ignored may be NaN, and 0 · NaN is not 0
+            counts = np.zeros((len(flat), 1), bool)
+            counts[rows] = True
+            flat = where(counts, flat, 0.0)
         shifted = flat - flat.data.max(-1, keepdims=True)  # changes no probability, and e^shifted can't overflow
         odds = shifted.exp()
         totals = odds.sum(-1)  # (n,)
@@ -137,7 +141,7 @@ class BCEWithLogitsLoss(Differentiable):
         Raises: ValueError if the shapes differ, a target lies outside [0, 1], or there are no values.
         """
         x = _wide(logits)
-        y = _values(x, target)
+        y = _values(x, target).copy()  # the caller may reuse the array before backward
         outside = ~((y >= 0) & (y <= 1))
         if outside.any():
             raise ValueError(f"a target must lie in [0, 1], not be {y[outside][0]}")

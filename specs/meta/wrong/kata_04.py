@@ -395,9 +395,11 @@ WRONG = [
     Wrong("a class is a layer", {"if isinstance(layer, type) or not": "if not"}, says="bad input is let through"),
     Wrong(
         "names begin with layers",
-        {"yield from ((str(index), layer) for index, layer in enumerate(self.layers))": "yield from ()"},
+        {'if name == "layers":\n                yield': 'if name == "":\n                yield'},
     ),
-    Wrong("a subclass's parameters are lost", {"        yield from super()._members()  # a subclass's own\n": ""}),
+    Wrong(
+        "a subclass's parameters are lost", {"            else:  # a subclass's own\n                yield name, value\n": ""}
+    ),
     Wrong(
         "the layers are fixed",
         {
@@ -630,7 +632,7 @@ WRONG = [
     Wrong(
         "names lose every 'layers.'",
         {
-            "yield from ((str(index), layer) for index, layer in enumerate(self.layers))\n        yield from super()._members()  # a subclass's own": "yield from super()._members()",
+            'if name == "layers":\n                yield': 'if name == "":\n                yield',
             "return _found(self, Parameter)": 'return [(name.replace("layers.", ""), value) for name, value in _found(self, Parameter)]',
         },
     ),
@@ -650,4 +652,110 @@ WRONG = [
         {"if not -x.ndim <= self.start_dim < x.ndim": "if not -x.ndim < self.start_dim < x.ndim"},
     ),
     Wrong("Flatten takes an axis beyond the last but one", {"<= self.start_dim < x.ndim": "<= self.start_dim != x.ndim"}),
+    Wrong(
+        "train returns early",
+        {
+            "        for module in self.modules():\n": "        if self.training == mode:\n            return self\n        for module in self.modules():\n"
+        },
+    ),
+    Wrong(
+        "list subclasses not searched",
+        {
+            "if not isinstance(value, Parameter | Module | list | tuple) or id(value) in seen:": "if not (isinstance(value, Parameter | Module) or type(value) in (list, tuple)) or id(value) in seen:"
+        },
+    ),
+    Wrong("set filled later is not refused", {"if isinstance(value, _HIDING):": "if isinstance(value, dict):"}),
+    Wrong(
+        "a zero gradient stops backward",
+        {
+            "            if grad is None:\n                break": "            if grad is None or not grad.any():\n                break"
+        },
+    ),
+    Wrong(
+        "Flatten fixes its axis at once",
+        {
+            "y = x.reshape(*x.shape[: self.start_dim]": "self.start_dim %= x.ndim\n        y = x.reshape(*x.shape[: self.start_dim]"
+        },
+    ),
+    Wrong(
+        "Dropout ignores a new rng",
+        {
+            "self.p, self.rng = p, np.random.default_rng(rng)": "self.p, self.rng = p, np.random.default_rng(rng)\n        self._rng = self.rng",
+            "self.rng.random(x.shape": "self._rng.random(x.shape",
+        },
+    ),
+    Wrong("no input gradient in evaluation", {"if wanted else None": "if wanted and self.training else None"}),
+    Wrong("kernel product stops at two axes", {"math.prod(shape[2:])": "math.prod(shape[2:4])"}),
+    Wrong("kernel of length zero accepted", {"min(shape) < 1": "min(shape[:2]) < 1"}),
+    Wrong(
+        "loading replaces buffers",
+        {
+            "            array[...] = given[name]": "            array[...] = given[name]\n        for name, module in _found(self, Module):\n            for key in module._buffers:\n                if isinstance(vars(module).get(key), np.ndarray):\n                    vars(module)[key] = vars(module)[key].copy()"
+        },
+    ),
+    Wrong(
+        "loading fails half-way",
+        {
+            "        if problems:\n            raise": '        if problems and not any("dtype" in p or "values of" in p for p in problems):\n            raise',
+            "            array[...] = given[name]": '            if problems and any(name in p for p in problems):\n                raise ValueError("; ".join(problems))\n            array[...] = given[name]',
+        },
+    ),
+    Wrong(
+        "p of the construction",
+        {
+            "self.p, self.rng = p, np.random.default_rng(rng)": "self.p, self.rng, self._p = p, np.random.default_rng(rng), p",
+            "self.rng.random(x.shape, np.float32) >= self.p)": "self.rng.random(x.shape, np.float32) >= self._p)",
+        },
+    ),
+    Wrong(
+        "state_dict shares arrays",
+        {
+            "{name: array.copy() for name, array in self._state().items()}": "{name: array.copy() if array.ndim else array for name, array in self._state().items()}"
+        },
+    ),
+    Wrong(
+        "forward copies the weight",
+        {
+            "y = rows @ self.weight.T": "y = rows @ Tensor(np.ascontiguousarray(self.weight.data.T)) if Tensor._recorder is None else rows @ self.weight.T"
+        },
+        naive="test_forward_does_not_copy_the_weight",
+    ),
+    Wrong(
+        "a subclass's layers come first",
+        {
+            '        for name, value in super()._members():\n            if name == "layers":\n                yield from ((str(index), layer) for index, layer in enumerate(value))\n            else:  # a subclass\'s own\n                yield name, value\n': "        yield from ((str(index), layer) for index, layer in enumerate(self.layers))\n        yield from super()._members()\n"
+        },
+    ),
+    Wrong(
+        "a subclass's own come first",
+        {
+            '        for name, value in super()._members():\n            if name == "layers":\n                yield from ((str(index), layer) for index, layer in enumerate(value))\n            else:  # a subclass\'s own\n                yield name, value\n': '        yield from ((name, value) for name, value in super()._members() if name != "layers")\n        yield from ((str(index), layer) for index, layer in enumerate(self.layers))\n'
+        },
+    ),
+    Wrong("integers without values don't fit", {"return not values.size or (": "return values.size > 0 and ("}),
+    Wrong("finite values become infinite", {'if dtype.kind == "f" and not np.can_cast(values.dtype, dtype):': "if False:"}),
+    Wrong(
+        "infinite values are refused",
+        {
+            "return np.array_equal(np.isinf(values.astype(dtype)), np.isinf(values))": "return not np.isinf(values.astype(dtype)).any()"
+        },
+    ),
+    Wrong(
+        "the largest finite value is compared, NaN or not",
+        {
+            "return np.array_equal(np.isinf(values.astype(dtype)), np.isinf(values))": "return not np.isinf(np.asarray(values.max()).astype(dtype)) or np.isinf(values.max())"
+        },
+    ),
+    Wrong(
+        "integers always fit floats",
+        {
+            'if dtype.kind == "f" and not np.can_cast(values.dtype, dtype):': 'if dtype.kind == "f" and values.dtype.kind == "f":'
+        },
+    ),
+    Wrong(
+        "a loaded infinity becomes the largest number",
+        {
+            "            array[...] = given[name]": '            array[...] = np.nan_to_num(given[name], nan=np.nan) if array.dtype.kind == "f" else given[name]'
+        },
+    ),
 ]

@@ -475,4 +475,59 @@ WRONG = [
             "        shifted = flat - flat.data.max(-1, keepdims=True)": "        shifted = maximum(flat, -1e30) - flat.data.max(-1, keepdims=True)"
         },
     ),
+    Wrong(
+        "BCE of float16 stays float16", {"x = _wide(logits)\n": "x = logits if logits.dtype == np.float16 else _wide(logits)\n"}
+    ),
+    Wrong("prediction of shape () refused", {"if not values.size:": "if not values.size or not values.shape:"}),
+    Wrong("labels cut to int32", {"labels.reshape(-1)  # labels (n,)": "labels.reshape(-1).astype(np.int32)  # labels (n,)"}),
+    Wrong(
+        "kept labels are the caller's",
+        {"        labels = labels[rows]\n": "        labels = labels if rows.size == labels.size else labels[rows]\n"},
+    ),
+    Wrong(
+        "sigmoid by subtraction",
+        {"np.where(x > 0, 1, decay) / (1 + decay)": "np.where(x > 0, 1 / (1 + decay), 1 - 1 / (1 + decay))"},
+    ),
+    Wrong("BCE: negative grad loses its sign", {"(float(grad) / x.size)": "(abs(float(grad)) / x.size)"}),
+    Wrong("MSE: grad counts as float only", {"2 * float(grad)": "2 * (grad if isinstance(grad, float) else 1.0)"}),
+    Wrong("an ignored NaN has a gradient", {"            flat = where(counts, flat, 0.0)\n": ""}),
+    Wrong(
+        "ignored logits are multiplied by zero", {"flat = where(counts, flat, 0.0)": "flat = flat * counts.astype(flat.dtype)"}
+    ),
+    Wrong(
+        "ignored gradients are cut out at the end",
+        {
+            "            flat = where(counts, flat, 0.0)\n": "",
+            "        if self.label_smoothing:\n            result -= share[:, None] * (self.label_smoothing / shape[-1])\n": "        if self.label_smoothing:\n            result -= share[:, None] * (self.label_smoothing / shape[-1])\n        keep = np.zeros(len(result), bool)\n        keep[rows] = True\n        result[~keep] = 0\n",
+        },
+    ),
+    Wrong("an empty list is a TypeError", {"if labels.size and labels.dtype.kind": "if labels.dtype.kind"}),
+    Wrong("binary targets are the caller's", {"y = _values(x, target).copy()": "y = _values(x, target)"}),
+    Wrong(
+        "MSE keeps the target itself",
+        {
+            "        self.keep(difference.data, loss.dtype)": "        self.keep(x.data, _values(x, target), loss.dtype)",
+            "        difference, dtype = self.kept()\n": "        x, y, dtype = self.kept()\n        difference = x - y\n",
+        },
+    ),
+    Wrong(
+        "cross-entropy of float16 stays float16",
+        {
+            "        flat = _wide(logits).reshape(-1, classes)": "        flat = (logits if logits.dtype == np.float16 else _wide(logits)).reshape(-1, classes)"
+        },
+    ),
+    Wrong(
+        "cross-entropy: grad as float only",
+        {"share[rows] = float(grad) / len(rows)": "share[rows] = (grad if isinstance(grad, float) else 1.0) / len(rows)"},
+    ),
+    Wrong("BCE: grad as float only", {"(float(grad) / x.size)": "((grad if isinstance(grad, float) else 1.0) / x.size)"}),
+    Wrong("MSE: negative grad loses its sign", {"2 * float(grad)": "2 * abs(float(grad))"}),
+    Wrong("cross-entropy: negative grad loses its sign", {"share[rows] = float(grad)": "share[rows] = abs(float(grad))"}),
+    Wrong(
+        "counted in int32",
+        {
+            "np.count_nonzero(Tensor(target).data != self.ignore_index)": "np.count_nonzero(Tensor(target).data.astype(np.int32) != self.ignore_index)"
+        },
+    ),
+    Wrong("labels in column order", {"labels.reshape(-1)  # labels (n,)": 'labels.ravel("K")  # labels (n,)'}),
 ]

@@ -172,7 +172,10 @@ class Module(Differentiable):
             with np.errstate(all="ignore"):
                 same = np.array_equal(given.astype(array.dtype).astype(given.dtype), given)
             signs = not integers or ((given.astype(array.dtype) < 0) == (given < 0)).all()
-            if not (same and signs if integers else np.can_cast(given.dtype, array.dtype, "same_kind")):
+            fits = same and signs if integers else np.can_cast(given.dtype, array.dtype, "same_kind")
+            if array.dtype.kind == "f" and (abs(given[abs(given) < np.inf]) > float(np.finfo(array.dtype).max)).any():
+                fits = False
+            if not fits:
                 wrong.append(f"{name}: {given.dtype} values for {array.dtype}")
         if wrong:
             raise ValueError("\n".join(wrong))
@@ -282,7 +285,10 @@ class Sequential(Module):
         self.layers = list(layers)
 
     def _items(self):
-        return [*enumerate(self.layers), *[item for item in super()._items() if item[0] != "layers"]]
+        items = []
+        for name, value in super()._items():
+            items += enumerate(value) if name == "layers" else [(name, value)]
+        return items
 
     def __len__(self) -> int:
         """The number of layers."""

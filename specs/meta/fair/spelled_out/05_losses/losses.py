@@ -47,12 +47,12 @@ class CrossEntropyLoss(_Loss):
     def wanted(self, logits, target):
         """What each log-probability counts: (…, classes), 1 in total."""
         t = target.data if isinstance(target, Tensor) else np.array(target)
-        if not np.issubdtype(t.dtype, np.integer):
+        if t.size and not np.issubdtype(t.dtype, np.integer):
             raise TypeError(f"integers, not {t.dtype}")
         if logits.ndim != t.ndim + 1 or logits.shape[:-1] != t.shape:
             raise ValueError(f"logits {logits.shape}, target {t.shape}")
         classes = logits.shape[-1]
-        t = t.astype(np.int64)[..., np.newaxis]
+        t = t[..., np.newaxis]
         counts = t != self.ignore_index
         n = np.count_nonzero(counts)
         if n == 0:
@@ -66,7 +66,7 @@ class CrossEntropyLoss(_Loss):
 
     def loss(self, logits, target):
         wanted = self.wanted(logits, target)
-        logs = LogSoftmax(-1)(logits)
+        logs = LogSoftmax(-1)(where(wanted.any(-1, keepdims=True), logits, 0.0))
         self.keep(logs.data, wanted)
         return -(where(wanted > 0, logs, 0.0) * wanted).sum()
 
@@ -80,7 +80,7 @@ class CrossEntropyLoss(_Loss):
 
 class BCEWithLogitsLoss(_Loss):
     def loss(self, logits, target):
-        yes = _constant(logits, target)
+        yes = np.array(_constant(logits, target))
         wrong = yes[yes != np.clip(yes, 0, 1)]
         if len(wrong) > 0:
             raise ValueError(f"{wrong[0]} is no probability")
