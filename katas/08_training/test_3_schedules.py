@@ -82,6 +82,15 @@ def test_a_top_on_the_first_step_is_no_division_by_zero():
     assert_close([one_cycle_schedule(10, pct_start=0.1)(step) for step in (0, 9)], [1, 1 / 250_000])
 
 
+def test_options_of_0_and_1_are_options():
+    """gamma 0 stops after the first step_size steps, gamma 1 changes nothing; final may be 1, or less than 0."""
+    assert_close([step_schedule(2, gamma=0.0)(step) for step in range(5)], [1, 1, 0, 0, 0])
+    assert_close([step_schedule(2, gamma=1.0)(step) for step in range(5)], [1.0] * 5)
+    assert_close([cosine_schedule(4, final=1.0)(step) for step in range(6)], [1.0] * 6)
+    assert_close([cosine_schedule(2, final=-1.0)(step) for step in range(4)], [1, 0, -1, -1])
+    assert_close([cosine_schedule(1)(step) for step in range(3)], [1, 0, 0])
+
+
 def test_a_schedule_remembers_nothing():
     """It is a function of the step alone, whichever was asked for before: so training can resume anywhere."""
     for schedule in (step_schedule(3, 0.5), cosine_schedule(20, 5), one_cycle_schedule(20)):

@@ -139,6 +139,31 @@ def test_the_last_validation_is_shown_until_there_is_another():
     assert shown == ["0:05", *["validation 0.8750  0:05"] * 3, "0:05"]
 
 
+@pytest.mark.parametrize("zero", [0, 0.0, -0.25])
+def test_a_validation_of_0_is_shown(zero):
+    """A metric of 0 is not as if there were none: neither the one before nor nothing is shown."""
+    file = File()
+    progress = Progress(file, Clock())
+    progress.begin(3)
+    for metric in (zero, 0.875, zero):
+        progress.end_epoch(0.0, metric, 0.0)
+    shown = [f"epoch {k}/3  loss 0.0000  validation {metric:.4f}  0:00" for k, metric in ((1, zero), (2, 0.875), (3, zero))]
+    assert file.seen.splitlines() == shown
+
+
+def test_an_empty_file_is_a_file(capsys):
+    """A stream whose len() is 0, as of a buffer that is empty, is written to: it is not as if there were none."""
+
+    class Empty(File):
+        def __len__(self):
+            return len(self.getvalue())
+
+    file = Empty()
+    Progress(file, Clock()).end_epoch(0.5, None, 5.0)
+    assert file.seen == "epoch 1/1  loss 0.5000  0:05\n"
+    assert capsys.readouterr().out == ""
+
+
 def test_no_validation_shows_none():
     """With metric None there is no word of it."""
     file = File()

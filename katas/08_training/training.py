@@ -142,7 +142,10 @@ def one_cycle_schedule(
 
 
 class EarlyStopping:
-    """Says when a value has not improved for `patience` updates; better by min_delta or less is no improvement."""
+    """Says when a value has not improved for `patience` updates; better by min_delta or less is no improvement.
+
+    patience and min_delta are attributes, which may be changed.
+    """
 
     def __init__(self, patience: int, min_delta: float = 0.0, mode: str = "max"):
         """mode "max": more is better, as of accuracy; "min": less is better, as of a loss.
@@ -249,6 +252,7 @@ class Trainer:
 
         Returns for each epoch {"epoch": from 1, "loss": as train_epoch's, "metric": of validation or None, "lr": of the
         first group at the last step, "seconds"}. Raises: FloatingPointError that names epoch and step at a loss that is not
-        finite; ValueError if there is patience but no validation, or if the checkpoint is of another training.
+        finite; ValueError if there is patience but no validation, or if the checkpoint is of another training: then nothing has
+        changed.
         """
         raise NotImplementedError("08.7 Trainer.fit: README.md, 08.7")
