@@ -77,7 +77,7 @@ def test_the_loss_is_the_mean_over_samples(draw):
 
 
 class Given(Module):
-    """A model whose loss is w · x + y, in their dtype, with a first w of 0: so its gradient is x, and at first its loss is y."""
+    """A model whose loss is w · x + y, in their dtype, with w = 0 at first: its gradient is x, and its first loss is y."""
 
     def __init__(self, dtype=np.float64):
         self.weight = Parameter(np.zeros((), dtype))
@@ -366,7 +366,7 @@ def test_a_later_epoch_goes_on_with_the_schedule(draw):
 
 
 def test_the_base_rate_is_the_one_that_first_met_a_schedule(draw):
-    """Epochs without `steps` begin at step 0 again, from the same base rate, whatever lr was left by the one before or set since."""
+    """Epochs without `steps` begin at step 0 again, from the same base rate, whatever lr is by then."""
     task = Regression(draw, 5, 5)
     for _ in range(3):
         task.train(schedule=lambda step: (1.0, 0.5)[step])
@@ -376,7 +376,7 @@ def test_the_base_rate_is_the_one_that_first_met_a_schedule(draw):
 
 
 def test_a_factor_of_0_is_a_factor(draw):
-    """A schedule may give 0: the lr of that step is 0, and the parameters stay. The steps after have their own factors again."""
+    """A schedule may give 0: the lr of that step is 0, and the parameters stay. The next step has its own factor."""
     task = Regression(draw, 5, 5, 5)
     seen = []
     task.train(schedule=lambda step: seen.append(task.network.weight.data.copy()) or (0.0, 0, 0.5)[step])
@@ -593,7 +593,7 @@ def test_validation_is_in_eval_mode_and_each_module_gets_its_own_back():
 @pytest.mark.parametrize("error", [KeyError, KeyboardInterrupt, GeneratorExit, SystemExit], ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("place", ["network", "metric", "data", "counted"])
 def test_an_error_in_validation_leaves_no_traces(place, error):
-    """If the network, the metric or the data fail, or Ctrl-C ends it there, the modes are restored, those of the metric too, and
+    """If the network, the metric or the data fail, or Ctrl-C ends it there, the modes of network and metric are restored, and
     gradients are recorded again.
     """
     calls = []

@@ -157,7 +157,7 @@ def test_a_path_without_a_folder_is_one(tmp_path, monkeypatch):
     "name", ["run", ".run", "run.tmp", "run.tmp.tmp", "run.1.safetensors", "a name with spaces", "πάντα.ῥεῖ"], ids=ascii
 )
 def test_a_file_may_have_any_name(name, tmp_path):
-    """Whatever its suffix: it is written and replaced under that name, and files with other suffixes beside it are left alone."""
+    """Whatever its suffix: it is written and replaced under that name, and other files beside it are left alone."""
     path = tmp_path / name
     others = [tmp_path / other for other in ("other.tmp", "run.1.tmp", "run.bak") if other != name]
     for other in others:

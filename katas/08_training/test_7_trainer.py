@@ -702,8 +702,8 @@ def test_ctrl_c_leaves_the_last_checkpoint(tmp_path):
 
 @pytest.mark.parametrize("place", ["data", "validation"])
 def test_the_same_trainer_goes_on_after_ctrl_c(place, tmp_path):
-    """As in a notebook: a second fit of the same Trainer goes on from the file, not from the half epoch that was interrupted, and
-    every module is in train mode.
+    """As in a notebook: a second fit of the same Trainer goes on from the file, not from the half epoch that was interrupted.
+    Every module is in train mode.
     """
     run = Run(tmp_path / "run")
     run.fit(1)
