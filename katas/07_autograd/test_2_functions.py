@@ -62,6 +62,32 @@ def test_tanh_does_not_overflow():
     assert_close(got, np.zeros((2, 2)))
 
 
+SLOPES = {  # of a function, at 0, next to nothing, and infinity
+    "log": [(0.0, np.inf), (1e-30, 1e30), (1e-18, 1e18), (1e18, 1e-18), (np.inf, 0.0)],
+    "sqrt": [(0.0, np.inf), (1e-30, 5e14), (4e-20, 2.5e9), (1e20, 5e-11), (np.inf, 0.0)],
+    "exp": [(-np.inf, 0.0), (0.0, 1.0), (np.inf, np.inf)],
+    "tanh": [(-np.inf, 0.0), (0.0, 1.0), (1e-10, 1.0), (np.inf, 0.0)],
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("op", "a", "slope"), [(op, *case) for op in FUNCTIONS for case in SLOPES[op]])
+def test_no_slope_is_bent(op, a, slope, dtype):
+    """Where a slope is infinite, huge or 0, so is the gradient: nothing is added to a divisor, and nothing is cut off."""
+    for g in (2.0, -3.0):
+        with np.errstate(all="ignore"):
+            got = derived(op, 0, np.full(1, g, dtype), np.full(1, a, dtype))
+        assert_close(got, [g * slope], name=f"g = {g}")
+
+
+@pytest.mark.parametrize("op", FUNCTIONS)
+def test_not_a_number_has_no_slope(op):
+    """Where a is NaN, so is the gradient: a fault shows. Its neighbors have their own."""
+    with np.errstate(all="ignore"):
+        got = derived(op, 0, np.array([1.0, 2.0, 3.0]), np.array([1.0, np.nan, 1.0]))
+    assert np.isnan(got).tolist() == [False, True, False]
+
+
 @broadcast
 def test_maximum_passes_the_gradient_to_the_larger(shapes, draw):
     """y = max(a, b): g to a where a > b, to b where it is not, each summed to the shape of its operand."""
@@ -76,6 +102,16 @@ def test_at_a_tie_maximum_passes_the_gradient_to_b():
     half = {"half to each": g / 2}
     assert_close(derived("maximum", 0, g, a, a), [0.0, 0.0, 0.0], mistakes=half | {"all to a": g}, name="to a")
     assert_close(derived("maximum", 1, g, a, a), g, mistakes=half | {"all to a": 0 * g}, name="to b")
+
+
+def test_where_one_is_nan_maximum_passes_the_gradient_to_b():
+    """Whichever of both is NaN: all of g to b, none to a, so that it is not lost."""
+    a, b = np.array([np.nan, 1.0, np.nan, 2.0, np.inf, -np.inf]), np.array([1.0, np.nan, np.nan, 1.0, 1.0, 1.0])
+    g = np.array([2.0, 3.0, 5.0, 7.0, 11.0, 13.0])
+    with np.errstate(all="ignore"):
+        to_a, to_b = (derived("maximum", argnum, g, a, b) for argnum in (0, 1))
+    assert_close(to_a, [0.0, 0.0, 0.0, 7.0, 11.0, 0.0], name="to a")
+    assert_close(to_b, [2.0, 3.0, 5.0, 0.0, 0.0, 13.0], mistakes={"to neither": [0, 0, 0, 0, 0, 13.0]}, name="to b")
 
 
 @broadcast
