@@ -883,4 +883,119 @@ WRONG = [
         {"        if now - self.drawn < 0.1 or not self.file.isatty():\n            return\n": ""},
         naive="test_steps_that_are_not_drawn_cost_next_to_nothing",
     ),
+    Wrong(
+        "two iterations share one order",
+        {
+            "order = None if self.rng is None else self.rng.permutation(len(self.x))": "self.order = None if self.rng is None else self.rng.permutation(len(self.x))",
+            "if order is not None:": "if self.order is not None:",
+            "chosen = order[chosen]": "chosen = self.order[chosen]",
+        },
+    ),
+    Wrong("mean loss summed in float32", {"total += value * n": "total = total + loss.data * n"}),
+    Wrong("clip_norm of zero not clipped", {"if clip_norm is not None:": "if clip_norm:"}),
+    Wrong("minus infinity is finite", {"if not math.isfinite(value):": "if not value < math.inf:"}),
+    Wrong(
+        "base rate renewed each epoch",
+        {
+            "    for together, step in zip(groups, steps or count(), strict=False):": "    if steps is None:\n        for group in optimizer.param_groups:\n            group.pop('initial_lr', None)\n    for together, step in zip(groups, steps or count(), strict=False):"
+        },
+    ),
+    Wrong("booleans are class indices", {'labels.dtype.kind not in "iu"': 'labels.dtype.kind not in "iub"'}),
+    Wrong(
+        "all negative targets left out",
+        {"counts = labels != ignore_index": "counts = (labels != ignore_index) & (labels >= 0)"},
+    ),
+    Wrong(
+        "Ctrl-C leaves eval mode",
+        {
+            "    finally:\n        for module, mode in modes:\n            module.training = mode\n": "    except Exception as reason:\n        error = reason\n    else:\n        error = None\n    for module, mode in modes:\n        module.training = mode\n    if error is not None:\n        raise error\n"
+        },
+    ),
+    Wrong(
+        "shared module stays in eval",
+        {
+            "    modes = [(module, module.training) for judge in judges for module in judge.modules()]\n    for judge in judges:\n        judge.eval()\n": "    modes = []\n    for judge in judges:\n        modes += [(module, module.training) for module in judge.modules()]\n        judge.eval()\n"
+        },
+    ),
+    Wrong(
+        "metric recorded in validation",
+        {
+            "with no_grad():": "if True:",
+            "value = metric(network(x), y)": "value = metric(no_grad()(lambda x=x: network(x))(), y)",
+        },
+    ),
+    Wrong("best of zero is none", {"(self.best is None or self.sign": "(not self.best or self.sign"}),
+    Wrong(
+        "validation of zero not shown",
+        {"self.metric = self.metric if metric is None else metric": "self.metric = metric or self.metric"},
+    ),
+    Wrong(
+        "fsync before anything is written",
+        {"            file.write(content)\n            file.flush()\n": "            file.write(content)\n"},
+    ),
+    Wrong(
+        "checksum of the first kilobytes",
+        {"zlib.crc32(tensors[name], zlib.crc32(": "zlib.crc32(tensors[name].reshape(-1)[:4096], zlib.crc32("},
+    ),
+    Wrong(
+        "file read in first fit only",
+        {
+            "if self.checkpoint is not None and self.checkpoint.exists():": "if self.checkpoint is not None and self.checkpoint.exists() and not self.history:"
+        },
+    ),
+    Wrong(
+        "generators in tuples are forgotten",
+        {
+            "        if isinstance(value, list | tuple):\n            value = dict": "        if isinstance(value, list):\n            value = dict"
+        },
+    ),
+    Wrong(
+        "temporary file elsewhere",
+        {
+            'temporary = path.with_name(f"{path.name}.tmp")': 'import tempfile\n    temporary = Path(tempfile.gettempdir(), f"{path.name}.tmp")'
+        },
+    ),
+    Wrong(
+        "temporary file by suffix", {'temporary = path.with_name(f"{path.name}.tmp")': 'temporary = path.with_suffix(".tmp")'}
+    ),
+    Wrong(
+        "a dict that looks like a marker",
+        {
+            '        return {"dict": [*zip(keys, items, strict=True)]}': '        if all(isinstance(key, str) for key in value):\n            return dict(zip(keys, items, strict=True))\n        return {"dict": [*zip(keys, items, strict=True)]}',
+            "    ((kind, content),) = value.items()\n": '    if len(value) != 1 or next(iter(value)) not in ("dict", "tuple", "array", "scalar"):\n        return {key: _decoded(item, tensors) for key, item in value.items()}\n    ((kind, content),) = value.items()\n',
+        },
+    ),
+    Wrong(
+        "batches in order are copies",
+        {
+            "yield Tensor(self.x[chosen]), Tensor(self.y[chosen])": "yield Tensor(self.x[chosen].copy()), Tensor(self.y[chosen].copy())"
+        },
+    ),
+    Wrong(
+        "a best epoch of metric 0",
+        {
+            "        if self.stopping is not None and self.stopping.update(metric):": "        if self.stopping is not None and metric and self.stopping.update(metric):"
+        },
+    ),
+    Wrong(
+        "lr of 0 is no base",
+        {
+            'group["lr"] = group.setdefault("initial_lr", group["lr"]) * schedule(step)': 'group["lr"] = (group.get("initial_lr") or group.setdefault("initial_lr", group["lr"])) * (schedule(step) or 1)'
+        },
+    ),
+    Wrong("schedule factor 0 is none", {"* schedule(step)\n": "* (schedule(step) or 1)\n"}),
+    Wrong(
+        "ignore_index of accuracy is fixed",
+        {"    counts = labels != ignore_index\n": "    counts = (labels != ignore_index) & (labels != -100)\n"},
+    ),
+    Wrong(
+        "patience changed later",
+        {"return self.waited >= self.patience": 'return self.waited >= self.__dict__.setdefault("_p", self.patience)'},
+    ),
+    Wrong(
+        "resume half-way",
+        {
+            '            self.whole.load_state_dict(state["model"])\n            for': '            self.step = state["step"]\n            self.whole.load_state_dict(state["model"])\n            for'
+        },
+    ),
 ]
