@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from katas.autograd import vjp
 
-from specs.check import assert_close, assert_dtype, assert_rule, derived
+from specs.check import EXACT, FLOAT32, assert_close, assert_dtype, assert_rule, derived
 
 FUNCTIONS = ["exp", "log", "sqrt", "tanh"]
 SHAPES = [(2, 3, 4), ()]
@@ -77,7 +77,7 @@ def test_no_slope_is_bent(op, a, slope, dtype):
     for g in (2.0, -3.0):
         with np.errstate(all="ignore"):
             got = derived(op, 0, np.full(1, g, dtype), np.full(1, a, dtype))
-        assert_close(got, [g * slope], name=f"g = {g}")
+        assert_close(got, [g * slope], EXACT if slope in (0, np.inf) else FLOAT32, name=f"g = {g}")
 
 
 @pytest.mark.parametrize("op", FUNCTIONS)
@@ -139,6 +139,15 @@ def test_what_was_not_taken_has_no_gradient(value):
     fine, broken = np.array([1.0, 2.0, 3.0]), np.where(chosen, 1.0, value)
     assert_close(derived("where", 0, g, broken, fine, condition=chosen), [5.0, 0.0, 11.0], name="to a")
     assert_close(derived("where", 1, g, fine, np.where(chosen, value, 1.0), condition=chosen), [0.0, 7.0, 0.0], name="to b")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_was_taken_has_its_gradient_whatever_it_is(value):
+    """where(…): the condition alone decides. What was taken receives g, even if it is NaN or infinite."""
+    g, chosen = np.array([5.0, 7.0, 11.0]), np.array([True, False, True])
+    broken, fine = np.full(3, value), np.ones(3)
+    assert_close(derived("where", 0, g, broken, fine, condition=chosen), [5.0, 0.0, 11.0], name="to a")
+    assert_close(derived("where", 1, g, fine, broken, condition=chosen), [0.0, 7.0, 0.0], name="to b")
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])

@@ -104,6 +104,19 @@ def test_the_place_and_both_values_are_named():
         gradcheck(doubled(rule), leaf(np.ones((2, 3))))
 
 
+@pytest.mark.parametrize("most", [(0, 1), (1, 0), (1, 2)], ids=str)
+def test_the_place_is_that_of_the_largest_error(most):
+    """Where several values are wrong, it is the index at which they differ most, not the first of them."""
+
+    def rule(g, y, a):
+        wrong = 2 * g + np.array([[3.0, -2.0, 4.0], [-5.0, 1.0, 2.0]])
+        wrong[most] -= 1234.5
+        return wrong
+
+    with rejects(RuntimeError, "input 0", str(most)):
+        gradcheck(doubled(rule), leaf(np.ones((2, 3))))
+
+
 def test_a_function_that_loses_the_record_of_an_input_is_found():
     """The differences see that b counts, backward does not: a gradient that never came is one of zeros."""
     a, b = leaf([1.0, 2.0]), leaf([3.0, 4.0])
@@ -193,6 +206,13 @@ def test_the_tolerance_is_times_the_largest_or_times_1():
             passed = False
         if not 1.3 < seen[-1] < 1.5:  # where rounding decides
             assert passed is bool(seen[-1] > 1.4), f"a gradient of {seen[-1]:.3g} passed: {passed}"
+
+
+def test_the_tolerance_is_relative_to_the_differences():
+    """Not to what backward gives: a gradient of 4500 for one of 2000 is off by more than 60%."""
+    defvjp("scaled", lambda g, y, a: 4500 * g)
+    with rejects(RuntimeError, "input 0"):
+        gradcheck(lambda a: Tensor._result("scaled", 2000 * a.data, a), leaf([1.0]), tolerance=0.6)
 
 
 def test_a_small_gradient_beside_a_large_one_may_be_noise():

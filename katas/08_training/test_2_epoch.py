@@ -134,6 +134,27 @@ def test_training_is_in_train_mode(draw):
     assert not np.allclose(task.network.weight.data, unmasked), "dropout dropped nothing"
 
 
+def test_an_objective_is_in_train_mode_too():
+    """The model itself is, and a criterion that is a Module, though they were in eval mode: each module below the model."""
+    seen = []
+
+    class Criterion(Module):
+        def __init__(self):
+            self.dropout = Dropout(0.5)
+
+        def forward(self, prediction, y):
+            seen.append((self.training, self.dropout.training))
+            return prediction.sum()
+
+    network = Sequential(Linear(2, 2))
+    model = Objective(network, Criterion())
+    model.eval()
+    data = [(Tensor(np.ones((1, 2), np.float32)), Tensor(np.zeros(1)))]
+    train_epoch(model, SGD(network.parameters(), lr=0.1), data)
+    assert seen == [(True, True)]
+    assert all(module.training for module in model.modules())
+
+
 @pytest.mark.parametrize(
     ("sizes", "accumulate"), [((4, 4, 4, 4), 2), ((4, 4, 3), 3), ((5, 2, 6, 1, 3), 2), ((4, 2), 5)], ids=str
 )
@@ -653,6 +674,13 @@ def test_accuracy_is_the_share_of_right_answers(shape, draw):
     want = oracles.training.right(prediction, target)
     assert_close(got, want, mistakes={"their number": want * target.size, "percent": 100 * want})
     assert_close(accuracy(Tensor(prediction), target), want)
+
+
+def test_of_equal_predictions_the_first_is_the_largest():
+    """As np.argmax has it: a network that gives every class the same names class 0, and is not right each time."""
+    prediction = np.array([[1.0, 1.0, 1.0], [0.0, 2.0, 2.0], [3.0, 0.0, 3.0], [0.0, -0.0, -1.0]])
+    for target, want in (([0, 1, 0, 0], 1.0), ([1, 2, 2, 1], 0.0), ([2, 1, 2, 0], 0.5)):
+        assert_close(accuracy(Tensor(prediction), np.array(target)), want)
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,20 @@ def test_the_last_validation_is_shown_until_there_is_another():
     assert shown == ["0:05", *["validation 0.8750  0:05"] * 3, "0:05"]
 
 
+def test_another_training_begins_at_the_first_epoch():
+    """begin with done=0 counts the epochs and the time from the start, whatever the same Progress has shown before."""
+    file, clock = Terminal(), Clock()
+    progress = Progress(file, clock)
+    for epochs in (3, 2):
+        progress.begin(epochs)
+        clock.seconds += 10
+        progress.step(0.5, 0.25)
+        assert file.screen()[-1].startswith(f"epoch 1/{epochs}  loss 0.2500  [##########..........]  50%")
+        assert f" 0:{10 * (2 * epochs - 1):02} left" in file.screen()[-1]
+        progress.end_epoch(0.5, None, 20.0)
+        assert file.screen()[-2] == f"epoch 1/{epochs}  loss 0.5000  0:20"
+
+
 @pytest.mark.parametrize("zero", [0, 0.0, -0.25])
 def test_a_validation_of_0_is_shown(zero):
     """A metric of 0 is not as if there were none: neither the one before nor nothing is shown."""

@@ -7,7 +7,7 @@ import pytest
 from katas.activations import ReLU, Tanh
 from katas.autograd import no_grad
 from katas.layers import Dropout, Linear, Module, Parameter, Sequential
-from katas.losses import CrossEntropyLoss, MSELoss
+from katas.losses import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
 from katas.optimizers import SGD, Adam, AdamW
 from katas.training import (
     Batches,
@@ -574,6 +574,27 @@ def test_of_a_loss_as_metric_less_is_better():
     trainer = Trainer(network, MSELoss(), SGD(network.parameters(), lr=1e-9), metric=MSELoss(), patience=2)
     history = trainer.fit(Batches(X, target, 100), 9, Worse(X, target, 100))
     assert len(history) == 3, "it did not stop, though the loss rose twice"
+
+
+@pytest.mark.parametrize(
+    "criterion", [MSELoss(), CrossEntropyLoss(), BCEWithLogitsLoss()], ids=lambda loss: type(loss).__name__
+)
+@pytest.mark.parametrize("kind", ["itself", "of a subclass"])
+def test_each_loss_is_better_if_it_is_less(criterion, kind):
+    """Whichever of kata 05's losses the metric is: the best parameters are those of its least value."""
+    metric = criterion if kind == "itself" else type("Ours", (type(criterion),), {})()
+    target = LABELS if isinstance(criterion, CrossEntropyLoss) else np.eye(3, dtype=np.float32)[LABELS]
+    network, seen = Linear(5, 3, rng=np.random.default_rng(7)), []
+
+    class Seen(Batches):
+        def __iter__(self):
+            seen.append(network.weight.data.copy())
+            return super().__iter__()
+
+    trainer = Trainer(network, criterion, SGD(network.parameters(), lr=1e-3), metric=metric, patience=3)
+    history = trainer.fit(Batches(X, target, 100), 3, Seen(X, target, 100))
+    assert history[0]["metric"] > history[1]["metric"] > history[2]["metric"]
+    assert_close(network.weight, seen[-1], EXACT, mistakes={"those of its largest value": seen[0]})
 
 
 class Silent:

@@ -130,7 +130,7 @@ def train_epoch(
 
 
 def accuracy(prediction: Tensor, target, ignore_index: int = -100) -> float:
-    """The share of targets (...), integers, that are where the prediction (..., classes) is largest.
+    """The share of targets (...), integers, that are where the prediction (..., classes) is largest: the first of equal ones.
 
     Targets that are ignore_index are left out. Raises: ValueError unless the shapes fit, there is a target that counts, and
     there are two classes or more; TypeError for targets that are no integers.
