@@ -676,6 +676,12 @@ def test_accuracy_is_the_share_of_right_answers(shape, draw):
     assert_close(accuracy(Tensor(prediction), target), want)
 
 
+def test_predictions_that_are_nan_are_not_right():
+    """A network that has become NaN has no accuracy of 1: its predictions don't point to the targets."""
+    prediction = np.array([[np.nan] * 3, [0.0, 2.0, 1.0], [np.nan] * 3])
+    assert_close(accuracy(Tensor(prediction), np.array([1, 1, 2])), 1 / 3)
+
+
 def test_of_equal_predictions_the_first_is_the_largest():
     """As np.argmax has it: a network that gives every class the same names class 0, and is not right each time."""
     prediction = np.array([[1.0, 1.0, 1.0], [0.0, 2.0, 2.0], [3.0, 0.0, 3.0], [0.0, -0.0, -1.0]])

@@ -1127,6 +1127,22 @@ WRONG = [
     Wrong("eps of 1e-4", {"eps: float = 1e-6, tol": "eps: float = 1e-4, tol"}),
     Wrong("sqrt's gradient has an eps", {"lambda g, y, a: g / (2 * y))": "lambda g, y, a: g / (2 * y + 1e-12))"}),
     Wrong("log's gradient has an eps", {"lambda g, y, a: g / a)": "lambda g, y, a: g / (a + 1e-12))"}),
+    Wrong("tanh's slope never 0", {"g * (1 - y * y)": "g * np.maximum(1 - y * y, 1e-12).astype(y.dtype)"}),
+    Wrong(
+        "where's condition by values",
+        {"_taken(g, condition), a.shape": "_taken(g, np.broadcast_to(condition, g.shape) & (a == a)), a.shape"},
+    ),
+    Wrong("the seed is the caller's grad", {"np.asarray(grad, tensor.dtype)": "np.asarray(grad)"}),
+    Wrong(
+        "gradcheck's index is of the first error",
+        {
+            "np.unravel_index(difference.argmax(), difference.shape)": "np.unravel_index((difference > tolerance).argmax(), difference.shape)"
+        },
+    ),
+    Wrong(
+        "gradcheck's tolerance is 1 at least",
+        {"tolerance * max(1.0, np.abs(want).max(initial=0)) <": "tolerance * max(1.0, np.abs(got).max(initial=0)) <"},
+    ),
 ]
 
 # Semantic mutants (specs.meta.semantic) that keep every promise, and why

@@ -998,4 +998,86 @@ WRONG = [
             '            self.whole.load_state_dict(state["model"])\n            for': '            self.step = state["step"]\n            self.whole.load_state_dict(state["model"])\n            for'
         },
     ),
+    Wrong(
+        "uint8 labels are signed",
+        {"    counts = labels != ignore_index\n": "    counts = labels != np.asarray(ignore_index).astype(labels.dtype)\n"},
+    ),
+    Wrong(
+        "accuracy counts NaN rows as right",
+        {"scores.argmax(-1) == labels": "np.where(np.isnan(scores).any(-1), labels, scores.argmax(-1)) == labels"},
+    ),
+    Wrong(
+        "the last of equal predictions",
+        {"(scores.argmax(-1) == labels)": "(scores.shape[-1] - 1 - scores[..., ::-1].argmax(-1) == labels)"},
+    ),
+    Wrong(
+        "begin keeps the epoch",
+        {
+            "self.epochs, self.done, self.first, self.start = epochs, done, done, self.clock()": 'self.epochs, self.done, self.first, self.start = epochs, done or getattr(self, "done", 0), done, self.clock()'
+        },
+    ),
+    Wrong(
+        "eval mode of the objective",
+        {"    model.train()\n": '    model.network.train() if hasattr(model, "network") else model.train()\n'},
+    ),
+    Wrong(
+        "min for Module losses only by name",
+        {
+            "isinstance(metric, Differentiable)": 'type(metric).__name__.endswith("Loss") and not type(metric).__name__.startswith("BCE")'
+        },
+    ),
+    Wrong(
+        "the shapes of empty arrays are not checked",
+        {
+            '        result = zlib.crc32(f"{tensors[name].dtype} {tensors[name].shape}".encode(), result)  # all that an empty array has\n': ""
+        },
+    ),
+    Wrong("the caller's list is the Trainer's", {"return list(self.history)": "return self.history"}),
+    Wrong(
+        "a falsy objective is none",
+        {"Objective(network, criterion) if objective is None else objective": "objective or Objective(network, criterion)"},
+    ),
+    Wrong(
+        "a falsy metric is accuracy",
+        {"self.metric, self.progress = metric, progress": "self.metric, self.progress = metric or accuracy, progress"},
+    ),
+    Wrong("a falsy schedule is none", {"        if schedule is not None:\n": "        if schedule:\n"}),
+    Wrong(
+        "no validation batches is no validation",
+        {"metric = None if validation is None else validate": "metric = None if not validation else validate"},
+    ),
+    Wrong("a falsy file is stdout", {"sys.stdout if file is None else file": "file or sys.stdout"}),
+    Wrong(
+        "the rng of the first epoch",
+        {
+            "order = None if self.rng is None else self.rng.permutation(len(self.x))": 'self._rng = self.__dict__.get("_rng", self.rng)\n        order = None if self._rng is None else self._rng.permutation(len(self.x))'
+        },
+    ),
+    Wrong(
+        "min_delta changed later",
+        {"(value - self.best) > self.min_delta)": '(value - self.best) > self.__dict__.setdefault("_d", self.min_delta))'},
+    ),
+    Wrong("a model that does not fit is half loaded", {'            self.whole.load_state_dict(before["model"])\n': ""}),
+    Wrong(
+        "generators that do not fit are half loaded",
+        {'                generator.bit_generator.state = before["generators"][name]\n': "                pass\n"},
+    ),
+    Wrong(
+        "an interrupted save leaves its file",
+        {"    except BaseException:\n        temporary.unlink": "    except Exception:\n        temporary.unlink"},
+    ),
+    Wrong("one temporary name a folder", {'path.with_name(f"{path.name}.tmp")': 'path.with_name("checkpoint.tmp")'}),
+    Wrong(
+        "saving moves arrays into the byte order",
+        {
+            '        native = value.dtype.newbyteorder("=")\n': '        native = value.dtype.newbyteorder("=")\n        if isinstance(value, np.ndarray) and value.flags.writeable and native != value.dtype:\n            value.byteswap(True)\n            value = value.view(native)\n'
+        },
+    ),
+    Wrong(
+        "gamma 0 is the default",
+        {
+            "    return lambda step: gamma ** (step // step_size)": "    gamma = gamma or 0.1\n    return lambda step: gamma ** (step // step_size)"
+        },
+    ),
+    Wrong("infinity is no value", {"better = not math.isnan(value)": "better = math.isfinite(value)"}),
 ]
