@@ -203,6 +203,8 @@ def test_the_tolerance_is_times_the_largest_or_times_1():
         try:
             passed = gradcheck(function, leaf([0.5]), tolerance=tolerance)
         except RuntimeError:
+            if not seen:
+                raise  # it did not come as far as a comparison
             passed = False
         if not 1.3 < seen[-1] < 1.5:  # where rounding decides
             assert passed is bool(seen[-1] > 1.4), f"a gradient of {seen[-1]:.3g} passed: {passed}"
