@@ -59,6 +59,7 @@ def test_samples_move_between_batches(draw):
     first, second = ({frozenset(batch) for batch in rows(batches)} for _ in range(2))
     assert not first & second
     assert not first & {frozenset(range(start, start + 8)) for start in range(0, 64, 8)}
+    assert any(batch != sorted(batch) for batch in rows(batches)), "the samples of each batch are in order"
 
 
 def test_iterations_at_the_same_time_have_their_own_orders(draw):

@@ -428,6 +428,23 @@ def test_a_schedule_keeps_the_groups_apart(draw):
     assert_close([group["lr"] for group in task.optimizer.param_groups], [0.025, 0.005])
 
 
+def test_a_schedule_reaches_every_group(draw):
+    """However many groups there are."""
+    task = Regression(draw, 5, 5)
+    others = [{"params": [Parameter(np.zeros(1))], "lr": rate} for rate in (0.2, 0.3, 0.4)]
+    task.optimizer = SGD([{"params": task.network.parameters(), "lr": 0.1}, *others], lr=1.0)
+    task.train(schedule=lambda step: (0.5, 0.25)[step])
+    assert_close([group["lr"] for group in task.optimizer.param_groups], [0.025, 0.05, 0.075, 0.1])
+
+
+def test_an_epoch_without_a_schedule_keeps_the_base_rate(draw):
+    """It has the lr that is there; a later epoch with a schedule has the base rate from before again."""
+    task = Regression(draw, 5, 5)
+    for schedule in (lambda step: (1.0, 0.5)[step], None, lambda step: (1.0, 0.5)[step]):
+        task.train(schedule=schedule)
+    assert_close(task.network.weight, task.after([0.1, 0.05, 0.05, 0.05, 0.1, 0.05], task.arrays * 3)[0])
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_no_infinite_loss_is_trained_on(value, accumulate):
@@ -598,6 +615,16 @@ def test_a_metric_is_not_recorded():
     assert seen == [False, False]
 
 
+@pytest.mark.parametrize("data", [[], [(np.ones((2, 1)), np.array([-100, -100]))]], ids=["no batch", "nothing that counts"])
+def test_validation_of_nothing_restores_the_modes(data):
+    """After its ValueError each module is in the mode in which it was."""
+    network = Constant()
+    network.frozen.eval()
+    with rejects(ValueError, "batch"):
+        validate(network, data)
+    assert (network.training, network.frozen.training, network.dropout.training) == (True, False, True)
+
+
 def test_validation_is_in_eval_mode_and_each_module_gets_its_own_back():
     """All modules are in eval mode while it lasts; then each is in the mode in which it was, a frozen one in eval mode."""
     network = Constant(np.eye(2), np.eye(2))
@@ -674,6 +701,14 @@ def test_accuracy_is_the_share_of_right_answers(shape, draw):
     want = oracles.training.right(prediction, target)
     assert_close(got, want, mistakes={"their number": want * target.size, "percent": 100 * want})
     assert_close(accuracy(Tensor(prediction), target), want)
+
+
+def test_predictions_are_compared_in_their_own_dtype():
+    """The largest is the largest by however little, and however large all are."""
+    close = np.array([[1.0, 1.0 + 1e-12, 1.0 - 1e-12], [1e200, 2e200, 3e200], [1e-200, 2e-200, 0.0]])
+    assert_close(accuracy(Tensor(close), np.array([1, 2, 1])), 1.0)
+    close = np.array([[1.0, 1.0 + 2**-20], [1e30, 2e30], [1e-30, 2e-30]], np.float32)
+    assert_close(accuracy(Tensor(close), np.array([1, 1, 1])), 1.0)
 
 
 def test_predictions_that_are_nan_are_not_right():

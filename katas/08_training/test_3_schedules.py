@@ -40,6 +40,13 @@ def test_a_warm_up_goes_up_by_equal_steps():
     assert_close([schedule(step) for step in range(13)], want, mistakes=mistakes)
 
 
+@pytest.mark.parametrize("warmup", [1, 2, 11])
+def test_a_warm_up_may_have_any_length(warmup):
+    """One step of it has 1/2; one that lasts until a step before the end leaves the cosine that step."""
+    want = [(step + 1) / (warmup + 1) for step in range(warmup)] + oracles.training.cosine(12 - warmup, 0.0)
+    assert_close([cosine_schedule(12, warmup)(step) for step in range(13)], want)
+
+
 @pytest.mark.parametrize("warmup", [0, 3])
 def test_after_the_cosine_the_factor_stays(warmup):
     """More steps than planned have the factor `final`: it does not go up again."""

@@ -139,6 +139,33 @@ def test_the_last_validation_is_shown_until_there_is_another():
     assert shown == ["0:05", *["validation 0.8750  0:05"] * 3, "0:05"]
 
 
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.4, "0:00"), (0.6, "0:01"), (59.4, "0:59"), (59.6, "1:00"), (3599.6, "1:00:00"), (3600.4, "1:00:00")],
+)
+def test_times_are_rounded(seconds, shown):
+    """To whole seconds: those of an epoch, and those that are left."""
+    file, clock = Terminal(), Clock()
+    progress = Progress(file, clock)
+    progress.begin(2)
+    clock.seconds += seconds
+    progress.step(1.0, 0.5)
+    assert f"  {shown} left" in file.screen()[-1]
+    progress.end_epoch(0.5, None, seconds)
+    assert file.screen()[0].endswith(f"loss 0.5000  {shown}")
+
+
+@pytest.mark.parametrize(
+    ("share", "bar", "percent"),
+    [(0.0, 0, "  0%"), (0.024, 0, "  2%"), (2 / 3, 13, " 67%"), (0.69, 13, " 69%"), (0.997, 19, "100%")],
+)
+def test_the_bar_has_whole_twentieths(share, bar, percent):
+    """The share is rounded to whole percents; the bar has a # for each twentieth that is done."""
+    file = Terminal()
+    Progress(file, Clock()).step(share, 0.5)
+    assert f"  [{'#' * bar:.<20}] {percent}" in file.screen()[-1]
+
+
 def test_another_training_begins_at_the_first_epoch():
     """begin with done=0 counts the epochs and the time from the start, whatever the same Progress has shown before."""
     file, clock = Terminal(), Clock()

@@ -2,6 +2,7 @@ import copy
 import math
 import os
 import pickle
+import stat
 import struct
 import subprocess
 import sys
@@ -384,7 +385,7 @@ def test_the_new_file_is_on_the_disk_before_it_takes_the_name(tmp_path):
     assert "sync" in order[: order.index("rename")], f"expected a sync before the rename, got {calls}"
 
 
-def test_the_new_file_is_whole_before_it_is_synchronised(tmp_path):
+def test_the_new_file_is_whole_before_it_is_synchronised(tmp_path, monkeypatch):
     """It is written beside the path, so that it can take the name on any disk, and all of it was handed to the system, by
     flush(), when os.fsync is called: what waits in a buffer of Python's is synchronised by nobody.
     """
@@ -394,10 +395,15 @@ def test_the_new_file_is_whole_before_it_is_synchronised(tmp_path):
         kind = "sync" if "sync" in name else "rename"
         seen[kind] += [file.read_bytes() for file in path.parent.iterdir()]
 
+    synced, fsync = [], os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda file: synced.append(os.stat(getattr(file, "fileno", lambda: file)())) or fsync(file)
+    )
     with each_call(lambda name: look(name) if name in ("fsync", "fdatasync", "replace", "rename") else None):
         save_checkpoint(path, STATE)
     content = path.read_bytes()
     assert content in seen["rename"], "the new file was not in the path's folder before it was renamed"
+    assert not synced or any(stat.S_ISREG(file.st_mode) and file.st_size == len(content) for file in synced), "not the new file"
     assert content in seen["sync"], (
         f"files of {[*map(len, seen['sync'])]} bytes were synchronised, the whole has {len(content)}"
     )

@@ -576,6 +576,25 @@ def test_of_a_loss_as_metric_less_is_better():
     assert len(history) == 3, "it did not stop, though the loss rose twice"
 
 
+def test_the_network_is_validated():
+    """It is the Trainer's network that validation asks, whatever the objective calls its own, such as a teacher."""
+    run = Run()
+
+    class Taught(Module):
+        def __init__(self, student):
+            self.student, self.network = student, Linear(5, 3, rng=np.random.default_rng(8))
+
+        def forward(self, x, y):
+            return CrossEntropyLoss()(self.student(x), y)
+
+    objective = Taught(run.network)
+    trainer = Trainer(run.network, None, run.optimizer, objective=objective, metric=CrossEntropyLoss())
+    (record,) = trainer.fit(run.data, 1, run.validation)
+    want = validate(run.network, run.validation, CrossEntropyLoss())
+    other = validate(objective.network, run.validation, CrossEntropyLoss())
+    assert_close(record["metric"], want, mistakes={"that of the objective's network": other})
+
+
 @pytest.mark.parametrize(
     "criterion", [MSELoss(), CrossEntropyLoss(), BCEWithLogitsLoss()], ids=lambda loss: type(loss).__name__
 )

@@ -301,7 +301,7 @@ class Progress:
         if self.out.isatty():
             self.next_time = now + 0.1
             full = math.floor(20 * share)
-            parts = self.head(loss) + ["[" + full * "#" + (20 - full) * "." + "]", f"{100 * share:2.0f}%"]
+            parts = self.head(loss) + ["[" + full * "#" + (20 - full) * "." + f"] {100 * share:3.0f}%"]
             passed = self.finished + share
             if passed > 0:
                 parts.append(spoken((now - self.began) / passed * (self.to_do - passed)) + " left")
