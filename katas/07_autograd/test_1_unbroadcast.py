@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from katas.autograd import unbroadcast
 
-from specs.check import Tolerance, assert_close, assert_dtype, assert_gradient
+from specs.check import FLOAT64, Tolerance, assert_close, assert_dtype, assert_gradient
 
 STRETCHED = [  # a shape, and the one that it was broadcast to
     ((4,), (3, 4)),
@@ -105,6 +105,16 @@ def test_every_row_counts_once(rows, dtype, draw):
     assert_close(unbroadcast(grad, (1, 1, 3)), grad.sum((0, 1), dtype=np.float64).reshape(1, 1, 3))
     assert_close(unbroadcast(grad, (1, 2, 1)), grad.sum((0, 2), dtype=np.float64).reshape(1, 2, 1))
     assert_dtype(unbroadcast(grad, (3,)), dtype)
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 1, 3), (1, 2, 1, 3), (5, 1, 1, 1, 1)], ids=str)
+def test_float64_is_summed_in_float64(shape, draw):
+    """However many axes there are: to ten digits."""
+    grad = draw.normal(5, 4, 2, 6, 3)
+    stretched = (1,) * (5 - len(shape)) + shape
+    axes = tuple(axis for axis in range(5) if stretched[axis] == 1)
+    mistakes = {"in float32": grad.astype(np.float32).sum(axes).reshape(shape)}
+    assert_close(unbroadcast(grad, shape), grad.sum(axes).reshape(shape), FLOAT64, mistakes=mistakes)
 
 
 def test_a_large_row_does_not_swallow_the_sums_of_the_others():

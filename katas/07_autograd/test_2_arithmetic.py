@@ -128,6 +128,13 @@ def test_a_power_of_zero_has_a_gradient(exponent, want):
     assert_close(got, np.full((2, 3), want))
 
 
+@pytest.mark.parametrize("exponent", [0, 0.0], ids=repr)
+def test_a_power_of_0_is_constant_everywhere(exponent):
+    """a⁰ is 1 for infinities and NaN too, as in Python: its slope is 0 there."""
+    got = derived("pow", 0, np.ones(4), np.array([np.inf, -np.inf, np.nan, 1e300]), exponent=exponent)
+    assert_close(got, np.zeros(4))
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("op", "argnum"), CASES)
 def test_the_dtype_stays(op, argnum, dtype, draw):

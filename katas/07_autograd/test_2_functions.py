@@ -104,6 +104,13 @@ def test_at_a_tie_maximum_passes_the_gradient_to_b():
     assert_close(derived("maximum", 1, g, a, a), g, mistakes=half | {"all to a": 0 * g}, name="to b")
 
 
+def test_zeros_of_either_sign_are_a_tie():
+    """0.0 is not larger than -0.0: b receives g in both orders."""
+    g, a = np.array([5.0, 7.0]), np.array([0.0, -0.0])
+    assert_close(derived("maximum", 0, g, a, -a), [0.0, 0.0], name="to a")
+    assert_close(derived("maximum", 1, g, a, -a), g, name="to b")
+
+
 def test_where_one_is_nan_maximum_passes_the_gradient_to_b():
     """Whichever of both is NaN: all of g to b, none to a, so that it is not lost."""
     a, b = np.array([np.nan, 1.0, np.nan, 2.0, np.inf, -np.inf]), np.array([1.0, np.nan, np.nan, 1.0, 1.0, 1.0])

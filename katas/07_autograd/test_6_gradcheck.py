@@ -78,7 +78,7 @@ def test_a_wrong_gradient_is_found(name, draw):
 
 
 @pytest.mark.parametrize("shape", [(400,), (20, 20), (1, 400)], ids=str)
-@pytest.mark.parametrize("place", [0, 7, 399])
+@pytest.mark.parametrize("place", [0, 7, 150, 399])
 def test_one_wrong_value_among_many_is_found(place, shape):
     """It is the largest error that counts: a mean of them all would hide it."""
 
@@ -122,6 +122,12 @@ def test_a_function_that_loses_the_record_of_an_input_is_found():
     a, b = leaf([1.0, 2.0]), leaf([3.0, 4.0])
     with rejects(RuntimeError, "input 1"):
         gradcheck(lambda a, b: a * Tensor(b.data), a, b)
+
+
+def test_a_function_that_loses_the_whole_record_is_found():
+    """A result that requires no gradient was not recorded: a RuntimeError, rather than nothing to check."""
+    with rejects(RuntimeError, "recorded"):
+        gradcheck(lambda a: Tensor(a.data * 2), leaf([1.0, 2.0]))
 
 
 def test_an_input_that_does_not_count_has_a_gradient_of_zeros():
