@@ -1143,6 +1143,36 @@ WRONG = [
         "gradcheck's tolerance is 1 at least",
         {"tolerance * max(1.0, np.abs(want).max(initial=0)) <": "tolerance * max(1.0, np.abs(got).max(initial=0)) <"},
     ),
+    Wrong(
+        "float64 is summed in float32",
+        {
+            "return np.result_type(array, np.float32)": "return np.dtype(np.float32) if array.ndim > 3 else np.result_type(array, np.float32)"
+        },
+    ),
+    Wrong("a power of 0 times infinity", {"if exponent else np.zeros_like(a))": "if exponent else a * 0)"}),
+    Wrong(
+        "maximum's tie to a at 0",
+        {
+            "_taken(g, a > b), a.shape": "_taken(g, (a > b) | ((a == 0) & (b == 0) & np.signbit(b) & ~np.signbit(a))), a.shape",
+            "_taken(g, ~(a > b)), b.shape": "_taken(g, ~((a > b) | ((a == 0) & (b == 0) & np.signbit(b) & ~np.signbit(a)))), b.shape",
+        },
+    ),
+    Wrong(
+        "KeyboardInterrupt in a rule delivers",
+        {
+            "                part = _part_of(rule, node, argnum, grad)\n": "                try:\n                    part = _part_of(rule, node, argnum, grad)\n                except KeyboardInterrupt:\n                    _deliver(leaves, own)\n                    raise\n"
+        },
+    ),
+    Wrong(
+        "gradcheck checks 100 values at most",
+        {
+            "        difference = np.abs(got - want)\n": "        difference = np.abs(got - want)\n        difference.reshape(-1)[100:200] = 0\n"
+        },
+    ),
+    Wrong(
+        "gradcheck needs a node",
+        {"    result.backward(w)\n": "    if _node(result) is None:\n        return True\n    result.backward(w)\n"},
+    ),
 ]
 
 # Semantic mutants (specs.meta.semantic) that keep every promise, and why

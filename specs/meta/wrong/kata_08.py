@@ -1080,4 +1080,43 @@ WRONG = [
         },
     ),
     Wrong("infinity is no value", {"better = not math.isnan(value)": "better = math.isfinite(value)"}),
+    Wrong(
+        "samples of a batch are sorted",
+        {"chosen = order[chosen]  # a copy of one batch, not of all": "chosen = np.sort(order[chosen])"},
+    ),
+    Wrong(
+        "a schedule for two groups only",
+        {
+            "            for group in optimizer.param_groups:  # the base lr": "            for group in optimizer.param_groups[:2]:  # the base lr"
+        },
+    ),
+    Wrong(
+        "initial_lr is removed after the epoch",
+        {
+            '    if not counted:\n        raise ValueError("no batch in which anything counts: is data empty, or used up before, or is every target ignored?")\n    return total / counted\n\n\ndef accuracy': '    if not counted:\n        raise ValueError("no batch in which anything counts: is data empty, or used up before, or is every target ignored?")\n    for group in optimizer.param_groups:\n        if schedule is None:\n            group.pop("initial_lr", None)\n    return total / counted\n\n\ndef accuracy'
+        },
+    ),
+    Wrong("accuracy of float16 scores", {"scores.argmax(-1)": "scores.astype(np.float16).argmax(-1)"}),
+    Wrong("accuracy of float32 scores", {"scores.argmax(-1)": "scores.astype(np.float32).argmax(-1)"}),
+    Wrong(
+        "warmup of one step",
+        {"return (step + 1) / (warmup_steps + 1)": "return (step + 1) / max(2, warmup_steps + 1) if warmup_steps > 1 else 1.0"},
+    ),
+    Wrong(
+        "validate leaves mode when empty",
+        {
+            '    if not counted:\n        raise ValueError("no batch in which anything counts: is data empty, or used up before, or is every target ignored?")\n    return total / counted\n\n\n# 08.3': '    if not counted:\n        network.eval()\n        raise ValueError("no batch in which anything counts: is data empty, or used up before, or is every target ignored?")\n    return total / counted\n\n\n# 08.3'
+        },
+    ),
+    Wrong("rounding seconds down", {"divmod(round(seconds), 60)": "divmod(int(seconds), 60)"}),
+    Wrong("percent floors", {"{share:4.0%}": "{int(100 * share):3d}%"}),
+    Wrong("the bar rounds", {"'#' * int(20 * share)": "'#' * round(20 * share)"}),
+    Wrong("the folder's fsync only", {"os.fsync(file.fileno())": "os.fsync(os.open(path.parent, os.O_RDONLY))"}),
+    Wrong("True is 1 as a key", {"keys = [_encoded(key,": "keys = [int(key) if key is True else _encoded(key,"}),
+    Wrong(
+        "the objective's own network is validated",
+        {
+            "validate(self.network, validation, self.metric)": 'validate(self.model.network if hasattr(self.model, "network") else self.network, validation, self.metric)'
+        },
+    ),
 ]
