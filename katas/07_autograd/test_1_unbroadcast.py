@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from katas.autograd import unbroadcast
 
-from specs.check import Tolerance, assert_close, assert_dtype, assert_gradient
+from specs.check import FLOAT64, Tolerance, assert_close, assert_dtype, assert_gradient
 
 STRETCHED = [  # a shape, and the one that it was broadcast to
     ((4,), (3, 4)),
@@ -92,6 +92,50 @@ def test_a_sum_of_many_rows_is_as_right_as_float32_is(name, shape):
     got = unbroadcast(grad, (1,) * (grad.ndim - 2) + shape if len(shape) == 2 else shape).reshape(4)
     want = np.full(4, np.float64(np.float32(0.1)) * (grad.size / 4))
     assert_close(got, want, mistakes={"row after row, in float32": grad.sum(tuple(range(grad.ndim - 1)))})
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rows", [1, 2, 499, 500, 501, 999, 1000, 1001, 1500, 2345])
+def test_every_row_counts_once(rows, dtype, draw):
+    """However many rows there are, and wherever a block of them ends: all are different here."""
+    grad = draw.normal(rows, 3, dtype=dtype)
+    mistakes = {"the rows after the last whole block are left out": grad[: rows // 500 * 500].sum(0)}
+    assert_close(unbroadcast(grad, (3,)), grad.sum(0, dtype=np.float64), mistakes=mistakes)
+    grad = draw.normal(rows, 2, 3, dtype=dtype)
+    assert_close(unbroadcast(grad, (1, 1, 3)), grad.sum((0, 1), dtype=np.float64).reshape(1, 1, 3))
+    assert_close(unbroadcast(grad, (1, 2, 1)), grad.sum((0, 2), dtype=np.float64).reshape(1, 2, 1))
+    assert_dtype(unbroadcast(grad, (3,)), dtype)
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 1, 3), (1, 2, 1, 3), (5, 1, 1, 1, 1)], ids=str)
+def test_float64_is_summed_in_float64(shape, draw):
+    """However many axes there are: to ten digits."""
+    grad = draw.normal(5, 4, 2, 6, 3)
+    stretched = (1,) * (5 - len(shape)) + shape
+    axes = tuple(axis for axis in range(5) if stretched[axis] == 1)
+    mistakes = {"in float32": grad.astype(np.float32).sum(axes).reshape(shape)}
+    assert_close(unbroadcast(grad, shape), grad.sum(axes).reshape(shape), FLOAT64, mistakes=mistakes)
+
+
+def test_a_large_row_does_not_swallow_the_sums_of_the_others():
+    """The sums of the blocks are added in float64: in float32 a first one of 2²⁴ would leave nothing of those of a half."""
+    grad = np.full((202_000, 4), 0.001, np.float32)
+    grad[:1000], grad[-1000:] = 0, 0
+    grad[0], grad[-1] = 2.0**24, -(2.0**24)
+    want = np.full(4, 200_000 * np.float64(np.float32(0.001)))
+    assert_close(unbroadcast(grad, (4,)), want, mistakes={"the sums of the blocks are added in float32": np.zeros(4)})
+
+
+@pytest.mark.parametrize(
+    ("to", "shape"),
+    [((2, 5000, 3), (2, 1, 3)), ((5000, 3), (1, 3)), ((2, 3, 5000), (2, 3, 1)), ((5000, 2, 3), (2, 3)), ((50, 100, 3), (3,))],
+    ids=str,
+)
+def test_ones_of_float16_are_counted_along_any_axis(to, shape):
+    """5000 ones are 5000: float16 alone counts to 2048, and no further."""
+    got = unbroadcast(np.ones(to, np.float16), shape)
+    assert_dtype(got, np.float16)
+    assert_close(got, np.full(shape, 5000.0), mistakes={"counted in float16": np.full(shape, 2048.0)})
 
 
 @pytest.mark.parametrize(("to", "shape"), [((70_000, 2), (2,)), ((2, 70_000), (2, 1)), ((140_000,), ()), ((70_000, 2), (1, 1))])

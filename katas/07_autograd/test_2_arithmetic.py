@@ -65,6 +65,35 @@ def test_a_quotient_divides(shapes, draw):
     assert_rule("div", 1, g, a, b, mistakes=mistakes)
 
 
+@pytest.mark.parametrize(("dtype", "size"), [(np.float32, 1e25), (np.float64, 1e200)], ids=["float32", "float64"])
+@pytest.mark.parametrize("divisor", ["large", "small"])
+def test_a_quotient_divides_twice(divisor, dtype, size):
+    """-g · y / b, where b² is beyond the dtype: infinite or 0, though the gradient is an ordinary number."""
+    b = np.array([size, -size], dtype) if divisor == "large" else np.array([1 / size, -1 / size], dtype)
+    a, g = (b * dtype(8)).astype(dtype), (b * dtype(2)).astype(dtype)  # -g · a / b² = -16
+    with np.errstate(all="ignore"):
+        squared = -g * a / (b * b)
+    assert_close(derived("div", 1, g, a, b), [-16.0, -16.0], mistakes={"divided by b²": squared})
+    assert_close(derived("div", 0, g, a, b), [2.0, 2.0])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize(("op", "argnum"), [("mul", 0), ("mul", 1), ("div", 0), ("div", 1), ("pow", 0)])
+def test_a_broken_operand_shows(op, argnum, value):
+    """An operand that is infinite or NaN gives the gradient that the formula gives, in its place and in no other."""
+    a, b, g = np.array([2.0, value, 4.0]), np.array([3.0, 5.0, value]), np.array([1.0, 2.0, 3.0])
+    with np.errstate(all="ignore"):
+        got = derived(op, argnum, g, *([a] if op == "pow" else [a, b]), **({"exponent": 3} if op == "pow" else {}))
+        want = {
+            ("mul", 0): g * b,
+            ("mul", 1): g * a,
+            ("div", 0): g / b,
+            ("div", 1): -g * a / b / b,
+            ("pow", 0): g * 3 * a**2,
+        }[op, argnum]
+    assert_close(got, want)
+
+
 @pytest.mark.parametrize("shape", [(2, 3, 4), ()])
 def test_a_negative_changes_the_sign(shape, draw):
     """y = -a: -g."""
@@ -97,6 +126,13 @@ def test_a_power_of_zero_has_a_gradient(exponent, want):
     with np.errstate(all="raise"):
         got = derived("pow", 0, np.full((2, 3), 5.0), np.zeros((2, 3)), exponent=exponent)
     assert_close(got, np.full((2, 3), want))
+
+
+@pytest.mark.parametrize("exponent", [0, 0.0], ids=repr)
+def test_a_power_of_0_is_constant_everywhere(exponent):
+    """a⁰ is 1 for infinities and NaN too, as in Python: its slope is 0 there."""
+    got = derived("pow", 0, np.ones(4), np.array([np.inf, -np.inf, np.nan, 1e300]), exponent=exponent)
+    assert_close(got, np.zeros(4))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

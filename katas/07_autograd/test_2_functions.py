@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from katas.autograd import vjp
 
-from specs.check import assert_close, assert_dtype, assert_rule, derived
+from specs.check import EXACT, FLOAT32, assert_close, assert_dtype, assert_rule, derived
 
 FUNCTIONS = ["exp", "log", "sqrt", "tanh"]
 SHAPES = [(2, 3, 4), ()]
@@ -62,6 +62,32 @@ def test_tanh_does_not_overflow():
     assert_close(got, np.zeros((2, 2)))
 
 
+SLOPES = {  # of a function, at 0, next to nothing, and infinity
+    "log": [(0.0, np.inf), (1e-30, 1e30), (1e-18, 1e18), (1e18, 1e-18), (np.inf, 0.0)],
+    "sqrt": [(0.0, np.inf), (1e-30, 5e14), (4e-20, 2.5e9), (1e20, 5e-11), (np.inf, 0.0)],
+    "exp": [(-np.inf, 0.0), (0.0, 1.0), (np.inf, np.inf)],
+    "tanh": [(-np.inf, 0.0), (0.0, 1.0), (1e-10, 1.0), (np.inf, 0.0)],
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("op", "a", "slope"), [(op, *case) for op in FUNCTIONS for case in SLOPES[op]])
+def test_no_slope_is_bent(op, a, slope, dtype):
+    """Where a slope is infinite, huge or 0, so is the gradient: nothing is added to a divisor, and nothing is cut off."""
+    for g in (2.0, -3.0):
+        with np.errstate(all="ignore"):
+            got = derived(op, 0, np.full(1, g, dtype), np.full(1, a, dtype))
+        assert_close(got, [g * slope], EXACT if slope in (0, np.inf) else FLOAT32, name=f"g = {g}")
+
+
+@pytest.mark.parametrize("op", FUNCTIONS)
+def test_not_a_number_has_no_slope(op):
+    """Where a is NaN, so is the gradient: a fault shows. Its neighbors have their own."""
+    with np.errstate(all="ignore"):
+        got = derived(op, 0, np.array([1.0, 2.0, 3.0]), np.array([1.0, np.nan, 1.0]))
+    assert np.isnan(got).tolist() == [False, True, False]
+
+
 @broadcast
 def test_maximum_passes_the_gradient_to_the_larger(shapes, draw):
     """y = max(a, b): g to a where a > b, to b where it is not, each summed to the shape of its operand."""
@@ -76,6 +102,23 @@ def test_at_a_tie_maximum_passes_the_gradient_to_b():
     half = {"half to each": g / 2}
     assert_close(derived("maximum", 0, g, a, a), [0.0, 0.0, 0.0], mistakes=half | {"all to a": g}, name="to a")
     assert_close(derived("maximum", 1, g, a, a), g, mistakes=half | {"all to a": 0 * g}, name="to b")
+
+
+def test_zeros_of_either_sign_are_a_tie():
+    """0.0 is not larger than -0.0: b receives g in both orders."""
+    g, a = np.array([5.0, 7.0]), np.array([0.0, -0.0])
+    assert_close(derived("maximum", 0, g, a, -a), [0.0, 0.0], name="to a")
+    assert_close(derived("maximum", 1, g, a, -a), g, name="to b")
+
+
+def test_where_one_is_nan_maximum_passes_the_gradient_to_b():
+    """Whichever of both is NaN: all of g to b, none to a, so that it is not lost."""
+    a, b = np.array([np.nan, 1.0, np.nan, 2.0, np.inf, -np.inf]), np.array([1.0, np.nan, np.nan, 1.0, 1.0, 1.0])
+    g = np.array([2.0, 3.0, 5.0, 7.0, 11.0, 13.0])
+    with np.errstate(all="ignore"):
+        to_a, to_b = (derived("maximum", argnum, g, a, b) for argnum in (0, 1))
+    assert_close(to_a, [0.0, 0.0, 0.0, 7.0, 11.0, 0.0], name="to a")
+    assert_close(to_b, [2.0, 3.0, 5.0, 0.0, 0.0, 13.0], mistakes={"to neither": [0, 0, 0, 0, 0, 13.0]}, name="to b")
 
 
 @broadcast
@@ -103,6 +146,15 @@ def test_what_was_not_taken_has_no_gradient(value):
     fine, broken = np.array([1.0, 2.0, 3.0]), np.where(chosen, 1.0, value)
     assert_close(derived("where", 0, g, broken, fine, condition=chosen), [5.0, 0.0, 11.0], name="to a")
     assert_close(derived("where", 1, g, fine, np.where(chosen, value, 1.0), condition=chosen), [0.0, 7.0, 0.0], name="to b")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_was_taken_has_its_gradient_whatever_it_is(value):
+    """where(…): the condition alone decides. What was taken receives g, even if it is NaN or infinite."""
+    g, chosen = np.array([5.0, 7.0, 11.0]), np.array([True, False, True])
+    broken, fine = np.full(3, value), np.ones(3)
+    assert_close(derived("where", 0, g, broken, fine, condition=chosen), [5.0, 0.0, 11.0], name="to a")
+    assert_close(derived("where", 1, g, fine, broken, condition=chosen), [0.0, 7.0, 0.0], name="to b")
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])

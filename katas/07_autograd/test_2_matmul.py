@@ -113,6 +113,12 @@ def test_a_shared_matrix_is_not_repeated_for_the_batch(budget):
     budget.bytes(lambda: vjp("matmul", 1)(g, g, a, b), peak=350_000)
 
 
+def test_a_matrix_that_heads_share_is_not_repeated_either(budget):
+    """Nor where the batch has two axes, as texts and heads: (8, 8, 4, 100) @ (100, 100) has one product, not 64 matrices."""
+    g, a, b = np.ones((8, 8, 4, 100), np.float32), np.ones((8, 8, 4, 100), np.float32), np.ones((100, 100), np.float32)
+    budget.bytes(lambda: vjp("matmul", 1)(g, g, a, b), peak=350_000)
+
+
 @pytest.mark.parametrize(
     "name", ["matrix and matrix", "a batch on both sides", "a batch and one matrix", "one matrix and a batch"]
 )

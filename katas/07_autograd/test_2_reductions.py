@@ -4,7 +4,7 @@ from katas.autograd import vjp
 
 from specs.check import EXACT, PRIMITIVES, assert_close, assert_dtype, assert_rule, derived
 
-DIMS = [None, 0, 1, 2, -1, -2, -3, (0,), (0, 2), (2, 0), (-1, 0), (1, -1), (0, 1, 2)]
+DIMS = [None, 0, 1, 2, -1, -2, -3, (0,), (0, 2), (2, 0), (-1, 0), (1, -1), (0, 1, 2), (), np.int64(-2), (np.int64(2), 0)]
 dims = pytest.mark.parametrize("dim", DIMS, ids=str)
 keepdims = pytest.mark.parametrize("keepdim", [False, True], ids=["", "keepdim"])
 
@@ -79,6 +79,32 @@ def test_equal_maxima_of_the_whole_share_the_gradient(draw):
         assert_close(
             derived("max", 0, g, a, dim=dim, keepdim=False), want, mistakes={"each receives all of it": 4 * np.array(want)}
         )
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("largest", [1.0, -1.0, 100.0])
+def test_only_equal_values_are_equal(largest, dtype):
+    """A value that is less by the least that the dtype can tell receives 0."""
+    a = np.array([[largest, np.nextafter(dtype(largest), dtype(-np.inf)), largest]], dtype)
+    got = derived("max", 0, np.array([4.0], dtype), a, dim=1, keepdim=False)
+    assert_close(got, [[2.0, 0.0, 2.0]], mistakes={"what is almost as large has a share": np.full((1, 3), 4 / 3)})
+
+
+def test_zeros_of_either_sign_are_equal():
+    """-0.0 equals 0.0: they share the gradient."""
+    got = derived("max", 0, np.array([4.0]), np.array([[0.0, -0.0, -1.0]]), dim=1, keepdim=False)
+    assert_close(got, [[2.0, 2.0, 0.0]])
+
+
+@pytest.mark.parametrize("dim", [1, None], ids=str)
+def test_a_largest_that_is_nan_shows(dim):
+    """NaN is the maximum of what holds one, and equals nothing: the gradient has a NaN there, rather than zeros only."""
+    a = np.array([[1.0, np.nan, 3.0], [4.0, 5.0, 2.0]])
+    with np.errstate(all="ignore"):
+        got = derived("max", 0, np.array([6.0, 7.0] if dim else 6.0), a, dim=dim, keepdim=False)
+    assert np.isnan(got[0]).any(), f"the maximum is NaN, and its gradient {got[0].tolist()}"
+    if dim:
+        assert_close(got[1], [0.0, 7.0, 0.0])
 
 
 @pytest.mark.parametrize("value", [-np.inf, np.inf, 0.0, -3.0])

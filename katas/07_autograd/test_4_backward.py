@@ -24,6 +24,38 @@ def test_one_operation_passes_the_gradient_to_its_operand():
     assert_close(a.grad, np.exp(0.5))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("grad", [[1, 2], (True, False), np.array([1.5, 2.5]), np.array([1, 2], np.int8)], ids=repr)
+def test_a_grad_is_cast_to_the_tensors_dtype(grad, dtype):
+    """grad may be whatever NumPy takes for an array: rules get it in the dtype of the tensor. The caller's stays as it is."""
+    seen, before = [], np.array(grad)
+    defvjp("observed", lambda g, y, a: seen.append(g) or 2 * g)
+    x = leaf([3.0, 4.0], dtype)
+    Tensor._result("observed", 2 * x.data, x).backward(grad)
+    assert_dtype(seen[0], dtype)
+    assert_close(x.grad, 2 * np.asarray(before, dtype))
+    assert_close(np.array(grad), before)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, ZeroDivisionError], ids=lambda kind: kind.__name__)
+def test_an_interruption_changes_no_grad(error):
+    """After Ctrl-C in a rule, or an error of it, no grad has changed, though other leaves have all of theirs by then."""
+
+    def rule(g, y, a):
+        raise error
+
+    defvjp("interrupted", rule)
+    leaves = [leaf([1.0, 2.0]) for _ in range(3)]
+    leaves[1].grad = np.ones(2)
+    interrupted = Tensor._result("interrupted", leaves[2].data, leaves[2])
+    result = leaves[0] * interrupted.exp() * leaves[1] + leaves[1]
+    with rejects(error):
+        result.backward(np.ones(2))
+    assert leaves[0].grad is None
+    assert leaves[2].grad is None
+    assert_close(leaves[1].grad, np.ones(2))
+
+
 def test_a_chain_multiplies_the_derivatives(draw):
     """d tanh(√(a² + 1)) / da, one rule after another from the end to the start."""
     a = leaf(draw.normal(2, 3))

@@ -30,6 +30,15 @@ def test_in_the_block_nothing_is_recorded():
     assert x.requires_grad
 
 
+@pytest.mark.parametrize("data", [[2, 3], [True, False], [1.0, 2.0]], ids=["integers", "booleans", "floats"])
+def test_in_the_block_integers_are_no_error(data):
+    """What requires no gradient may be of any dtype: in the block no result requires one, whatever its operands say."""
+    x = Tensor(data, requires_grad=True)
+    with no_grad():
+        assert not recorded(x.reshape(2, 1))
+        assert not recorded(x[0])
+
+
 def test_after_the_block_recording_goes_on():
     """The block ends, and what comes next is recorded again."""
     x = leaf()

@@ -58,6 +58,14 @@ WRONG = {
     "right for a gradient of ones only: reversed": lambda g, y, a: 2 * g[::-1, ::-1],
     "right for a gradient of ones only: the mean": lambda g, y, a: np.full_like(g, 2 * g.mean()),
     "right for a gradient of ones only: g is not used": lambda g, y, a: np.full_like(g, 2),
+    "right where all rows of g are equal: reversed": lambda g, y, a: 2 * g[::-1],
+    "right where all rows of g are equal: their mean": lambda g, y, a: np.tile(2 * g.mean(0), (2, 1)),
+    "right where all columns of g are equal: reversed": lambda g, y, a: 2 * g[:, ::-1],
+    "right where all columns of g are equal: their mean": lambda g, y, a: np.tile(2 * g.mean(1, keepdims=True), 3),
+    "right for a g of 1 and -1: cubed": lambda g, y, a: 2 * g**3,
+    "right for a g of 1 and -1: the sign": lambda g, y, a: 2 * np.sign(g),
+    "right for a g of 0 and 1: squared": lambda g, y, a: 2 * g * g,
+    "right for a positive g": lambda g, y, a: 2 * np.abs(g),
 }
 
 
@@ -67,6 +75,21 @@ def test_a_wrong_gradient_is_found(name, draw):
     function, x = doubled(WRONG[name]), leaf(draw.normal(2, 3))
     with rejects(RuntimeError, "input 0"):
         gradcheck(function, x)
+
+
+@pytest.mark.parametrize("shape", [(400,), (20, 20), (1, 400)], ids=str)
+@pytest.mark.parametrize("place", [0, 7, 150, 399])
+def test_one_wrong_value_among_many_is_found(place, shape):
+    """It is the largest error that counts: a mean of them all would hide it."""
+
+    def rule(g, y, a):
+        wrong = 2 * g
+        wrong.reshape(-1)[place] += 3e-5
+        return wrong
+
+    index = tuple(int(i) for i in np.unravel_index(place, shape))
+    with rejects(RuntimeError, "input 0", str(index)):
+        gradcheck(doubled(rule), leaf(np.ones(shape)))
 
 
 def test_the_place_and_both_values_are_named():
@@ -81,11 +104,30 @@ def test_the_place_and_both_values_are_named():
         gradcheck(doubled(rule), leaf(np.ones((2, 3))))
 
 
+@pytest.mark.parametrize("most", [(0, 1), (1, 0), (1, 2)], ids=str)
+def test_the_place_is_that_of_the_largest_error(most):
+    """Where several values are wrong, it is the index at which they differ most, not the first of them."""
+
+    def rule(g, y, a):
+        wrong = 2 * g + np.array([[3.0, -2.0, 4.0], [-5.0, 1.0, 2.0]])
+        wrong[most] -= 1234.5
+        return wrong
+
+    with rejects(RuntimeError, "input 0", str(most)):
+        gradcheck(doubled(rule), leaf(np.ones((2, 3))))
+
+
 def test_a_function_that_loses_the_record_of_an_input_is_found():
     """The differences see that b counts, backward does not: a gradient that never came is one of zeros."""
     a, b = leaf([1.0, 2.0]), leaf([3.0, 4.0])
     with rejects(RuntimeError, "input 1"):
         gradcheck(lambda a, b: a * Tensor(b.data), a, b)
+
+
+def test_a_function_that_loses_the_whole_record_is_found():
+    """A result that requires no gradient was not recorded: a RuntimeError, rather than nothing to check."""
+    with rejects(RuntimeError, "recorded"):
+        gradcheck(lambda a: Tensor(a.data * 2), leaf([1.0, 2.0]))
 
 
 def test_an_input_that_does_not_count_has_a_gradient_of_zeros():
@@ -115,6 +157,12 @@ def test_float32_is_refused():
         gradcheck(lambda a, b: a * b, leaf([1.0]), Tensor([1.0], requires_grad=True))
 
 
+def test_float32_is_refused_where_nothing_is_checked_too():
+    """An input that requires no gradient is a part of the function, and float32 in it is as coarse."""
+    with rejects(ValueError, "input 1", "float32"):
+        gradcheck(lambda a, b: a * b, leaf([1.0]), Tensor([1.0]))
+
+
 def test_the_inputs_stay_as_they_are(draw):
     """Neither their values nor their grads change, and what was recorded of them stays theirs."""
     data = draw.normal(2, 3)
@@ -135,6 +183,52 @@ def test_the_tolerance_may_be_given():
         gradcheck(function, x, tolerance=1e-4)
 
 
+def test_the_tolerance_is_a_millionth_by_default():
+    """A gradient of 2000 that is off by 3 millionths of it is wrong, and one that is off by 0.3 millionths is not."""
+
+    def off(by):
+        defvjp("scaled", lambda g, y, a: 2000 * (1 + by) * g)
+        return lambda a: Tensor._result("scaled", 2000 * a.data, a)
+
+    x = leaf([1.0, 2.0])
+    with rejects(RuntimeError, "input 0"):
+        gradcheck(off(3e-6), x)
+    assert gradcheck(off(3e-7), x) is True
+
+
+def test_the_tolerance_is_times_the_largest_or_times_1():
+    """Not times their sum: gradients of any size, off by 1.4 tolerances, pass if the largest is more than 1.4."""
+    tolerance, seen = 1e-3, []
+
+    def scaled(factor):
+        defvjp("scaled", lambda g, y, a: seen.append(abs(factor * g).max()) or factor * g + 1.4 * tolerance)
+        return lambda a: Tensor._result("scaled", factor * a.data, a)
+
+    for factor in 2.0 ** np.arange(-6, 7):
+        function = scaled(factor)
+        try:
+            passed = gradcheck(function, leaf([0.5]), tolerance=tolerance)
+        except RuntimeError:
+            if not seen:
+                raise  # it did not come as far as a comparison
+            passed = False
+        if not 1.3 < seen[-1] < 1.5:  # where rounding decides
+            assert passed is bool(seen[-1] > 1.4), f"a gradient of {seen[-1]:.3g} passed: {passed}"
+
+
+def test_the_tolerance_is_relative_to_the_differences():
+    """Not to what backward gives: a gradient of 4500 for one of 2000 is off by more than 60%."""
+    defvjp("scaled", lambda g, y, a: 4500 * g)
+    with rejects(RuntimeError, "input 0"):
+        gradcheck(lambda a: Tensor._result("scaled", 2000 * a.data, a), leaf([1.0]), tolerance=0.6)
+
+
+def test_a_small_gradient_beside_a_large_one_may_be_noise():
+    """The tolerance is one for the whole input: the differences of a sum of 10⁸ can't tell a gradient of a thousandth."""
+    factors = np.array([1e8, 1e-3, 0.0])
+    assert gradcheck(lambda a: a * factors, leaf([1.3, 2.7, 0.1])) is True
+
+
 def test_the_tolerance_is_relative_to_the_largest_gradient():
     """Gradients of a million are not right to a millionth of one: float64 has sixteen digits, and a difference loses half."""
     assert gradcheck(lambda a: a * a * 1e6, leaf([1.0, 3.0])) is True
@@ -151,6 +245,21 @@ def test_eps_may_be_given():
     assert gradcheck(lambda a: a**3, x, eps=1e-4) is True
     with rejects(RuntimeError, "input 0"):
         gradcheck(lambda a: a**3, x, eps=0.1)
+
+
+@pytest.mark.parametrize("options", [{}, {"eps": 1e-3}, {"eps": 0.25}], ids=["default", "a thousandth", "a quarter"])
+def test_each_value_is_moved_by_eps(options):
+    """The function is evaluated at x + ε and at x - ε of each value, the others in their places; ε is 1e-6 by default."""
+    x, eps, moves = np.array([[0.5, -1.0], [2.0, 0.0]]), options.get("eps", 1e-6), set()
+
+    def function(a):
+        moved = [(index, float(a.data[index] - x[index]) / eps) for index in np.ndindex(2, 2) if a.data[index] != x[index]]
+        assert len(moved) <= 1, f"several values are moved at once: {moved}"
+        moves.update((index, round(by, 6)) for index, by in moved)
+        return a * 2
+
+    assert gradcheck(function, leaf(x), **options) is True
+    assert moves == {(index, sign) for index in np.ndindex(2, 2) for sign in (-1.0, 1.0)}
 
 
 def test_an_error_of_the_function_passes_on():

@@ -59,6 +59,34 @@ def test_samples_move_between_batches(draw):
     first, second = ({frozenset(batch) for batch in rows(batches)} for _ in range(2))
     assert not first & second
     assert not first & {frozenset(range(start, start + 8)) for start in range(0, 64, 8)}
+    assert any(batch != sorted(batch) for batch in rows(batches)), "the samples of each batch are in order"
+
+
+def test_iterations_at_the_same_time_have_their_own_orders(draw):
+    """Each iteration gives each sample once, also while another one lasts, as in zip(batches, batches)."""
+    batches = Batches(draw.normal(12, 2), np.arange(12), 3, np.random.default_rng(3))
+    both = [(*one[1].data, *other[1].data) for one, other in zip(batches, batches, strict=True)]
+    first, second = ([row for rows in both for row in rows[half]] for half in (slice(3), slice(3, 6)))
+    assert sorted(first) == sorted(second) == list(range(12))
+    assert first != second
+
+
+def test_the_generator_may_be_another_later(draw):
+    """rng is an attribute: the next iteration draws from the one that is there then, or keeps the order if there is none."""
+    batches = Batches(draw.normal(20, 2), np.arange(20), 6)
+    batches.rng = np.random.default_rng(3)
+    want = rows(Batches(draw.normal(20, 2), np.arange(20), 6, np.random.default_rng(3)))
+    assert rows(batches) == want
+    batches.rng = None
+    assert [row for batch in rows(batches) for row in batch] == list(range(20))
+
+
+def test_in_order_batches_are_views(draw):
+    """Without rng nothing is copied: a batch's arrays are parts of x and y."""
+    x, y = draw.normal(10, 2), draw.integers(3, 10)
+    for got, labels in Batches(x, y, 4):
+        assert np.shares_memory(got.data, x), "x was copied"
+        assert np.shares_memory(labels.data, y), "y was copied"
 
 
 def test_the_generator_alone_decides(draw):

@@ -11,7 +11,7 @@ from katas.tensor import Tensor
 from katas.training import Batches, Objective, accuracy, train_epoch, validate
 
 from specs import oracles
-from specs.check import EXACT, FLOAT32, assert_close, global_state, rejects
+from specs.check import EXACT, FLOAT32, FLOAT64, assert_close, global_state, rejects
 
 
 class Regression:
@@ -76,6 +76,30 @@ def test_the_loss_is_the_mean_over_samples(draw):
     assert_close(got, np.dot(losses, [5, 5, 1]) / 11, mistakes=mistakes)
 
 
+class Given(Module):
+    """A model whose loss is w · x + y, in their dtype, with w = 0 at first: its gradient is x, and its first loss is y."""
+
+    def __init__(self, dtype=np.float64):
+        self.weight = Parameter(np.zeros((), dtype))
+
+    def forward(self, x, y):
+        return (self.weight * x + y).sum()
+
+
+def test_the_mean_is_added_up_in_python_floats():
+    """Of float32 losses too the result is a float, in which a large one does not swallow the small ones. So is validate's."""
+    losses = [1.0, *[2.0**-25] * 256]
+    data = [(Tensor(np.zeros(1, np.float32)), Tensor(np.full(1, loss, np.float32))) for loss in losses]
+    model, want = Given(np.float32), math.fsum(losses) / len(losses)
+    got = train_epoch(model, SGD(model.parameters(), lr=0.1), data)
+    assert isinstance(got, float), f"expected a float, got a {type(got).__name__}"
+    assert_close(got, want, FLOAT64, mistakes={"the small ones are swallowed": 1 / len(losses)})
+    for metric in (lambda prediction, y: y.sum(), lambda prediction, y: y.data[0]):  # a Tensor, and a number of NumPy's
+        got = validate(Linear(1, 1), [(Tensor(np.zeros((1, 1), np.float32)), y) for _, y in data], metric)
+        assert isinstance(got, float), f"expected a float, got a {type(got).__name__}"
+        assert_close(got, want, FLOAT64, mistakes={"the small ones are swallowed": 1 / len(losses)})
+
+
 def test_any_iterable_of_pairs_will_do(draw):
     """A generator has no length and gives its batches once."""
     task = Regression(draw, 5, 5, 2)
@@ -108,6 +132,27 @@ def test_training_is_in_train_mode(draw):
     assert network[1].training, "it is in eval mode"
     unmasked = task.after([0.1])[0]
     assert not np.allclose(task.network.weight.data, unmasked), "dropout dropped nothing"
+
+
+def test_an_objective_is_in_train_mode_too():
+    """The model itself is, and a criterion that is a Module, though they were in eval mode: each module below the model."""
+    seen = []
+
+    class Criterion(Module):
+        def __init__(self):
+            self.dropout = Dropout(0.5)
+
+        def forward(self, prediction, y):
+            seen.append((self.training, self.dropout.training))
+            return prediction.sum()
+
+    network = Sequential(Linear(2, 2))
+    model = Objective(network, Criterion())
+    model.eval()
+    data = [(Tensor(np.ones((1, 2), np.float32)), Tensor(np.zeros(1)))]
+    train_epoch(model, SGD(network.parameters(), lr=0.1), data)
+    assert seen == [(True, True)]
+    assert all(module.training for module in model.modules())
 
 
 @pytest.mark.parametrize(
@@ -281,6 +326,15 @@ def test_the_gradient_is_clipped_as_a_whole(draw):
     assert_close(task.network.bias, b)
 
 
+@pytest.mark.parametrize("clip_norm", [0, 0.0, -1.0])
+def test_clipping_to_nothing_is_refused(clip_norm, draw):
+    """clip_norm=0 is not as if none were given: it is a ValueError, as of clip_grad_norm, and no step is taken."""
+    task = Regression(draw, 5)
+    with rejects(ValueError, str(clip_norm)):
+        task.train(clip_norm=clip_norm)
+    assert_close(task.network.weight, task.start[0], EXACT)
+
+
 def test_all_groups_are_clipped_together(draw):
     """Parameter groups make no difference: it is one vector."""
     task = Regression(draw, 5, 5)
@@ -332,6 +386,39 @@ def test_a_later_epoch_goes_on_with_the_schedule(draw):
     assert_close(task.network.weight, w, mistakes={"a factor of the last epoch's rate": compounded, "from 0": restarted})
 
 
+def test_the_base_rate_is_the_one_that_first_met_a_schedule(draw):
+    """Epochs without `steps` begin at step 0 again, from the same base rate, whatever lr is by then."""
+    task = Regression(draw, 5, 5)
+    for _ in range(3):
+        task.train(schedule=lambda step: (1.0, 0.5)[step])
+        task.optimizer.param_groups[0]["lr"] = 7.0
+    mistakes = {"a factor of the last epoch's rate": task.after([0.1, 0.05, 0.05, 0.025, 0.025, 0.0125], task.arrays * 3)[0]}
+    assert_close(task.network.weight, task.after([0.1, 0.05] * 3, task.arrays * 3)[0], mistakes=mistakes)
+
+
+def test_a_factor_of_0_is_a_factor(draw):
+    """A schedule may give 0: the lr of that step is 0, and the parameters stay. The next step has its own factor."""
+    task = Regression(draw, 5, 5, 5)
+    seen = []
+    task.train(schedule=lambda step: seen.append(task.network.weight.data.copy()) or (0.0, 0, 0.5)[step])
+    assert_close(seen[2], task.start[0], EXACT)
+    assert_close(task.network.weight, task.after([0.05], task.arrays[2:])[0])
+    task.train(schedule=lambda step: 0.0)
+    assert task.optimizer.param_groups[0]["lr"] == 0
+
+
+def test_a_base_rate_of_0_is_a_base_rate(draw):
+    """A group whose lr is 0 when it first meets a schedule stays frozen, even if its lr is set since."""
+    task = Regression(draw, 5, 5)
+    weight, bias = task.network.weight, task.network.bias
+    task.optimizer = SGD([{"params": [weight], "lr": 0.0}, {"params": [bias]}], lr=0.1)
+    for _ in range(2):
+        task.train(schedule=lambda step: 0.5)
+        assert_close([group["lr"] for group in task.optimizer.param_groups], [0.0, 0.05])
+        task.optimizer.param_groups[0]["lr"] = 0.3
+    assert_close(weight, task.start[0], EXACT)
+
+
 def test_a_schedule_keeps_the_groups_apart(draw):
     """Each group has its own base rate, and the same factor."""
     task = Regression(draw, 5, 5)
@@ -339,6 +426,35 @@ def test_a_schedule_keeps_the_groups_apart(draw):
     task.optimizer = SGD([{"params": [weight]}, {"params": [bias], "lr": 0.02}], lr=0.1)
     task.train(schedule=lambda step: (0.5, 0.25)[step])
     assert_close([group["lr"] for group in task.optimizer.param_groups], [0.025, 0.005])
+
+
+def test_a_schedule_reaches_every_group(draw):
+    """However many groups there are."""
+    task = Regression(draw, 5, 5)
+    others = [{"params": [Parameter(np.zeros(1))], "lr": rate} for rate in (0.2, 0.3, 0.4)]
+    task.optimizer = SGD([{"params": task.network.parameters(), "lr": 0.1}, *others], lr=1.0)
+    task.train(schedule=lambda step: (0.5, 0.25)[step])
+    assert_close([group["lr"] for group in task.optimizer.param_groups], [0.025, 0.05, 0.075, 0.1])
+
+
+def test_an_epoch_without_a_schedule_keeps_the_base_rate(draw):
+    """It has the lr that is there; a later epoch with a schedule has the base rate from before again."""
+    task = Regression(draw, 5, 5)
+    for schedule in (lambda step: (1.0, 0.5)[step], None, lambda step: (1.0, 0.5)[step]):
+        task.train(schedule=schedule)
+    assert_close(task.network.weight, task.after([0.1, 0.05, 0.05, 0.05, 0.1, 0.05], task.arrays * 3)[0])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_no_infinite_loss_is_trained_on(value, accumulate):
+    """NaN, ∞ and -∞ alike are a FloatingPointError that names the step."""
+    model = Given()
+    losses = [0.0, 0.0, 0.0, value]
+    data = [(Tensor(np.ones(1)), Tensor(np.full(1, loss))) for loss in losses]
+    with rejects(FloatingPointError, f"step {3 // accumulate}"):
+        train_epoch(model, SGD(model.parameters(), lr=1.0), data, accumulate=accumulate)
+    assert_close(model.weight, np.array(-3.0 if accumulate == 1 else -1.0))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -456,6 +572,59 @@ def test_a_metric_that_is_a_module_is_in_eval_mode_too():
     assert (metric.training, metric.dropout.training) == (True, True)
 
 
+def test_a_module_of_network_and_metric_gets_its_mode_back():
+    """One that is below both, as a loss that looks at the weights, is in the mode in which it was before, not in between."""
+
+    class Penalty(Module):
+        def __init__(self, network):
+            self.network = network
+
+        def forward(self, prediction, target):
+            return 1.0
+
+    network = Constant(np.eye(2))
+    network.frozen.eval()
+    metric = Penalty(network)
+    validate(network, [(np.ones((2, 1)), np.array([0, 1]))], metric)
+    assert (metric.training, network.training, network.frozen.training, network.dropout.training) == (True, True, False, True)
+
+
+def test_a_metric_of_0_is_a_metric():
+    """A network that is wrong everywhere has the accuracy 0.0, which is no error; nor is a metric of -1."""
+    data = [(np.ones((2, 1)), np.array([0, 1]))]
+    assert validate(Constant(np.eye(2)[::-1]), data) == 0.0
+    for value in (0, 0.0, -1.0):
+        assert validate(Constant(np.eye(2)), data, lambda prediction, target, value=value: value) == value
+
+
+def test_a_metric_is_not_recorded():
+    """Data and metric run under no_grad as well as the network: what they compute of parameters requires no gradient."""
+    scale, seen = Parameter(np.ones(1)), []
+
+    def data():
+        x = scale * 2
+        seen.append(x.requires_grad)
+        yield Tensor(np.ones((2, 1))), np.array([0, 1])
+
+    def metric(prediction, target):
+        value = (scale * 3).sum()
+        seen.append(value.requires_grad)
+        return value
+
+    validate(Constant(np.eye(2)), data(), metric)
+    assert seen == [False, False]
+
+
+@pytest.mark.parametrize("data", [[], [(np.ones((2, 1)), np.array([-100, -100]))]], ids=["no batch", "nothing that counts"])
+def test_validation_of_nothing_restores_the_modes(data):
+    """After its ValueError each module is in the mode in which it was."""
+    network = Constant()
+    network.frozen.eval()
+    with rejects(ValueError, "batch"):
+        validate(network, data)
+    assert (network.training, network.frozen.training, network.dropout.training) == (True, False, True)
+
+
 def test_validation_is_in_eval_mode_and_each_module_gets_its_own_back():
     """All modules are in eval mode while it lasts; then each is in the mode in which it was, a frozen one in eval mode."""
     network = Constant(np.eye(2), np.eye(2))
@@ -469,18 +638,47 @@ def test_validation_is_in_eval_mode_and_each_module_gets_its_own_back():
     assert not network.training, "it was in eval mode before"
 
 
-def test_an_error_in_validation_leaves_no_traces():
-    """If the network, the metric or the data fail, the modes are restored, and gradients are recorded again."""
+@pytest.mark.parametrize("error", [KeyError, KeyboardInterrupt, GeneratorExit, SystemExit], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("place", ["network", "metric", "data", "counted"])
+def test_an_error_in_validation_leaves_no_traces(place, error):
+    """If the network, the metric or the data fail, or Ctrl-C ends it there, the modes of network and metric are restored, and
+    gradients are recorded again.
+    """
+    calls = []
 
-    def failing():
-        yield np.ones((2, 1)), np.array([0, 1])
-        raise KeyError("data")
+    def fail(here):
+        calls.append(here)
+        if here == place and calls.count(place) == 2:
+            raise error("failed here")
 
-    network = Constant(np.eye(2), np.eye(2))
+    class Failing(Constant):
+        def forward(self, x):
+            fail("network")
+            return super().forward(x)
+
+    class Metric(Module):
+        def __init__(self):
+            self.dropout = Dropout(0.5)
+
+        def forward(self, prediction, target):
+            fail("metric")
+            return 1.0
+
+        def counted(self, target):
+            fail("counted")
+            return len(target)
+
+    def data():
+        for _ in range(3):
+            fail("data")
+            yield np.ones((2, 1)), np.array([0, 1])
+
+    network, metric = Failing(*[np.eye(2)] * 3), Metric()
     network.frozen.eval()
-    with rejects(KeyError, "data"):
-        validate(network, failing())
+    with rejects(error, "failed here"):
+        validate(network, data(), metric)
     assert (network.training, network.frozen.training, network.dropout.training) == (True, False, True)
+    assert (metric.training, metric.dropout.training) == (True, True)
     assert (network.parameter * 2).requires_grad
 
 
@@ -505,6 +703,27 @@ def test_accuracy_is_the_share_of_right_answers(shape, draw):
     assert_close(accuracy(Tensor(prediction), target), want)
 
 
+def test_predictions_are_compared_in_their_own_dtype():
+    """The largest is the largest by however little, and however large all are."""
+    close = np.array([[1.0, 1.0 + 1e-12, 1.0 - 1e-12], [1e200, 2e200, 3e200], [1e-200, 2e-200, 0.0]])
+    assert_close(accuracy(Tensor(close), np.array([1, 2, 1])), 1.0)
+    close = np.array([[1.0, 1.0 + 2**-20], [1e30, 2e30], [1e-30, 2e-30]], np.float32)
+    assert_close(accuracy(Tensor(close), np.array([1, 1, 1])), 1.0)
+
+
+def test_predictions_that_are_nan_are_not_right():
+    """A network that has become NaN has no accuracy of 1: its predictions don't point to the targets."""
+    prediction = np.array([[np.nan] * 3, [0.0, 2.0, 1.0], [np.nan] * 3])
+    assert_close(accuracy(Tensor(prediction), np.array([1, 1, 2])), 1 / 3)
+
+
+def test_of_equal_predictions_the_first_is_the_largest():
+    """As np.argmax has it: a network that gives every class the same names class 0, and is not right each time."""
+    prediction = np.array([[1.0, 1.0, 1.0], [0.0, 2.0, 2.0], [3.0, 0.0, 3.0], [0.0, -0.0, -1.0]])
+    for target, want in (([0, 1, 0, 0], 1.0), ([1, 2, 2, 1], 0.0), ([2, 1, 2, 0], 0.5)):
+        assert_close(accuracy(Tensor(prediction), np.array(target)), want)
+
+
 @pytest.mark.parametrize(
     ("prediction", "target"),
     [((4, 3), (4, 1)), ((4, 1), (4, 1)), ((4, 3), (3,)), ((4, 3), (4, 3)), ((4,), (4,)), ((), ()), ((0, 3), (0,))],
@@ -522,10 +741,32 @@ def test_accuracy_refuses_a_single_class():
         accuracy(Tensor(np.ones((4, 1))), np.zeros(4, np.int64))
 
 
-def test_accuracy_refuses_targets_that_are_no_classes():
-    """Targets are integers: a TypeError names what they are."""
-    with rejects(TypeError, "float32"):
-        accuracy(Tensor(np.ones((4, 3))), np.zeros(4, np.float32))
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bool"])
+def test_accuracy_refuses_targets_that_are_no_classes(dtype):
+    """Targets are integers: a TypeError names what they are. Booleans are none."""
+    with rejects(TypeError, dtype):
+        accuracy(Tensor(np.ones((4, 3))), np.zeros(4, dtype))
+
+
+@pytest.mark.parametrize("ignored", [-100, 0, -1, 2])
+def test_accuracy_ignores_one_target_only(ignored):
+    """With another ignore_index -100 is a target like any: wrong, as are other negative ones and those beyond the classes."""
+    prediction = np.eye(3)[[0, 1, 2, 0, 1, 2]]
+    target = np.array([0, 1, 2, -100, -1, 7])
+    want = np.mean((target == [0, 1, 2, 0, 1, 2])[target != ignored])
+    assert_close(accuracy(Tensor(prediction), target, ignore_index=ignored), want)
+    network, metric = Constant(prediction, prediction[:2]), partial(accuracy, ignore_index=ignored)
+    kept = np.concatenate([target, [5, 5]]) != ignored
+    got = validate(network, [(np.ones((6, 1)), target), (np.ones((2, 1)), np.array([5, 5]))], metric)
+    assert_close(got, want * np.count_nonzero(target != ignored) / np.count_nonzero(kept))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "uint64"])
+def test_accuracy_takes_integers_of_any_size(dtype):
+    """Also those that can't hold -100: class 156, which has the bits of -100 as uint8, is a class."""
+    assert_close(accuracy(Tensor(np.eye(3)), np.array([0, 1, 0], dtype)), 2 / 3)
+    if dtype != "int8":
+        assert_close(accuracy(Tensor(np.eye(200)[[1, 156, 3]]), np.array([0, 156, 0], dtype)), 1 / 3)
 
 
 @pytest.mark.parametrize("shape", [(20,), (6, 5)], ids=str)

@@ -40,6 +40,13 @@ def test_a_warm_up_goes_up_by_equal_steps():
     assert_close([schedule(step) for step in range(13)], want, mistakes=mistakes)
 
 
+@pytest.mark.parametrize("warmup", [1, 2, 11])
+def test_a_warm_up_may_have_any_length(warmup):
+    """One step of it has 1/2; one that lasts until a step before the end leaves the cosine that step."""
+    want = [(step + 1) / (warmup + 1) for step in range(warmup)] + oracles.training.cosine(12 - warmup, 0.0)
+    assert_close([cosine_schedule(12, warmup)(step) for step in range(13)], want)
+
+
 @pytest.mark.parametrize("warmup", [0, 3])
 def test_after_the_cosine_the_factor_stays(warmup):
     """More steps than planned have the factor `final`: it does not go up again."""
@@ -80,6 +87,15 @@ def test_one_cycle_ends_where_it_ends():
 def test_a_top_on_the_first_step_is_no_division_by_zero():
     """Ten steps with pct_start=0.1 have their top at step 0."""
     assert_close([one_cycle_schedule(10, pct_start=0.1)(step) for step in (0, 9)], [1, 1 / 250_000])
+
+
+def test_options_of_0_and_1_are_options():
+    """gamma 0 stops after the first step_size steps, gamma 1 changes nothing; final may be 1, or less than 0."""
+    assert_close([step_schedule(2, gamma=0.0)(step) for step in range(5)], [1, 1, 0, 0, 0])
+    assert_close([step_schedule(2, gamma=1.0)(step) for step in range(5)], [1.0] * 5)
+    assert_close([cosine_schedule(4, final=1.0)(step) for step in range(6)], [1.0] * 6)
+    assert_close([cosine_schedule(2, final=-1.0)(step) for step in range(4)], [1, 0, -1, -1])
+    assert_close([cosine_schedule(1)(step) for step in range(3)], [1, 0, 0])
 
 
 def test_a_schedule_remembers_nothing():

@@ -1,3 +1,4 @@
+import copy
 import json
 import math
 
@@ -65,9 +66,42 @@ def test_nan_is_no_improvement():
     assert told(EarlyStopping(3), math.nan, 0.1, 0.2) == [(False, False), (True, False), (True, False)]
 
 
-def test_its_state_can_be_saved():
+@pytest.mark.parametrize(("mode", "sign"), [("max", 1), ("min", -1)])
+@pytest.mark.parametrize("zero", [0.0, 0, -0.0])
+def test_a_best_of_0_is_a_best(zero, mode, sign):
+    """A best value of 0 is not as if there were none: worse values and equal ones are no improvement."""
+    assert [better for better, _ in told(EarlyStopping(9, mode=mode), zero, -0.5 * sign, zero, 0.5 * sign)] == [
+        True,
+        False,
+        False,
+        True,
+    ]
+
+
+@pytest.mark.parametrize(("mode", "sign"), [("max", 1), ("min", -1)])
+def test_infinities_are_values(mode, sign):
+    """The first value is the best yet though it is infinitely bad; any number is better; infinitely good is better once."""
+    values = [sign * value for value in (-math.inf, -math.inf, 0.5, math.inf, math.inf)]
+    assert [better for better, _ in told(EarlyStopping(9, mode=mode), *values)] == [True, False, True, True, False]
+
+
+def test_patience_and_min_delta_may_be_changed_later():
+    """They are attributes: stop and the next update look at what is there then."""
+    stopping = EarlyStopping(patience=2, min_delta=0.5)
+    assert told(stopping, 1.0, 0.9, 0.8)[-1] == (False, True)
+    stopping.patience = 4
+    assert not stopping.stop
+    stopping.min_delta = 0
+    assert told(stopping, 1.1) == [(True, False)]
+    stopping.patience = 1
+    assert told(stopping, 1.1) == [(False, True)]
+
+
+@pytest.mark.parametrize(
+    "values", [[0.5, 0.4, 0.6, 0.5, 0.55, 0.1], [-1.0, 0.0, -1.0, 0.0, -2.0, -3.0]], ids=["0.6 is best", "0 is best"]
+)
+def test_its_state_can_be_saved(values):
     """state_dict() is plain numbers; load_state_dict goes on exactly there, from before the first value too."""
-    values = [0.5, 0.4, 0.6, 0.5, 0.55, 0.1]
     want = told(EarlyStopping(3), *values)
     for cut in range(len(values)):
         before, after = EarlyStopping(3), EarlyStopping(3)
@@ -77,12 +111,14 @@ def test_its_state_can_be_saved():
 
 
 def test_a_saved_state_does_not_change():
-    """state_dict() is a copy."""
-    stopping = EarlyStopping(3)
+    """state_dict() is a copy, and what is loaded from it too."""
+    stopping, other = EarlyStopping(3), EarlyStopping(3)
     told(stopping, 0.5)
     saved = stopping.state_dict()
-    before = dict(saved)
+    before = copy.deepcopy(saved)
+    other.load_state_dict(saved)
     told(stopping, 0.7, 0.1)
+    told(other, 0.8, 0.2)
     assert saved == before
 
 

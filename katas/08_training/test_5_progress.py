@@ -139,6 +139,72 @@ def test_the_last_validation_is_shown_until_there_is_another():
     assert shown == ["0:05", *["validation 0.8750  0:05"] * 3, "0:05"]
 
 
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.4, "0:00"), (0.6, "0:01"), (59.4, "0:59"), (59.6, "1:00"), (3599.6, "1:00:00"), (3600.4, "1:00:00")],
+)
+def test_times_are_rounded(seconds, shown):
+    """To whole seconds: those of an epoch, and those that are left."""
+    file, clock = Terminal(), Clock()
+    progress = Progress(file, clock)
+    progress.begin(2)
+    clock.seconds += seconds
+    progress.step(1.0, 0.5)
+    assert f"  {shown} left" in file.screen()[-1]
+    progress.end_epoch(0.5, None, seconds)
+    assert file.screen()[0].endswith(f"loss 0.5000  {shown}")
+
+
+@pytest.mark.parametrize(
+    ("share", "bar", "percent"),
+    [(0.0, 0, "  0%"), (0.024, 0, "  2%"), (2 / 3, 13, " 67%"), (0.69, 13, " 69%"), (0.997, 19, "100%")],
+)
+def test_the_bar_has_whole_twentieths(share, bar, percent):
+    """The share is rounded to whole percents; the bar has a # for each twentieth that is done."""
+    file = Terminal()
+    Progress(file, Clock()).step(share, 0.5)
+    assert f"  [{'#' * bar:.<20}] {percent}" in file.screen()[-1]
+
+
+def test_another_training_begins_at_the_first_epoch():
+    """begin with done=0 counts the epochs and the time from the start, whatever the same Progress has shown before."""
+    file, clock = Terminal(), Clock()
+    progress = Progress(file, clock)
+    for epochs in (3, 2):
+        progress.begin(epochs)
+        clock.seconds += 10
+        progress.step(0.5, 0.25)
+        assert file.screen()[-1].startswith(f"epoch 1/{epochs}  loss 0.2500  [##########..........]  50%")
+        assert f" 0:{10 * (2 * epochs - 1):02} left" in file.screen()[-1]
+        progress.end_epoch(0.5, None, 20.0)
+        assert file.screen()[-2] == f"epoch 1/{epochs}  loss 0.5000  0:20"
+
+
+@pytest.mark.parametrize("zero", [0, 0.0, -0.25])
+def test_a_validation_of_0_is_shown(zero):
+    """A metric of 0 is not as if there were none: neither the one before nor nothing is shown."""
+    file = File()
+    progress = Progress(file, Clock())
+    progress.begin(3)
+    for metric in (zero, 0.875, zero):
+        progress.end_epoch(0.0, metric, 0.0)
+    shown = [f"epoch {k}/3  loss 0.0000  validation {metric:.4f}  0:00" for k, metric in ((1, zero), (2, 0.875), (3, zero))]
+    assert file.seen.splitlines() == shown
+
+
+def test_an_empty_file_is_a_file(capsys):
+    """A stream whose len() is 0, as of a buffer that is empty, is written to: it is not as if there were none."""
+
+    class Empty(File):
+        def __len__(self):
+            return len(self.getvalue())
+
+    file = Empty()
+    Progress(file, Clock()).end_epoch(0.5, None, 5.0)
+    assert file.seen == "epoch 1/1  loss 0.5000  0:05\n"
+    assert capsys.readouterr().out == ""
+
+
 def test_no_validation_shows_none():
     """With metric None there is no word of it."""
     file = File()

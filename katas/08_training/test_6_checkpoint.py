@@ -1,6 +1,8 @@
+import copy
 import math
 import os
 import pickle
+import stat
 import struct
 import subprocess
 import sys
@@ -23,6 +25,10 @@ STATE = {
 }
 
 
+# Keys of a dict that a format may use itself, to tell a tuple, an array, a number of NumPy's or a dict from what JSON has.
+WORDS = ["dict", "tuple", "array", "scalar", "list", "ndarray", "tensor", "items", "kind", "type", "__tuple__", "__array__"]
+
+
 def back(state, tmp_path: Path):
     """What comes back of a state."""
     save_checkpoint(tmp_path / "state.safetensors", state)
@@ -39,6 +45,12 @@ def back(state, tmp_path: Path):
         [2**127 + 1, -(2**64), 0, True, False, None],
         ["", "πάντα ῥεῖ", 'quotes " and \\', "line\nbreak", "\x00", "null"],
         {"array": "state", "nested": {"tuple": [1, 2], "dict": [], "scalar": 3}, "tuple": [1]},
+        [{word: []} for word in WORDS],
+        [{word: [[1, 2]]} for word in WORDS],
+        [{word: 0} for word in WORDS],
+        [{word: np.ones(2)} for word in WORDS],
+        {word: {word: (word,)} for word in WORDS},
+        {word: {"array": "state.array", "a": np.ones(2)} for word in WORDS},
         {"a.b": np.zeros(2), "a": {"b": np.ones(2)}, 0: np.full(2, 2.0), "0": np.full(2, 3.0), "": np.full(1, 4.0)},
         {"__metadata__": np.ones(3), "state": np.zeros(3)},
         np.arange(4),
@@ -52,6 +64,12 @@ def back(state, tmp_path: Path):
         "integers",
         "text",
         "words of the format",
+        "a word and a list",
+        "a word and pairs",
+        "a word and 0",
+        "a word and an array",
+        "words in words",
+        "a word and a name",
         "like names",
         "reserved",
         "array",
@@ -116,6 +134,42 @@ def test_what_is_loaded_is_ones_own(tmp_path):
     assert_same(load_checkpoint(path), {"a": np.ones(3)})
 
 
+def test_what_is_saved_stays_as_it_is(tmp_path):
+    """The state is left alone: its dicts, lists and arrays, read-only ones too, whatever their layout and byte order."""
+    frozen = np.arange(6.0).reshape(2, 3)
+    frozen.flags.writeable = False
+    state = {"T": frozen.T, "swapped": np.arange(3, dtype=">i4"), "list": [{"a": (frozen, [1])}], 0: {"": None}}
+    before = copy.deepcopy(state)
+    back(state, tmp_path)
+    assert_same(state, before)
+    assert state["list"][0]["a"][0] is frozen
+
+
+def test_a_path_without_a_folder_is_one(tmp_path, monkeypatch):
+    """A bare name, as a string or a Path, is a file in the current folder, in which nothing else is left."""
+    monkeypatch.chdir(tmp_path)
+    for path in ("run.safetensors", Path("run.safetensors")):
+        save_checkpoint(path, STATE)
+        assert_same(load_checkpoint(path), STATE)
+        assert [*tmp_path.iterdir()] == [tmp_path / "run.safetensors"]
+
+
+@pytest.mark.parametrize(
+    "name", ["run", ".run", "run.tmp", "run.tmp.tmp", "run.1.safetensors", "a name with spaces", "πάντα.ῥεῖ"], ids=ascii
+)
+def test_a_file_may_have_any_name(name, tmp_path):
+    """Whatever its suffix: it is written and replaced under that name, and other files beside it are left alone."""
+    path = tmp_path / name
+    others = [tmp_path / other for other in ("other.tmp", "run.1.tmp", "run.bak") if other != name]
+    for other in others:
+        other.write_text("mine")
+    for number in range(2):
+        save_checkpoint(path, {"number": number})
+        assert_same(load_checkpoint(path), {"number": number})
+    assert sorted(tmp_path.iterdir()) == sorted([path, *others])
+    assert [other.read_text() for other in others] == ["mine"] * len(others)
+
+
 def test_saving_again_replaces_the_file(tmp_path):
     """The path may be a string; its folder is made if need be; then there is one file in it, with the newer state."""
     path = tmp_path / "runs" / "1" / "state.safetensors"
@@ -136,8 +190,9 @@ def test_saving_again_replaces_the_file(tmp_path):
         (Tensor([1.0]), "Tensor"),
         (b"bytes", "bytes"),
         (len, "builtin_function_or_method"),
+        (np.array(["2026"], "datetime64[D]"), "datetime64"),
     ],
-    ids=["set", "objects", "complex", "strings", "a complex number", "Tensor", "bytes", "function"],
+    ids=["set", "objects", "complex", "strings", "a complex number", "Tensor", "bytes", "function", "dates"],
 )
 def test_what_can_not_be_saved_is_named(what, name, tmp_path):
     """A TypeError names its type and the keys that lead to it; the file that was there stays, and no other is left."""
@@ -205,6 +260,27 @@ def test_a_damaged_file_is_refused(tmp_path):
         whole[place] ^= bit
         refused(tmp_path / "file", bytes(whole))
         whole[place] ^= bit
+
+
+def test_each_digit_of_the_header_counts(tmp_path):
+    """Also those of the shape of an array without values, of which nothing else is in the file: it is another array."""
+    save_checkpoint(tmp_path / "state.safetensors", [np.zeros((2, 0)), np.zeros((0, 3, 1), bool)])
+    whole = bytearray((tmp_path / "state.safetensors").read_bytes())
+    for place, digit in enumerate(whole):
+        for bit in range(4) if chr(digit).isdecimal() else ():  # to another digit, mostly
+            whole[place] ^= 1 << bit
+            refused(tmp_path / "file", bytes(whole))
+            whole[place] ^= 1 << bit
+
+
+def test_each_part_of_a_large_array_counts(tmp_path):
+    """A flipped bit is found at the beginning, in the middle and at the end of each array, however large it is."""
+    save_checkpoint(tmp_path / "state.safetensors", [np.zeros(10_000), np.zeros((200, 100)), np.zeros((2, 5000))])
+    whole = bytearray((tmp_path / "state.safetensors").read_bytes())
+    for place in range(len(whole) - 8 * 40_000, len(whole), 8 * 2_499):
+        whole[place] ^= 1
+        refused(tmp_path / "file", bytes(whole))
+        whole[place] ^= 1
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path):
@@ -307,3 +383,64 @@ def test_the_new_file_is_on_the_disk_before_it_takes_the_name(tmp_path):
     order = ["sync" if "sync" in name else "rename" for name in calls]
     assert "rename" in order, "the file was written in place"
     assert "sync" in order[: order.index("rename")], f"expected a sync before the rename, got {calls}"
+
+
+def test_the_new_file_is_whole_before_it_is_synchronised(tmp_path, monkeypatch):
+    """It is written beside the path, so that it can take the name on any disk, and all of it was handed to the system, by
+    flush(), when os.fsync is called: what waits in a buffer of Python's is synchronised by nobody.
+    """
+    path, seen = tmp_path / "runs" / "state.safetensors", {"sync": [], "rename": []}
+
+    def look(name):
+        kind = "sync" if "sync" in name else "rename"
+        seen[kind] += [file.read_bytes() for file in path.parent.iterdir()]
+
+    synced, fsync = [], os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda file: synced.append(os.stat(getattr(file, "fileno", lambda: file)())) or fsync(file)
+    )
+    with each_call(lambda name: look(name) if name in ("fsync", "fdatasync", "replace", "rename") else None):
+        save_checkpoint(path, STATE)
+    content = path.read_bytes()
+    assert content in seen["rename"], "the new file was not in the path's folder before it was renamed"
+    assert not synced or any(stat.S_ISREG(file.st_mode) and file.st_size == len(content) for file in synced), "not the new file"
+    assert content in seen["sync"], (
+        f"files of {[*map(len, seen['sync'])]} bytes were synchronised, the whole has {len(content)}"
+    )
+
+
+@pytest.mark.parametrize("moment", ["fsync", "rename"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, MemoryError], ids=lambda kind: kind.__name__)
+def test_ctrl_c_leaves_the_old_file(error, moment, tmp_path):
+    """Whenever saving is interrupted, the old file is whole, nothing else is left, and the next save works."""
+    path = tmp_path / "state.safetensors"
+    save_checkpoint(path, STATE)
+    names = {"fsync": ("fsync", "fdatasync"), "rename": ("replace", "rename")}[moment]
+
+    def interrupt(name):
+        if name in names and len([*tmp_path.iterdir()]) > 1:
+            raise error("now")
+
+    with rejects(error, "now"), each_call(interrupt):
+        save_checkpoint(path, {"number": 2})
+    assert_same(load_checkpoint(path), STATE)
+    assert [*tmp_path.iterdir()] == [path]
+    save_checkpoint(path, {"number": 3})
+    assert_same(load_checkpoint(path), {"number": 3})
+
+
+def test_two_trainings_may_save_beside_each_other(tmp_path):
+    """Files of different names in the same folder have nothing in common, also while both are written."""
+    paths = [tmp_path / name for name in ("run.1", "run.2", "run", "other")]
+    inner = []
+
+    def save_the_others(name):
+        if name in ("replace", "rename") and not inner:
+            inner.extend(paths[1:])
+            for number, path in enumerate(inner, 1):
+                save_checkpoint(path, {"number": number})
+
+    with each_call(save_the_others):
+        save_checkpoint(paths[0], {"number": 0})
+    assert [load_checkpoint(path)["number"] for path in paths] == [0, 1, 2, 3]
+    assert sorted(tmp_path.iterdir()) == sorted(paths)

@@ -7,7 +7,7 @@ import pytest
 from katas.activations import ReLU, Tanh
 from katas.autograd import no_grad
 from katas.layers import Dropout, Linear, Module, Parameter, Sequential
-from katas.losses import CrossEntropyLoss, MSELoss
+from katas.losses import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
 from katas.optimizers import SGD, Adam, AdamW
 from katas.training import (
     Batches,
@@ -386,6 +386,43 @@ def test_every_generator_is_found(tmp_path):
     assert_same(again.rngs[1].bit_generator.state, moved.bit_generator.state)
 
 
+PLACES = {
+    "attribute": Noise,
+    "list": lambda rng: [None, rng],
+    "tuple": lambda rng: (None, rng),
+    "dict": lambda rng: {"a": None, 0: rng},
+    "list in a tuple": lambda rng: ((), [rng]),
+    "tuple in a list": lambda rng: [(0, (rng,))],
+    "tuple in a dict": lambda rng: {0: ({}, rng)},
+    "dict in a tuple": lambda rng: ({"": rng},),
+    "list in a dict": lambda rng: {"a": [[], [rng]]},
+    "object in a tuple": lambda rng: (1.5, Noise(rng)),
+    "tuple of an object": lambda rng: Noise((rng, rng)),
+    "dict of an object": lambda rng: Noise({"a": {"b": rng}}),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("root", ["network", "layer", "objective", "criterion", "data", "validation"])
+def test_a_generator_is_found_anywhere(root, place, tmp_path):
+    """Attributes, lists, tuples and dicts lead to it, from the network, the objective, the criterion, data and validation."""
+
+    def fit(epochs: int, rng: np.random.Generator) -> None:
+        run = Run()
+        criterion = CrossEntropyLoss()
+        objective = Penalized(run.network) if root == "objective" else None
+        parts = {"network": run.network, "layer": run.network[0], "objective": objective, "criterion": criterion}
+        (parts | {"data": run.data, "validation": run.validation})[root].extra = PLACES[place](rng)
+        trainer = Trainer(run.network, criterion, run.optimizer, objective=objective, checkpoint=tmp_path / "run")
+        trainer.fit(run.data, epochs, run.validation)
+
+    moved, again = np.random.default_rng(9), np.random.default_rng(9)
+    moved.random(7)
+    fit(1, moved)
+    fit(1, again)
+    assert_same(again.bit_generator.state, moved.bit_generator.state)
+
+
 def test_a_shared_generator_stays_shared(tmp_path):
     """One that data and dropout share is restored in place, and goes on as one."""
 
@@ -445,6 +482,23 @@ def test_patience_stops_and_goes_back_to_the_best():
     assert [record["metric"] for record in history] == [0.1, 0.5, 0.4, 0.3]
     mistakes = {"the last parameters": run.seen[-1], "the first": run.seen[0]}
     assert_close(run.network[0].weight, run.seen[1], EXACT, mistakes=mistakes)
+
+
+@pytest.mark.parametrize("values", [[0.0, 0.0, 0.0], [0, -0.5, -1.0], [-1.0, 0.0, 0.0, -0.5]], ids=str)
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_metric_of_0_is_a_metric(killed, values, tmp_path):
+    """The best metric may be 0, as the accuracy of a network that is wrong everywhere: it is better than none, and an equal one
+    is no improvement. It is in the history, and in the checkpoint.
+    """
+    path, best = tmp_path / "run", values.index(max(values))
+    run = told([*values, -2.0, -2.0], path, patience=2)
+    if killed:
+        run.die((best + 1) * STEPS + 1)
+        first, run = run, told(values[best + 1 :] + [-2.0, -2.0], path, patience=2)
+        kept = first.seen[best]
+    history = run.fit()
+    assert [record["metric"] for record in history] == values[: best + 3]
+    assert_close(run.network[0].weight, kept if killed else run.seen[best], EXACT)
 
 
 def test_buffers_go_back_to_the_best_too():
@@ -522,6 +576,116 @@ def test_of_a_loss_as_metric_less_is_better():
     assert len(history) == 3, "it did not stop, though the loss rose twice"
 
 
+def test_the_network_is_validated():
+    """It is the Trainer's network that validation asks, whatever the objective calls its own, such as a teacher."""
+    run = Run()
+
+    class Taught(Module):
+        def __init__(self, student):
+            self.student, self.network = student, Linear(5, 3, rng=np.random.default_rng(8))
+
+        def forward(self, x, y):
+            return CrossEntropyLoss()(self.student(x), y)
+
+    objective = Taught(run.network)
+    trainer = Trainer(run.network, None, run.optimizer, objective=objective, metric=CrossEntropyLoss())
+    (record,) = trainer.fit(run.data, 1, run.validation)
+    want = validate(run.network, run.validation, CrossEntropyLoss())
+    other = validate(objective.network, run.validation, CrossEntropyLoss())
+    assert_close(record["metric"], want, mistakes={"that of the objective's network": other})
+
+
+@pytest.mark.parametrize(
+    "criterion", [MSELoss(), CrossEntropyLoss(), BCEWithLogitsLoss()], ids=lambda loss: type(loss).__name__
+)
+@pytest.mark.parametrize("kind", ["itself", "of a subclass"])
+def test_each_loss_is_better_if_it_is_less(criterion, kind):
+    """Whichever of kata 05's losses the metric is: the best parameters are those of its least value."""
+    metric = criterion if kind == "itself" else type("Ours", (type(criterion),), {})()
+    target = LABELS if isinstance(criterion, CrossEntropyLoss) else np.eye(3, dtype=np.float32)[LABELS]
+    network, seen = Linear(5, 3, rng=np.random.default_rng(7)), []
+
+    class Seen(Batches):
+        def __iter__(self):
+            seen.append(network.weight.data.copy())
+            return super().__iter__()
+
+    trainer = Trainer(network, criterion, SGD(network.parameters(), lr=1e-3), metric=metric, patience=3)
+    history = trainer.fit(Batches(X, target, 100), 3, Seen(X, target, 100))
+    assert history[0]["metric"] > history[1]["metric"] > history[2]["metric"]
+    assert_close(network.weight, seen[-1], EXACT, mistakes={"those of its largest value": seen[0]})
+
+
+class Silent:
+    """Whose len() is 0, so that it is falsy."""
+
+    def __len__(self):
+        return 0
+
+
+def test_what_is_falsy_is_taken():
+    """An objective, a metric, a schedule and a progress whose len() is 0 are not as if there were none."""
+    called = set()
+
+    class Falsy(Silent, Module):
+        def __init__(self, network):
+            self.network = network
+
+        def forward(self, x, y):
+            called.add("objective")
+            return CrossEntropyLoss()(self.network(x), y)
+
+    class Metric(Silent):
+        def __call__(self, prediction, target):
+            return 0.25
+
+    class Schedule(Silent):
+        def __call__(self, step):
+            called.add("schedule")
+            return 0.0
+
+    class Spy(Silent):
+        def __getattr__(self, name):
+            return lambda *values: called.add(name)
+
+    run = Run()
+    options = {"objective": Falsy(run.network), "metric": Metric(), "schedule": Schedule(), "progress": Spy()}
+    (record,) = Trainer(run.network, None, run.optimizer, **options).fit(run.data, 1, run.validation)
+    assert (record["metric"], record["lr"]) == (0.25, 0.0)
+    assert called == {"objective", "schedule", "begin", "step", "end_epoch"}
+
+
+def test_empty_validation_data_is_an_error():
+    """A list of no batches is not as if there were no validation: a ValueError, as of validate."""
+    run = Run(patience=None)
+    with rejects(ValueError, "batch"):
+        run.trainer.fit(run.data, 1, [])
+
+
+def test_clipping_to_0_is_refused():
+    """clip_norm=0 is passed on: a ValueError, as of train_epoch."""
+    with rejects(ValueError, "0.0"):
+        Run(clip_norm=0.0).fit(1)
+
+
+def test_no_epochs_are_none(tmp_path):
+    """epochs=0: an empty history, the same network, and no file."""
+    run, untouched = Run(tmp_path / "run"), Run()
+    assert run.fit(0) == []
+    assert_same(run.network.state_dict(), untouched.network.state_dict())
+    assert not [*tmp_path.iterdir()]
+
+
+def test_the_history_is_a_list_of_the_callers():
+    """fit returns a new list: what the caller does to it changes nothing in later epochs."""
+    run = Run(patience=None)
+    first = run.fit(2)
+    kept = list(first)
+    first.clear()
+    assert run.fit(3)[:2] == kept
+    assert not first
+
+
 def test_patience_needs_validation():
     """Without validation data nothing could stop it: a ValueError, before any training."""
     run = Run(patience=2)
@@ -534,6 +698,22 @@ def test_no_patience_at_all_is_refused():
     """patience must be 1 or more: a ValueError, when the Trainer is made."""
     with rejects(ValueError, "patience", "0"):
         Run(patience=0)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_no_infinite_loss_is_trained_on(value):
+    """NaN, ∞ and -∞ alike are a FloatingPointError that names epoch and step."""
+
+    class Falling(Module):
+        def __init__(self, network):
+            self.network, self.losses = network, [0.0] * 6 + [value]
+
+        def forward(self, x, y):
+            return self.network(x).sum() * 0 + self.losses.pop(0)
+
+    run = Run()
+    with rejects(FloatingPointError, "epoch 2", "step 6"):
+        Trainer(run.network, None, run.optimizer, objective=Falling(run.network)).fit(run.data, 3)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -558,6 +738,24 @@ def test_ctrl_c_leaves_the_last_checkpoint(tmp_path):
     content = path.read_bytes()
     Run(path).die(STEPS - 1, error=KeyboardInterrupt)
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("place", ["data", "validation"])
+def test_the_same_trainer_goes_on_after_ctrl_c(place, tmp_path):
+    """As in a notebook: a second fit of the same Trainer goes on from the file, not from the half epoch that was interrupted.
+    Every module is in train mode.
+    """
+    run = Run(tmp_path / "run")
+    run.fit(1)
+    run.validation = Dying(X[:10], LABELS[:10], 4)
+    interrupted = {"data": run.data, "validation": run.validation}[place]
+    interrupted.left, interrupted.error = interrupted.given + 2, KeyboardInterrupt
+    with rejects(KeyboardInterrupt):
+        run.fit()
+    assert all(module.training for module in run.network.modules())
+    interrupted.left = math.inf
+    run.fit()
+    assert_same(run.state(), uninterrupted())
 
 
 def test_the_file_is_a_checkpoint(tmp_path):
@@ -598,7 +796,36 @@ def test_a_checkpoint_of_other_generators_is_refused(rngs, tmp_path):
         Run(path, rngs=rngs).fit()
 
 
-@pytest.mark.parametrize("state", [{"epoch": 37}, [1, 2], {}], ids=str)
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"layers": [Scale()]},
+        {"optimizer": "momentum"},
+        {"rngs": (None, np.random.default_rng(6))},
+        {"rngs": (np.random.Generator(np.random.Philox(5)), np.random.default_rng(6))},
+        {"rngs": (np.random.default_rng(5), np.random.Generator(np.random.Philox(6)))},
+    ],
+    ids=["network", "optimizer", "one generator fewer", "another shuffle", "another mask"],
+)
+def test_a_checkpoint_that_does_not_fit_changes_nothing(other, tmp_path):
+    """Whichever part does not fit: parameters, buffers, the optimizer, its lr, the generators and the step are as they were, so
+    that, without that file, training is as if there had been none. The file is left alone.
+    """
+    path = tmp_path / "run"
+    Run(path, **other).fit(2)
+    run, content = Run(path), path.read_bytes()
+    run.history = []
+    before = run.state()
+    with rejects(ValueError, str(path)):
+        run.fit()
+    assert_same(run.state(), before)
+    assert path.read_bytes() == content
+    path.unlink()
+    run.fit()
+    assert_same(run.state(), uninterrupted())
+
+
+@pytest.mark.parametrize("state", [{"epoch": 37}, [1, 2], {}, 7, None, "text"], ids=str)
 def test_a_checkpoint_of_something_else_is_refused(state, tmp_path):
     """A file that save_checkpoint wrote, but no Trainer, is a ValueError that names the path; it is left alone."""
     path = tmp_path / "run"

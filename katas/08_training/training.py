@@ -80,7 +80,7 @@ def train_epoch(
 
 
 def accuracy(prediction: Tensor, target, ignore_index: int = -100) -> float:
-    """The share of targets (...), integers, that are where the prediction (..., classes) is largest.
+    """The share of targets (...), integers, that are where the prediction (..., classes) is largest: the first of equal ones.
 
     Targets that are ignore_index are left out. Raises: ValueError unless the shapes fit, there is a target that counts, and
     there are two classes or more; TypeError for targets that are no integers.
@@ -142,7 +142,10 @@ def one_cycle_schedule(
 
 
 class EarlyStopping:
-    """Says when a value has not improved for `patience` updates; better by min_delta or less is no improvement."""
+    """Says when a value has not improved for `patience` updates; better by min_delta or less is no improvement.
+
+    patience and min_delta are attributes, which may be changed.
+    """
 
     def __init__(self, patience: int, min_delta: float = 0.0, mode: str = "max"):
         """mode "max": more is better, as of accuracy; "min": less is better, as of a loss.
@@ -249,6 +252,7 @@ class Trainer:
 
         Returns for each epoch {"epoch": from 1, "loss": as train_epoch's, "metric": of validation or None, "lr": of the
         first group at the last step, "seconds"}. Raises: FloatingPointError that names epoch and step at a loss that is not
-        finite; ValueError if there is patience but no validation, or if the checkpoint is of another training.
+        finite; ValueError if there is patience but no validation, or if the checkpoint is of another training: then nothing has
+        changed.
         """
         raise NotImplementedError("08.7 Trainer.fit: README.md, 08.7")

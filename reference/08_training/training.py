@@ -130,7 +130,7 @@ def train_epoch(
 
 
 def accuracy(prediction: Tensor, target, ignore_index: int = -100) -> float:
-    """The share of targets (...), integers, that are where the prediction (..., classes) is largest.
+    """The share of targets (...), integers, that are where the prediction (..., classes) is largest: the first of equal ones.
 
     Targets that are ignore_index are left out. Raises: ValueError unless the shapes fit, there is a target that counts, and
     there are two classes or more; TypeError for targets that are no integers.
@@ -241,7 +241,10 @@ def _cosine(first: float, last: float, share: float) -> float:
 
 
 class EarlyStopping:
-    """Says when a value has not improved for `patience` updates; better by min_delta or less is no improvement."""
+    """Says when a value has not improved for `patience` updates; better by min_delta or less is no improvement.
+
+    patience and min_delta are attributes, which may be changed.
+    """
 
     def __init__(self, patience: int, min_delta: float = 0.0, mode: str = "max"):
         """mode "max": more is better, as of accuracy; "min": less is better, as of a loss.
@@ -384,6 +387,7 @@ def _checksum(text: str, tensors: dict[str, np.ndarray]) -> str:
     result = zlib.crc32(text.encode())
     for name in sorted(tensors):
         result = zlib.crc32(tensors[name], zlib.crc32(name.encode(), result))
+        result = zlib.crc32(f"{tensors[name].dtype} {tensors[name].shape}".encode(), result)  # all that an empty array has
     return str(result)
 
 
@@ -463,7 +467,8 @@ class Trainer:
 
         Returns for each epoch {"epoch": from 1, "loss": as train_epoch's, "metric": of validation or None, "lr": of the
         first group at the last step, "seconds"}. Raises: FloatingPointError that names epoch and step at a loss that is not
-        finite; ValueError if there is patience but no validation, or if the checkpoint is of another training.
+        finite; ValueError if there is patience but no validation, or if the checkpoint is of another training: then nothing has
+        changed.
         """
         if self.stopping is not None and validation is None:
             raise ValueError("patience needs validation data")
@@ -507,19 +512,24 @@ class Trainer:
         }
 
     def _resume(self, generators: dict[str, np.random.Generator]) -> None:
-        state = load_checkpoint(self.checkpoint)
+        state, before = load_checkpoint(self.checkpoint), self._state(generators)
         try:
+            if missing := [name for name in before if name not in state]:
+                raise ValueError(f"it has no {missing}")
             if state["generators"].keys() != generators.keys():
                 raise ValueError(f"it has the generators {[*state['generators']]}, here are {[*generators]}")
-            self.optimizer.load_state_dict(state["optimizer"])
             self.whole.load_state_dict(state["model"])
             for name, generator in generators.items():
                 generator.bit_generator.state = state["generators"][name]
+            self.optimizer.load_state_dict(state["optimizer"])
             if self.stopping is not None and state["stopping"] is not None:
                 self.stopping.load_state_dict(state["stopping"])
                 self.best = state["best"]
             self.step, self.history = state["step"], state["history"]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:  # an optimizer that it does not fit has changed nothing
+            self.whole.load_state_dict(before["model"])
+            for name, generator in generators.items():
+                generator.bit_generator.state = before["generators"][name]
             raise ValueError(f"the checkpoint {self.checkpoint} does not fit: {error}") from error
 
 

@@ -64,7 +64,7 @@ def assert_same(got, want, where: str = "state") -> None:
     if type(got) is not type(want):
         raise Mismatch(f"{where}: expected a {type(want).__name__}, {want!r}\ngot a {type(got).__name__}, {got!r}")
     if isinstance(want, dict):
-        if [*got] != [*want]:
+        if [(type(key), key) for key in got] != [(type(key), key) for key in want]:
             raise Mismatch(f"{where}: expected the keys {[*want]!r}\ngot {[*got]!r}")
         for key, value in want.items():
             assert_same(got[key], value, f"{where}[{key!r}]")

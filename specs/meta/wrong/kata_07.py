@@ -1069,6 +1069,110 @@ WRONG = [
             "lambda g, y, a, dim, keepdim: np.broadcast_to(_kept(g, a, dim, keepdim), a.shape)": "lambda g, y, a, **attrs: np.broadcast_to(_kept(g, a, *attrs.values()), a.shape)"
         },
     ),
+    Wrong(
+        "float16 middle axis in float16",
+        {
+            "    result = grad.astype(_wide(grad), copy=False)\n": "    result = grad\n",
+            "_sum_of_rows(result.reshape(": "_sum_of_rows(result.astype(_wide(grad), copy=False).reshape(",
+        },
+    ),
+    Wrong("blocks added in float32", {"blocks.sum(0, dtype=np.float64)": "blocks.sum(0)"}),
+    Wrong("remaining rows from the front", {"ones[:rest] @ rows[n - rest :]": "ones[:rest] @ rows[:rest]"}),
+    Wrong("exactly one block is lost", {"    if n > rest:\n": "    if n > _BLOCK:\n"}),
+    Wrong("divisor squared overflows", {"-unbroadcast(g * y / b, b.shape)": "-unbroadcast(g * a / (b * b), b.shape)"}),
+    Wrong("maximum of NaN to nobody", {"_taken(g, ~(a > b))": "_taken(g, b >= a)"}),
+    Wrong("safe square root hides NaN", {"lambda g, y, a: g / (2 * y))": "lambda g, y, a: np.where(y > 0, g / (2 * y), 0))"}),
+    Wrong("no axes taken for all", {"if dim is None else dim)": "if dim is None or dim == () else dim)"}),
+    Wrong("maximum NaN gives gradient zero", {"/ count).astype": "/ np.maximum(count, 1)).astype"}),
+    Wrong(
+        "almost largest shares the gradient",
+        {"largest = a == _kept(y, a, dim, keepdim)": "largest = np.isclose(a, _kept(y, a, dim, keepdim))"},
+    ),
+    Wrong(
+        "one matrix for each head",
+        {"if columns.ndim == 2:": "if columns.ndim == 2 and rows.ndim <= 3:"},
+        naive="test_a_matrix_that_heads_share_is_not_repeated_either",
+    ),
+    Wrong(
+        "integers refused under no_grad",
+        {
+            "    if not _recording.get():\n": '    if result.dtype.kind not in "f":\n        raise TypeError(f"{op}: only floats have gradients, and this is {result.dtype}")\n    if not _recording.get():\n'
+        },
+    ),
+    Wrong("float32 beside checked inputs", {"if x.dtype != np.float64:": "if x.requires_grad and x.dtype != np.float64:"}),
+    Wrong(
+        "tolerance value by value",
+        {
+            "if not difference.max(initial=0) <= tolerance * max(1.0, np.abs(want).max(initial=0)) < np.inf:": "if not (difference <= tolerance * np.maximum(1.0, np.abs(want))).all() or not np.isfinite(want).all():"
+        },
+    ),
+    Wrong(
+        "gradcheck takes the mean of the errors",
+        {"if not difference.max(initial=0) <=": "if not (difference.mean() if difference.size else 0) <="},
+    ),
+    Wrong(
+        "gradcheck has one w for all rows",
+        {
+            "w = np.random.default_rng(0).standard_normal(result.shape)": "w = np.broadcast_to(np.random.default_rng(0).standard_normal(result.shape[-1:]), result.shape).copy()"
+        },
+    ),
+    Wrong(
+        "tolerance is added",
+        {
+            "<= tolerance * max(1.0, np.abs(want).max(initial=0)) < np.inf": "<= tolerance * (1.0 + np.abs(want).max(initial=0)) < np.inf"
+        },
+    ),
+    Wrong("tolerance of 1e-5", {"tolerance: float = 1e-6) -> bool": "tolerance: float = 1e-5) -> bool"}),
+    Wrong("eps of 1e-5", {"eps: float = 1e-6, tol": "eps: float = 1e-5, tol"}),
+    Wrong("eps of 1e-4", {"eps: float = 1e-6, tol": "eps: float = 1e-4, tol"}),
+    Wrong("sqrt's gradient has an eps", {"lambda g, y, a: g / (2 * y))": "lambda g, y, a: g / (2 * y + 1e-12))"}),
+    Wrong("log's gradient has an eps", {"lambda g, y, a: g / a)": "lambda g, y, a: g / (a + 1e-12))"}),
+    Wrong("tanh's slope never 0", {"g * (1 - y * y)": "g * np.maximum(1 - y * y, 1e-12).astype(y.dtype)"}),
+    Wrong(
+        "where's condition by values",
+        {"_taken(g, condition), a.shape": "_taken(g, np.broadcast_to(condition, g.shape) & (a == a)), a.shape"},
+    ),
+    Wrong("the seed is the caller's grad", {"np.asarray(grad, tensor.dtype)": "np.asarray(grad)"}),
+    Wrong(
+        "gradcheck's index is of the first error",
+        {
+            "np.unravel_index(difference.argmax(), difference.shape)": "np.unravel_index((difference > tolerance).argmax(), difference.shape)"
+        },
+    ),
+    Wrong(
+        "gradcheck's tolerance is 1 at least",
+        {"tolerance * max(1.0, np.abs(want).max(initial=0)) <": "tolerance * max(1.0, np.abs(got).max(initial=0)) <"},
+    ),
+    Wrong(
+        "float64 is summed in float32",
+        {
+            "return np.result_type(array, np.float32)": "return np.dtype(np.float32) if array.ndim > 3 else np.result_type(array, np.float32)"
+        },
+    ),
+    Wrong("a power of 0 times infinity", {"if exponent else np.zeros_like(a))": "if exponent else a * 0)"}),
+    Wrong(
+        "maximum's tie to a at 0",
+        {
+            "_taken(g, a > b), a.shape": "_taken(g, (a > b) | ((a == 0) & (b == 0) & np.signbit(b) & ~np.signbit(a))), a.shape",
+            "_taken(g, ~(a > b)), b.shape": "_taken(g, ~((a > b) | ((a == 0) & (b == 0) & np.signbit(b) & ~np.signbit(a)))), b.shape",
+        },
+    ),
+    Wrong(
+        "KeyboardInterrupt in a rule delivers",
+        {
+            "                part = _part_of(rule, node, argnum, grad)\n": "                try:\n                    part = _part_of(rule, node, argnum, grad)\n                except KeyboardInterrupt:\n                    _deliver(leaves, own)\n                    raise\n"
+        },
+    ),
+    Wrong(
+        "gradcheck checks 100 values at most",
+        {
+            "        difference = np.abs(got - want)\n": "        difference = np.abs(got - want)\n        difference.reshape(-1)[100:200] = 0\n"
+        },
+    ),
+    Wrong(
+        "gradcheck needs a node",
+        {"    result.backward(w)\n": "    if _node(result) is None:\n        return True\n    result.backward(w)\n"},
+    ),
 ]
 
 # Semantic mutants (specs.meta.semantic) that keep every promise, and why

@@ -883,4 +883,240 @@ WRONG = [
         {"        if now - self.drawn < 0.1 or not self.file.isatty():\n            return\n": ""},
         naive="test_steps_that_are_not_drawn_cost_next_to_nothing",
     ),
+    Wrong(
+        "two iterations share one order",
+        {
+            "order = None if self.rng is None else self.rng.permutation(len(self.x))": "self.order = None if self.rng is None else self.rng.permutation(len(self.x))",
+            "if order is not None:": "if self.order is not None:",
+            "chosen = order[chosen]": "chosen = self.order[chosen]",
+        },
+    ),
+    Wrong("mean loss summed in float32", {"total += value * n": "total = total + loss.data * n"}),
+    Wrong("clip_norm of zero not clipped", {"if clip_norm is not None:": "if clip_norm:"}),
+    Wrong("minus infinity is finite", {"if not math.isfinite(value):": "if not value < math.inf:"}),
+    Wrong(
+        "base rate renewed each epoch",
+        {
+            "    for together, step in zip(groups, steps or count(), strict=False):": "    if steps is None:\n        for group in optimizer.param_groups:\n            group.pop('initial_lr', None)\n    for together, step in zip(groups, steps or count(), strict=False):"
+        },
+    ),
+    Wrong("booleans are class indices", {'labels.dtype.kind not in "iu"': 'labels.dtype.kind not in "iub"'}),
+    Wrong(
+        "all negative targets left out",
+        {"counts = labels != ignore_index": "counts = (labels != ignore_index) & (labels >= 0)"},
+    ),
+    Wrong(
+        "Ctrl-C leaves eval mode",
+        {
+            "    finally:\n        for module, mode in modes:\n            module.training = mode\n": "    except Exception as reason:\n        error = reason\n    else:\n        error = None\n    for module, mode in modes:\n        module.training = mode\n    if error is not None:\n        raise error\n"
+        },
+    ),
+    Wrong(
+        "shared module stays in eval",
+        {
+            "    modes = [(module, module.training) for judge in judges for module in judge.modules()]\n    for judge in judges:\n        judge.eval()\n": "    modes = []\n    for judge in judges:\n        modes += [(module, module.training) for module in judge.modules()]\n        judge.eval()\n"
+        },
+    ),
+    Wrong(
+        "metric recorded in validation",
+        {
+            "with no_grad():": "if True:",
+            "value = metric(network(x), y)": "value = metric(no_grad()(lambda x=x: network(x))(), y)",
+        },
+    ),
+    Wrong("best of zero is none", {"(self.best is None or self.sign": "(not self.best or self.sign"}),
+    Wrong(
+        "validation of zero not shown",
+        {"self.metric = self.metric if metric is None else metric": "self.metric = metric or self.metric"},
+    ),
+    Wrong(
+        "fsync before anything is written",
+        {"            file.write(content)\n            file.flush()\n": "            file.write(content)\n"},
+    ),
+    Wrong(
+        "checksum of the first kilobytes",
+        {"zlib.crc32(tensors[name], zlib.crc32(": "zlib.crc32(tensors[name].reshape(-1)[:4096], zlib.crc32("},
+    ),
+    Wrong(
+        "file read in first fit only",
+        {
+            "if self.checkpoint is not None and self.checkpoint.exists():": "if self.checkpoint is not None and self.checkpoint.exists() and not self.history:"
+        },
+    ),
+    Wrong(
+        "generators in tuples are forgotten",
+        {
+            "        if isinstance(value, list | tuple):\n            value = dict": "        if isinstance(value, list):\n            value = dict"
+        },
+    ),
+    Wrong(
+        "temporary file elsewhere",
+        {
+            'temporary = path.with_name(f"{path.name}.tmp")': 'import tempfile\n    temporary = Path(tempfile.gettempdir(), f"{path.name}.tmp")'
+        },
+    ),
+    Wrong(
+        "temporary file by suffix", {'temporary = path.with_name(f"{path.name}.tmp")': 'temporary = path.with_suffix(".tmp")'}
+    ),
+    Wrong(
+        "a dict that looks like a marker",
+        {
+            '        return {"dict": [*zip(keys, items, strict=True)]}': '        if all(isinstance(key, str) for key in value):\n            return dict(zip(keys, items, strict=True))\n        return {"dict": [*zip(keys, items, strict=True)]}',
+            "    ((kind, content),) = value.items()\n": '    if len(value) != 1 or next(iter(value)) not in ("dict", "tuple", "array", "scalar"):\n        return {key: _decoded(item, tensors) for key, item in value.items()}\n    ((kind, content),) = value.items()\n',
+        },
+    ),
+    Wrong(
+        "batches in order are copies",
+        {
+            "yield Tensor(self.x[chosen]), Tensor(self.y[chosen])": "yield Tensor(self.x[chosen].copy()), Tensor(self.y[chosen].copy())"
+        },
+    ),
+    Wrong(
+        "a best epoch of metric 0",
+        {
+            "        if self.stopping is not None and self.stopping.update(metric):": "        if self.stopping is not None and metric and self.stopping.update(metric):"
+        },
+    ),
+    Wrong(
+        "lr of 0 is no base",
+        {
+            'group["lr"] = group.setdefault("initial_lr", group["lr"]) * schedule(step)': 'group["lr"] = (group.get("initial_lr") or group.setdefault("initial_lr", group["lr"])) * (schedule(step) or 1)'
+        },
+    ),
+    Wrong("schedule factor 0 is none", {"* schedule(step)\n": "* (schedule(step) or 1)\n"}),
+    Wrong(
+        "ignore_index of accuracy is fixed",
+        {"    counts = labels != ignore_index\n": "    counts = (labels != ignore_index) & (labels != -100)\n"},
+    ),
+    Wrong(
+        "patience changed later",
+        {"return self.waited >= self.patience": 'return self.waited >= self.__dict__.setdefault("_p", self.patience)'},
+    ),
+    Wrong(
+        "resume half-way",
+        {
+            '            self.whole.load_state_dict(state["model"])\n            for': '            self.step = state["step"]\n            self.whole.load_state_dict(state["model"])\n            for'
+        },
+    ),
+    Wrong(
+        "uint8 labels are signed",
+        {"    counts = labels != ignore_index\n": "    counts = labels != np.asarray(ignore_index).astype(labels.dtype)\n"},
+    ),
+    Wrong(
+        "accuracy counts NaN rows as right",
+        {"scores.argmax(-1) == labels": "np.where(np.isnan(scores).any(-1), labels, scores.argmax(-1)) == labels"},
+    ),
+    Wrong(
+        "the last of equal predictions",
+        {"(scores.argmax(-1) == labels)": "(scores.shape[-1] - 1 - scores[..., ::-1].argmax(-1) == labels)"},
+    ),
+    Wrong(
+        "begin keeps the epoch",
+        {
+            "self.epochs, self.done, self.first, self.start = epochs, done, done, self.clock()": 'self.epochs, self.done, self.first, self.start = epochs, done or getattr(self, "done", 0), done, self.clock()'
+        },
+    ),
+    Wrong(
+        "eval mode of the objective",
+        {"    model.train()\n": '    model.network.train() if hasattr(model, "network") else model.train()\n'},
+    ),
+    Wrong(
+        "min for Module losses only by name",
+        {
+            "isinstance(metric, Differentiable)": 'type(metric).__name__.endswith("Loss") and not type(metric).__name__.startswith("BCE")'
+        },
+    ),
+    Wrong(
+        "the shapes of empty arrays are not checked",
+        {
+            '        result = zlib.crc32(f"{tensors[name].dtype} {tensors[name].shape}".encode(), result)  # all that an empty array has\n': ""
+        },
+    ),
+    Wrong("the caller's list is the Trainer's", {"return list(self.history)": "return self.history"}),
+    Wrong(
+        "a falsy objective is none",
+        {"Objective(network, criterion) if objective is None else objective": "objective or Objective(network, criterion)"},
+    ),
+    Wrong(
+        "a falsy metric is accuracy",
+        {"self.metric, self.progress = metric, progress": "self.metric, self.progress = metric or accuracy, progress"},
+    ),
+    Wrong("a falsy schedule is none", {"        if schedule is not None:\n": "        if schedule:\n"}),
+    Wrong(
+        "no validation batches is no validation",
+        {"metric = None if validation is None else validate": "metric = None if not validation else validate"},
+    ),
+    Wrong("a falsy file is stdout", {"sys.stdout if file is None else file": "file or sys.stdout"}),
+    Wrong(
+        "the rng of the first epoch",
+        {
+            "order = None if self.rng is None else self.rng.permutation(len(self.x))": 'self._rng = self.__dict__.get("_rng", self.rng)\n        order = None if self._rng is None else self._rng.permutation(len(self.x))'
+        },
+    ),
+    Wrong(
+        "min_delta changed later",
+        {"(value - self.best) > self.min_delta)": '(value - self.best) > self.__dict__.setdefault("_d", self.min_delta))'},
+    ),
+    Wrong("a model that does not fit is half loaded", {'            self.whole.load_state_dict(before["model"])\n': ""}),
+    Wrong(
+        "generators that do not fit are half loaded",
+        {'                generator.bit_generator.state = before["generators"][name]\n': "                pass\n"},
+    ),
+    Wrong(
+        "an interrupted save leaves its file",
+        {"    except BaseException:\n        temporary.unlink": "    except Exception:\n        temporary.unlink"},
+    ),
+    Wrong("one temporary name a folder", {'path.with_name(f"{path.name}.tmp")': 'path.with_name("checkpoint.tmp")'}),
+    Wrong(
+        "saving moves arrays into the byte order",
+        {
+            '        native = value.dtype.newbyteorder("=")\n': '        native = value.dtype.newbyteorder("=")\n        if isinstance(value, np.ndarray) and value.flags.writeable and native != value.dtype:\n            value.byteswap(True)\n            value = value.view(native)\n'
+        },
+    ),
+    Wrong(
+        "gamma 0 is the default",
+        {
+            "    return lambda step: gamma ** (step // step_size)": "    gamma = gamma or 0.1\n    return lambda step: gamma ** (step // step_size)"
+        },
+    ),
+    Wrong("infinity is no value", {"better = not math.isnan(value)": "better = math.isfinite(value)"}),
+    Wrong(
+        "samples of a batch are sorted",
+        {"chosen = order[chosen]  # a copy of one batch, not of all": "chosen = np.sort(order[chosen])"},
+    ),
+    Wrong(
+        "a schedule for two groups only",
+        {
+            "            for group in optimizer.param_groups:  # the base lr": "            for group in optimizer.param_groups[:2]:  # the base lr"
+        },
+    ),
+    Wrong(
+        "initial_lr is removed after the epoch",
+        {
+            '    if not counted:\n        raise ValueError("no batch in which anything counts: is data empty, or used up before, or is every target ignored?")\n    return total / counted\n\n\ndef accuracy': '    if not counted:\n        raise ValueError("no batch in which anything counts: is data empty, or used up before, or is every target ignored?")\n    for group in optimizer.param_groups:\n        if schedule is None:\n            group.pop("initial_lr", None)\n    return total / counted\n\n\ndef accuracy'
+        },
+    ),
+    Wrong("accuracy of float16 scores", {"scores.argmax(-1)": "scores.astype(np.float16).argmax(-1)"}),
+    Wrong("accuracy of float32 scores", {"scores.argmax(-1)": "scores.astype(np.float32).argmax(-1)"}),
+    Wrong(
+        "warmup of one step",
+        {"return (step + 1) / (warmup_steps + 1)": "return (step + 1) / max(2, warmup_steps + 1) if warmup_steps > 1 else 1.0"},
+    ),
+    Wrong(
+        "validate leaves mode when empty",
+        {
+            '    if not counted:\n        raise ValueError("no batch in which anything counts: is data empty, or used up before, or is every target ignored?")\n    return total / counted\n\n\n# 08.3': '    if not counted:\n        network.eval()\n        raise ValueError("no batch in which anything counts: is data empty, or used up before, or is every target ignored?")\n    return total / counted\n\n\n# 08.3'
+        },
+    ),
+    Wrong("rounding seconds down", {"divmod(round(seconds), 60)": "divmod(int(seconds), 60)"}),
+    Wrong("percent floors", {"{share:4.0%}": "{int(100 * share):3d}%"}),
+    Wrong("the bar rounds", {"'#' * int(20 * share)": "'#' * round(20 * share)"}),
+    Wrong("the folder's fsync only", {"os.fsync(file.fileno())": "os.fsync(os.open(path.parent, os.O_RDONLY))"}),
+    Wrong("True is 1 as a key", {"keys = [_encoded(key,": "keys = [int(key) if key is True else _encoded(key,"}),
+    Wrong(
+        "the objective's own network is validated",
+        {
+            "validate(self.network, validation, self.metric)": 'validate(self.model.network if hasattr(self.model, "network") else self.network, validation, self.metric)'
+        },
+    ),
 ]

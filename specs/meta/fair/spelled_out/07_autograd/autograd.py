@@ -64,7 +64,7 @@ def mul(number, y, a, b):
 
 
 def div(number, y, a, b):
-    return np.reciprocal(b) if number == 0 else -a / np.square(b)
+    return np.reciprocal(b) if number == 0 else -y / b
 
 
 for function in (add, sub, mul, div):

@@ -37,9 +37,12 @@ class Batches:
         return len(self.cuts) + 1
 
     def __iter__(self):
+        if self.rng is None:
+            parts = [np.split(whole.data, self.cuts) for whole in (self.inputs, self.targets)]
+            yield from zip(*[map(Tensor, part) for part in parts], strict=True)
+            return
         numbers = np.arange(len(self.inputs))
-        if self.rng is not None:
-            self.rng.shuffle(numbers)
+        self.rng.shuffle(numbers)
         for chosen in np.split(numbers, self.cuts):
             yield Tensor(self.inputs.data[chosen]), Tensor(self.targets.data[chosen])
 
@@ -298,7 +301,7 @@ class Progress:
         if self.out.isatty():
             self.next_time = now + 0.1
             full = math.floor(20 * share)
-            parts = self.head(loss) + ["[" + full * "#" + (20 - full) * "." + "]", f"{100 * share:2.0f}%"]
+            parts = self.head(loss) + ["[" + full * "#" + (20 - full) * "." + f"] {100 * share:3.0f}%"]
             passed = self.finished + share
             if passed > 0:
                 parts.append(spoken((now - self.began) / passed * (self.to_do - passed)) + " left")
@@ -447,9 +450,13 @@ class Trainer:
         collect([self.net, self.objective, data, validation], generators, set())
         if self.file is not None and os.path.exists(self.file):
             saved = load_checkpoint(self.file)
+            weights, random = self.state(), [generator.bit_generator.state for generator in generators]
             try:
                 self.restore(saved, generators)
             except Exception as error:
+                self.fill(weights)
+                for generator, state in zip(generators, random, strict=True):
+                    generator.bit_generator.state = state
                 raise ValueError(f"{self.file} is of another training: {error}") from error
         if self.bar is not None:
             self.bar.begin(epochs, len(self.records))
@@ -464,7 +471,7 @@ class Trainer:
                 self.bar.end_epoch(record["loss"], record["metric"], record["seconds"])
         if self.winner is not None and self.patience is not None:
             self.fill(self.winner)
-        return self.records
+        return self.records.copy()
 
     def epoch(self, number, data, validation):
         began = time.perf_counter()
@@ -515,8 +522,8 @@ class Trainer:
             raise ValueError(f"{len(generators)} generators for {len(saved['random'])}")
         for generator, state in zip(generators, saved["random"], strict=True):
             generator.bit_generator.state = state
-        self.opt.load_state_dict(saved["moments"])
         self.fill(saved["weights"])
+        self.opt.load_state_dict(saved["moments"])
         if self.patience is not None:
             self.patience.values = saved["values"] or []
         self.winner, self.steps_done, self.records = saved["winner"], saved["steps"], saved["records"]
