@@ -153,10 +153,10 @@ def test_rows_and_columns_know_nothing_of_each_other(init):
 
 @pytest.mark.parametrize("init", NORMAL)
 def test_a_bell_has_tails(init):
-    """0.27% of the values lie beyond three standard deviations: nothing is cut off."""
+    """0.14% of the values lie beyond 3.2 standard deviations: nothing is cut off."""
     values = init(SHAPE, generator())
-    beyond = (abs(values) > 3 * values.std()).mean()
-    assert 0.0015 < beyond < 0.004, f"{beyond:.3%} lie beyond three standard deviations"
+    beyond = (abs(values) > 3.2 * values.std()).mean()
+    assert 0.0009 < beyond < 0.0019, f"{beyond:.3%} lie beyond 3.2 standard deviations"
 
 
 @pytest.mark.parametrize("init", [kaiming_uniform, kaiming_normal])
