@@ -103,3 +103,27 @@ def test_adding_to_a_gradient_takes_no_room(budget):
     weight, grad = Parameter(np.zeros((500, 500), np.float32)), np.ones((500, 500), np.float32)
     accumulate(weight, grad)
     budget.bytes(lambda: accumulate(weight, grad), peak=100_000)
+
+
+def test_integers_and_halves_keep_their_dtype_too():
+    """Parameters follow a Tensor's rules for every dtype: lists of integers are int64, booleans bool, float16 stays."""
+    for data, dtype in (([1, 2], np.int64), ([True], np.bool_), (np.float16([1.0]), np.float16), (np.int8([1]), np.int8)):
+        assert_dtype(Parameter(data), dtype)
+
+
+def test_a_gradient_without_values_is_a_gradient():
+    """A parameter of shape (0, 3) receives a grad of shape (0, 3)."""
+    weight = Parameter(np.zeros((0, 3), np.float32))
+    for _ in range(2):
+        accumulate(weight, np.zeros((0, 3)))
+        assert weight.grad.shape == (0, 3)
+        assert_dtype(weight.grad, np.float32)
+
+
+@pytest.mark.parametrize("shape", [(1,), (1, 1), (0,)], ids=str)
+def test_a_parameter_without_axes_takes_gradients_without_axes(shape):
+    """A grad of shape (1,) for a parameter of shape () is a ValueError that names both."""
+    weight = Parameter(3.0)
+    with rejects(ValueError, str(shape), "()"):
+        accumulate(weight, np.ones(shape))
+    assert weight.grad is None

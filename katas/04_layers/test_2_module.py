@@ -2,7 +2,7 @@ from collections import OrderedDict, defaultdict, namedtuple
 
 import numpy as np
 import pytest
-from katas.layers import Module, Parameter
+from katas.layers import Module, Parameter, Sequential
 from katas.tensor import Tensor
 
 from specs.check import assert_close, assert_dtype, rejects
@@ -399,3 +399,66 @@ def test_what_is_kept_may_be_in_a_dict():
     leaf.keep({"other": other}, [{other}])
     assert leaf.kept()[0]["other"] is other
     assert identical(leaf.modules(), [leaf])
+
+
+def test_what_is_empty_zero_or_frozen_is_found():
+    """A Module of length 0, a Parameter without values or axes, and one that requires no gradient now, count like others."""
+    module, below = Module(), Sequential()
+    module.below, module.none, module.number, module.frozen = below, Parameter(np.zeros(0)), Parameter(0.0), Parameter([0.0])
+    module.frozen.requires_grad = False
+    assert_names(module.named_parameters(), ["none", "number", "frozen"])
+    assert identical(module.modules(), [module, below])
+    assert module.eval().training is False
+    assert below.training is False
+    assert below.eval() is below
+
+
+def test_a_gradient_of_zeros_is_forgotten_too():
+    """zero_grad() makes every grad None, zeros and empty ones as well."""
+    leaf = Leaf()
+    leaf.none = Parameter(np.zeros(0))
+    for parameter in leaf.parameters():
+        parameter.grad = np.zeros(parameter.shape, np.float32)
+    leaf.zero_grad()
+    assert [parameter.grad for parameter in leaf.parameters()] == [None] * 3
+
+
+def test_an_empty_list_of_parameters_is_the_callers_too():
+    """A list without parameters belongs to one caller: what is put into it is in no later list."""
+    module = Module()
+    module.parameters().append(1)
+    module.named_parameters().append(1)
+    module.named_buffers().append(1)
+    assert (module.parameters(), module.named_parameters(), module.named_buffers()) == ([], [], [])
+
+
+def test_buffers_are_listed_in_the_order_of_definition():
+    """Not by name; and buffers of zeros, without values or without axes are listed like all others."""
+    leaf = Leaf()
+    for name, value in (("z", 0), ("b", [0.0]), ("y", np.zeros(0)), ("a", False)):
+        leaf.register_buffer(name, value)
+    assert [name for name, _ in leaf.named_buffers()] == ["z", "b", "y", "a"]
+    leaf.a = leaf.a | np.True_
+    assert [name for name, _ in leaf.named_buffers()] == ["z", "b", "y", "a"], "a NumPy boolean is no buffer any more"
+
+
+@pytest.mark.parametrize("value", [None, 0, 0.0, False, "", ()], ids=repr)
+def test_a_buffer_does_not_replace_what_is_falsy(value):
+    """An attribute that is None or 0 is there. A refused name is no buffer afterwards, even if its attribute is an array."""
+    leaf = Leaf()
+    leaf.there = value
+    for name in ("there", "table"):
+        with rejects(ValueError, name):
+            leaf.register_buffer(name, [1.0])
+    assert leaf.there is value
+    assert leaf.named_buffers() == []
+
+
+def test_a_buffer_that_can_not_be_made_leaves_nothing():
+    """If the data are no numbers there is neither an attribute nor a buffer of the name, which can be registered then."""
+    leaf = Leaf()
+    with rejects(TypeError):
+        leaf.register_buffer("mean", ["a"])
+    assert not hasattr(leaf, "mean")
+    leaf.register_buffer("mean", [1.0])
+    assert [name for name, _ in leaf.named_buffers()] == ["mean"]

@@ -140,3 +140,26 @@ def test_drawing_is_done_in_numpy(init, budget):
     """A hundred times more weights take not one Python step more."""
     rng = generator()
     budget.steps(lambda: init((10, 10), rng), lambda: init((100, 100), rng), limit=2)
+
+
+@pytest.mark.parametrize("init", ALL)
+def test_rows_and_columns_know_nothing_of_each_other(init):
+    """No row or column is sorted, mirrored or shifted from another: their correlations are those of chance."""
+    values = init((100, 600), generator())
+    for lines in (values, values.T[:100]):
+        found = abs(np.corrcoef(lines) - np.eye(100)).max()
+        assert found < 0.7, f"two rows, or two columns, have a correlation of {found:.2f}"
+
+
+@pytest.mark.parametrize("init", NORMAL)
+def test_a_bell_has_tails(init):
+    """0.14% of the values lie beyond 3.2 standard deviations: nothing is cut off."""
+    values = init(SHAPE, generator())
+    beyond = (abs(values) > 3.2 * values.std()).mean()
+    assert 0.0009 < beyond < 0.0019, f"{beyond:.3%} lie beyond 3.2 standard deviations"
+
+
+@pytest.mark.parametrize("init", [kaiming_uniform, kaiming_normal])
+def test_a_slope_is_squared_whatever_its_sign(init):
+    """(1 + a²) is the same for a and −a."""
+    assert np.array_equal(init((3, 4), generator(), a=-0.5), init((3, 4), generator(), a=0.5))

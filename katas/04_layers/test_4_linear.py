@@ -318,3 +318,32 @@ def test_a_layer_costs_what_its_products_cost(draw, budget):
         against=lambda: (x @ weight.T, grad.T @ x, grad @ weight),
         limit=3,
     )
+
+
+def test_a_bias_of_zeros_is_a_bias(draw):
+    """A bias that is 0 at first is on record and receives its gradient."""
+    linear, grad = layer(draw), draw.normal(4, 3)
+    linear.bias.data = np.zeros(3)
+    linear(Tensor(draw.normal(4, 5)))
+    linear.backward(grad)
+    assert_close(linear.bias.grad, grad.sum(0))
+    with recording() as probe:
+        y = linear(Tensor(draw.normal(4, 5)))
+    assert probe.reaches(y, linear.bias)
+
+
+def test_an_input_that_has_a_gradient_wants_another(draw):
+    """x.grad from an earlier use is no reason to return None."""
+    linear, x, grad = layer(draw), Tensor(draw.normal(4, 5), requires_grad=True), draw.normal(4, 3)
+    x.grad = np.ones((4, 5))
+    linear(x)
+    assert_close(linear.backward(grad), grad @ linear.weight.data)
+
+
+def test_infinite_gradients_are_summed():
+    """Infinity and NaN in grad reach bias.grad, in their own columns only."""
+    linear, grad = Linear(1, 3), np.ones((700, 3), np.float32)
+    linear(Tensor(np.ones((700, 1), np.float32)))
+    grad[3, 0], grad[7, 1] = np.inf, np.nan
+    linear.backward(grad)
+    assert_close(linear.bias.grad, [np.inf, np.nan, 700.0])

@@ -189,3 +189,9 @@ def test_evaluation_costs_nothing(budget):
     """Without training no mask is made and nothing is copied: a megabyte passes through without a second one."""
     layer, x = dropout().eval(), Tensor(np.ones((250, 1000), np.float32))
     budget.bytes(lambda: layer(x), peak=50_000)
+
+
+def test_infinity_and_nan_stay_where_nothing_is_dropped():
+    """x * mask: what is not dropped stays NaN or infinite, so that a broken network is seen."""
+    x = np.float32([np.nan, np.inf, -np.inf])
+    assert_close(dropout(0.0)(Tensor(x)), x)

@@ -321,3 +321,30 @@ def test_a_module_goes_into_a_stack(draw):
     x, stack = draw.normal(2, 3), Sequential(Double(), Double())
     assert_close(stack(Tensor(x)), 4 * x)
     assert_close(stack.backward(x), 4 * x)
+
+
+def test_a_layer_may_be_listed_twice(draw):
+    """A layer that is listed twice runs twice, forward and backward, and counts once as a module."""
+    x, double, linear = draw.normal(2, 3), Affine(2.0, 1.0), Linear(3, 3)
+    stack = Sequential(double, linear, double)
+    linear.weight.data, linear.bias.data = np.eye(3), np.zeros(3)
+    assert_close(stack(Tensor(x, requires_grad=True)), 4 * x + 3)
+    assert_close(stack.backward(x), 4 * x)
+    assert len(stack.modules()) == 2
+
+
+def test_flatten_follows_the_axes_not_the_memory(draw):
+    """The order is that of the indices, whatever the layout: images with permuted axes are flattened as a copy would be."""
+    x = np.array(draw.normal(2, 4, 5, 3)).transpose(0, 3, 1, 2)
+    assert_close(
+        Flatten()(Tensor(x)), x.copy().reshape(2, 60), mistakes={"in the order of memory": x.ravel("K").reshape(2, 60)}
+    )
+
+
+def test_a_gradient_is_left_alone(draw):
+    """No layer writes into the gradient that it is given."""
+    for layer, shape in ((Dropout(), (2, 3, 4)), (Flatten(), (2, 12)), (Linear(4, 3), (2, 3, 3)), (Sequential(), (2, 3, 4))):
+        layer(Tensor(np.ones((2, 3, 4), np.float32), requires_grad=True))
+        grad = np.ones(shape, np.float32)
+        layer.backward(grad)
+        assert_close(grad, np.ones(shape))

@@ -389,3 +389,39 @@ def test_loading_takes_no_room(budget):
     net = Linear(500, 500)
     state = net.state_dict()
     budget.bytes(lambda: net.load_state_dict(state), peak=100_000)
+
+
+def test_a_state_that_is_loaded_is_left_alone():
+    """load_state_dict changes neither the caller's dict nor what it holds, own arrays included."""
+    pair = Module()
+    pair.a, pair.b = Parameter([1.0, 2.0]), Parameter([3.0, 4.0])
+    state = {"a": pair.b.data, "b": pair.a.data}
+    before = dict(state)
+    pair.load_state_dict(state)
+    assert list(state) == ["a", "b"]
+    assert all(state[name] is before[name] for name in state)
+
+
+def test_an_empty_state_lacks_everything():
+    """{} lacks every name: one ValueError lists them all. It fits a module without parameters alone."""
+    with rejects(ValueError, *NAMES):
+        Net().load_state_dict({})
+    Module().load_state_dict({})
+
+
+@pytest.mark.parametrize("name", ["_x", "0", "", "scale."])
+def test_any_name_that_the_module_lacks_is_unexpected(name):
+    """Private, empty and similar names too."""
+    net = Net()
+    with rejects(ValueError, name):
+        net.load_state_dict(net.state_dict() | {name: np.zeros(3)})
+
+
+def test_loading_changes_values_alone():
+    """Gradients and the mode stay as they are, and booleans are loaded into floats as 0 and 1."""
+    net = Net().eval()
+    net.scale.grad = np.ones(3, np.float32)
+    net.load_state_dict(net.state_dict() | {"scale": np.array([True, False, True])})
+    assert_close(net.scale, [1.0, 0.0, 1.0])
+    assert_close(net.scale.grad, np.ones(3))
+    assert [module.training for module in net.modules()] == [False] * 3

@@ -758,4 +758,205 @@ WRONG = [
             "            array[...] = given[name]": '            array[...] = np.nan_to_num(given[name], nan=np.nan) if array.dtype.kind == "f" else given[name]'
         },
     ),
+    Wrong(
+        "accumulate into zero-size raises",
+        {
+            "    if grad.shape != parameter.shape:": "    if not grad.size:\n        return\n    if grad.shape != parameter.shape:"
+        },
+    ),
+    Wrong(
+        "accumulate checks by size for 0-d",
+        {
+            "    if grad.shape != parameter.shape:": "    if grad.shape != parameter.shape and not (grad.size == 1 and parameter.shape == ()):"
+        },
+    ),
+    Wrong(
+        "parameter of integers becomes float",
+        {
+            "super().__init__(np.array(Tensor(data).data), requires_grad=True)": "data = Tensor(data).data\n        super().__init__(np.array(data, data.dtype if data.dtype.kind == 'f' else np.float32), requires_grad=True)"
+        },
+    ),
+    Wrong(
+        "zero_grad leaves zeros",
+        {
+            "        for parameter in self.parameters():\n            parameter.grad = None": "        for parameter in self.parameters():\n            if parameter.grad is not None and parameter.grad.any():\n                parameter.grad = None"
+        },
+    ),
+    Wrong(
+        "a falsy module is not found",
+        {
+            "    if not isinstance(value, Parameter | Module | list | tuple) or id(value) in seen:": "    if (isinstance(value, Module) and hasattr(value, '__len__') and not len(value)) or not isinstance(value, Parameter | Module | list | tuple) or id(value) in seen:"
+        },
+    ),
+    Wrong(
+        "an empty parameter is not found",
+        {
+            "    if not isinstance(value, Parameter | Module | list | tuple) or id(value) in seen:": "    if (isinstance(value, Parameter) and not value.data.size) or not isinstance(value, Parameter | Module | list | tuple) or id(value) in seen:"
+        },
+    ),
+    Wrong(
+        "a 0-d parameter is not found",
+        {
+            "    if not isinstance(value, Parameter | Module | list | tuple) or id(value) in seen:": "    if (isinstance(value, Parameter) and not value.ndim) or not isinstance(value, Parameter | Module | list | tuple) or id(value) in seen:"
+        },
+    ),
+    Wrong(
+        "frozen parameters are not found",
+        {"return _found(self, Parameter)": "return [(name, p) for name, p in _found(self, Parameter) if p.requires_grad]"},
+    ),
+    Wrong(
+        "buffers of 0 are left out",
+        {
+            "                if isinstance(value, np.ndarray):\n                    found": "                if isinstance(value, np.ndarray) and (value.ndim or value):\n                    found"
+        },
+    ),
+    Wrong("buffers in order of name", {"for key in module._buffers:": "for key in sorted(module._buffers):"}),
+    Wrong(
+        "register_buffer of a None attribute replaces",
+        {"        if hasattr(self, name):": "        if getattr(self, name, None) is not None:"},
+    ),
+    Wrong(
+        "register_buffer of a falsy attribute replaces",
+        {
+            "        if hasattr(self, name):": "        if name in vars(self) and isinstance(vars(self)[name], int | float) and not vars(self)[name]:\n            pass\n        elif hasattr(self, name):"
+        },
+    ),
+    Wrong(
+        "register_buffer marks before the check",
+        {
+            "        if hasattr(self, name):\n            raise": "        if hasattr(self, name):\n            self._buffers = (*self._buffers, name)\n            raise"
+        },
+    ),
+    Wrong(
+        "register_buffer with bad data leaves a name",
+        {
+            "        setattr(self, name, np.array(Tensor(array).data))\n        if name not in self._buffers:  # it is, if it was deleted and is registered again\n            self._buffers = (*self._buffers, name)": "        if name not in self._buffers:\n            self._buffers = (*self._buffers, name)\n        setattr(self, name, None)\n        setattr(self, name, np.array(Tensor(array).data))"
+        },
+    ),
+    Wrong(
+        "scalar buffers of bool lost",
+        {"isinstance(value := vars(module).get(key), np.generic)": "isinstance(value := vars(module).get(key), np.number)"},
+    ),
+    Wrong(
+        "eval returns None for stacks",
+        {
+            "        return self.train(False)": "        self.train(False)\n        return self if not isinstance(self, Sequential) else self.layers and self"
+        },
+    ),
+    Wrong(
+        "the search keeps its list",
+        {
+            "        return [parameter for _, parameter in self.named_parameters()]": "        found = [parameter for _, parameter in self.named_parameters()]\n        if len(found) == 0:\n            return _NONE\n        return found",
+            "_HIDING = (": "_NONE = []\n_HIDING = (",
+        },
+    ),
+    Wrong(
+        "slope sign",
+        {
+            "return _uniform(math.sqrt(6 / ((1 + a * a) * fan_in)), shape, rng)": "return _uniform(math.sqrt(6 / ((1 + a * abs(a)) * fan_in)), shape, rng)"
+        },
+    ),
+    Wrong(
+        "normal weights are cut at three deviations",
+        {
+            "return math.sqrt(2 / ((1 + a * a) * fan_in)) * rng.standard_normal(shape, np.float32)": "return math.sqrt(2 / ((1 + a * a) * fan_in)) * np.clip(rng.standard_normal(shape, np.float32), -3, 3)"
+        },
+    ),
+    Wrong(
+        "uniform rows are sorted",
+        {
+            "return bound * (2 * rng.random(shape, np.float32) - 1)": "return bound * np.sort(2 * rng.random(shape, np.float32) - 1, axis=-1)"
+        },
+    ),
+    Wrong(
+        "normal rows are sorted",
+        {
+            "return math.sqrt(2 / sum(_fans(shape))) * rng.standard_normal(shape, np.float32)": "return math.sqrt(2 / sum(_fans(shape))) * np.sort(rng.standard_normal(shape, np.float32), 0)"
+        },
+    ),
+    Wrong(
+        "rows mirror each other",
+        {
+            "return bound * (2 * rng.random(shape, np.float32) - 1)": "x = bound * (2 * rng.random(shape, np.float32) - 1)\n    half = len(x) // 2\n    if half > 1:\n        x[-half:] = -x[:half]\n    return x"
+        },
+    ),
+    Wrong(
+        "a bias of zeros is dropped",
+        {
+            "        if self.bias is not None:\n            y = y + self.bias": "        if self.bias is not None and self.bias.data.any():\n            y = y + self.bias"
+        },
+    ),
+    Wrong(
+        "bias of 0 has no gradient",
+        {
+            "        if self.bias is not None:\n            accumulate(self.bias": "        if self.bias is not None and self.bias.data.any():\n            accumulate(self.bias"
+        },
+    ),
+    Wrong(
+        "an input with a grad wants none",
+        {"self.keep(rows.data, x.shape, x.requires_grad)": "self.keep(rows.data, x.shape, x.requires_grad and x.grad is None)"},
+    ),
+    Wrong(
+        "NaN is left out of the bias gradient",
+        {
+            "    return blocks.sum(0, dtype=np.float64) + ones": "    return np.nan_to_num(blocks.sum(0, dtype=np.float64)) + ones"
+        },
+    ),
+    Wrong(
+        "a repeated layer runs once",
+        {"        for layer in self.layers:\n            x": "        for layer in dict.fromkeys(self.layers):\n            x"},
+    ),
+    Wrong(
+        "a repeated layer goes back once",
+        {"        for layer in reversed(self.layers):": "        for layer in dict.fromkeys(reversed(self.layers)):"},
+    ),
+    Wrong(
+        "Flatten of strided input keeps order K",
+        {
+            "y = x.reshape(*x.shape[: self.start_dim]": "y = (x if x.data.flags.c_contiguous or x.data.ndim < 4 else Tensor(x.data.ravel('K').reshape(x.shape))).reshape(*x.shape[: self.start_dim]"
+        },
+    ),
+    Wrong(
+        "Dropout turns NaN to 0",
+        {
+            "        self.keep(mask, x.shape)\n        return x * mask": "        self.keep(mask, x.shape)\n        return Tensor(np.nan_to_num(x.data)) * mask if np.isnan(x.data).any() else x * mask"
+        },
+    ),
+    Wrong(
+        "Dropout backward in place",
+        {
+            "        return grad * mask": "        if isinstance(mask, float) or not grad.flags.writeable or grad.dtype != mask.dtype:\n            return grad * mask\n        grad *= mask\n        return grad"
+        },
+    ),
+    Wrong(
+        "loading rewrites the state",
+        {"                given[name] = values.copy()": "                given[name] = state[name] = values.copy()"},
+    ),
+    Wrong(
+        "empty state loads into anything",
+        {
+            '        problems = [f"{name} is missing" for name in own if name not in given]': '        problems = [f"{name} is missing" for name in own if given and name not in given]',
+            "        for name, array in own.items():\n            array[...] = given[name]": "        for name, array in own.items() if given else ():\n            array[...] = given[name]",
+        },
+    ),
+    Wrong(
+        "bool to float refused",
+        {
+            '    if dtype.kind == "f" and not np.can_cast': '    if values.dtype.kind == "b" and dtype.kind == "f":\n        return False\n    if dtype.kind == "f" and not np.can_cast'
+        },
+    ),
+    Wrong(
+        "loading clears grads",
+        {"            array[...] = given[name]": "            array[...] = given[name]\n        self.zero_grad()"},
+    ),
+    Wrong(
+        "loading sets training",
+        {"            array[...] = given[name]": "            array[...] = given[name]\n        self.training = True"},
+    ),
+    Wrong(
+        "private names are never unexpected",
+        {
+            '        problems += [f"{name} is unexpected" for name in given if name not in own]': "        problems += [f\"{name} is unexpected\" for name in given if name not in own and not str(name).startswith('_')]"
+        },
+    ),
 ]
