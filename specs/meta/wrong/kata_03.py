@@ -539,4 +539,15 @@ WRONG = [
         "LeakyReLU freezes its input",
         {"positive = x.data > 0": "positive = x.data > 0\n        x.data.flags.writeable = False"},
     ),
+    Wrong(
+        "log softmax has a Jacobian for short lines",
+        {
+            "        return (grad - np.exp(y) * grad.sum(": """        if y.shape[self.dim] <= 16:
+            p, g = np.moveaxis(np.exp(y), self.dim, -1), np.moveaxis(grad, self.dim, -1)
+            jacobian = np.eye(y.shape[self.dim], dtype=y.dtype) - p[..., None, :]
+            return np.moveaxis((g[..., None, :] @ jacobian)[..., 0, :], -1, self.dim).astype(grad.dtype, copy=False)
+        return (grad - np.exp(y) * grad.sum("""
+        },
+        naive="test_log_softmax_builds_no_jacobian_of_short_lines_either",
+    ),
 ]
