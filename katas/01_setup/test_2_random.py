@@ -78,3 +78,10 @@ def test_a_negative_seed_is_refused():
     """A negative seed is a ValueError that names it."""
     with rejects(ValueError, "-1"):
         make_rng(-1)
+
+
+@pytest.mark.parametrize("seed", [np.True_, np.False_, np.array(3), np.array([3]), 3.0, np.float64(3), "3"], ids=repr)
+def test_only_an_integer_is_a_seed(seed):
+    """NumPy's booleans, arrays, floats and texts are no integers: a TypeError shows them."""
+    with rejects(TypeError, repr(seed)):
+        make_rng(seed)

@@ -2,6 +2,7 @@ import threading
 import time
 from contextlib import suppress
 
+import pytest
 from katas.environment import stopwatch
 
 from specs.check import rejects
@@ -70,6 +71,16 @@ def test_the_seconds_are_there_after_an_exception():
     with suppress(ZeroDivisionError), watch:
         work()
         _ = 1 / 0
+    assert min(watch.wall, watch.cpu) >= 0.002
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_the_seconds_are_there_after_any_exception(error):
+    """The seconds are there too if the block was interrupted, as by Ctrl-C."""
+    watch = stopwatch()
+    with suppress(error), watch:
+        work()
+        raise error
     assert min(watch.wall, watch.cpu) >= 0.002
 
 

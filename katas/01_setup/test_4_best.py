@@ -39,6 +39,14 @@ def test_the_fastest_round_counts(clock):
     assert_close(best_of(clock.taking(2, 9, 3, 4, 5, 4)), 3.0, mistakes=mistakes)
 
 
+@pytest.mark.parametrize("fastest", range(4))
+def test_any_round_may_be_the_fastest(clock, fastest):
+    """The fastest round counts, whether it is the first, the last or one between."""
+    seconds = [2.0] * 4
+    seconds[fastest] = 1.0
+    assert_close(best_of(clock.taking(5, *seconds), rounds=4), 1.0, mistakes={"that round is left out": 2.0})
+
+
 def test_the_first_call_is_not_timed(clock):
     """One call before the rounds fills caches and wakes threads: its time, long or short, is not counted."""
     assert_close(best_of(clock.taking(100, 3), rounds=1), 3.0, mistakes={"the first call is timed": 100.0})

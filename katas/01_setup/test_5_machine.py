@@ -91,6 +91,25 @@ def test_a_roofline_of_less_than_nothing_is_refused():
         MACHINE.roofline(10, -2)
 
 
+@pytest.mark.parametrize(("flops", "nbytes"), [(-1, 0), (0, -1), (-1, -1), (-1e12, -1e9)])
+def test_two_numbers_below_zero_are_refused_too(flops, nbytes):
+    """Negative flops or nbytes raise a ValueError, whatever the other is, 0 or negative too."""
+    with rejects(ValueError, str(flops), str(nbytes)):
+        MACHINE.roofline(flops, nbytes)
+
+
+def test_nothing_may_be_computed_or_moved():
+    """A copy has no operations and a product in registers no bytes: 0 is accepted for either, and for both."""
+    assert_close([MACHINE.roofline(0, 1e10), MACHINE.roofline(1e12, 0), MACHINE.roofline(0, 0)], [1.0, 5.0, 0.0])
+
+
+def test_cores_are_all_there_are_where_none_are_set(timed, monkeypatch):
+    """Where there is no os.sched_getaffinity, cores is os.cpu_count()."""
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert timed(0.5)[0].cores == 7
+
+
 @pytest.mark.parametrize("seconds", [0.5, 0.002])
 def test_the_peak_counts_multiplications_and_additions(timed, seconds):
     """A product of two n × n matrices is n³ multiplications and as many additions: 2n³ operations, in 10⁹ a second."""

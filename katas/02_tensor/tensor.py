@@ -23,9 +23,9 @@ class Tensor:
     # 02.1 Creation
 
     def __init__(self, data, requires_grad: bool = False, dtype=None):
-        """Wraps numbers: an array, or that of a Tensor, is shared and keeps its dtype; of lists, floats become float32.
+        """Wraps numbers: an array, or that of a Tensor, is shared and keeps its dtype.
 
-        Integers in lists become int64, booleans bool.
+        Python's floats, alone or in lists, become float32, its integers int64, its booleans bool.
         Raises: TypeError if data are not real numbers; ValueError if lists are ragged.
         """
         raise NotImplementedError("02.1 Tensor.__init__: README.md, 02.1")
@@ -146,7 +146,7 @@ class Tensor:
         raise NotImplementedError("02.2 Tensor.__rmul__: README.md, 02.2")
 
     def __truediv__(self, other) -> "Tensor":
-        """self / other; of integers float32."""
+        """self / other; integers give float32, so that any number fits beside them."""
         raise NotImplementedError("02.2 Tensor.__truediv__: README.md, 02.2")
 
     def __rtruediv__(self, other) -> "Tensor":
@@ -160,7 +160,7 @@ class Tensor:
     def __pow__(self, exponent: float) -> "Tensor":
         """self ** exponent, a number. Integers to a negative or a float power give float32; booleans to any other give int64.
 
-        Raises: TypeError if the exponent is anything else.
+        Raises: TypeError if the exponent is anything else; ValueError if it is an integer that does not fit into the dtype.
         """
         raise NotImplementedError("02.2 Tensor.__pow__: README.md, 02.2")
 
@@ -291,7 +291,7 @@ def ones(shape: tuple[int, ...], dtype=np.float32, requires_grad: bool = False) 
 
 
 def full(shape: tuple[int, ...], value: float, dtype=None, requires_grad: bool = False) -> Tensor:
-    """A tensor of equal values: float32 of a float, int64 of an integer, unless dtype says otherwise."""
+    """A tensor of equal values, of the dtype that Tensor(value) has unless dtype says otherwise."""
     raise NotImplementedError("02.1 full: README.md, 02.1")
 
 

@@ -58,6 +58,20 @@ def test_an_array_is_shared_not_copied():
     assert_close(x, [[0, 0, 0], [0, 0, 7]])
 
 
+@pytest.mark.parametrize("requires_grad", [False, True])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int8, np.bool_])
+def test_an_array_is_shared_if_it_has_the_dtype_already(dtype, requires_grad):
+    """Tensor(array, dtype=…) copies nothing if that is the array's dtype, whether or not a gradient is required."""
+    values = np.zeros((2, 3), dtype)
+    for x in (
+        Tensor(values, requires_grad),
+        Tensor(values, requires_grad, dtype),
+        Tensor(Tensor(values), requires_grad, dtype),
+    ):
+        assert np.shares_memory(x.data, values), "this is a copy: the memory is not that of the array"
+        assert np.shares_memory(x.numpy(), values), "numpy() is a copy: the memory is not that of the array"
+
+
 def test_wrapping_costs_no_memory(budget):
     """A Tensor around a megabyte array takes no second megabyte, not even for a moment."""
     values = np.zeros(250_000, np.float32)
@@ -201,15 +215,27 @@ def test_repr_names_what_is_not_default():
     assert repr(Tensor([1.0], requires_grad=True)).replace(" ", "") == "Tensor([1.],requires_grad=True)"
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float64", "int8", "int16", "int32", "uint8", "uint32", "uint64"])
+def test_repr_names_every_other_dtype(dtype):
+    """Every dtype but float32, int64 and bool is part of the repr, also beside requires_grad=True and without values."""
+    for values in (np.zeros((1, 2), dtype), np.zeros(0, dtype), np.zeros((), dtype)):
+        assert repr(Tensor(values)).endswith(f", dtype={dtype})")
+        assert repr(Tensor(values, requires_grad=True)).endswith(f", dtype={dtype}, requires_grad=True)")
+
+
 def test_ragged_lists_are_refused():
     """Rows of different lengths have no shape: a ValueError."""
     with rejects(ValueError):
         Tensor([[1.0, 2.0], [3.0]])
 
 
-@pytest.mark.parametrize("data", ["words", [None], [1j], {"a": 1}], ids=str)
+TIMES = [np.array([1], "timedelta64[s]"), np.timedelta64(1, "s"), np.array(["2000-01-01"], "datetime64[D]")]
+RECORDS = np.zeros(2, [("x", np.float32), ("y", np.float32)])
+
+
+@pytest.mark.parametrize("data", ["words", [None], [1j], {"a": 1}, None, b"bytes", object(), *TIMES, RECORDS], ids=repr)
 def test_what_is_not_a_number_is_refused(data):
-    """Strings, None, complex numbers and objects are a TypeError that names the dtype NumPy made of them."""
+    """Strings, None, complex numbers, times and objects are a TypeError that names the dtype NumPy made of them."""
     with rejects(TypeError, str(np.asarray(data).dtype)):
         Tensor(data)
 
@@ -222,6 +248,15 @@ def test_zeros_and_ones_fill_a_shape(create, value):
     assert_dtype(create((2, 3), dtype=np.int64), np.int64)
 
 
+def test_a_shape_may_have_no_axes():
+    """zeros, ones, full and randn of shape () have one value and no axes."""
+    rng = np.random.default_rng(0)
+    for made, value in [(zeros(()), 0.0), (ones(()), 1.0), (full((), 2.5), 2.5), (randn((), rng), None)]:
+        assert made.shape == ()
+        assert_dtype(made, np.float32)
+        assert value is None or made.item() == value
+
+
 def test_full_fills_a_shape_with_a_value():
     """full(shape, value): a float gives float32, an integer int64, unless told otherwise."""
     assert_close(full((2, 3), 2.5), np.full((2, 3), 2.5))
@@ -231,6 +266,12 @@ def test_full_fills_a_shape_with_a_value():
     assert_dtype(full((2,), 0.0), np.float32)
     assert_dtype(full((2,), False), np.bool_)
     assert_dtype(full((2,), 2, dtype=np.float32), np.float32)
+
+
+@pytest.mark.parametrize("value", [np.float64(2.5), np.float16(2.5), np.int8(2), np.True_], ids=repr)
+def test_full_of_a_numpy_scalar_has_its_dtype(value):
+    """full(shape, value) has the dtype of Tensor(value), which of a NumPy scalar is its own."""
+    assert_dtype(full((2,), value), value.dtype)
 
 
 def test_arange_counts():

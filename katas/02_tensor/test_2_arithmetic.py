@@ -64,6 +64,17 @@ def test_what_is_not_a_number_is_refused(op):
         op(None, Tensor([1.0]))
 
 
+@pytest.mark.parametrize("op", [*ARITHMETIC, *ORDER])
+@pytest.mark.parametrize("other", [None, "2", {}, object()], ids=["None", "text", "dict", "object"])
+@pytest.mark.parametrize("shape", [(0,), (2, 0), ()], ids=str)
+def test_what_is_not_a_number_is_refused_beside_any_shape(op, other, shape):
+    """Arithmetic and comparison by order with what holds no numbers raise a TypeError, even if the tensor has no values."""
+    x = Tensor(np.ones(shape))
+    for call in (lambda: op(x, other), lambda: op(other, x)):
+        with rejects(TypeError):
+            call()
+
+
 def test_negation(draw):
     """−x."""
     x = draw.normal(3, 4)
@@ -105,6 +116,25 @@ def test_powers_of_integers(exponent, dtype):
     assert_dtype(x**exponent, dtype)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "exponent"),
+    [
+        (np.uint8, 300),
+        (np.uint8, np.int64(256)),
+        (np.int8, 128),
+        (np.int64, 2**70),
+        (np.float32, 10**400),
+        (np.float64, 10**400),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_an_exponent_that_does_not_fit_is_refused(dtype, exponent):
+    """A whole exponent that the tensor's dtype can't hold raises a ValueError that contains both, as in all arithmetic."""
+    for x in (np.ones((2, 3), dtype), np.ones((), dtype)):
+        with rejects(ValueError, str(int(exponent)), np.dtype(dtype).name):
+            Tensor(x) ** exponent
+
+
 def test_an_exponent_that_is_no_number_is_refused():
     """x ** n takes a Python number; anything else is a TypeError. An exponent in a Tensor would need a gradient of its own."""
     for exponent in ("2", None, Tensor([2.0, 3.0]), np.array([2.0, 3.0])):
@@ -140,6 +170,43 @@ def test_comparison_does_not_round():
     assert_close(x > 2**24 + 0.5, [False, True])
     assert_close(x < 2**24 + 0.5, [True, False])
     assert_close(x == float(2**24 + 1), [False, True])
+
+
+@pytest.mark.parametrize("op", COMPARISON)
+@pytest.mark.parametrize("number", [10**400, -(10**400)], ids=["10 ** 400", "-10 ** 400"])
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int64, np.float16, np.float32, np.float64])
+def test_an_integer_may_be_larger_than_any_dtype_holds(op, number, dtype):
+    """Every number of a tensor is less than 10 ** 400 and more than -10 ** 400. NaN is neither."""
+    x = np.array([0, 1, np.nan] if np.dtype(dtype).kind == "f" else [0, 1], dtype)
+    assert_close(op(Tensor(x), number), [op(value, number) for value in x.tolist()])
+    assert_close(op(Tensor(x[1]), number), op(1, number))
+
+
+MIXED = {
+    "int64 and float32": (np.array([2**24 + 1, 2**24, -(2**24) - 1]), np.array([2**24, 2**24, -(2**24)], np.float32)),
+    "int32 and float16": (np.array([2049, 2048, 5], np.int32), np.array([2048, 2048, 6], np.float16)),
+    "uint8 and int8": (np.array([255, 0, 128], np.uint8), np.array([-1, 0, -128], np.int8)),
+    "uint64 and int64": (np.array([2**64 - 1, 7, 2**63], np.uint64), np.array([-1, 7, 2**63 - 1])),
+    "bool and int64": (np.array([True, True, False]), np.array([1, 2, -1])),
+    "float32 and float64": (np.array([0.1, 0.5, -0.1], np.float32), np.array([0.1, 0.5, -0.1])),
+}
+
+
+@pytest.mark.parametrize("op", COMPARISON)
+@pytest.mark.parametrize("pair", MIXED.values(), ids=MIXED)
+def test_dtypes_are_compared_by_value(op, pair):
+    """Tensors and arrays of different dtypes are compared by value: neither is rounded, and none wraps round."""
+    for a, b in (pair, pair[::-1]):
+        want = [op(p, q) for p, q in zip(a.tolist(), b.tolist(), strict=True)]
+        for result in (op(Tensor(a), Tensor(b)), op(Tensor(a), b), op(a, Tensor(b))):
+            assert_close(result, want)
+
+
+@pytest.mark.parametrize("op", COMPARISON)
+def test_a_number_is_compared_in_the_dtype_of_floats(op):
+    """A number beside floats is rounded to their dtype first: Tensor([0.1]) == 0.1 is True, although 0.1 is no float32."""
+    for dtype in (np.float16, np.float32):
+        assert_close(op(Tensor(np.array([0.1, 0.2], dtype)), 0.1), [op(0.1, 0.1), op(0.2, 0.1)])
 
 
 @pytest.mark.parametrize("other", [None, "a", {}, object], ids=repr)
@@ -231,6 +298,16 @@ def test_a_number_that_does_not_fit_is_refused(op, number):
     counts = Tensor(np.array([1, 2], np.uint8))
     for call in (lambda: op(counts, number), lambda: op(number, counts)):
         with rejects(ValueError, str(int(number)), "uint8"):
+            call()
+
+
+@pytest.mark.parametrize("op", ARITHMETIC)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_an_integer_larger_than_any_float_is_refused(op, dtype):
+    """An integer that no float can hold raises a ValueError that contains it and the tensor's dtype."""
+    x = Tensor(np.ones(2, dtype))
+    for call in (lambda: op(x, 10**400), lambda: op(-(10**400), x)):
+        with rejects(ValueError, str(10**400), np.dtype(dtype).name):
             call()
 
 

@@ -236,6 +236,23 @@ def test_joining_keeps_the_dtype():
     assert_dtype(concatenate([Tensor([True, False]), Tensor([5, 7])]), np.int64)
 
 
+@pytest.mark.parametrize("dim", [0, 1])
+def test_a_part_without_values_is_a_part(dim):
+    """Parts of length 0 along dim add nothing, but their dtype and requires_grad count, and their other axes must fit."""
+    empty = Tensor(np.zeros((0, 3) if dim == 0 else (3, 0), np.float32), requires_grad=True)
+    counts = Tensor(np.arange(9).reshape(3, 3))
+    for parts in ([empty, counts], [counts, empty], [empty, counts, empty]):
+        whole = concatenate(parts, dim)
+        assert_close(whole, counts.data)
+        assert_dtype(whole, np.float32)
+        assert whole.requires_grad
+    assert concatenate([empty, empty], dim).shape == empty.shape
+    with rejects(ValueError, str(empty.shape), "(2, 2)"):
+        concatenate([empty, Tensor(np.ones((2, 2)))], dim)
+    with rejects(ValueError):
+        concatenate([Tensor([]), counts], dim)
+
+
 def test_parts_that_do_not_fit_are_named():
     """Parts whose other axes differ are a ValueError that names their shapes; so is joining nothing."""
     with rejects(ValueError, "(2, 3)", "(2, 4)"):

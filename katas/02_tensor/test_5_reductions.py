@@ -132,6 +132,23 @@ def test_squares_of_float16_do_not_overflow():
     assert_dtype(Tensor(x).var(), np.float16)
 
 
+@pytest.mark.parametrize("row", [(1000, 1000, 1001), (2047, 2047, 2048), (0.1, 300, 300.5), (-3, 0.001, 4)], ids=str)
+def test_float16_is_rounded_once(row):
+    """The sum, mean and variance of float16 are rounded at the end alone: no sum within a mean, no mean within a variance."""
+    x = np.array(row, np.float16)
+    exact = x.astype(np.float64)
+    total, mean = exact.sum().astype(np.float16), exact.mean().astype(np.float16)
+    mistakes = {
+        "the sum is rounded before it is divided": total / np.float16(3),
+        "the mean is rounded before it is taken off": (((exact - mean) ** 2).sum() / 2).astype(np.float16),
+    }
+    for name, want in [("sum", exact.sum()), ("mean", exact.mean()), ("var", exact.var(ddof=1))]:
+        for dim, keepdim in [(None, False), (0, True)]:
+            result = getattr(Tensor(x), name)(dim, keepdim=keepdim)
+            assert_close(result, np.float16(want).reshape((1,) if keepdim else ()), mistakes=mistakes, name=name)
+            assert_dtype(result, np.float16)
+
+
 def test_the_result_is_a_tensor():
     """A sum of everything is a Tensor without axes, not a NumPy scalar."""
     total = Tensor([1.0, 2.0]).sum()

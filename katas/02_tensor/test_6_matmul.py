@@ -61,6 +61,16 @@ def test_a_number_is_refused():
         Tensor(2.0) @ Tensor(np.ones((2, 3)))
 
 
+@pytest.mark.parametrize("number", [2.0, 2, True, np.float32(2), np.array(2.0)], ids=repr)
+@pytest.mark.parametrize("shape", [(3,), (2, 3), (5, 2, 3), ()], ids=str)
+def test_a_number_is_refused_on_either_side(number, shape):
+    """x @ 2 and 2 @ x raise a ValueError whose message contains both shapes: @ does not scale."""
+    x = Tensor(np.ones(shape))
+    for call in (lambda: x @ number, lambda: number @ x, lambda: x @ Tensor(number), lambda: Tensor(number) @ x):
+        with rejects(ValueError, "()", str(shape)):
+            call()
+
+
 def test_what_is_not_a_number_is_refused():
     """@ with a string or None is a TypeError."""
     with rejects(TypeError):

@@ -141,6 +141,16 @@ def test_infinities_and_nan_pass_through(name):
         assert_close(ours(name, x, y), plain(name, x, y))
 
 
+@every
+def test_an_operand_may_stand_beside_itself(name):
+    """x beside itself is like two equal operands: NaN equals no NaN, and ∞ - ∞ is NaN, also if both are the same tensor."""
+    x = np.array([[np.inf, -np.inf, np.nan], [0.0, -1.0, 2.0]])
+    operation = OPERATIONS[name][0]
+    with np.errstate(all="ignore"):
+        one = Tensor(x)
+        assert_close(operation(*[one] * len(operands(name, x, x))), plain(name, x, x.copy()))
+
+
 def test_infinities_and_nan_are_values():
     """Tensor, full, item, bool and repr take infinities and NaN as they are."""
     assert_close(Tensor([np.inf, -np.inf, np.nan]), [np.inf, -np.inf, np.nan])
@@ -240,6 +250,33 @@ def test_every_operation_leaves_its_operands_alone(name):
         assert_close(y, before[1], name="y")
 
 
+@pytest.mark.parametrize("requires_grad", [False, True])
+@every
+def test_operands_stay_what_they_are(name, requires_grad):
+    """After an operation its operands hold the same arrays, which may still be written to, and have the same requires_grad."""
+    x, y = np.ones((2, 3)), np.ones((2, 3))
+    tensors = [Tensor(array, requires_grad) for array in operands(name, x, y)]
+    OPERATIONS[name][0](*tensors)
+    for tensor, array in zip(tensors, (x, y), strict=False):
+        assert tensor.data is array, "the operand holds another array"
+        assert array.flags.writeable, "the operand can't be written to any more"
+        assert (tensor.shape, tensor.requires_grad, tensor.grad) == ((2, 3), requires_grad, None)
+
+
+@pytest.mark.parametrize("wrap", [lambda array: array, Tensor], ids=["array", "Tensor"])
+def test_masks_and_indices_are_left_alone(wrap):
+    """A condition, a mask and an index keep their values, and may still be written to."""
+    x, mask, index = Tensor(np.ones((2, 3))), np.array([[True, False, True], [False, False, True]]), np.array([1, 0, 1])
+    before = mask.copy(), index.copy()
+    where(wrap(mask), x, 0.0)
+    where(wrap(mask), 0.0, x)
+    for selected in (wrap(mask), wrap(index), (slice(None), wrap(index))):
+        _ = x[selected]
+    for array, old in zip((mask, index), before, strict=True):
+        assert_close(array, old)
+        assert array.flags.writeable, "it can't be written to any more"
+
+
 @pytest.mark.parametrize("fact", FACTS)
 def test_to_ask_a_tensor_changes_nothing(fact):
     """shape, len, repr, item and the like leave the values alone."""
@@ -324,6 +361,13 @@ def test_an_error_leaves_the_operands_alone(name):
         REFUSED[name](Tensor(x), Tensor(y))
     assert_close(x, before)
     assert_close(y, np.ones((4, 5)))
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_an_error_leaves_the_process_alone(name):
+    """After an error NumPy's global generator, its error handling and the working directory are as they were."""
+    with undisturbed(), pytest.raises((ValueError, TypeError, IndexError)):
+        REFUSED[name](Tensor(np.ones((2, 3))), Tensor(np.ones((4, 5))))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -61,14 +61,68 @@ def again(op: str, result: Tensor, parents: tuple, attrs: dict) -> np.ndarray:
     assert op in PRIMITIVES, f"{op!r} is not one of the primitives in the README, 02.7"
     assert all(isinstance(parent, Tensor) for parent in parents), f"{op}: every parent must be a Tensor"
     index = attrs.get("index", ())
-    tensors = [part for part in (index if isinstance(index, tuple) else (index,)) if isinstance(part, Tensor)]
-    assert not tensors, f"{op}: the attribute index holds a Tensor where its array should be"
+    tensors = [part for part in (*attrs.values(), *(index if isinstance(index, tuple) else ())) if isinstance(part, Tensor)]
+    assert not tensors, f"{op}: an attribute holds a Tensor where its array should be"
     try:
         call = inspect.signature(PRIMITIVES[op]).bind(*(parent.data for parent in parents), **attrs)
     except TypeError as error:
         told = f"{op} was reported with {len(parents)} parents and the attributes {sorted(attrs)}"
         raise AssertionError(f"{told}, unlike in the README, 02.7: {error}") from None
     return PRIMITIVES[op](*call.args, **call.kwargs)
+
+
+@pytest.mark.parametrize(
+    "indices",
+    [([1, 1],), (slice(None), [1, 0]), ([0, 1], [2, 0]), (slice(None), [True, False, True])],
+    ids=["one", "beside a slice", "two", "a mask"],
+)
+def test_a_tensor_that_is_an_index_is_reported_as_its_array(indices, draw):
+    """In the attribute index, the array of a Tensor stands where the Tensor stood: neither a list nor a copy."""
+    index = tuple(Tensor(part) if isinstance(part, list) else part for part in indices)
+    with recording() as probe:
+        Tensor(draw.normal(2, 3, 4))[index if len(index) > 1 else index[0]]
+    (record,) = probe
+    told = record.attrs["index"]
+    for part, was in zip(told if isinstance(told, tuple) else (told,), index, strict=True):
+        if isinstance(was, Tensor):
+            assert isinstance(part, np.ndarray), f"expected an array in the attribute index, got {part!r}"
+            assert np.shares_memory(part, was.data), "the index was copied"
+
+
+@pytest.mark.parametrize("wrap", [np.asarray, Tensor])
+def test_the_condition_is_reported_as_a_boolean_array(wrap, draw):
+    """where's attribute condition is a boolean array, whether where was given that or a Tensor."""
+    x = Tensor(draw.normal(3, 4))
+    with recording() as probe:
+        where(wrap(x.data > 0), x, 0.0)
+    (record,) = probe
+    assert isinstance(record.attrs["condition"], np.ndarray)
+    assert_close(record.attrs["condition"], x.data > 0)
+    assert record.attrs["condition"].dtype == np.bool_
+
+
+@pytest.mark.parametrize("other", [0, 0.5, np.float32(0.5), np.array([1.0, 2.0, 3.0, 4.0])], ids=repr)
+@pytest.mark.parametrize(
+    "choose", [maximum, lambda a, b: where(np.array([True, False, True, False]), a, b)], ids=["maximum", "where"]
+)
+def test_operands_are_reported_in_their_order(choose, other, draw):
+    """The parents of maximum(a, b) and of where are a and b in this order: at a tie, b alone will get the gradient."""
+    x = Tensor(draw.normal(3, 4))
+    for place, operands in enumerate([(x, other), (other, x)]):
+        with recording() as probe:
+            choose(*operands)
+        (record,) = probe
+        assert record.parents[place] is x, f"{record.op}: the operand {place} is not the parent {place}"
+        assert record.parents[1 - place] is not x
+
+
+@pytest.mark.parametrize("length", [0, 3])
+def test_every_part_is_a_parent(length, draw):
+    """concatenate reports each tensor as a parent, one without values as well."""
+    parts = [Tensor(draw.normal(2, 4)), Tensor(draw.normal(length, 4)), Tensor(draw.normal(1, 4))]
+    with recording() as probe:
+        whole = concatenate(parts)
+    assert all(probe.reaches(whole, part) for part in parts), "a part is missing among the parents"
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)

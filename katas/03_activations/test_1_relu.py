@@ -6,9 +6,9 @@ from katas.activations import LeakyReLU, ReLU
 from katas.tensor import Tensor
 
 from specs import oracles
-from specs.check import assert_close, assert_dtype, assert_gradient
+from specs.check import Tolerance, assert_close, assert_dtype, assert_gradient
 
-SLOPES = [0.01, 0.3, 1.5]
+SLOPES = [0.01, 0.3, 1.5, -0.5, -2.0, 1.0]
 
 
 def test_relu_lets_through_what_is_positive(draw):
@@ -58,9 +58,13 @@ def test_leaky_relu_lets_a_part_of_the_negative_through(draw):
 
 @pytest.mark.parametrize("slope", SLOPES)
 def test_leaky_relu_takes_any_slope(slope, draw):
-    """LeakyReLU(negative_slope) is the same formula with any slope, one above 1 too."""
+    """LeakyReLU(negative_slope) is the same formula with any slope, above 1 and below 0 too."""
     x = draw.normal(2, 3, 4)
-    mistakes = {"the slope is always 0.01": np.where(x > 0, x, 0.01 * x), "max(x, slope · x)": np.maximum(x, slope * x)}
+    mistakes = {
+        "the slope is always 0.01": np.where(x > 0, x, 0.01 * x),
+        "max(x, slope · x)": np.maximum(x, slope * x),
+        "the slope lost its sign": np.where(x > 0, x, abs(slope) * x),
+    }
     assert_close(LeakyReLU(slope)(Tensor(x)), oracles.activations.leaky_relu(x, slope), mistakes=mistakes)
 
 
@@ -104,6 +108,45 @@ def test_a_slope_of_zero_is_a_slope():
     leaky = LeakyReLU(0.0)
     assert_close(leaky(Tensor([-2.0, 3.0])), [0.0, 3.0], mistakes={"the slope is 0.01": [-0.02, 3.0]})
     assert_close(leaky.backward(np.array([5.0, 7.0])), [0.0, 7.0], mistakes={"the slope is 0.01": [0.05, 7.0]})
+
+
+def test_no_gradient_passes_relu_at_nan():
+    """NaN is not positive: there the derivative of ReLU is 0, and that of LeakyReLU its slope."""
+    for layer, slope in [(ReLU(), 0.0), (LeakyReLU(0.5), 0.5), (LeakyReLU(-2.0), -2.0)]:
+        layer(Tensor([math.nan, 1.0, -1.0]))
+        want = [5.0 * slope, 7.0, 11.0 * slope]
+        assert_close(
+            layer.backward(np.array([5.0, 7.0, 11.0])), want, mistakes={"grad passes at NaN": [5.0, 7.0, 11.0 * slope]}
+        )
+
+
+@pytest.mark.parametrize("slope", [0, 1, 2, -1, np.float64(0.01), np.float32(0.25), np.float16(0.5), np.int64(2)], ids=repr)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_a_slope_is_a_number_of_any_type(slope, dtype):
+    """The dtype of the input decides: whole slopes and NumPy scalars promote nothing, forward or backward."""
+    leaky, x, grad = LeakyReLU(slope), np.array([-3.0, 0.0, 4.0], dtype), np.array([6.0, 8.0, 10.0], dtype)
+    assert_dtype(leaky(Tensor(x)), dtype)
+    assert_dtype(leaky.backward(grad), dtype)
+    tolerance = Tolerance("float16", 1e-3) if dtype == np.float16 else None
+    assert_close(leaky(Tensor(x)), [-3.0 * float(slope), 0.0, 4.0], tolerance)
+    assert_close(leaky.backward(grad), [6.0 * float(slope), 8.0 * float(slope), 10.0], tolerance)
+
+
+@pytest.mark.parametrize("slope", [0.5, 0, 1, 2, -1, np.float64(0.5), np.int64(2)], ids=repr)
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int8, np.int64])
+def test_leaky_relu_of_integers_gives_float32(slope, dtype):
+    """LeakyReLU of integers and booleans gives float32, whatever the slope, and no number wraps round."""
+    x = np.array([0, 1, 100], dtype) if np.dtype(dtype).kind in "bu" else np.array([0, -3, 100], dtype)
+    y = LeakyReLU(slope)(Tensor(x))
+    assert_dtype(y, np.float32)
+    assert_close(y, oracles.activations.leaky_relu(x.astype(np.float64), float(slope)))
+
+
+def test_relu_of_booleans_is_int64():
+    """ReLU of booleans gives int64, as maximum(x, 0) does."""
+    y = ReLU()(Tensor([True, False]))
+    assert_dtype(y, np.int64)
+    assert_close(y, np.array([1, 0]))
 
 
 @pytest.mark.parametrize("activation", [ReLU, LeakyReLU])

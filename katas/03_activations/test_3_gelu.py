@@ -72,6 +72,23 @@ def test_gelu_is_flat_however_large_its_input(value):
         assert_close(gelu.backward(np.ones(2, np.float32)), [0.0, 1.0])
 
 
+LARGE = [(np.float16, 11.0), (np.float16, 300.0), (np.float16, 6e4), (np.float32, 1e4), (np.float32, 1e30), (np.float64, 1e200)]
+LARGE += [(np.float16, np.inf), (np.float32, np.inf), (np.float64, np.inf)]
+
+
+@pytest.mark.parametrize(("dtype", "value"), LARGE, ids=str)
+@pytest.mark.parametrize("beside", [[], [0.5], [np.nan], [np.nan, 0.5]], ids=str)
+def test_gelu_is_flat_whatever_stands_beside(dtype, value, beside):
+    """Beyond ±10 GELU is x or 0 and its gradient 1 or 0, in every dtype, whether the other numbers are small, NaN or none."""
+    for x, y, slope in [([value], value, 1.0), ([-value], 0.0, 0.0)]:
+        alone, gelu = GELU(), GELU()
+        with np.errstate(over="raise", invalid="raise", divide="raise"):
+            rest = alone(Tensor(np.array(beside, dtype))).data.tolist()
+            slopes = alone.backward(np.ones(len(beside), dtype)).tolist()
+            assert_close(gelu(Tensor(np.array(x + beside, dtype))), np.array([y, *rest], dtype))
+            assert_close(gelu.backward(np.ones(1 + len(beside), dtype)), np.array([slope, *slopes], dtype))
+
+
 def test_gelu_of_nan_is_nan():
     """A NaN shows in the result and in the gradient, and in no other place."""
     gelu = GELU()

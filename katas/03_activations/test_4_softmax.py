@@ -6,7 +6,7 @@ from katas.activations import Softmax
 from katas.tensor import Tensor
 
 from specs import oracles
-from specs.check import assert_close, assert_dtype, assert_gradient, rejects
+from specs.check import Tolerance, assert_close, assert_dtype, assert_gradient, rejects
 
 DIMS = [-1, 0, 1, 2, -2]
 
@@ -106,9 +106,23 @@ def test_softmax_keeps_the_dtype(dtype, draw):
 @pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int8, np.int64])
 def test_softmax_of_integers_gives_float32(dtype):
     """Softmax of integers and booleans is float32. Their differences do not overflow: 1 − 100 is no uint8."""
-    x = np.array([[1, 100, 98]], dtype)
-    assert_dtype(Softmax()(Tensor(x)), np.float32)
-    assert_close(Softmax()(Tensor(x)), oracles.activations.softmax(x.astype(np.float64)))
+    for x in (np.array([[1, 100, 98]], dtype), np.array([[-100, 100, 98]]).astype(dtype)):
+        assert_dtype(Softmax()(Tensor(x)), np.float32)
+        assert_close(Softmax()(Tensor(x)), oracles.activations.softmax(x.astype(np.float64)))
+
+
+@pytest.mark.parametrize("dim", [0, -1, 1])
+def test_softmax_of_one_number_has_no_axis(dim):
+    """A tensor without axes has no axis dim: a ValueError names the axis and the shape."""
+    with rejects(ValueError, str(dim), "()"):
+        Softmax(dim)(Tensor(3.0))
+
+
+def test_the_gradient_of_softmax_of_float16_comes_from_float32():
+    """Backward of float16 works with float32 values: in float16 a third is off by 0.02%, which 2000 multiplies."""
+    layer, grad = Softmax(), np.array([2000, 2000, 2001], np.float16)
+    layer(Tensor(np.zeros(3, np.float16)))
+    assert_close(layer.backward(grad), np.array([-1 / 9, -1 / 9, 2 / 9]), Tolerance("float16", 2e-3))
 
 
 @pytest.mark.parametrize("dim", [0, 1])
@@ -135,6 +149,14 @@ def test_softmax_builds_no_jacobian(budget):
     x, softmax = np.ones((20, 500), np.float32), Softmax()
     softmax(Tensor(x))
     budget.bytes(lambda: softmax.backward(x), peak=8 * x.nbytes)
+
+
+@pytest.mark.parametrize("dim", [-1, 0])
+def test_softmax_builds_no_jacobian_of_short_lines_either(dim, budget):
+    """Backward holds eight arrays of the input's size at most, of many lines of 16 numbers as well."""
+    x, layer = np.ones((2000, 16) if dim == -1 else (16, 2000), np.float32), Softmax(dim)
+    layer(Tensor(x))
+    budget.bytes(lambda: layer.backward(x), peak=8 * x.nbytes)
 
 
 def test_softmax_is_as_fast_as_its_formula(budget, draw):

@@ -23,9 +23,9 @@ class Tensor:
     # 02.1 Creation
 
     def __init__(self, data, requires_grad: bool = False, dtype=None):
-        """Wraps numbers: an array, or that of a Tensor, is shared and keeps its dtype; of lists, floats become float32.
+        """Wraps numbers: an array, or that of a Tensor, is shared and keeps its dtype.
 
-        Integers in lists become int64, booleans bool.
+        Python's floats, alone or in lists, become float32, its integers int64, its booleans bool.
         Raises: TypeError if data are not real numbers; ValueError if lists are ragged.
         """
         if isinstance(data, Tensor):
@@ -158,7 +158,7 @@ class Tensor:
         return _binary("mul", np.multiply, other, self)
 
     def __truediv__(self, other) -> "Tensor":
-        """self / other; of integers float32."""
+        """self / other; integers give float32, so that any number fits beside them."""
         return _divide(self, other)
 
     def __rtruediv__(self, other) -> "Tensor":
@@ -172,7 +172,7 @@ class Tensor:
     def __pow__(self, exponent: float) -> "Tensor":
         """self ** exponent, a number. Integers to a negative or a float power give float32; booleans to any other give int64.
 
-        Raises: TypeError if the exponent is anything else.
+        Raises: TypeError if the exponent is anything else; ValueError if it is an integer that does not fit into the dtype.
         """
         if not isinstance(exponent, _NUMBER):
             raise TypeError(f"the exponent must be a number, not {exponent!r}")
@@ -180,31 +180,34 @@ class Tensor:
         base = self if isinstance(exponent, int) and exponent >= 0 else _floating(self)
         if base.data.dtype.kind == "b":
             base = Tensor(base.data.astype(np.int64))  # of booleans NumPy would make int8
-        return Tensor._result("pow", base.data**exponent, base, exponent=exponent)
+        try:
+            return Tensor._result("pow", base.data**exponent, base, exponent=exponent)
+        except OverflowError:
+            raise _misfit(exponent, base.dtype) from None
 
     def __eq__(self, other) -> "Tensor":
         """self == other, element by element, as booleans: False where other is no number."""
-        return Tensor(self.data == _bare(other))
+        return _compare(operator.eq, self, other)
 
     def __ne__(self, other) -> "Tensor":
         """self != other."""
-        return Tensor(self.data != _bare(other))
+        return _compare(operator.ne, self, other)
 
     def __lt__(self, other) -> "Tensor":
         """self < other. Raises, as <=, > and >=: TypeError if other holds no numbers."""
-        return Tensor(self.data < _bare(other))
+        return _order(operator.lt, self, other)
 
     def __le__(self, other) -> "Tensor":
         """self <= other."""
-        return Tensor(self.data <= _bare(other))
+        return _order(operator.le, self, other)
 
     def __gt__(self, other) -> "Tensor":
         """self > other."""
-        return Tensor(self.data > _bare(other))
+        return _order(operator.gt, self, other)
 
     def __ge__(self, other) -> "Tensor":
         """self >= other."""
-        return Tensor(self.data >= _bare(other))
+        return _order(operator.ge, self, other)
 
     # 02.3 Functions of every element
 
@@ -339,7 +342,7 @@ def ones(shape: tuple[int, ...], dtype=np.float32, requires_grad: bool = False) 
 
 
 def full(shape: tuple[int, ...], value: float, dtype=None, requires_grad: bool = False) -> Tensor:
-    """A tensor of equal values: float32 of a float, int64 of an integer, unless dtype says otherwise."""
+    """A tensor of equal values, of the dtype that Tensor(value) has unless dtype says otherwise."""
     return Tensor(np.full(shape, value, dtype or Tensor(value).dtype), requires_grad)
 
 
@@ -390,10 +393,14 @@ def _operand(value, beside) -> Tensor:
         try:
             return Tensor(np.asarray(number, dtype))
         except OverflowError:
-            raise ValueError(f"{number} does not fit into {dtype}, the dtype of the tensor beside it") from None
+            raise _misfit(number, dtype) from None
     if isinstance(value, np.ndarray):
         return Tensor(value)
     raise TypeError(f"expected a number, an array or a Tensor, not {value!r}")
+
+
+def _misfit(number: int, dtype) -> ValueError:
+    return ValueError(f"{number} does not fit into {np.dtype(dtype)}, the dtype of the tensor beside it")
 
 
 def _bare(value):
@@ -406,6 +413,19 @@ def _bare(value):
 def _binary(op: str, ufunc: np.ufunc, a, b) -> Tensor:
     a, b = _pair(a, b)
     return Tensor._result(op, ufunc(a.data, b.data), a, b)
+
+
+def _compare(op: Callable, x: Tensor, other) -> Tensor:
+    other = _bare(other)
+    try:
+        return Tensor(op(x.data, other))
+    except OverflowError:  # an integer that NumPy has no place for
+        return Tensor(op(x.data, math.inf if other > 0 else -math.inf))
+
+
+def _order(op: Callable, x: Tensor, other) -> Tensor:
+    """A comparison by order, for which other must hold numbers: NumPy would compare None with an array of no values."""
+    return _compare(op, x, other if isinstance(other, (Tensor, np.ndarray, _NUMBER)) else Tensor(other))
 
 
 def _divide(a, b) -> Tensor:

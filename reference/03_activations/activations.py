@@ -1,6 +1,7 @@
 """Activations: the nonlinearities between linear maps, and their derivatives by hand.
 
-`forward` takes a Tensor of any shape and gives one of the same shape and dtype; of integers, all but ReLU give float32.
+`forward` takes a Tensor of any shape and gives one of the same shape and dtype. Integers and booleans give float32, except that
+ReLU of integers keeps their dtype, and ReLU of booleans gives int64, as `maximum(x, 0)` does.
 `backward` takes the gradient of the output and gives that of the input, both arrays of that shape; it changes neither grad
 nor what forward kept.
 Raises, in every backward: RuntimeError if no forward came before; ValueError if grad has not the shape of the output.
@@ -66,13 +67,13 @@ class LeakyReLU(Differentiable):
     def forward(self, x: Tensor) -> Tensor:
         positive = x.data > 0
         self.keep(positive)
-        return where(positive, x, x * self.negative_slope)
+        return where(positive, x, x * float(self.negative_slope))  # integers times an integer would stay integers
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
         """grad where x > 0, else negative_slope · grad: at 0 too."""
         (positive,) = self.kept()
         _check(grad, positive)
-        return np.where(positive, grad, grad * self.negative_slope)
+        return np.where(positive, grad, grad * float(self.negative_slope))  # a np.float64 would promote grad
 
 
 # 03.2 Sigmoid and Tanh

@@ -267,4 +267,27 @@ WRONG = [
         {"    target = np.empty_like(source)": "    target = np.empty_like(source)\n    measure_machine.kept = source, target"},
         naive="test_measuring_holds_two_arrays_and_leaves_none",
     ),
+    Wrong(
+        "NumPy's True is a seed",
+        {
+            "if isinstance(seed, bool) or not isinstance(seed, int | np.integer):\n": "if isinstance(seed, bool) or not isinstance(seed, int | np.integer | np.bool_):\n",
+            "return np.random.default_rng(seed)": "return np.random.default_rng(int(seed))",
+        },
+    ),
+    Wrong("whatever has an index", {"not isinstance(seed, int | np.integer)": 'not hasattr(seed, "__index__")'}),
+    Wrong(
+        "KeyboardInterrupt stops no watch",
+        {
+            "        wall = time.perf_counter() - self._wall": "        if exception[0] is not None and not issubclass(exception[0], Exception):\n            return\n        wall = time.perf_counter() - self._wall"
+        },
+    ),
+    Wrong("first round never counts", {"return min(seconds) / number": "return min(seconds[1:] or seconds) / number"}),
+    Wrong("negative only if the product is", {"if flops < 0 or nbytes < 0:": "if flops * nbytes < 0:"}),
+    Wrong("a copy has no operations", {"if flops < 0 or nbytes < 0:": "if flops <= 0 or nbytes < 0:"}),
+    Wrong(
+        "cores on Linux only",
+        {
+            'len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()': "len(os.sched_getaffinity(0))"
+        },
+    ),
 ]

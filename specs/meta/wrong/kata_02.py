@@ -63,9 +63,9 @@ WRONG = [
     ),
     Wrong(
         "comparison gives an array",
-        {"return Tensor(self.data <= _bare(other))": "return self.data <= _bare(other)"},
+        {"return _order(operator.le, self, other)": "return self.data <= _bare(other)"},
     ),
-    Wrong("< is <=", {"self.data < _bare(other)": "self.data <= _bare(other)"}),
+    Wrong("< is <=", {"_order(operator.lt,": "_order(operator.le,"}),
     Wrong("log to base 10", {'"log", np.log, self': '"log", np.log10, self'}, says="the logarithm to base 10"),
     Wrong(
         "tanh from its formula overflows",
@@ -235,21 +235,19 @@ WRONG = [
     ),
     Wrong(
         "a number takes the tensor's dtype before it is compared",
-        {"self.data == _bare(other)": "self.data == _pair(self, other)[1].data"},
+        {"_compare(operator.eq, self, other)": "_compare(operator.eq, *_pair(self, other))"},
         says="does not fit into",
     ),
     Wrong(
         "a float is rounded to float32 before it is compared",
         {
-            "self.data < _bare(other)": "self.data < (np.float32(other) if isinstance(other, float) and self.data.dtype.kind != 'f' else _bare(other))"
+            "_order(operator.lt, self, other)": "Tensor(self.data < (np.float32(other) if isinstance(other, float) and self.data.dtype.kind != 'f' else _bare(other)))"
         },
     ),
     Wrong(
         "comparison with None is an error",
-        {
-            "self.data == _bare(other)": "self.data == _bare(other if isinstance(other, (Tensor, np.ndarray, *_NUMBER)) else _operand(other, self))"
-        },
-        says="expected a number",
+        {"_compare(operator.eq, self, other)": "_order(operator.eq, self, other)"},
+        says="holds booleans",
     ),
     Wrong(
         "powers of booleans are int8", {'if base.data.dtype.kind == "b":': "if False:"}, says="expected dtype int64, got int8"
@@ -323,7 +321,7 @@ def _matmul(""",
         "arithmetic one by one",
         {
             **ONE_BY_ONE,
-            "return Tensor(self.data < _bare(other))": "return Tensor(np.array([p < q for p, q in zip(self.data.ravel(), _bare(other).ravel(), strict=True)]).reshape(self.shape))",
+            "return _order(operator.lt, self, other)": "return Tensor(np.array([p < q for p, q in zip(self.data.ravel(), _bare(other).ravel(), strict=True)]).reshape(self.shape))",
         },
         naive="test_the_work_is_done_in_numpy",
     ),
@@ -483,6 +481,137 @@ def _matmul(""",
         "matmul copies what is transposed",
         {"        data = a.data @ b.data\n": "        data = a.data @ np.ascontiguousarray(b.data)\n"},
         naive="test_a_transposed_matrix_is_not_copied",
+    ),
+    Wrong(
+        "x equals itself, NaN too",
+        {
+            "return _compare(operator.eq, self, other)": "return ones(self.shape, np.bool_) if other is self else _compare(operator.eq, self, other)"
+        },
+    ),
+    Wrong(
+        "x is never less or more than itself, x <= x always",
+        {
+            "return _order(operator.le, self, other)": "return ones(self.shape, np.bool_) if other is self else _order(operator.le, self, other)"
+        },
+    ),
+    Wrong(
+        "x - x is zero",
+        {
+            'return _binary("sub", np.subtract, self, other)': 'return _binary("mul", lambda a, b: np.zeros_like(a), self, other) if other is self else _binary("sub", np.subtract, self, other)'
+        },
+    ),
+    Wrong(
+        "inequality in arithmetic's dtype",
+        {
+            "return _compare(operator.ne, self, other)": "return _compare(operator.ne, *_pair(self, other)) if isinstance(other, Tensor) else _compare(operator.ne, self, other)"
+        },
+    ),
+    Wrong(
+        "less, of arrays, in arithmetic's dtype",
+        {
+            "return _order(operator.lt, self, other)": "return _order(operator.lt, *_pair(self, other)) if isinstance(other, np.ndarray) else _order(operator.lt, self, other)"
+        },
+    ),
+    Wrong("an exponent that does not fit is an OverflowError", {"raise _misfit(exponent, base.dtype) from None": "raise"}),
+    Wrong(
+        "an integer beyond all floats is not compared",
+        {"        return Tensor(op(x.data, math.inf if other > 0 else -math.inf))": "        raise"},
+    ),
+    Wrong("an integer beyond all floats is positive", {"math.inf if other > 0 else -math.inf": "math.inf"}),
+    Wrong(
+        "None is compared with no values",
+        {
+            "return _compare(op, x, other if isinstance(other, (Tensor, np.ndarray, _NUMBER)) else Tensor(other))": "return _compare(op, x, other)"
+        },
+    ),
+    Wrong(
+        "full of a NumPy scalar is float32",
+        {"dtype or Tensor(value).dtype": "dtype or Tensor(value.item() if isinstance(value, np.generic) else value).dtype"},
+    ),
+    Wrong("the condition is reported as a Tensor", {"a, b, condition=condition)": "a, b, condition=Tensor(condition))"}),
+    Wrong(
+        "a number left of where's Tensor is reported second",
+        {
+            'return Tensor._result("where", np.where(condition, a.data, b.data), a, b, condition=condition)': 'return Tensor._result("where", np.where(condition, a.data, b.data), *sorted((a, b), key=lambda t: t.ndim == 0), condition=condition)'
+        },
+    ),
+    Wrong(
+        "the mean of float16 is divided in float16",
+        {
+            "return _narrowed(_sum(_floating(self), dim, keepdim) / count, self)": "return _narrowed(_sum(_floating(self), dim, keepdim), self) / count"
+        },
+    ),
+    Wrong(
+        "an index that is a mask is frozen",
+        {
+            '        return Tensor._result("getitem", self.data[arrays], self, index=arrays)': '        for part in arrays:\n            if isinstance(part, np.ndarray):\n                part.flags.writeable = False\n        return Tensor._result("getitem", self.data[arrays], self, index=arrays)'
+        },
+    ),
+    Wrong(
+        "operands are frozen",
+        {
+            "    a, b = _pair(a, b)\n    return Tensor._result(op, ufunc": "    a, b = _pair(a, b)\n    a.data.flags.writeable = False\n    return Tensor._result(op, ufunc"
+        },
+    ),
+    Wrong(
+        "empty parts do not count for the dtype",
+        {
+            'floats = [tensor.dtype for tensor in tensors if tensor.dtype.kind == "f"]': 'floats = [tensor.dtype for tensor in tensors if tensor.dtype.kind == "f" and tensor.size]'
+        },
+    ),
+    Wrong("datetimes are numbers", {'array.dtype.kind not in "biuf"': 'array.dtype.kind in "cOSUVm"'}),
+    Wrong("records are numbers", {'array.dtype.kind not in "biuf"': 'array.dtype.kind in "cOSUmM"'}),
+    Wrong(
+        "named dtype copies the array",
+        {"array = np.asarray(data, dtype)": "array = np.asarray(data) if dtype is None else np.array(data, dtype)"},
+    ),
+    Wrong("time differences are numbers", {'array.dtype.kind not in "biuf"': 'array.dtype.kind in "cOSUVM"'}),
+    Wrong(
+        "repr hides small integer dtypes",
+        {"self.dtype in (np.float32, np.int64, np.bool_)": '(self.dtype.kind in "bi" or self.dtype == np.float32)'},
+    ),
+    Wrong(
+        "numpy copies if gradient wanted",
+        {
+            '"""The array itself, not a copy."""\n        return self.data': '"""The array itself, not a copy."""\n        return self.data.copy() if self.requires_grad else self.data'
+        },
+    ),
+    Wrong(
+        "randn without axes has one", {"rng.standard_normal(shape, np.float32)": "rng.standard_normal(shape or 1, np.float32)"}
+    ),
+    Wrong(
+        "failed division leaves errors off",
+        {
+            '    return Tensor._result("div", np.divide(a.data, b.data), a, b)': '    before = np.seterr(divide="ignore", invalid="ignore")\n    quotient = np.divide(a.data, b.data)\n    np.seterr(**before)\n    return Tensor._result("div", quotient, a, b)'
+        },
+    ),
+    Wrong(
+        "maximum puts the tensor first",
+        {
+            'return _binary("maximum", np.maximum, a, b)': 'return _binary("maximum", np.maximum, *((a, b) if isinstance(a, Tensor) else (b, a)))'
+        },
+    ),
+    Wrong(
+        "where freezes the caller's condition",
+        {"condition = Tensor(condition).data": "condition = Tensor(condition).data\n    condition.flags.writeable = False"},
+    ),
+    Wrong(
+        "index tensors become lists",
+        {"part.data if isinstance(part, Tensor) else part": "part.data.tolist() if isinstance(part, Tensor) else part"},
+    ),
+    Wrong(
+        "concatenate leaves out empty ones",
+        {
+            "    shapes = [tensor.shape for tensor in tensors]": "    tensors = [tensor for tensor in tensors if tensor.size] or tensors\n    shapes = [tensor.shape for tensor in tensors]"
+        },
+    ),
+    Wrong(
+        "variance around a rounded mean",
+        {"deviation = x - x.mean(dim, keepdim=True)": "deviation = x - self.mean(dim, keepdim=True)"},
+    ),
+    Wrong(
+        "matrix product with a number scales",
+        {"data = a.data @ b.data": "data = np.dot(a.data, b.data) if b.ndim < 2 else a.data @ b.data"},
     ),
 ]
 

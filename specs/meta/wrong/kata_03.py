@@ -4,7 +4,7 @@ from specs.meta.catalogue import Wrong
 
 # forward and backward of each class, as they stand in the reference
 RELU_BACK = "return (bits * (y > 0)).view(grad.dtype)"
-LEAKY_BACK = "return np.where(positive, grad, grad * self.negative_slope)"
+LEAKY_BACK = "return np.where(positive, grad, grad * float(self.negative_slope))"
 SIGMOID = "y = 0.5 * (1 + (0.5 * x).tanh())  # e⁻ˣ would overflow"
 SIGMOID_BACK = "return grad * y * (1 - y)"
 TANH = "y = x.tanh()\n        self.keep(y.data)"
@@ -62,7 +62,7 @@ WRONG = [
     ),
     Wrong(
         "LeakyReLU by a maximum",
-        {"where(positive, x, x * self.negative_slope)": "maximum(x, x * self.negative_slope)"},
+        {"where(positive, x, x * float(self.negative_slope))": "maximum(x, x * self.negative_slope)"},
         says="max(x, slope · x)",
     ),
     Wrong("LeakyReLU's backward is ReLU's", {LEAKY_BACK: "return grad * positive"}, says="the gradient of ReLU"),
@@ -425,5 +425,129 @@ WRONG = [
     Wrong(
         "sigmoid of empty is refused",
         {"        y = 0.5 * (1 + (0.5 * x).tanh())": "        x.max()\n        y = 0.5 * (1 + (0.5 * x).tanh())"},
+    ),
+    Wrong(
+        "gradient without axes is stretched", {"if grad.shape != output.shape:": "if grad.ndim and grad.shape != output.shape:"}
+    ),
+    Wrong("ReLU lets gradients pass NaN", {"(bits * (y > 0))": "(bits * ~(y <= 0))"}),
+    Wrong("slope without its sign", {"self.negative_slope = negative_slope": "self.negative_slope = abs(negative_slope)"}),
+    Wrong(
+        "leaky from two maximums",
+        {
+            "return where(positive, x, x * float(self.negative_slope))": "return maximum(x, 0) - maximum(-x, 0) * self.negative_slope"
+        },
+    ),
+    Wrong(
+        "slope rounded to float32 backward",
+        {
+            "np.where(positive, grad, grad * float(self.negative_slope))": "grad * np.where(positive, np.float32(1), np.float32(self.negative_slope))"
+        },
+    ),
+    Wrong(
+        "sigmoid keeps float32",
+        {
+            "y = 0.5 * (1 + (0.5 * x).tanh())  # e⁻ˣ would overflow\n        self.keep(y.data)": "y = 0.5 * (1 + (0.5 * x).tanh())\n        self.keep(y.data.astype(np.float32))"
+        },
+    ),
+    Wrong(
+        "sigmoid reuses large gradients",
+        {
+            "return grad * y * (1 - y)": "if grad.size > 4096:\n            grad *= y\n            grad *= 1 - y\n            return grad\n        return grad * y * (1 - y)"
+        },
+    ),
+    Wrong(
+        "tanh remembers the same tensor",
+        {
+            "y = x.tanh()\n        self.keep(y.data)": "if Tensor._recorder is None and self._kept is not None and self._input is x:\n            return Tensor(self._kept[0], x.requires_grad)\n        y, self._input = x.tanh(), x\n        self.keep(y.data)"
+        },
+    ),
+    Wrong(
+        "NaN hides large neighbours",
+        {"if not np.abs(x.data).max(initial=0) <= _FLAT:": "if np.abs(x.data).max(initial=0) > _FLAT:"},
+    ),
+    Wrong("only large positives are flat", {"np.abs(x.data).max(initial=0)": "x.data.max(initial=0)"}),
+    Wrong(
+        "GELU turns x into floats", {"x = x * 1.0  # x³ of integers": "x.data = x.data.astype(np.float32)  # x³ of integers"}
+    ),
+    Wrong("flat only beyond a thousand", {"_FLAT = 10.0": "_FLAT = 1000.0"}),
+    Wrong(
+        "constant once anything is large",
+        {"x = where(x.data > _FLAT, _FLAT, factor)": "x = Tensor(np.minimum(factor.data, _FLAT))"},
+    ),
+    Wrong(
+        "GELU keeps three arrays",
+        {
+            "self.keep(x.data, t.data)": "self.keep(x.data, t.data, _SCALE * (1 + 3 * _CUBE * (x.data * x.data)))",
+            "x, t = self.kept()": "x, t, inner = self.kept()",
+            "        inner = _SCALE * (1 + 3 * _CUBE * (x * x))\n": "",
+        },
+    ),
+    Wrong(
+        "softmax keeps float16",
+        {
+            "y = e / e.sum(self.dim, keepdim=True)\n        self.keep(y.data)": "y = e / e.sum(self.dim, keepdim=True)\n        self.keep(y.data.astype(np.float16) if x.dtype == np.float16 else y.data)"
+        },
+    ),
+    Wrong(
+        "Jacobian for short lines",
+        {
+            "        return (y * (grad - (grad * y)": "        n = y.shape[self.dim]\n        if n <= 16:\n            p, g = np.moveaxis(y, self.dim, -1), np.moveaxis(grad, self.dim, -1)\n            jacobian = p[..., :, None] * (np.eye(n, dtype=y.dtype) - p[..., None, :])\n            return np.moveaxis((jacobian @ g[..., None])[..., 0], -1, self.dim).astype(grad.dtype, copy=False)\n        return (y * (grad - (grad * y)"
+        },
+        naive="test_softmax_builds_no_jacobian_of_short_lines_either",
+    ),
+    Wrong(
+        "signed integers shifted as such",
+        {'if x.dtype.kind != "f" or x.dtype == np.float16:': 'if x.dtype.kind in "ub" or x.dtype == np.float16:'},
+    ),
+    Wrong(
+        "log softmax of one number",
+        {"z = _shifted(x, self.dim)": "if x.ndim == 0:\n            return 0.0 * x\n        z = _shifted(x, self.dim)"},
+    ),
+    Wrong(
+        "same shape keeps the first",
+        {
+            "y = z - z.exp().sum(self.dim, keepdim=True).log()\n        self.keep(y.data)": "y = z - z.exp().sum(self.dim, keepdim=True).log()\n        if Tensor._recorder is not None or self._kept is None or self._kept[0].shape != y.shape:\n            self.keep(y.data)"
+        },
+    ),
+    Wrong("a whole slope of integers gives integers", {"x * float(self.negative_slope)": "x * self.negative_slope"}),
+    Wrong("a NumPy slope promotes the gradient", {"grad * float(self.negative_slope)": "grad * self.negative_slope"}),
+    Wrong(
+        "a slope is cut to its whole part",
+        {
+            "x * float(self.negative_slope)": "x * (int(self.negative_slope) if isinstance(self.negative_slope, np.generic) else float(self.negative_slope))"
+        },
+    ),
+    Wrong("ReLU of booleans is a mask", {"y = maximum(x, 0)": "y = maximum(x, False if x.dtype == np.bool_ else 0)"}),
+    Wrong(
+        "tanh's gradient is computed in float32",
+        {"return grad * (1 - y * y)": "return (grad * (1 - y * y).astype(np.float32)).astype(grad.dtype)"},
+    ),
+    Wrong(
+        "log softmax keeps float16",
+        {
+            'self.keep(y.data)\n        return _narrowed(y, x)\n\n    def backward(self, grad: np.ndarray) -> np.ndarray:\n        """grad - e': 'self.keep(y.data.astype(np.float16) if x.dtype == np.float16 else y.data)\n        return _narrowed(y, x)\n\n    def backward(self, grad: np.ndarray) -> np.ndarray:\n        """grad - e'
+        },
+    ),
+    Wrong(
+        "softmax of one number is 1",
+        {
+            "e = _shifted(x, self.dim).exp()": "if x.ndim == 0:\n            return 0.0 * x + 1.0\n        e = _shifted(x, self.dim).exp()"
+        },
+    ),
+    Wrong("LeakyReLU passes grad at NaN", {"positive = x.data > 0": "positive = ~(x.data <= 0)"}),
+    Wrong(
+        "LeakyReLU freezes its input",
+        {"positive = x.data > 0": "positive = x.data > 0\n        x.data.flags.writeable = False"},
+    ),
+    Wrong(
+        "log softmax has a Jacobian for short lines",
+        {
+            "        return (grad - np.exp(y) * grad.sum(": """        if y.shape[self.dim] <= 16:
+            p, g = np.moveaxis(np.exp(y), self.dim, -1), np.moveaxis(grad, self.dim, -1)
+            jacobian = np.eye(y.shape[self.dim], dtype=y.dtype) - p[..., None, :]
+            return np.moveaxis((g[..., None, :] @ jacobian)[..., 0, :], -1, self.dim).astype(grad.dtype, copy=False)
+        return (grad - np.exp(y) * grad.sum("""
+        },
+        naive="test_log_softmax_builds_no_jacobian_of_short_lines_either",
     ),
 ]

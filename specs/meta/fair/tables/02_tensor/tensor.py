@@ -110,7 +110,11 @@ class Tensor:
         exponent = exponent.item() if isinstance(exponent, np.generic) else exponent
         whole = isinstance(exponent, int) and exponent >= 0
         base = (self * 1 if self.dtype == bool else self) if whole else _real(self)
-        return Tensor._result("pow", np.power(base.data, exponent), base, exponent=exponent)
+        try:
+            powers = np.power(base.data, exponent)
+        except OverflowError as error:
+            raise ValueError(f"{exponent} is no {base.dtype}") from error
+        return Tensor._result("pow", powers, base, exponent=exponent)
 
     def sqrt(self):
         return self**0.5
@@ -228,7 +232,10 @@ def _promoted(*operands):
         if isinstance(operand, NUMBERS):
             if dtype.kind in "iu" and not np.iinfo(dtype).min <= operand <= np.iinfo(dtype).max:
                 raise ValueError(f"{dtype} goes from {np.iinfo(dtype).min} to {np.iinfo(dtype).max}, without {operand}")
-            return Tensor(np.full((), operand, dtype))
+            try:
+                return Tensor(np.full((), operand, dtype))
+            except OverflowError as error:
+                raise ValueError(f"no {dtype} is {operand}") from error
         return Tensor(np.asarray(getattr(operand, "data", operand) if isinstance(operand, Tensor) else operand).astype(dtype))
 
     return tuple(convert(operand) for operand in operands)
@@ -244,8 +251,8 @@ def _arithmetic(name, function):
 
 def _quotient(a, b):
     """Of integers float32, so that a whole number beside them is a float before it has to fit."""
-    a, b = (float(x) if isinstance(x, (int, np.integer)) else x for x in (a, b))
-    a, b = _promoted(a, b)
+    whole = [isinstance(x, NUMBERS) or not hasattr(x, "dtype") or x.dtype.kind != "f" for x in (a, b)]
+    a, b = _promoted(*(_real(x) if all(whole) and isinstance(x, Tensor) else x for x in (a, b)))
     return _operation("div", np.true_divide, _real(a), _real(b))
 
 
@@ -254,7 +261,11 @@ def _comparison(function, default=None):
         if isinstance(other, (Tensor, np.ndarray)):
             return Tensor(function(self.data, Tensor(other).data))
         if isinstance(other, NUMBERS):
-            return Tensor(function(self.data, other.item() if isinstance(other, np.generic) else other))
+            other = other.item() if isinstance(other, np.generic) else other
+            try:
+                return Tensor(function(self.data, other))
+            except OverflowError:
+                return Tensor(np.asarray(function(self.data.astype(object), other), bool))
         if default is None:
             raise TypeError(f"{type(other).__name__} is neither more nor less")
         return full(self.shape, default)
