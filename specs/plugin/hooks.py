@@ -15,7 +15,7 @@ import pytest
 
 from specs import clock, door
 from specs.check import budgets, draw
-from specs.plugin import culprit, editor, limits, report
+from specs.plugin import culprit, editor, limits, refused, report
 from specs.plugin.recorder import Recorder
 from specs.results import summary
 
@@ -36,6 +36,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "timeout(seconds): the time limit of a spec")  # known even without pytest-timeout
     # `python -m pytest` in a kata's folder puts it first on the path, where a transformers.py would shadow the real one
     sys.path[:] = [place for place in sys.path if Path(place).resolve().parent != door.ROOT / "katas"]
+    refused.install()
     worker = getattr(config, "workerinput", None)
     limits.memory(worker["workercount"] if worker else 1)
     if worker:
@@ -166,12 +167,13 @@ def _install_recorder(item) -> None:
 
 @contextmanager
 def _guarded(item):
-    """A learner's code runs inside: its time is limited, a million warnings are not kept, and memory is free afterwards."""
+    """A learner's code runs inside: its time is limited, it can't end the run or skip the spec, a million warnings are not
+    kept, and memory is free afterwards."""
     if not culprit.judged(item.path):
         yield
         return
     threads = 1 if culprit.kata_of(item.path) else None  # specs' matrices are small: a second thread makes them slower
-    with clock.deadline(), limits.blas().limit(limits=threads), warnings.catch_warnings():
+    with clock.deadline(), limits.blas().limit(limits=threads), warnings.catch_warnings(), refused.contained():
         warnings.filterwarnings("ignore", append=True)  # what a spec's own filters say comes before
         try:
             yield
@@ -224,6 +226,9 @@ def pytest_make_collect_report(collector):
         if who:
             outcome.culprit = [who.number, who.why.splitlines()[0]]
             outcome.longrepr = report.unimportable(collector.path, who.why)
+    elif outcome.skipped and culprit.judged(collector.path) and (place := refused.by_solution(call.excinfo.value)):
+        outcome.outcome = "failed"
+        outcome.longrepr = report.unimportable(collector.path, f"{place}: {refused.told(call.excinfo.value)}")
     return outcome
 
 
@@ -241,6 +246,6 @@ def pytest_report_teststatus(report, config):
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session, exitstatus):
+def pytest_sessionfinish(session):
     if not hasattr(session.config, "workerinput"):
-        threading._register_atexit(limits.leave, int(exitstatus))  # before Python waits for threads
+        threading._register_atexit(limits.leave, int(session.exitstatus))  # before Python waits for threads

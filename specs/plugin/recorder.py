@@ -9,9 +9,9 @@ import pytest
 from specs import door
 from specs.plugin import report
 from specs.plugin.culprit import judged, kata_of
-from specs.results import progress, runs, summary
+from specs.results import journal, progress, runs, summary
 
-CRASH = "the process ended while this spec ran: os._exit() was called, or compiled code crashed"
+FILE = "the file can be imported"
 SELECTING = ("keyword", "markexpr", "lf", "deselect", "stepwise")  # options under which a kata's specs don't all run
 
 
@@ -23,6 +23,16 @@ class Recorder:
         self.brief = config.option.verbose < 2  # -vv: pytest's own tracebacks
         self.specs: dict[str, dict] = {}
         self.told: list[str] = []
+        self.arguments = [str(argument) for argument in config.invocation_params.args]
+        self.journal = None if config.getoption("--results") else journal.Journal(self.arguments)
+        self.collecting: str | None = None  # the file whose specs are being gathered
+        self.ended: set[str] = set()
+        self.early = False  # whether something ended the run before all specs had ended, as if it were a success
+
+    def pytest_collectstart(self, collector):
+        if isinstance(collector, pytest.Module) and judged(collector.path) and not self.config.option.collectonly:
+            self.collecting = collector.nodeid
+            self._note(_blank(collector.nodeid, FILE) | {"outcome": journal.RUNNING})
 
     def pytest_collection_finish(self, session):
         for item in session.items:
@@ -40,12 +50,18 @@ class Recorder:
             return None
         if nodeid in self.specs:
             return self.specs[nodeid]
-        kata = kata_of(path)
         clause = report.clause(function) if function else nodeid.split("::")[-1].replace("_", " ")
-        blank = {"id": nodeid, "kata": kata.number if kata else None, "outcome": "not run", "clause": clause}
-        blank |= {"tree": door.relative(door.trees()[kata.number]) if kata else None, "seconds": 0.0, "budget": []}
-        self.specs[nodeid] = blank
-        return blank
+        self.specs[nodeid] = _blank(nodeid, clause)
+        return self.specs[nodeid]
+
+    def _note(self, spec: dict) -> None:
+        """What is known of a spec by now, in case that the process ends."""
+        if self.journal:
+            self.journal.add(spec)
+
+    def pytest_runtest_logstart(self, nodeid):
+        if spec := self._spec(nodeid):
+            self._note(spec | {"outcome": journal.RUNNING})
 
     def pytest_runtest_logreport(self, report):
         spec = self._spec(report.nodeid)
@@ -67,21 +83,32 @@ class Recorder:
             spec["outcome"] = "green"
         if report.when == "teardown":
             self.told += [f"{spec['kata'] or '  '} {value}" for key, value in properties if key == "tell"]
+        if report.when not in ("setup", "call"):  # xdist reports a worker's end with a word of its own
+            self.ended.add(report.nodeid)
+            self._note(spec)
 
     def pytest_collectreport(self, report):
         spec = self._spec(report.nodeid) if report.failed else None
         if spec is None:
+            if report.nodeid == self.collecting:
+                self._note({"id": report.nodeid, "outcome": None})
             return
-        spec |= {"outcome": "red", "clause": "the file can be imported", "why": str(report.longrepr)}
+        spec |= {"outcome": "red", "clause": FILE, "why": str(report.longrepr)}
         number, why = getattr(report, "culprit", (None, None))
         if number and (spec["kata"] is None or number < spec["kata"]):
             spec |= {"outcome": "blocked", "blocked_by": number, "why": why}
+        self.ended.add(report.nodeid)
+        self._note(spec)
 
-    def pytest_sessionfinish(self):
+    def pytest_sessionfinish(self, session):
+        if session.exitstatus == pytest.ExitCode.OK and set(self.specs) - self.ended:
+            self.early, session.exitstatus = True, pytest.ExitCode.INTERRUPTED
         self.specs = {spec["id"]: spec for spec in sorted(self.specs.values(), key=lambda spec: _path(spec["id"]))}
         if self.specs:
-            arguments = [str(argument) for argument in self.config.invocation_params.args]
-            runs.write(list(self.specs.values()), arguments, self.config.getoption("--results"))
+            runs.write(list(self.specs.values()), self.arguments, self.config.getoption("--results"))
+        if self.journal:
+            self.journal.end()
+        if self.specs:
             progress.forget()
         terminal = self.config.pluginmanager.get_plugin("terminalreporter")
         if self.brief and terminal:  # files that can't be imported are red specs, told of below, and no "errors"
@@ -100,6 +127,8 @@ class Recorder:
         terminalreporter.section("katas")
         for line in [*sorted(self.told, key=lambda line: line[:2]), *summary.closing_map(specs)]:
             write(line)
+        if self.early:
+            write("something ended the run before all specs had run, so it is no success")
         if not self._selected():
             for line in summary.done(specs):
                 write(line)
@@ -131,6 +160,13 @@ class Recorder:
         return any(getattr(option, name, None) for name in SELECTING) or any("::" in part for part in self.config.args)
 
 
+def _blank(nodeid: str, clause: str) -> dict:
+    """A spec that has not run."""
+    kata = kata_of(_path(nodeid))
+    blank = {"id": nodeid, "kata": kata.number if kata else None, "outcome": "not run", "clause": clause}
+    return blank | {"tree": door.relative(door.trees()[kata.number]) if kata else None, "seconds": 0.0, "budget": []}
+
+
 def _path(nodeid: str) -> Path:
     return door.ROOT / nodeid.split("::")[0]
 
@@ -139,7 +175,7 @@ def _failed(spec: dict, named: dict) -> dict:
     if "blocked" in named:
         number, why = named["blocked"]
         return {"outcome": "blocked", "blocked_by": number, "why": why}
-    why = named.get("why") or report.headed(_path(spec["id"]), spec["clause"], CRASH)
+    why = named.get("why") or report.headed(_path(spec["id"]), spec["clause"], journal.CRASH)
     return {"outcome": "red", "why": why} | ({"stub": named["stub"]} if "stub" in named else {})
 
 

@@ -14,6 +14,7 @@ from specs.clock import Endless
 from specs.door import relative, source, sources
 from specs.plugin import culprit
 from specs.plugin.culprit import kata_of, message
+from specs.plugin.refused import Refused
 from specs.plugin.where import Spec
 
 WIDTH = 118
@@ -78,6 +79,8 @@ def _story(error: BaseException) -> list[str]:
         ]
     if isinstance(error, SystemExit):
         return [f"SystemExit: sys.exit({text}) was called. A function returns or raises; only a program exits."]
+    if isinstance(error, Refused):
+        return _wrapped([text])
     if isinstance(error, AssertionError):
         return _wrapped(_assertion(text.splitlines()))
     if isinstance(error, ValueError) and "read-only" in text:

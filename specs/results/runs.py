@@ -18,15 +18,19 @@ def write(specs: list[dict], arguments: list[str], path: Path | None) -> None:
     now = datetime.now()
     path = path or FOLDER / f"{now:%Y-%m-%dT%H-%M-%S-%f}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    run = {
-        "time": BEGAN.isoformat(),
-        "arguments": arguments,
-        "trees": {number: relative(tree) for number, tree in trees().items()},
-        "specs": specs,
-    }
+    run = head(arguments) | {"specs": specs}
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, suffix=".part", delete=False) as part:
         json.dump(run, part, indent=1)
     os.replace(part.name, path)
+
+
+def head(arguments: list[str]) -> dict:
+    """What a run's results say of the run itself."""
+    return {
+        "time": BEGAN.isoformat(),
+        "arguments": arguments,
+        "trees": {number: relative(tree) for number, tree in trees().items()},
+    }
 
 
 def reached(spec: dict) -> bool:
