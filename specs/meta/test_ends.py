@@ -41,7 +41,7 @@ CALLS = {
     "execv": ("os.execv('/bin/true', ['true'])", ["os.execv(/bin/true, ['true']) was called.", SAYS]),
     "execlp": ("os.execlp('true', 'true')", ["os.execlp(true, true) was called."]),
     "kill": (f"os.kill({ME}, signal.SIGKILL)", ["os.kill(", ", 9) was called.", SAYS]),
-    "killparent": ("os.kill(os.getppid(), 15)", ["os.kill(", ", 15) was called."]),
+    "killparent": ("os.kill(os.getppid(), signal.SIGCHLD)", ["os.kill(", ", 17) was called."]),
     "killgroup": ("os.killpg(os.getpgrp(), 15)", ["os.killpg(", ", 15) was called."]),
     "killzero": ("os.kill(0, 15)", ["os.kill(0, 15) was called."]),
     "raisesignal": ("signal.raise_signal(9)", ["signal.raise_signal(9) was called."]),
@@ -60,6 +60,23 @@ CALLS = {
 SWALLOWED = "import os\ndef f(x):\n    try:\n        os._exit(0)\n    except BaseException:\n        return x + 1\n"
 FILES = {
     "swallowed": (SWALLOWED, [":4 in f", "os._exit(0) was called."]),
+    "inrepr": (
+        "import os\nclass F:\n    def __repr__(self):\n        os._exit(0)\ndef f(x):\n    return F()\n",
+        ["os._exit(0)"],
+    ),
+    "inreprskip": (
+        "import pytest\nclass F:\n    def __repr__(self):\n        pytest.skip('no')\ndef f(x):\n    a = F()\n    return a\n",
+        ["f(1) == 2"],
+    ),
+    "instr": (
+        "import pytest\nclass E(Exception):\n    def __str__(self):\n        pytest.skip('no')\ndef f(x):\n    raise E\n",
+        [":6 in f", "E: (its __str__ raises Skipped)"],
+    ),
+    "instrexit": (
+        "import os\nclass E(Exception):\n    def __str__(self):\n        os._exit(0)\ndef f(x):\n    raise E\n",
+        [":6 in f", "E: (its __str__ raises Refused)"],
+    ),
+    "helper": ("from katas.mine import f\n", ["{file}", "os._exit(0) was called."]),
     "atimport": ("import os\nos._exit(0)\n", ["{file}:2", "os._exit(0) was called."]),
     "skipatimport": ("import pytest\npytest.skip('no', allow_module_level=True)\n", ["{file}:2", "Skipped: no"]),
     "exitatimport": ("import pytest\npytest.exit('no', 0)\n", ["{file}:2", "Exit: no"]),
@@ -126,6 +143,8 @@ def run(tmp_path_factory):
         box.write(f"katas/{folder}/test_1_numbers.py", SPEC.format(m=module))
         if module in WRONG:
             box.write(f"katas/{folder}/{module}.py", WRONG[module][0])
+    folder = next(folder for folder in FOLDERS if "helper" in folder)
+    box.write(f"katas/{folder}/mine.py", "import os\ndef f(x):\n    os._exit(0)\n")
     folder = next(folder for folder in FOLDERS if "fromspec" in folder)
     box.write(f"katas/{folder}/test_1_numbers.py", SPEC.format(m="fromspec") + "\n\nVALUE = f(1)\n")
     box.write("katas/28_children/children.py", CHILDREN)

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from specs.clock import Endless
 from specs.door import KATAS, Kata, KataImportError, relative, source
 
 STUB = re.compile(r"\b(\d\d)\.\d+ ([\w.]+): README\.md, (\d\d\.\d+)")
@@ -56,7 +57,9 @@ def message(error: BaseException) -> str:
     """What an exception says, even if its own __str__ is at fault."""
     try:
         return str(error)
-    except Exception as fault:
+    except (KeyboardInterrupt, Endless):
+        raise
+    except BaseException as fault:  # also one that would skip the spec or end the process
         return f"(its __str__ raises {type(fault).__name__})"
 
 

@@ -210,8 +210,9 @@ def _explain(item, call, outcome) -> None:
     try:
         with clock.deadline(REPORT_SECONDS):
             why = report.failure(item.function, item.path, call.excinfo, printed[-2000:])
-    except (Exception, clock.Endless):  # a learner's object that can't even be looked at: Python's own words, then
-        why = report.headed(item.path, report.clause(item.function), "".join(traceback.format_exception(error)))
+    except (Exception, clock.Endless, refused.Refused, *refused.SKIPS):  # a learner's object that can't even be looked at
+        text = "".join(traceback.format_exception(error))  # Python's own words, then
+        why = report.headed(item.path, report.clause(item.function), text)
     outcome.user_properties.append(("why", why))
     if item.config.option.verbose < 2:
         outcome.longrepr = why

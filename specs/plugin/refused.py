@@ -10,10 +10,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from specs.door import KATAS, relative
-from specs.plugin.culprit import judged, message
+from specs.door import relative
+from specs.plugin.culprit import message
 
-MODULES = {f"katas.{kata.module}" for kata in KATAS}
 ENDS = ["_exit", "abort", "execl", "execle", "execlp", "execlpe", "execv", "execve", "execvp", "execvpe"]
 SKIPS = (pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception, unittest.SkipTest)
 
@@ -46,8 +45,7 @@ def _guard(module, name: str, ends_run: Callable[..., bool] = lambda *args: True
 
     @functools.wraps(real)
     def guard(*args, **kwargs):
-        caller = sys._getframe(1).f_globals.get("__name__")
-        if caller in MODULES and os.getpid() == _run and ends_run(*args):
+        if _of_solution(sys._getframe(1)) and os.getpid() == _run and ends_run(*args):
             shown = ", ".join(map(str, [*args, *kwargs.values()]))
             _refused.append(
                 Refused(f"{module.__name__}.{name}({shown}) was called. A function returns or raises; only a program exits.")
@@ -56,6 +54,12 @@ def _guard(module, name: str, ends_run: Callable[..., bool] = lambda *args: True
         return real(*args, **kwargs)
 
     setattr(module, name, guard)
+
+
+def _of_solution(frame) -> bool:
+    """Whether it is of a module such as `katas.tensor`, or of one beside it. A spec's is named by its folder and file."""
+    package, _, module = frame.f_globals.get("__name__", "").partition(".")
+    return package == "katas" and "." not in module
 
 
 def _sent(number: int) -> bool:
@@ -87,10 +91,10 @@ def by_solution(error: BaseException) -> str:
     """File and line of the kata's module that raised one of SKIPS, or "" if a spec did. To quit the debugger is no skip."""
     place, trace = "", error.__traceback__
     while trace is not None:
-        module = trace.tb_frame.f_globals.get("__name__", "")
-        if module in MODULES:
-            place = f"{relative(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
-        elif module.startswith(("specs.", "_pytest.debugging")) or judged(trace.tb_frame.f_code.co_filename):
+        frame = trace.tb_frame
+        if _of_solution(frame):
+            place = f"{relative(frame.f_code.co_filename)}:{trace.tb_lineno}"
+        elif frame.f_globals.get("__name__", "").startswith(("katas.", "specs.", "_pytest.debugging")):
             place = ""
         trace = trace.tb_next
     return place

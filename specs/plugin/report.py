@@ -14,7 +14,7 @@ from specs.clock import Endless
 from specs.door import relative, source, sources
 from specs.plugin import culprit
 from specs.plugin.culprit import kata_of, message
-from specs.plugin.refused import Refused
+from specs.plugin.refused import SKIPS, Refused
 from specs.plugin.where import Spec
 
 WIDTH = 118
@@ -136,7 +136,7 @@ def describe(value) -> str:
     """A value in one line; nothing for what says nothing (modules, fixtures, functions without a name of their own)."""
     try:
         return _cut(_described(value), 100)
-    except Exception as fault:  # the learner's own __repr__, or a property that is still to be written
+    except (Exception, Refused, *SKIPS) as fault:  # the learner's own __repr__, or a property that is still to be written
         return f"({type(value).__name__}; showing it raises {type(fault).__name__})"
 
 
