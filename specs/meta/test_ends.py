@@ -41,7 +41,7 @@ CALLS = {
     "execv": ("os.execv('/bin/true', ['true'])", ["os.execv(/bin/true, ['true']) was called.", SAYS]),
     "execlp": ("os.execlp('true', 'true')", ["os.execlp(true, true) was called."]),
     "kill": (f"os.kill({ME}, signal.SIGKILL)", ["os.kill(", ", 9) was called.", SAYS]),
-    "killparent": ("os.kill(os.getppid(), signal.SIGCHLD)", ["os.kill(", ", 17) was called."]),
+    "killparent": ("os.kill(os.getppid(), signal.SIGCHLD)", ["os.kill(", f", {int(signal.SIGCHLD)}) was called."]),
     "killgroup": ("os.killpg(os.getpgrp(), 15)", ["os.killpg(", ", 15) was called."]),
     "killzero": ("os.kill(0, 15)", ["os.kill(0, 15) was called."]),
     "raisesignal": ("signal.raise_signal(9)", ["signal.raise_signal(9) was called."]),
@@ -111,6 +111,10 @@ def f(x):
     os.kill(other.pid, signal.SIGTERM)
     assert other.wait() == -signal.SIGTERM
     return x + 1
+
+
+def ask(someone):
+    someone()
 """
 SPECS_OWN = '''
 
@@ -126,10 +130,11 @@ def test_signal():
 
 
 def test_not_here():
-    """A spec may skip itself."""
+    """A spec may skip itself, in what a solution calls too."""
     import pytest
+    from katas.children import ask
 
-    pytest.skip("there is no fork")
+    ask(lambda: pytest.skip("there is no fork"))
 '''
 FOLDERS = ["00_first", *(f"{number:02}_{name}" for number, name in enumerate(WRONG, 1)), "28_children", "29_last"]
 
@@ -245,7 +250,7 @@ def test_a_run_that_ends_early_is_no_success(box):
     """Whoever ends it with exit code 0, before all specs that were chosen have run. What -k leaves out was not chosen."""
     ends = "import pytest\ndef pytest_runtest_logfinish():\n    pytest.exit('enough', 0)\n"
     box.write("katas/conftest.py", ends)
-    assert "something ended the run before all specs had run" in box.pytest("katas/01_one", env=FAST)
+    assert "2 of 3 specs did not come to an end, so the run is no success\n" in box.pytest("katas/01_one", env=FAST)
     assert box.code == 2
     assert [spec["outcome"] for spec in box.results()] == ["green", "not run", "not run"]
     assert "no success" not in box.pytest("katas/01_one", "-k", "before", env=FAST)

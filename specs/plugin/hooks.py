@@ -227,7 +227,12 @@ def pytest_make_collect_report(collector):
         if who:
             outcome.culprit = [who.number, who.why.splitlines()[0]]
             outcome.longrepr = report.unimportable(collector.path, who.why)
-    elif outcome.skipped and culprit.judged(collector.path) and (place := refused.by_solution(call.excinfo.value)):
+    elif (
+        outcome.skipped
+        and call is not None
+        and culprit.judged(collector.path)
+        and (place := refused.by_solution(call.excinfo.value))
+    ):
         outcome.outcome = "failed"
         outcome.longrepr = report.unimportable(collector.path, f"{place}: {refused.told(call.excinfo.value)}")
     return outcome

@@ -27,7 +27,7 @@ class Recorder:
         self.journal = None if config.getoption("--results") else journal.Journal(self.arguments)
         self.collecting: str | None = None  # the file whose specs are being gathered
         self.ended: set[str] = set()
-        self.early = False  # whether something ended the run before all specs had ended, as if it were a success
+        self.early: set[str] = set()  # specs that did not end, in a run that something ended as a success
 
     def pytest_collectstart(self, collector):
         if isinstance(collector, pytest.Module) and judged(collector.path) and not self.config.option.collectonly:
@@ -101,15 +101,14 @@ class Recorder:
         self._note(spec)
 
     def pytest_sessionfinish(self, session):
-        if session.exitstatus == pytest.ExitCode.OK and set(self.specs) - self.ended:
-            self.early, session.exitstatus = True, pytest.ExitCode.INTERRUPTED
+        if session.exitstatus == pytest.ExitCode.OK and (early := set(self.specs) - self.ended):
+            self.early, session.exitstatus = early, pytest.ExitCode.INTERRUPTED
         self.specs = {spec["id"]: spec for spec in sorted(self.specs.values(), key=lambda spec: _path(spec["id"]))}
         if self.specs:
             runs.write(list(self.specs.values()), self.arguments, self.config.getoption("--results"))
         if self.journal:
             self.journal.end()
-        if self.specs:
-            progress.forget()
+        progress.forget()
         terminal = self.config.pluginmanager.get_plugin("terminalreporter")
         if self.brief and terminal:  # files that can't be imported are red specs, told of below, and no "errors"
             errors = terminal.stats.pop("error", [])
@@ -128,7 +127,7 @@ class Recorder:
         for line in [*sorted(self.told, key=lambda line: line[:2]), *summary.closing_map(specs)]:
             write(line)
         if self.early:
-            write("something ended the run before all specs had run, so it is no success")
+            write(f"{len(self.early)} of {len(specs)} specs did not come to an end, so the run is no success")
         if not self._selected():
             for line in summary.done(specs):
                 write(line)

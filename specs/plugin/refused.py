@@ -78,7 +78,7 @@ def contained():
             raise Refused(told(error)).with_traceback(error.__traceback__) from None
         if not _refused or isinstance(error, SKIPS):
             raise
-    if _refused:  # and swallowed, or raised in another thread
+    if _refused:  # and swallowed, or raised in another thread: what follows from that is not told
         raise _refused[0]
 
 

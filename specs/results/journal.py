@@ -35,7 +35,7 @@ class Journal:
         try:
             if self.file is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                self.file = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND)
+                self.file = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o666)
                 _lock(self.file)
                 line = json.dumps(runs.head(self.arguments)).encode() + b"\n" + line
             os.write(self.file, line)
