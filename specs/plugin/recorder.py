@@ -10,8 +10,10 @@ from specs import door
 from specs.plugin import report
 from specs.plugin.culprit import judged, kata_of
 from specs.results import progress, runs, summary
+from specs.results.plain import plain
 
 CRASH = "the process ended while this spec ran: os._exit() was called, or compiled code crashed"
+COUNTED = ("passed", "error", "red", "blocked", "not run")  # what pytest counts the specs of katas as
 SELECTING = ("keyword", "markexpr", "lf", "deselect", "stepwise")  # options under which a kata's specs don't all run
 
 
@@ -72,7 +74,8 @@ class Recorder:
         spec = self._spec(report.nodeid) if report.failed else None
         if spec is None:
             return
-        spec |= {"outcome": "red", "clause": "the file can be imported", "why": str(report.longrepr)}
+        why = getattr(report, "why", None) or str(report.longrepr)
+        spec |= {"outcome": "red", "clause": "the file can be imported", "why": why}
         number, why = getattr(report, "culprit", (None, None))
         if number and (spec["kata"] is None or number < spec["kata"]):
             spec |= {"outcome": "blocked", "blocked_by": number, "why": why}
@@ -84,10 +87,20 @@ class Recorder:
             runs.write(list(self.specs.values()), arguments, self.config.getoption("--results"))
             progress.forget()
         terminal = self.config.pluginmanager.get_plugin("terminalreporter")
-        if self.brief and terminal:  # files that can't be imported are red specs, told of below, and no "errors"
-            errors = terminal.stats.pop("error", [])
-            for error in errors:
-                terminal.stats.setdefault("red" if error.nodeid in self.specs else "error", []).append(error)
+        if self.brief and terminal:
+            self._recount(terminal.stats)
+
+    def _recount(self, stats: dict[str, list]) -> None:
+        """Makes pytest's last line count what the map counts: each spec once, and files that can't be imported as specs."""
+        told = {}  # one report for each spec: pytest counts one for each of its phases that failed
+        for category in COUNTED:
+            reports = stats.pop(category, [])
+            told |= {each.nodeid: each for each in reports if each.nodeid in self.specs}
+            if others := [each for each in reports if each.nodeid not in self.specs]:
+                stats[category] = others
+        for outcome in runs.OUTCOMES:
+            if reports := [told[nodeid] for nodeid in told if self.specs[nodeid]["outcome"] == outcome]:
+                stats.setdefault("passed" if outcome == "green" else outcome, []).extend(reports)
 
     def pytest_terminal_summary(self, terminalreporter):
         specs = list(self.specs.values())
@@ -144,10 +157,11 @@ def _failed(spec: dict, named: dict) -> dict:
 
 
 def _writer(terminalreporter):
-    """Writes a line, also where the terminal's character set lacks the bar's blocks or a clause's ×."""
+    """Writes a line, also where the terminal's character set lacks the bar's blocks or a clause's ×; obeys no control code."""
     encoding = getattr(terminalreporter._tw._file, "encoding", None) or "utf-8"
 
     def write(line: str) -> None:
+        line = plain(line)
         try:
             line.encode(encoding)
         except UnicodeEncodeError:
