@@ -32,6 +32,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    if message := door.copied():
+        raise pytest.UsageError(message)
     config.addinivalue_line("markers", "time: measures CPU time, so it shares the machine with no other spec")
     config.addinivalue_line("markers", "by_hand: a milestone whose gradients are derived by hand, so that nothing is recorded")
     config.addinivalue_line("markers", "timeout(seconds): the time limit of a spec")  # known even without pytest-timeout
