@@ -227,7 +227,7 @@ def pytest_make_collect_report(collector):
         if who:
             outcome.culprit = [who.number, who.why.splitlines()[0]]
             outcome.why = report.unimportable(collector.path, who.why)
-            outcome.longrepr = f"{outcome.why}\n      in {collector.nodeid}"  # xdist takes equal ones for the same error
+            outcome.longrepr = plain(f"{outcome.why}\n      in {collector.nodeid}")  # xdist takes equal ones for one error
     return outcome
 
 
