@@ -50,6 +50,23 @@ def _kata(folder: str) -> Kata:
     return Kata(number, folder, FILES.get(name, name))
 
 
+def copied() -> str | None:
+    """What to say if this is no checkout but the copy that `pip install .` makes, which no edit reaches; None in a checkout."""
+    if (ROOT / "pyproject.toml").is_file():
+        return None
+    import json
+    from importlib.metadata import distributions
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
+    yours = "your files are where you cloned it"
+    for installed in distributions(name="tensor-kata", path=[str(ROOT)]):
+        origin = urlsplit(json.loads(installed.read_text("direct_url.json") or "{}").get("url", ""))  # pip's note
+        if origin.scheme == "file":
+            yours = f"your files are in {url2pathname(origin.path)}"
+    return f"tensor-kata is installed as a copy in {ROOT}; {yours}: run there  python -m pip install -e ."
+
+
 KATAS = [_kata(path.name) for path in sorted((ROOT / "katas").glob("[0-2][0-9]_*")) if path.is_dir()]
 
 
@@ -160,6 +177,8 @@ def _what(error: BaseException) -> str:
 
 
 def install() -> None:
-    """Puts the finder in front of Python's own."""
+    """Puts the finder in front of Python's own. Raises: ImportError in a copy, whose katas are nobody's."""
+    if message := copied():
+        raise ImportError(message)
     if Finder not in sys.meta_path:
         sys.meta_path.insert(0, Finder)

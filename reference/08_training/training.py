@@ -507,8 +507,8 @@ class Trainer:
         }
 
     def _resume(self, generators: dict[str, np.random.Generator]) -> None:
-        state = load_checkpoint(self.checkpoint)
         try:
+            state = load_checkpoint(self.checkpoint)
             if state["generators"].keys() != generators.keys():
                 raise ValueError(f"it has the generators {[*state['generators']]}, here are {[*generators]}")
             self.optimizer.load_state_dict(state["optimizer"])
@@ -520,7 +520,8 @@ class Trainer:
                 self.best = state["best"]
             self.step, self.history = state["step"], state["history"]
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"the checkpoint {self.checkpoint} does not fit: {error}") from error
+            remedy = "delete it, or name another, to train from the beginning"
+            raise ValueError(f"the checkpoint {self.checkpoint} does not fit: {error}; {remedy}") from error
 
 
 def _generators(root) -> dict[str, np.random.Generator]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from rich.console import Console
 
 from specs.command import hints, overview
-from specs.door import ROOT, Kata, relative
+from specs.door import ROOT, Kata, copied, relative
 from specs.results import journal, progress
 
 POLL = 0.3  # seconds between two looks at the katas' files
@@ -37,6 +37,8 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")  # a terminal may lack a README's character
     options = _parser().parse_args(_in_full(sys.argv[1:] if argv is None else argv))
     try:
+        if message := copied():
+            raise Refused(message)
         return options.run(options)
     except Refused as error:
         print(f"kata: {error}", file=sys.stderr)

@@ -18,6 +18,7 @@ from specs.check import budgets, draw
 from specs.plugin import culprit, editor, limits, refused, report
 from specs.plugin.recorder import Recorder
 from specs.results import summary
+from specs.results.plain import plain
 
 SECONDS = 10  # for one spec, on a machine as fast as the one that limits.CALIBRATION was measured on
 REPORT_SECONDS = 5  # for what a failure's report shows of a learner's objects
@@ -31,6 +32,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    if message := door.copied():
+        raise pytest.UsageError(message)
     config.addinivalue_line("markers", "time: measures CPU time, so it shares the machine with no other spec")
     config.addinivalue_line("markers", "by_hand: a milestone whose gradients are derived by hand, so that nothing is recorded")
     config.addinivalue_line("markers", "timeout(seconds): the time limit of a spec")  # known even without pytest-timeout
@@ -194,7 +197,7 @@ def pytest_runtest_makereport(item, call):
         if culprit.judged(item.path):
             if outcome.failed:
                 _explain(item, call, outcome)
-            outcome.sections = [(name, text[-2000:]) for name, text in outcome.sections]  # a flood of prints
+            outcome.sections = [(name, plain(text[-2000:])) for name, text in outcome.sections]  # a flood of prints
         return outcome
 
 
@@ -215,7 +218,7 @@ def _explain(item, call, outcome) -> None:
         why = report.headed(item.path, report.clause(item.function), text)
     outcome.user_properties.append(("why", why))
     if item.config.option.verbose < 2:
-        outcome.longrepr = why
+        outcome.longrepr = plain(why)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -226,7 +229,8 @@ def pytest_make_collect_report(collector):
         who = culprit.find(call.excinfo.value)
         if who:
             outcome.culprit = [who.number, who.why.splitlines()[0]]
-            outcome.longrepr = report.unimportable(collector.path, who.why)
+            outcome.why = report.unimportable(collector.path, who.why)
+            outcome.longrepr = plain(f"{outcome.why}\n      in {collector.nodeid}")  # xdist takes equal ones for one error
     elif (
         outcome.skipped
         and call is not None
@@ -234,14 +238,15 @@ def pytest_make_collect_report(collector):
         and (place := refused.by_solution(call.excinfo.value))
     ):
         outcome.outcome = "failed"
-        outcome.longrepr = report.unimportable(collector.path, f"{place}: {refused.told(call.excinfo.value)}")
+        outcome.why = report.unimportable(collector.path, f"{place}: {refused.told(call.excinfo.value)}")
+        outcome.longrepr = plain(f"{outcome.why}\n      in {collector.nodeid}")
     return outcome
 
 
 def pytest_report_teststatus(report, config):
     if not culprit.judged(report.nodeid.split("::")[0]):
         return None
-    named = dict(tuple(pair) for pair in report.user_properties)
+    named = dict(tuple(pair) for pair in getattr(report, "user_properties", ()))  # a file that can't be imported has none
     if report.failed and "blocked" in named:
         return "blocked", "b", ("BLOCKED", {"yellow": True})
     if report.skipped:

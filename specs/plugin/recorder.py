@@ -10,8 +10,10 @@ from specs import door
 from specs.plugin import report
 from specs.plugin.culprit import judged, kata_of
 from specs.results import journal, progress, runs, summary
+from specs.results.plain import plain
 
 FILE = "the file can be imported"
+COUNTED = ("passed", "error", "red", "blocked", "not run")  # what pytest counts the specs of katas as
 SELECTING = ("keyword", "markexpr", "lf", "deselect", "stepwise")  # options under which a kata's specs don't all run
 
 
@@ -93,7 +95,8 @@ class Recorder:
             if report.nodeid == self.collecting:
                 self._note({"id": report.nodeid, "outcome": None})
             return
-        spec |= {"outcome": "red", "clause": FILE, "why": str(report.longrepr)}
+        why = getattr(report, "why", None) or str(report.longrepr)
+        spec |= {"outcome": "red", "clause": FILE, "why": why}
         number, why = getattr(report, "culprit", (None, None))
         if number and (spec["kata"] is None or number < spec["kata"]):
             spec |= {"outcome": "blocked", "blocked_by": number, "why": why}
@@ -110,10 +113,20 @@ class Recorder:
             self.journal.end()
         progress.forget()
         terminal = self.config.pluginmanager.get_plugin("terminalreporter")
-        if self.brief and terminal:  # files that can't be imported are red specs, told of below, and no "errors"
-            errors = terminal.stats.pop("error", [])
-            for error in errors:
-                terminal.stats.setdefault("red" if error.nodeid in self.specs else "error", []).append(error)
+        if self.brief and terminal:
+            self._recount(terminal.stats)
+
+    def _recount(self, stats: dict[str, list]) -> None:
+        """Makes pytest's last line count what the map counts: each spec once, and files that can't be imported as specs."""
+        told = {}  # one report for each spec: pytest counts one for each of its phases that failed
+        for category in COUNTED:
+            reports = stats.pop(category, [])
+            told |= {each.nodeid: each for each in reports if each.nodeid in self.specs}
+            if others := [each for each in reports if each.nodeid not in self.specs]:
+                stats[category] = others
+        for outcome in runs.OUTCOMES:
+            if reports := [told[nodeid] for nodeid in told if self.specs[nodeid]["outcome"] == outcome]:
+                stats.setdefault("passed" if outcome == "green" else outcome, []).extend(reports)
 
     def pytest_terminal_summary(self, terminalreporter):
         specs = list(self.specs.values())
@@ -179,10 +192,11 @@ def _failed(spec: dict, named: dict) -> dict:
 
 
 def _writer(terminalreporter):
-    """Writes a line, also where the terminal's character set lacks the bar's blocks or a clause's ×."""
+    """Writes a line, also where the terminal's character set lacks the bar's blocks or a clause's ×; obeys no control code."""
     encoding = getattr(terminalreporter._tw._file, "encoding", None) or "utf-8"
 
     def write(line: str) -> None:
+        line = plain(line)
         try:
             line.encode(encoding)
         except UnicodeEncodeError:
