@@ -8,15 +8,17 @@ The environment variable KATA_IMPL says which tree each kata comes from: a defau
     KATA_IMPL=reference,07=some/folder     some/folder/07_autograd/autograd.py, all else from the solutions
 
 A tree is a folder of numbered folders, relative to the repository's root. The import itself is guarded: a module that never
-finishes, exits or is broken becomes a KataImportError that names the file and the line.
+finishes, exits or is broken becomes a KataImportError that names the file and the line. So does one that imports a later kata.
 """
 
+import ast
 import importlib.machinery
 import importlib.util
 import os
 import re
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -127,6 +129,22 @@ class GuardedLoader(importlib.machinery.SourceFileLoader):
         """None: Python takes a compiled file for current if the source's size and second are, as after two quick edits."""
         raise OSError
 
+    def source_to_code(self, data, path):
+        """Refuses a file in which a later kata is imported, even inside a function: that kata builds on this one."""
+        code = super().source_to_code(data, path)
+        later = {other.module: other for other in KATAS if other.number >= self.kata.number}
+        # A file takes up to 20 ms to parse: a look at its text says whether that is needed.
+        if any(other or name.decode() in later for name, other in _MAYBE_IMPORTED.findall(data)):
+            for line, name in _imported(ast.parse(data)):
+                if name in later:
+                    raise KataImportError(f"{relative(self.path)}:{line}: {self._refusal(later[name])}", self.kata.number)
+        return code
+
+    def _refusal(self, later: Kata) -> str:
+        earlier = [kata.number for kata in KATAS if kata.number < self.kata.number]
+        may = f"may only import {'-'.join(dict.fromkeys([earlier[0], earlier[-1]]))}" if earlier else "may import no other kata"
+        return f"{self.kata.number} {may}, not {'itself' if later == self.kata else later.number} (katas.{later.module})"
+
     def exec_module(self, module):
         version = self.path, os.stat(self.path).st_mtime_ns
         if version in self.failed:
@@ -145,6 +163,26 @@ class GuardedLoader(importlib.machinery.SourceFileLoader):
             return f"{relative(self.path)}:{error.lineno}"
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == self.path]
         return f"{relative(self.path)}:{lines[-1] if lines else 1}"
+
+
+_MAYBE_IMPORTED = re.compile(rb"\bkatas\.(\w+)|\bfrom\s+(katas\s+import|\.)")
+
+
+def _imported(node: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and module name of every `katas.<module>` that is imported, but for what only `python file.py` or a type checker runs."""
+    for child in ast.iter_child_nodes(node):
+        match child:
+            case ast.If() if re.search(r"__name__|TYPE_CHECKING", ast.unparse(child.test)):
+                continue
+            case ast.Import():
+                names = [alias.name for alias in child.names]
+            case ast.ImportFrom():
+                package = ".".join(filter(None, ["katas" if child.level else None, child.module]))
+                names = [package, *(f"{package}.{alias.name}" for alias in child.names)]
+            case _:
+                yield from _imported(child)
+                continue
+        yield from ((child.lineno, name.split(".")[1]) for name in names if name.startswith("katas."))
 
 
 def _what(error: BaseException) -> str:
