@@ -169,7 +169,7 @@ _MAYBE_IMPORTED = re.compile(rb"\bkatas\.(\w+)|\bfrom\s+(katas\s+import|\.)")
 
 
 def _imported(node: ast.AST) -> Iterator[tuple[int, str]]:
-    """Line and module name of every `katas.<module>` that is imported, but for what only `python file.py` or a type checker runs."""
+    """Line and module name of every `katas.<module>` that is imported, except below `if __name__` or `if TYPE_CHECKING`."""
     for child in ast.iter_child_nodes(node):
         match child:
             case ast.If() if re.search(r"__name__|TYPE_CHECKING", ast.unparse(child.test)):

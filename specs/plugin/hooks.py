@@ -15,7 +15,7 @@ import pytest
 
 from specs import clock, door
 from specs.check import budgets, draw
-from specs.plugin import culprit, editor, limits, report
+from specs.plugin import culprit, editor, files, limits, report
 from specs.plugin.recorder import Recorder
 from specs.results import summary
 
@@ -48,8 +48,11 @@ def pytest_configure(config):
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
     os.environ[door.VARIABLE] = impl  # child processes and xdist's workers inherit it
-    config.pluginmanager.register(Recorder(config))
-    editor.link()
+    kept = files.Files()
+    config.pluginmanager.register(kept)
+    config.pluginmanager.register(Recorder(config, kept))
+    with kept.writing("the links for editors could not be made", editor.FOLDER):
+        editor.link()
 
 
 def _lowest(arguments: list[str]) -> str:

@@ -9,6 +9,7 @@ import pytest
 from specs import door
 from specs.plugin import report
 from specs.plugin.culprit import judged, kata_of
+from specs.plugin.files import Files
 from specs.results import progress, runs, summary
 
 CRASH = "the process ended while this spec ran: os._exit() was called, or compiled code crashed"
@@ -18,8 +19,8 @@ SELECTING = ("keyword", "markexpr", "lf", "deselect", "stepwise")  # options und
 class Recorder:
     """A pytest plugin. Under xdist it sees the workers' reports, and their lists of what there is to run."""
 
-    def __init__(self, config):
-        self.config = config
+    def __init__(self, config, files: Files):
+        self.config, self.files = config, files
         self.brief = config.option.verbose < 2  # -vv: pytest's own tracebacks
         self.specs: dict[str, dict] = {}
         self.told: list[str] = []
@@ -81,8 +82,12 @@ class Recorder:
         self.specs = {spec["id"]: spec for spec in sorted(self.specs.values(), key=lambda spec: _path(spec["id"]))}
         if self.specs:
             arguments = [str(argument) for argument in self.config.invocation_params.args]
-            runs.write(list(self.specs.values()), arguments, self.config.getoption("--results"))
-            progress.forget()
+            path = self.config.getoption("--results")
+            so = "" if path else " kata will not know of this run."
+            with self.files.writing("the results could not be written", path or runs.FOLDER, so):
+                runs.write(list(self.specs.values()), arguments, path)
+                with self.files.writing("old results could not be deleted", runs.FOLDER):
+                    progress.forget()
         terminal = self.config.pluginmanager.get_plugin("terminalreporter")
         if self.brief and terminal:  # files that can't be imported are red specs, told of below, and no "errors"
             errors = terminal.stats.pop("error", [])

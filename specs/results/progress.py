@@ -85,7 +85,11 @@ def gather() -> Progress:
     """Every kata's standing and the last run. Imports nothing of the learner's."""
     searches, damaged, left = {kata.number: _Search(kata) for kata in katas()}, [], READ
     last, lower = [], None
-    for path in sorted(runs.FOLDER.glob("*.json"), reverse=True):
+    try:
+        files = _files()
+    except OSError as error:
+        files, damaged = [], [f"{relative(runs.FOLDER)} can't be read: {runs.reason(error)}. What was run before is not known."]
+    for path in reversed(files):
         wanted = [number for number, search in searches.items() if not search.over]
         try:
             data = path.read_bytes()
@@ -109,11 +113,22 @@ def gather() -> Progress:
 
 
 def forget() -> None:
-    """Deletes old results, but none that has the last word on a spec: who works on 07 for long has still solved 01."""
-    if old := sorted(runs.FOLDER.glob("*.json"))[:-KEPT]:
+    """Deletes old results, but none that has the last word on a spec: who works on 07 for long has still solved 01.
+
+    Raises: OSError.
+    """
+    if old := _files()[:-KEPT]:
         needed = {spec["file"] for standing in gather().standings for spec in standing.specs}
         for path in set(old) - needed:
             path.unlink(missing_ok=True)
+
+
+def _files() -> list[Path]:
+    """The files of results, the oldest first. Raises: OSError if their folder can't be read, not if it is missing."""
+    try:
+        return sorted(path for path in runs.FOLDER.iterdir() if path.suffix == ".json")
+    except FileNotFoundError:
+        return []
 
 
 def _tells(data: bytes, wanted: list[str]) -> bool:
