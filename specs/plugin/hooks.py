@@ -15,7 +15,7 @@ import pytest
 
 from specs import clock, door
 from specs.check import budgets, draw
-from specs.plugin import culprit, editor, files, limits, report
+from specs.plugin import culprit, editor, files, limits, report, world
 from specs.plugin.recorder import Recorder
 from specs.results import summary
 
@@ -36,6 +36,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "timeout(seconds): the time limit of a spec")  # known even without pytest-timeout
     # `python -m pytest` in a kata's folder puts it first on the path, where a transformers.py would shadow the real one
     sys.path[:] = [place for place in sys.path if Path(place).resolve().parent != door.ROOT / "katas"]
+    config.pluginmanager.register(world)
     worker = getattr(config, "workerinput", None)
     limits.memory(worker["workercount"] if worker else 1)
     if worker:

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,8 @@ class Recorder:
             spec |= {"outcome": "not run", "why": reason.removeprefix("Skipped: ")}
         elif report.when == "call":
             spec["outcome"] = "green"
+        if "changed" in named and spec["outcome"] == "red":
+            spec["why"] += textwrap.indent("\n".join(["", *named["changed"]]), "      ")
         if report.when == "teardown":
             self.told += [f"{spec['kata'] or '  '} {value}" for key, value in properties if key == "tell"]
 
