@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
+from specs import door
 from specs.meta.box import Box
+from specs.meta.judge import reference
 
 WHERE = "import katas.two; print(katas.two.__file__)"
 
@@ -110,6 +112,19 @@ for line in {list(IMPORTS)}:
     assert python(box, code).splitlines() == expected
     box.write("katas/01_one/one.py", "from katas.two import add_one\n")
     assert "katas/01_one/one.py:1: 01 may import no other kata, not 02 (katas.two)" in python(box, "import katas.one")
+
+
+def test_every_kata_obeys():
+    """The references, and what is given in them, import earlier katas only; kata 02 hands over to 07 where it is told to."""
+    for kata in door.KATAS:
+        loader = door.GuardedLoader(f"katas.{kata.module}", str(reference(kata)), kata)
+        assert loader.get_code(loader.name)
+    kata = next(kata for kata in door.KATAS if kata.module == "tensor")
+    loader = door.GuardedLoader("katas.tensor", str(reference(kata)), kata)
+    assert loader.source_to_code(b"class T:\n    def f(self):\n        from katas.autograd import backward\n", loader.path)
+    for line in (b"from katas.autograd import backward", b"def f():\n    from katas.autograd import no_grad"):
+        with pytest.raises(door.KataImportError, match=r"02 may only import 01, not 07 \(katas.autograd\)"):
+            loader.source_to_code(line, loader.path)
 
 
 def test_a_later_kata_is_not_to_blame_for_a_circle(tmp_path):
