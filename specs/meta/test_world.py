@@ -36,7 +36,7 @@ BACK = " It is put back."
 CHANGED = " was left changed"
 # what code does: its lines, before `return` in f, or, above it, at the import; and what the report says
 DONE = {
-    "interrupts": ("raise KeyboardInterrupt", ":6 in f", "KeyboardInterrupt was raised. It says that a person pressed Ctrl-C."),
+    "interrupts": ("raise KeyboardInterrupt", ":6 in f", "KeyboardInterrupt was raised by code. Only a person"),
     "stdout": ("sys.stdout.close()", ":6 in f", "sys.stdout.close() was called, and did nothing: all specs share it."),
     "stderr": ("sys.stderr.close()", ":6 in f", "sys.stderr.close() was called"),
     "buffer": ("sys.stdout.buffer.close()", ":6 in f", "sys.stdout.buffer.close() was called"),
@@ -68,6 +68,7 @@ DONE = {
 IMPORTED = {
     "importerrors": ("np.seterr(all='raise')", f":6: NumPy's error handling{CHANGED}"),
     "importarray": ("np.asarray = np.array", ":6: np.asarray was replaced."),
+    "importstdout": ("sys.stdout.close()", ":6: RuntimeError: sys.stdout.close() was called"),
     "importinterrupts": ("raise KeyboardInterrupt", ":6: KeyboardInterrupt"),
 }
 IMPORTS = "import builtins, gc, math, os, signal, sys\nimport numpy as np\n\n\n"

@@ -161,9 +161,10 @@ def pytest_configure():
 @contextmanager
 def _unchanged(kata: door.Kata) -> Iterator[None]:
     """The import of a kata's file. Raises: KataImportError if it changes what is shared."""
-    before, lines = state(), []
+    before = state()
     try:
-        yield
+        with _open():
+            yield
     finally:
         lines = put_back(before, kata)
     if lines:
@@ -177,7 +178,7 @@ def _unchanged(kata: door.Kata) -> Iterator[None]:
 def pytest_runtest_setup(item):
     if not judged(item.path):
         return (yield)
-    item.stash[BEFORE] = state()
+    item.stash[BEFORE], item.stash[RED] = state(), False
     with _contained(item), _open():
         return (yield)
 
@@ -200,7 +201,7 @@ def pytest_runtest_teardown(item):
     finally:
         before = item.stash[BEFORE]
         if not item.config.stash.get(DEBUGGED, False) and (lines := put_back(before, kata_of(item.path))):
-            if not item.stash.get(RED, False):
+            if not item.stash[RED]:
                 raise Mismatch("\n".join(lines))
             item.user_properties.append(("changed", lines))
 
@@ -220,9 +221,8 @@ def _contained(item) -> Iterator[None]:
         if interrupt.pressed():
             raise
         told = f"KeyboardInterrupt: {error}".rstrip(": ")
-        raise RuntimeError(f"{told} was raised. It says that a person pressed Ctrl-C.").with_traceback(
-            error.__traceback__
-        ) from None
+        because = f"{told} was raised by code. Only a person who presses Ctrl-C ends a run."
+        raise Mismatch(because).with_traceback(error.__traceback__) from None
     except BaseException as error:
         item.stash[RED] = not isinstance(error, pytest.skip.Exception)
         raise
@@ -247,10 +247,10 @@ def _open() -> Iterator[None]:
 
 
 def _streams() -> dict[str, Any]:
-    """Everything that is printed to, by name."""
+    """Everything that is printed to, by name, but for what can be closed no more: a spec may import a kata."""
     streams = {f"sys.{name}": getattr(sys, name) for name in ("__stdout__", "__stderr__", "stdout", "stderr")}
     streams |= {f"{name}.buffer": getattr(stream, "buffer", None) for name, stream in streams.items()}
-    return {name: stream for name, stream in streams.items() if hasattr(stream, "__dict__")}
+    return {name: stream for name, stream in streams.items() if "close" not in getattr(stream, "__dict__", "close")}
 
 
 @functools.cache
