@@ -8,18 +8,22 @@ The environment variable KATA_IMPL says which tree each kata comes from: a defau
     KATA_IMPL=reference,07=some/folder     some/folder/07_autograd/autograd.py, all else from the solutions
 
 A tree is a folder of numbered folders, relative to the repository's root. The import itself is guarded: a module that never
-finishes, exits or is broken becomes a KataImportError that names the file and the line.
+finishes, exits or is broken becomes a KataImportError that names the file and the line. So does one that imports a later kata.
 """
 
+import ast
 import importlib.machinery
 import importlib.util
 import os
 import re
 import sys
 import traceback
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
+from specs import interrupt
 from specs.clock import Endless, deadline
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -135,6 +139,9 @@ class GuardedLoader(importlib.machinery.SourceFileLoader):
 
     # (file, modification time) → message: an endless import is waited for once
     failed: ClassVar[dict[tuple[str, int], str]] = {}
+    around: ClassVar[Callable[[Kata], AbstractContextManager]] = (
+        nullcontext  # in a run of specs: what an import must not change
+    )
 
     def __init__(self, fullname: str, path: str, kata: Kata):
         super().__init__(fullname, path)
@@ -144,16 +151,36 @@ class GuardedLoader(importlib.machinery.SourceFileLoader):
         """None: Python takes a compiled file for current if the source's size and second are, as after two quick edits."""
         raise OSError
 
+    def source_to_code(self, data, path):
+        """Refuses a file in which a later kata is imported, even inside a function: that kata builds on this one."""
+        code = super().source_to_code(data, path)
+        later = {other.module: other for other in KATAS if other.number >= self.kata.number}
+        if self.kata.module == "tensor":
+            data = _SEAM.sub(rb"\1pass", data)
+        # A file takes up to 20 ms to parse: a look at its text says whether that is needed.
+        if any(other or name.decode() in later for name, other in _MAYBE_IMPORTED.findall(data)):
+            for line, name in _imported(ast.parse(data)):
+                if name in later:
+                    raise KataImportError(f"{relative(self.path)}:{line}: {self._refusal(later[name])}", self.kata.number)
+        return code
+
+    def _refusal(self, later: Kata) -> str:
+        earlier = [kata.number for kata in KATAS if kata.number < self.kata.number]
+        may = f"may only import {'-'.join(dict.fromkeys([earlier[0], earlier[-1]]))}" if earlier else "may import no other kata"
+        return f"{self.kata.number} {may}, not {'itself' if later == self.kata else later.number} (katas.{later.module})"
+
     def exec_module(self, module):
         version = self.path, os.stat(self.path).st_mtime_ns
         if version in self.failed:
             raise KataImportError(self.failed[version], self.kata.number)
         try:
-            with deadline(IMPORT_SECONDS):
+            with self.around(self.kata), deadline(IMPORT_SECONDS):
                 super().exec_module(module)
-        except (KataImportError, KeyboardInterrupt):
+        except KataImportError:
             raise
         except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) and interrupt.pressed():
+                raise
             self.failed[version] = message = f"{self._where(error)}: {_what(error)}"
             raise KataImportError(message, self.kata.number) from error
 
@@ -162,6 +189,27 @@ class GuardedLoader(importlib.machinery.SourceFileLoader):
             return f"{relative(self.path)}:{error.lineno}"
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == self.path]
         return f"{relative(self.path)}:{lines[-1] if lines else 1}"
+
+
+_SEAM = re.compile(rb"^([ \t]+)from katas\.autograd import backward\b", re.MULTILINE)  # Tensor.backward, which is given in 02
+_MAYBE_IMPORTED = re.compile(rb"(?:import|from|,)[ \t(]+katas\.(\w+)|\bfrom\s+(katas\s+import|\.)")
+
+
+def _imported(node: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and module name of every `katas.<module>` that is imported, except below `if __name__` or `if TYPE_CHECKING`."""
+    for child in ast.iter_child_nodes(node):
+        match child:
+            case ast.If() if re.search(r"__name__|TYPE_CHECKING", ast.unparse(child.test)):
+                continue
+            case ast.Import():
+                names = [alias.name for alias in child.names]
+            case ast.ImportFrom():
+                package = ".".join(filter(None, ["katas" if child.level else None, child.module]))
+                names = [package, *(f"{package}.{alias.name}" for alias in child.names)]
+            case _:
+                yield from _imported(child)
+                continue
+        yield from ((child.lineno, name.split(".")[1]) for name in names if name.startswith("katas."))
 
 
 def _what(error: BaseException) -> str:
@@ -173,7 +221,7 @@ def _what(error: BaseException) -> str:
         case SyntaxError():
             return f"SyntaxError: {error.msg}" + (f"\n    {error.text.strip()}" if error.text else "")
         case _:
-            return f"{type(error).__name__}: {error}"
+            return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 def install() -> None:

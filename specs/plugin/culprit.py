@@ -9,6 +9,7 @@ from specs.door import KATAS, Kata, KataImportError, relative, source
 
 STUB = re.compile(r"\b(\d\d)\.\d+ ([\w.]+): README\.md, (\d\d\.\d+)")
 SHOWN = re.compile(r"<\[.*? raised in repr\(\)\].*?>")  # an assertion's message, where a value could not be shown
+FOLDERS = {kata.folder: kata for kata in KATAS}
 MISSING = re.compile(r"cannot import name '(\w+)' from '")
 
 
@@ -22,8 +23,7 @@ class Culprit(NamedTuple):
 
 def kata_of(path: Path | str) -> Kata | None:
     """The kata that a spec file belongs to, or None for those of milestones and of the specs themselves."""
-    path = Path(path)
-    return next((kata for kata in KATAS if path.parent.name == kata.folder), None)
+    return FOLDERS.get(Path(path).parent.name)
 
 
 def judged(path: Path | str) -> bool:

@@ -15,7 +15,7 @@ import pytest
 
 from specs import clock, door
 from specs.check import budgets, draw
-from specs.plugin import culprit, editor, limits, refused, report
+from specs.plugin import culprit, editor, files, limits, refused, report, world
 from specs.plugin.recorder import Recorder
 from specs.results import summary
 from specs.results.plain import plain
@@ -40,6 +40,7 @@ def pytest_configure(config):
     # `python -m pytest` in a kata's folder puts it first on the path, where a transformers.py would shadow the real one
     sys.path[:] = [place for place in sys.path if Path(place).resolve().parent != door.ROOT / "katas"]
     refused.install()
+    config.pluginmanager.register(world)
     worker = getattr(config, "workerinput", None)
     limits.memory(worker["workercount"] if worker else 1)
     if worker:
@@ -52,8 +53,11 @@ def pytest_configure(config):
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
     os.environ[door.VARIABLE] = impl  # child processes and xdist's workers inherit it
-    config.pluginmanager.register(Recorder(config))
-    editor.link()
+    kept = files.Files()
+    config.pluginmanager.register(kept)
+    config.pluginmanager.register(Recorder(config, kept))
+    with kept.writing("the links for editors could not be made", editor.FOLDER):
+        editor.link()
 
 
 def _lowest(arguments: list[str]) -> str:

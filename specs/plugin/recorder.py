@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from specs import door
 from specs.plugin import report
 from specs.plugin.culprit import judged, kata_of
+from specs.plugin.files import Files
 from specs.results import journal, progress, runs, summary
 from specs.results.plain import plain
 
@@ -20,8 +22,8 @@ SELECTING = ("keyword", "markexpr", "lf", "deselect", "stepwise")  # options und
 class Recorder:
     """A pytest plugin. Under xdist it sees the workers' reports, and their lists of what there is to run."""
 
-    def __init__(self, config):
-        self.config = config
+    def __init__(self, config, files: Files):
+        self.config, self.files = config, files
         self.brief = config.option.verbose < 2  # -vv: pytest's own tracebacks
         self.specs: dict[str, dict] = {}
         self.told: list[str] = []
@@ -83,6 +85,8 @@ class Recorder:
             spec |= {"outcome": "not run", "why": reason.removeprefix("Skipped: ")}
         elif report.when == "call":
             spec["outcome"] = "green"
+        if "changed" in named and spec["outcome"] == "red":
+            spec["why"] += textwrap.indent("\n".join(["", *named["changed"]]), "      ")
         if report.when == "teardown":
             self.told += [f"{spec['kata'] or '  '} {value}" for key, value in properties if key == "tell"]
         if report.when not in ("setup", "call"):  # xdist reports a worker's end with a word of its own
@@ -108,10 +112,16 @@ class Recorder:
             self.early, session.exitstatus = early, pytest.ExitCode.INTERRUPTED
         self.specs = {spec["id"]: spec for spec in sorted(self.specs.values(), key=lambda spec: _path(spec["id"]))}
         if self.specs:
-            runs.write(list(self.specs.values()), self.arguments, self.config.getoption("--results"))
-        if self.journal:
+            path = self.config.getoption("--results")
+            so = "" if path else " kata will not know of this run."
+            with self.files.writing("the results could not be written", path or runs.FOLDER, so):
+                runs.write(list(self.specs.values()), self.arguments, path)
+                if self.journal:
+                    self.journal.end()
+                with self.files.writing("old results could not be deleted", runs.FOLDER):
+                    progress.forget()
+        elif self.journal:
             self.journal.end()
-        progress.forget()
         terminal = self.config.pluginmanager.get_plugin("terminalreporter")
         if self.brief and terminal:
             self._recount(terminal.stats)

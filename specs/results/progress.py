@@ -86,7 +86,10 @@ def gather() -> Progress:
     """Every kata's standing and the last run. Imports nothing of the learner's."""
     searches, damaged, left = {kata.number: _Search(kata) for kata in katas()}, [], READ
     cut, last, lower = [], [], None
-    files = _files()
+    try:
+        files = _files()
+    except OSError as error:
+        files, damaged = [], [f"{relative(runs.FOLDER)} can't be read: {runs.reason(error)}. What was run before is not known."]
     for path in reversed(files):
         wanted = [number for number, search in searches.items() if not search.over]
         try:
@@ -113,7 +116,10 @@ def gather() -> Progress:
 
 
 def forget() -> None:
-    """Deletes old results, but none that has the last word on a spec: who works on 07 for long has still solved 01."""
+    """Deletes old results, but none that has the last word on a spec: who works on 07 for long has still solved 01.
+
+    Raises: OSError.
+    """
     if old := _files()[:-KEPT]:
         needed = {spec["file"] for standing in gather().standings for spec in standing.specs}
         for path in set(old) - needed:
@@ -121,8 +127,14 @@ def forget() -> None:
 
 
 def _files() -> list[Path]:
-    """The results of all runs that have ended, the oldest first."""
-    return sorted([*runs.FOLDER.glob("*.json"), *journal.left()])
+    """The results of all runs that have ended, the oldest first. Raises: OSError if their folder can't be read, not if it is
+    missing.
+    """
+    try:
+        ended = [path for path in runs.FOLDER.iterdir() if path.suffix == ".json"]
+    except FileNotFoundError:
+        return []
+    return sorted([*ended, *journal.left()])
 
 
 def _tells(data: bytes, wanted: list[str]) -> bool:
