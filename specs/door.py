@@ -25,6 +25,7 @@ from specs.clock import Endless, deadline
 ROOT = Path(__file__).resolve().parent.parent
 VARIABLE = "KATA_IMPL"
 IMPORT_SECONDS = 10
+MESSAGE_SECONDS = 1
 # Files that are not named like their folder. Python 3.14 has a module `compression`, which a file of that name would shadow.
 FILES = {"setup": "environment", "compression": "model_compression"}
 
@@ -156,7 +157,18 @@ def _what(error: BaseException) -> str:
         case SyntaxError():
             return f"SyntaxError: {error.msg}" + (f"\n    {error.text.strip()}" if error.text else "")
         case _:
-            return f"{type(error).__name__}: {error}"
+            return f"{type(error).__name__}: {message(error)}"
+
+
+def message(error: BaseException) -> str:
+    """What an exception says, even if its own __str__ is at fault."""
+    try:
+        with deadline(MESSAGE_SECONDS):
+            return str(error)
+    except Endless:
+        return "(its __str__ did not finish)"
+    except Exception as fault:
+        return f"(its __str__ raises {type(fault).__name__})"
 
 
 def install() -> None:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from specs.door import KATAS, Kata, KataImportError, relative, source
+from specs.door import KATAS, Kata, KataImportError, message, relative, source
 
 STUB = re.compile(r"\b(\d\d)\.\d+ ([\w.]+): README\.md, (\d\d\.\d+)")
 SHOWN = re.compile(r"<\[.*? raised in repr\(\)\].*?>")  # an assertion's message, where a value could not be shown
@@ -50,14 +50,6 @@ def chain(error: BaseException) -> list[BaseException]:
         found.append(error)
         error = error.__cause__ or error.__context__
     return found
-
-
-def message(error: BaseException) -> str:
-    """What an exception says, even if its own __str__ is at fault."""
-    try:
-        return str(error)
-    except Exception as fault:
-        return f"(its __str__ raises {type(fault).__name__})"
 
 
 def _broken(error: BaseException) -> Culprit | None:
