@@ -31,8 +31,6 @@ TICK = 0.5  # seconds between two looks of the thread
 LATER = 2 * TICK if hasattr(signal, "setitimer") else 0  # seconds for which the thread leaves it to the signal
 SHARE = 50  # a suspect has this part of the time
 DEBUGGERS = ("bdb", "pdb", "pydevd", "_pydevd")
-# An exception that came here would leave a block open, or raise in what is behind it. The next ring is not far.
-SPARED = (__file__, contextlib.__file__)
 
 suspects: list[CodeType] = []  # functions that did not finish before, and are not waited for as long
 stderr = 2  # the file's number; pytest keeps what is written to 2
@@ -51,7 +49,7 @@ class _Block(NamedTuple):
 
 _blocks: list[_Block] = []  # those that the main thread is in
 _lock = threading.Lock()  # held while a block is left, and while the thread raises in it
-_watched = _thrown = False  # whether the thread runs, and whether it raised
+_watched = False  # whether the thread runs
 
 
 @contextmanager
@@ -96,13 +94,27 @@ def _enter(block: _Block) -> None:
 
 
 def _leave(depth: int) -> None:
-    with _lock:
-        del _blocks[depth:]
-        if _blocks:
-            _blocks[-1] = _blocks[-1]._replace(end=max(_blocks[-1].end, time.monotonic() + 1))
-        else:
-            _disarm()
-        _take_back()
+    while True:
+        try:
+            with _lock:
+                del _blocks[depth:]
+                _settle()
+                break
+        except Endless:  # the thread raised it in the block, and it arrives here
+            pass
+    if _blocks:
+        _blocks[-1] = _blocks[-1]._replace(end=max(_blocks[-1].end, time.monotonic() + 1))
+    else:
+        _disarm()
+
+
+def _settle() -> None:
+    """What the thread has raised arrives here, if it is still to come: Python looks for it whenever a loop goes round.
+
+    Taking it back instead would leave Python 3.11 looking for it for good.
+    """
+    for _ in range(3):
+        pass
 
 
 @contextmanager
@@ -127,8 +139,7 @@ def _alarm():
 
 def _interrupt(signum, frame):
     if _due(frame) and not _debugged(frame, sys.gettrace()):
-        with _lock:
-            _take_back()
+        _settle()  # one is enough: the second would come where the first is handled
         raise Endless
 
 
@@ -146,22 +157,7 @@ def _watch() -> None:
             if _debugged(frame):
                 stop()
             elif _due(frame, LATER):
-                _throw(main)
-
-
-def _throw(main: int) -> None:
-    """Raises in the main thread as soon as that executes Python."""
-    global _thrown
-    _thrown = True
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(main), ctypes.py_object(Endless))
-
-
-def _take_back() -> None:
-    """What the thread threw and has not arrived would be raised behind the block, or in what handles another Endless."""
-    global _thrown
-    if _thrown:
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(threading.main_thread().ident), None)
-        _thrown = False
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(main), ctypes.py_object(Endless))
 
 
 def _arm() -> None:
@@ -178,10 +174,17 @@ def _disarm() -> None:
 
 def _due(frame: FrameType, later: float = 0) -> bool:
     """Whether the main thread, which is in this frame, has no time left."""
-    if not _blocks or frame.f_code.co_filename in SPARED:
+    if not _blocks or _entering(frame):
         return False
     now, block = time.monotonic() - later, _blocks[-1]
     return now >= block.end or (now >= block.early and _suspected(frame))
+
+
+def _entering(frame: FrameType) -> bool:
+    """Whether a block is being entered or left: an exception there would keep it open. The next ring is not far."""
+    return frame.f_code.co_filename == contextlib.__file__ or any(
+        caller.f_code.co_filename == __file__ for caller in _callers(frame)
+    )
 
 
 def _suspected(frame: FrameType) -> bool:
@@ -207,9 +210,9 @@ def _callers(frame: FrameType | None):
 
 def _forked() -> None:
     """A child process has neither the threads nor the timer."""
-    global _lock, _watched, _thrown
+    global _lock, _watched
     _blocks.clear()
-    _lock, _watched, _thrown = threading.Lock(), False, False
+    _lock, _watched = threading.Lock(), False
 
 
 if hasattr(os, "register_at_fork"):  # a child that inherits faulthandler's thread as running waits for it forever

@@ -1,4 +1,4 @@
-"""A learner's code has an end, whatever it does to the clock that ends it; who is in a debugger has none."""
+"""A learner's code has an end, whatever it does to the clock that ends it; who is in a debugger is left alone."""
 
 import bdb
 import re
@@ -13,12 +13,13 @@ import pytest
 from specs import clock
 from specs.clock import Endless, deadline
 from specs.door import ROOT
+from specs.meta.box import Box
 
 pytestmark = pytest.mark.timeout(60)
 SECONDS = 0.1
 
 
-def forever():
+def forever(_=None):
     while True:
         pass
 
@@ -27,8 +28,7 @@ def without_the_alarm(change):
     """Runs forever() once `change` has been made, in a block of SECONDS; for how long it ran."""
     start = time.monotonic()
     with pytest.raises(Endless), deadline(SECONDS):
-        change()
-        forever()
+        forever(change())
     return time.monotonic() - start
 
 
@@ -81,7 +81,7 @@ def test_without_a_timer_the_thread_does_it_alone(monkeypatch):
     monkeypatch.setattr(clock, "LATER", 0)
     assert SECONDS <= without_the_alarm(lambda: None) < 5
     swallowed = 0
-    with pytest.raises(Endless), deadline(SECONDS):
+    with pytest.raises(Endless), deadline(SECONDS):  # noqa: PT012
         while swallowed < 3:
             try:
                 forever()
@@ -115,7 +115,7 @@ def test_no_exception_comes_behind_the_block(monkeypatch):
 def test_an_inner_block_leaves_the_outer_one_a_second():
     """A block within a block ends first, or with it; then there is time for a report. Later the outer one ends."""
     start = time.monotonic()
-    with pytest.raises(Endless), deadline(SECONDS):
+    with pytest.raises(Endless), deadline(SECONDS):  # noqa: PT012
         with pytest.raises(Endless), deadline(99):
             forever()
         assert time.monotonic() - start < 0.9
@@ -215,7 +215,7 @@ spec()
 """
     done = python(code)
     assert done.returncode == 1
-    assert re.search(r"Timeout .*line 7 in spec\n.*line 8 in <module>", done.stderr, re.DOTALL)
+    assert re.search(r"Timeout .*line 8 in spec\n.*line 9 in <module>", done.stderr, re.DOTALL)
 
 
 def test_nothing_is_ended_behind_the_block_or_in_a_debugger():
@@ -242,3 +242,120 @@ print("done")
 """
     done = python(code)
     assert (done.stdout, done.returncode) == ("7\ndone\n", 0)
+
+
+SPEC = '''import pytest
+from katas.{m} import f
+
+
+@pytest.mark.timeout(0.3)
+def test_f():
+    """f(1) is 2."""
+    assert f(1) == 2
+
+
+def test_something_else():
+    """This has nothing to do with f."""
+'''
+LOOP = "def f(x):\n    while True:\n        pass\n"
+ALARM = "import signal\ndef f(x):\n    {}\n    while True:\n        pass\n"
+NEVER = "import collections, itertools\ndef f(x):\n    collections.deque(itertools.repeat(1), maxlen=0)\n"
+MUTE = "class E(Exception):\n    def __str__(self):\n        while True: pass\n"
+# what happens: the file, and what the report of its spec names
+STOPPED = {
+    "ignored": (ALARM.format("signal.signal(signal.SIGALRM, signal.SIG_IGN)"), [".py:5 in f", "did not finish in time"]),
+    "silenced": (ALARM.format("signal.setitimer(signal.ITIMER_REAL, 0)"), [".py:5 in f", "did not finish in time"]),
+    "never": (NEVER, ["the process ended while this spec ran"]),
+    "mute": (MUTE + "def f(x):\n    raise E\n", [".py:5 in f", "E: (its __str__ did not finish)"]),
+    "muteimport": (MUTE + "raise E\n", [".py:4: E: (its __str__ did not finish)"]),
+}
+OFTEN = '''import time
+import pytest
+from katas.often import f
+
+pytestmark = pytest.mark.timeout(1)
+
+
+@pytest.mark.parametrize("x", range(6))
+def test_f(x):
+    """f(x) is x + 1."""
+    assert f(x) == x + 1
+
+
+def test_slow():
+    """What does not call f may take as long as ever."""
+    end = time.monotonic() + 0.4
+    while time.monotonic() < end:
+        pass
+'''
+FOLDERS = ["00_first", *(f"{number:02}_{name}" for number, name in enumerate(STOPPED, 1)), "28_often", "29_last"]
+
+
+def judged(box: Box, *arguments: str, **options) -> tuple[str, dict[str, dict]]:
+    """One run over the box's katas: what it printed, and its results by kata and spec, such as firsttest_f."""
+    printed = box.pytest(*arguments, **options)
+    assert "INTERNALERROR" not in printed
+    return printed, {spec["id"].split("/")[1][3:] + spec["id"].partition("::")[2]: spec for spec in box.results()}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    box = Box(tmp_path_factory.mktemp("box"), dict.fromkeys(FOLDERS, "def f(x):\n    return x + 1\n"))
+    for folder in FOLDERS:
+        box.write(f"katas/{folder}/test_1_numbers.py", SPEC.format(m=folder[3:]))
+    for folder, (text, _) in zip(FOLDERS[1:], STOPPED.values(), strict=False):
+        box.write(f"katas/{folder}/{folder[3:]}.py", text)
+    box.write("katas/28_often/often.py", LOOP)
+    box.write("katas/28_often/test_1_numbers.py", OFTEN)
+    box.edit("specs/clock.py", "GRACE = 20", "GRACE = 1")
+    box.edit("specs/clock.py", "TICK = 0.5", "TICK = 0.1")
+    return judged(box, "-n", "1")
+
+
+@pytest.mark.parametrize("name", STOPPED)
+def test_what_ends_a_spec_is_named_with_its_place(run, name):
+    """A changed alarm, a call that never returns and a message without end are red; what is around them is judged as ever."""
+    printed, specs = run
+    spec = specs[name if name == "muteimport" else f"{name}test_f"]
+    assert spec["outcome"] == "red"
+    for text in STOPPED[name][1]:
+        assert text in spec["why"]
+    if name == "never":
+        where = r'Timeout .*never\.py", line 3 in f\n  File .*test_1_numbers\.py", line 8 in test_f\n'
+        assert re.search(where, printed, re.DOTALL)
+    if name != "muteimport":
+        assert specs[f"{name}test_something_else"]["outcome"] == "green"
+    for other in ("first", "last"):
+        assert specs[f"{other}test_f"]["outcome"] == "green"
+
+
+def test_two_specs_that_did_not_finish_are_enough(run):
+    """Those that come to the same function afterwards are red after a small part of the time, and say why; others are not."""
+    _, specs = run
+    found = [specs[f"oftentest_f[{x}]"] for x in range(6)]
+    assert [spec["outcome"] for spec in found] == ["red"] * 6
+    assert all(spec["seconds"] >= 1 for spec in found[:2])
+    assert all(spec["seconds"] < 0.5 for spec in found[2:])
+    assert "it did not finish in time" in found[1]["why"]
+    for spec in found[2:]:
+        assert "f in katas/28_often/often.py did not finish twice, so no spec waits for it any more" in spec["why"]
+    assert specs["oftentest_slow"]["outcome"] == "green"
+
+
+def test_without_a_timer_everything_is_judged_too(tmp_path):
+    """As on Windows, which has neither SIGALRM nor setitimer: a body and an import without end are red, and the run goes on."""
+    box = Box(tmp_path / "box", dict.fromkeys(["01_body", "02_outside"], LOOP) | {"03_last": "def f(x):\n    return x + 1\n"})
+    for folder in ("01_body", "02_outside", "03_last"):
+        box.write(f"katas/{folder}/test_1_numbers.py", SPEC.format(m=folder[3:]))
+    box.write("katas/02_outside/outside.py", "while True:\n    pass\n")
+    box.write("site/sitecustomize.py", "import signal\ndel signal.setitimer, signal.getitimer, signal.alarm, signal.SIGALRM\n")
+    _, specs = judged(box, env={"PYTHONPATH": str(box.root / "site")})
+    assert {name: spec["outcome"] for name, spec in specs.items()} == {
+        "bodytest_f": "red",
+        "bodytest_something_else": "green",
+        "outside": "red",
+        "lasttest_f": "green",
+        "lasttest_something_else": "green",
+    }
+    assert ".py:3 in f" in specs["bodytest_f"]["why"]
+    assert "the import did not finish" in specs["outside"]["why"]
