@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VARIABLE = "KATA_IMPL"
 IMPORT_SECONDS = 10
 MESSAGE_SECONDS = 1
+MUTE = "(its __str__ did not finish)"
 # Files that are not named like their folder. Python 3.14 has a module `compression`, which a file of that name would shadow.
 FILES = {"setup": "environment", "compression": "model_compression"}
 
@@ -138,8 +139,9 @@ class GuardedLoader(importlib.machinery.SourceFileLoader):
         except (KataImportError, KeyboardInterrupt):
             raise
         except BaseException as error:
-            self.failed[version] = message = f"{self._where(error)}: {_what(error)}"
-            raise KataImportError(message, self.kata.number) from error
+            self.failed[version] = why = f"{self._where(error)}: {_what(error)}"
+            shown = None if why.endswith(MUTE) else error  # pytest and Python ask a cause for its message, too
+            raise KataImportError(why, self.kata.number) from shown
 
     def _where(self, error: BaseException) -> str:
         if isinstance(error, SyntaxError) and error.filename == self.path:
@@ -166,7 +168,7 @@ def message(error: BaseException) -> str:
         with deadline(MESSAGE_SECONDS):
             return str(error)
     except Endless:
-        return "(its __str__ did not finish)"
+        return MUTE
     except Exception as fault:
         return f"(its __str__ raises {type(fault).__name__})"
 
