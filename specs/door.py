@@ -29,6 +29,8 @@ from specs.clock import Endless, deadline
 ROOT = Path(__file__).resolve().parent.parent
 VARIABLE = "KATA_IMPL"
 IMPORT_SECONDS = 10
+MESSAGE_SECONDS = 1
+MUTE = "(its __str__ did not finish)"
 # Files that are not named like their folder. Python 3.14 has a module `compression`, which a file of that name would shadow.
 FILES = {"setup": "environment", "compression": "model_compression"}
 
@@ -181,8 +183,9 @@ class GuardedLoader(importlib.machinery.SourceFileLoader):
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt) and interrupt.pressed():
                 raise
-            self.failed[version] = message = f"{self._where(error)}: {_what(error)}"
-            raise KataImportError(message, self.kata.number) from error
+            self.failed[version] = why = f"{self._where(error)}: {_what(error)}"
+            shown = None if why.endswith(MUTE) else error  # pytest and Python ask a cause for its message, too
+            raise KataImportError(why, self.kata.number) from shown
 
     def _where(self, error: BaseException) -> str:
         if isinstance(error, SyntaxError) and error.filename == self.path:
@@ -221,7 +224,20 @@ def _what(error: BaseException) -> str:
         case SyntaxError():
             return f"SyntaxError: {error.msg}" + (f"\n    {error.text.strip()}" if error.text else "")
         case _:
-            return f"{type(error).__name__}: {error}".removesuffix(": ")
+            return f"{type(error).__name__}: {message(error)}".removesuffix(": ")
+
+
+def message(error: BaseException) -> str:
+    """What an exception says, even if its own __str__ is at fault."""
+    try:
+        with deadline(MESSAGE_SECONDS):
+            return str(error)
+    except Endless:
+        return MUTE
+    except KeyboardInterrupt:
+        raise
+    except BaseException as fault:  # also one that would skip the spec or end the process
+        return f"(its __str__ raises {type(fault).__name__})"
 
 
 def install() -> None:

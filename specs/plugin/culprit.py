@@ -4,8 +4,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from specs.clock import Endless
-from specs.door import KATAS, Kata, KataImportError, relative, source
+from specs.door import KATAS, Kata, KataImportError, message, relative, source
 
 STUB = re.compile(r"\b(\d\d)\.\d+ ([\w.]+): README\.md, (\d\d\.\d+)")
 SHOWN = re.compile(r"<\[.*? raised in repr\(\)\].*?>")  # an assertion's message, where a value could not be shown
@@ -51,16 +50,6 @@ def chain(error: BaseException) -> list[BaseException]:
         found.append(error)
         error = error.__cause__ or error.__context__
     return found
-
-
-def message(error: BaseException) -> str:
-    """What an exception says, even if its own __str__ is at fault."""
-    try:
-        return str(error)
-    except (KeyboardInterrupt, Endless):
-        raise
-    except BaseException as fault:  # also one that would skip the spec or end the process
-        return f"(its __str__ raises {type(fault).__name__})"
 
 
 def _broken(error: BaseException) -> Culprit | None:

@@ -6,22 +6,25 @@ import os
 import re
 import sys
 import threading
+import time
 import traceback
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from _pytest.faulthandler import fault_handler_stderr_fd_key
 
 from specs import clock, door
 from specs.check import budgets, draw
-from specs.plugin import culprit, editor, files, limits, refused, report, world
+from specs.plugin import culprit, editor, endless, files, limits, refused, report, world
 from specs.plugin.recorder import Recorder
 from specs.results import summary
 from specs.results.plain import plain
 
 SECONDS = 10  # for one spec, on a machine as fast as the one that limits.CALIBRATION was measured on
 REPORT_SECONDS = 5  # for what a failure's report shows of a learner's objects
+LEFT = pytest.StashKey[float]()  # seconds that a spec has for what is still to come of setup, call and teardown
 
 
 def pytest_addoption(parser):
@@ -43,6 +46,7 @@ def pytest_configure(config):
     config.pluginmanager.register(world)
     worker = getattr(config, "workerinput", None)
     limits.memory(worker["workercount"] if worker else 1)
+    clock.stderr = config.stash.get(fault_handler_stderr_fd_key, clock.stderr)
     if worker:
         return  # the main process has set KATA_IMPL
     impl = config.getoption("--impl") or os.environ.get(door.VARIABLE) or "katas"
@@ -101,10 +105,21 @@ def pytest_collection_modifyitems(items):
         item.user_properties.append(("clause", report.clause(item.function)))
         if item.config.option.verbose < 2:
             item.repr_failure = lambda excinfo: ""  # pytest's own is slow, and calls a learner's __repr__ for every argument
+        else:
+            item.repr_failure = functools.partial(_traceback, item.repr_failure)
         if _takes_time(item.function):
             item.add_marker(pytest.mark.time)
         if item.get_closest_marker("time") and hasattr(item.config, "workerinput"):
             item.add_marker(pytest.mark.skip(reason="time budgets share the machine with nothing: pytest -m time, without -n"))
+
+
+def _traceback(repr_failure, excinfo):
+    """pytest's own, in which a learner's __repr__ may not end."""
+    try:
+        with clock.deadline(REPORT_SECONDS):
+            return repr_failure(excinfo)
+    except clock.Endless:
+        return report.bare(excinfo.value)
 
 
 @functools.cache
@@ -141,8 +156,15 @@ def tell(request):
     return lambda text: request.node.user_properties.append(("tell", text))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_timeout_set_timer(item):
+    """True keeps pytest-timeout from timing a spec that the clock times."""
+    return culprit.judged(item.path) or None
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item):
+    item.stash[LEFT] = item.get_closest_marker("timeout").args[0]
     _install_recorder(item)
     with _guarded(item):
         return (yield)
@@ -180,13 +202,20 @@ def _guarded(item):
         yield
         return
     threads = 1 if culprit.kata_of(item.path) else None  # specs' matrices are small: a second thread makes them slower
-    with clock.deadline(), limits.blas().limit(limits=threads), warnings.catch_warnings(), refused.contained():
+    start = time.monotonic()
+    limit = clock.deadline(item.stash[LEFT])
+    with limit, limits.blas().limit(limits=threads), warnings.catch_warnings(), refused.contained():
         warnings.filterwarnings("ignore", append=True)  # what a spec's own filters say comes before
         try:
             yield
         except MemoryError as error:
             traceback.clear_frames(error.__traceback__)  # they hold what filled the memory
             raise
+        except clock.Endless as error:
+            endless.note(error, item.path)
+            raise
+        finally:
+            item.stash[LEFT] = max(1, item.stash[LEFT] - (time.monotonic() - start))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -196,13 +225,12 @@ def pytest_enter_pdb():
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item, call):
-    with clock.paused():
-        outcome = yield
-        if culprit.judged(item.path):
-            if outcome.failed:
-                _explain(item, call, outcome)
-            outcome.sections = [(name, plain(text[-2000:])) for name, text in outcome.sections]  # a flood of prints
-        return outcome
+    outcome = yield
+    if culprit.judged(item.path):
+        if outcome.failed:
+            _explain(item, call, outcome)
+        outcome.sections = [(name, plain(text[-2000:])) for name, text in outcome.sections]  # a flood of prints
+    return outcome
 
 
 def _explain(item, call, outcome) -> None:
@@ -218,8 +246,7 @@ def _explain(item, call, outcome) -> None:
         with clock.deadline(REPORT_SECONDS):
             why = report.failure(item.function, item.path, call.excinfo, printed[-2000:])
     except (Exception, clock.Endless, refused.Refused, *refused.SKIPS):  # a learner's object that can't even be looked at
-        text = "".join(traceback.format_exception(error))  # Python's own words, then
-        why = report.headed(item.path, report.clause(item.function), text)
+        why = report.headed(item.path, report.clause(item.function), report.bare(error))
     outcome.user_properties.append(("why", why))
     if item.config.option.verbose < 2:
         outcome.longrepr = plain(why)

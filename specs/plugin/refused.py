@@ -10,8 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from specs.door import relative
-from specs.plugin.culprit import message
+from specs.door import message, relative
 
 ENDS = ["_exit", "abort", "execl", "execle", "execlp", "execlpe", "execv", "execve", "execvp", "execvpe"]
 SKIPS = (pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception, unittest.SkipTest)

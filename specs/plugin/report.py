@@ -6,14 +6,15 @@ import inspect
 import re
 import reprlib
 import textwrap
+import traceback
 from pathlib import Path
 
 import numpy as np
 
 from specs.clock import Endless
-from specs.door import relative, source, sources
+from specs.door import message, relative, source, sources
 from specs.plugin import culprit
-from specs.plugin.culprit import kata_of, message
+from specs.plugin.culprit import kata_of
 from specs.plugin.refused import SKIPS, Refused
 from specs.plugin.where import Spec
 
@@ -58,6 +59,11 @@ def headed(path: Path, title: str, body: str) -> str:
     return f"{heading}\n{textwrap.indent(body, '      ')}"
 
 
+def bare(error: BaseException) -> str:
+    """Python's own account of an exception, without what it says."""
+    return "".join([*traceback.format_tb(error.__traceback__), type(error).__name__])
+
+
 def unimportable(path: Path, why: str) -> str:
     """The report of a spec file that can't be imported because a kata can't."""
     kata = kata_of(path)
@@ -68,8 +74,9 @@ def unimportable(path: Path, why: str) -> str:
 def _story(error: BaseException) -> list[str]:
     """Expected, got and the diagnosis, or the error and what it usually means."""
     text = message(error)
-    if isinstance(error, Endless) or (type(error).__name__ == "Failed" and "Timeout" in text):
-        return ["stopped: it did not finish in time.", "Looks like: an endless loop, or work that grows too fast."]
+    if isinstance(error, Endless):
+        why = text or "it did not finish in time."
+        return [*_wrapped([f"stopped: {why}"]), "Looks like: an endless loop, or work that grows too fast."]
     if isinstance(error, RecursionError):
         return ["RecursionError: a function calls itself without end."]
     if isinstance(error, MemoryError):
