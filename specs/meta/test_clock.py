@@ -263,11 +263,11 @@ NEVER = "import collections, itertools\ndef f(x):\n    collections.deque(itertoo
 MUTE = "class E(Exception):\n    def __str__(self):\n        while True: pass\n"
 # what happens: the file, and what the report of its spec names
 STOPPED = {
-    "ignored": (ALARM.format("signal.signal(signal.SIGALRM, signal.SIG_IGN)"), [".py:5 in f", "did not finish in time"]),
-    "silenced": (ALARM.format("signal.setitimer(signal.ITIMER_REAL, 0)"), [".py:5 in f", "did not finish in time"]),
+    "ignored": (ALARM.format("signal.signal(signal.SIGALRM, signal.SIG_IGN)"), [r"\.py:[45] in f", "did not finish in time"]),
+    "silenced": (ALARM.format("signal.setitimer(signal.ITIMER_REAL, 0)"), [r"\.py:[45] in f", "did not finish in time"]),
     "never": (NEVER, ["the process ended while this spec ran"]),
-    "mute": (MUTE + "def f(x):\n    raise E\n", [".py:5 in f", "E: (its __str__ did not finish)"]),
-    "muteimport": (MUTE + "raise E\n", [".py:4: E: (its __str__ did not finish)"]),
+    "mute": (MUTE + "def f(x):\n    raise E\n", [r"\.py:5 in f", r"E: \(its __str__ did not finish\)"]),
+    "muteimport": (MUTE + "raise E\n", [r"\.py:4: E: \(its __str__ did not finish\)"]),
 }
 OFTEN = '''import time
 import pytest
@@ -319,7 +319,7 @@ def test_what_ends_a_spec_is_named_with_its_place(run, name):
     spec = specs[name if name == "muteimport" else f"{name}test_f"]
     assert spec["outcome"] == "red"
     for text in STOPPED[name][1]:
-        assert text in spec["why"]
+        assert re.search(text, spec["why"])
     if name == "never":
         where = r'Timeout .*never\.py", line 3 in f\n  File .*test_1_numbers\.py", line 8 in test_f\n'
         assert re.search(where, printed, re.DOTALL)
@@ -357,5 +357,5 @@ def test_without_a_timer_everything_is_judged_too(tmp_path):
         "lasttest_f": "green",
         "lasttest_something_else": "green",
     }
-    assert ".py:3 in f" in specs["bodytest_f"]["why"]
+    assert re.search(r"\.py:[23] in f", specs["bodytest_f"]["why"])
     assert "the import did not finish" in specs["outside"]["why"]

@@ -46,7 +46,6 @@ def pytest_configure(config):
     config.pluginmanager.register(world)
     worker = getattr(config, "workerinput", None)
     limits.memory(worker["workercount"] if worker else 1)
-    clock.stderr = config.stash.get(fault_handler_stderr_fd_key, clock.stderr)
     if worker:
         return  # the main process has set KATA_IMPL
     impl = config.getoption("--impl") or os.environ.get(door.VARIABLE) or "katas"
@@ -62,6 +61,10 @@ def pytest_configure(config):
     config.pluginmanager.register(Recorder(config, kept))
     with kept.writing("the links for editors could not be made", editor.FOLDER):
         editor.link()
+
+
+def pytest_sessionstart(session):  # when pytest's own plugin has put it there
+    clock.stderr = session.config.stash.get(fault_handler_stderr_fd_key, clock.stderr)
 
 
 def _lowest(arguments: list[str]) -> str:
