@@ -1,4 +1,4 @@
-"""What people use beside the harness goes on working: a debugger, prints, coverage, an editor's test runner; runs start soon."""
+"""What people use beside the harness goes on working: a debugger, prints, coverage, an editor's runner. Runs start soon."""
 
 import json
 import os
