@@ -512,8 +512,9 @@ class Trainer:
         }
 
     def _resume(self, generators: dict[str, np.random.Generator]) -> None:
-        state, before = load_checkpoint(self.checkpoint), self._state(generators)
+        before = self._state(generators)
         try:
+            state = load_checkpoint(self.checkpoint)
             if missing := [name for name in before if name not in state]:
                 raise ValueError(f"it has no {missing}")
             if state["generators"].keys() != generators.keys():
@@ -530,7 +531,8 @@ class Trainer:
             self.whole.load_state_dict(before["model"])
             for name, generator in generators.items():
                 generator.bit_generator.state = before["generators"][name]
-            raise ValueError(f"the checkpoint {self.checkpoint} does not fit: {error}") from error
+            remedy = "delete it, or name another, to train from the beginning"
+            raise ValueError(f"the checkpoint {self.checkpoint} does not fit: {error}; {remedy}") from error
 
 
 def _generators(root) -> dict[str, np.random.Generator]:

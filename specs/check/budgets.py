@@ -30,6 +30,7 @@ ROUNDS = 25
 PATIENCE = 0.3  # seconds after which no round begins, for calls that are long themselves
 ATTEMPTS = 3
 HEAP = 16 << 20  # bytes
+TOOLS = 6  # that sys.monitoring has room for
 
 # The scheduler decides how long threads wait for each other and how many a pool starts, so what that takes is not
 # counted: locks, queues, and the weak references by which threads are kept account of.
@@ -53,7 +54,11 @@ def _monitored(tick: Call) -> Iterator[tuple[Call, Call]]:
     """Functions that start and stop ticking at every opcode, by sys.monitoring (from Python 3.12): in all threads."""
     monitoring, instruction = sys.monitoring, sys.monitoring.events.INSTRUCTION
     strangers = set(sys._current_frames()) - {threading.get_ident()}  # a test runner has threads of its own
-    tool = max(tool for tool in range(6) if monitoring.get_tool(tool) is None)  # debuggers and coverage take low ones
+    users = [monitoring.get_tool(tool) for tool in range(TOOLS)]
+    free = [tool for tool, user in enumerate(users) if user is None]
+    if not free:
+        raise RuntimeError(f"all {TOOLS} tools of sys.monitoring are taken (by {', '.join(users)}): run without one of them")
+    tool = free[-1]  # debuggers and coverage take low ones
 
     def step(code, _offset):
         if code.co_filename not in UNCOUNTED and threading.get_ident() not in strangers:
@@ -81,10 +86,16 @@ def _traced(tick: Call) -> Iterator[tuple[Call, Call]]:
             tick()
         return step
 
-    thread_trace = threading.gettrace()
+    def stop():
+        replaced = sys.gettrace() is not enter
+        sys.settrace(trace)
+        if replaced and sys.exc_info()[0] is None:  # an error of the call says more
+            raise RuntimeError("sys.settrace was called while steps were counted, as a debugger does: run without breakpoint()")
+
+    trace, thread_trace = sys.gettrace(), threading.gettrace()
     threading.settrace(enter)
     try:
-        yield partial(sys.settrace, enter), partial(sys.settrace, sys.gettrace())
+        yield partial(sys.settrace, enter), stop
     finally:
         threading.settrace(thread_trace)
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from rich.console import Console
 
 from specs.command import hints, overview
-from specs.door import ROOT, Kata, relative
-from specs.results import progress
+from specs.door import ROOT, Kata, copied, relative
+from specs.results import journal, progress
 
 POLL = 0.3  # seconds between two looks at the katas' files
 PATIENCE = 10  # seconds that an interrupted pytest has to write its results
@@ -37,6 +37,8 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")  # a terminal may lack a README's character
     options = _parser().parse_args(_in_full(sys.argv[1:] if argv is None else argv))
     try:
+        if message := copied():
+            raise Refused(message)
         return options.run(options)
     except Refused as error:
         print(f"kata: {error}", file=sys.stderr)
@@ -108,12 +110,14 @@ def _console() -> Console:
 
 
 def _progress(console: Console) -> progress.Progress:
-    """Every kata's standing and the last run, after a word on results that can't be read."""
+    """Every kata's standing and the last run, after a word on results that can't be read, and on a run that was cut off."""
     found = progress.gather()
     if not found.standings:
         raise Refused(f"there are no katas in {ROOT / 'katas'}")
     for line in found.damaged:
         console.print(line, style="yellow")
+    for spec in found.cut:
+        console.print(f"the last run ended in the middle of {spec}: {journal.CAUSE}", style="yellow")
     return found
 
 

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from specs.door import ROOT, Kata, relative
 from specs.results import progress, summary
+from specs.results.plain import plain
 from specs.results.progress import Progress, Standing
 
 COLOURS = {"green": "green", "red": "red", "blocked": "yellow", "not run": "yellow"}
@@ -39,7 +40,7 @@ def advise(console: Console, found: Progress) -> None:
 
 def say(console: Console, text: str, style: str = "") -> None:
     """A sentence, wrapped. Commands are not: they are copied."""
-    lines = textwrap.wrap(text, console.width, subsequent_indent="   ", break_long_words=False, break_on_hyphens=False)
+    lines = textwrap.wrap(plain(text), console.width, subsequent_indent="   ", break_long_words=False, break_on_hyphens=False)
     console.print("\n".join(lines), style=style)
 
 

@@ -1,10 +1,14 @@
 """Bytes from elsewhere: one attempt, short time-outs, resumed where it broke off, checked before anyone sees them."""
 
+import errno
 import hashlib
 import shutil
 import subprocess
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,10 +17,25 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 SILENCE = 5  # seconds without an answer or a byte until a server counts as absent
 PATIENCE = 3600  # seconds for one file or package
+FULL = {errno.ENOSPC, errno.EDQUOT}
+PAGE = "the server sent a web page, not the data: is there a login page of the network?"
 
 
 class Failed(Exception):
     """A source did not deliver. The message says why."""
+
+
+class WebPage(Failed):
+    """A source sent a page for people: most likely the network wants a login first."""
+
+
+class Unwritable(OSError):
+    """The disk did not take a file. The message says which, and why."""
+
+    def __init__(self, path: Path, error: OSError):
+        reason = "the disk is full" if error.errno in FULL else error.strerror or error
+        super().__init__(f"{path} can't be written: {reason}")
+        self.errno = error.errno
 
 
 class Remote(NamedTuple):
@@ -29,7 +48,7 @@ def download(remote: Remote, folder: Path) -> Path:
     """Fetch a file into the folder, under its own name, only if size and checksum are right.
 
     What arrived before a connection broke stays in a .part file, and the next call asks for the rest only.
-    Raises: OSError (the network, the disk), http.client.HTTPException, Failed (another size or checksum).
+    Raises: OSError and http.client.HTTPException (no connection), Failed (it broke, another size or checksum), Unwritable.
     """
     target = folder / remote.url.rsplit("/", 1)[1]
     part = target.with_name(target.name + ".part")
@@ -38,19 +57,23 @@ def download(remote: Remote, folder: Path) -> Path:
     if 0 < have < remote.size:
         ask.add_header("Range", f"bytes={have}-")
     deadline = time.monotonic() + PATIENCE
-    with (
-        urllib.request.urlopen(ask, timeout=SILENCE) as answer,
-        part.open("ab" if answer.status == 206 else "wb") as file,  # 206: only the rest follows
-        _bar(remote, target.name) as bar,
-    ):
-        while file.tell() < remote.size and time.monotonic() < deadline and (chunk := answer.read1(1 << 16)):
-            file.write(chunk[: remote.size - file.tell()])
-            bar.update(bar.task_ids[0], completed=file.tell())
+    with urllib.request.urlopen(ask, timeout=SILENCE) as answer:
+        if answer.headers.get_content_type() == "text/html":
+            raise WebPage(PAGE)
+        with (
+            _bar(remote, target.name) as bar,
+            writing(part),
+            part.open("ab" if answer.status == 206 else "wb") as file,  # 206: only the rest follows
+        ):
+            while file.tell() < remote.size and time.monotonic() < deadline and (chunk := _received(answer)):
+                file.write(chunk[: remote.size - file.tell()])
+                bar.update(bar.task_ids[0], completed=file.tell())
     size = part.stat().st_size
-    if size < remote.size:
+    if size < remote.size and not _is_page(part):
         raise Failed(f"{target.name} broke off after {size:,} of {remote.size:,} bytes; the next attempt resumes there")
     _check(part, remote.sha256)
-    return part.replace(target)
+    with writing(target):
+        return part.replace(target)
 
 
 def npm_pack(package: str, version: str, sha256: str, folder: Path) -> Path:
@@ -83,11 +106,36 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """An error of the disk in the block is told with the file's name. Raises: Unwritable."""
+    try:
+        yield
+    except OSError as error:
+        raise Unwritable(path, error) from error
+
+
+def _received(answer) -> bytes:
+    """The next bytes, none at the end. Raises: Failed if the connection breaks."""
+    try:
+        return answer.read1(1 << 16)
+    except (OSError, HTTPException) as error:
+        raise Failed(f"the connection broke: {error}") from error
+
+
+def _is_page(path: Path) -> bool:
+    """Whether a file that is not what was expected is HTML: no file that is fetched begins like it."""
+    with path.open("rb") as file:
+        return file.read(100).lstrip().startswith(b"<")
+
+
 def _check(path: Path, sha256: str) -> None:
     found = digest(path)
-    if found != sha256:
-        path.unlink()
-        raise Failed(f"{path.name} has sha256 {found}, expected {sha256}")
+    if found == sha256:
+        return
+    page = _is_page(path)
+    path.unlink()
+    raise WebPage(PAGE) if page else Failed(f"{path.name} has sha256 {found}, expected {sha256}")
 
 
 def say(text: str) -> None:

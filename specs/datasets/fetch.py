@@ -5,7 +5,7 @@ $KATA_DATA is only read, and what lies there is used as it is. The cache is the 
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import platformdirs
 from filelock import FileLock
 
-from specs.datasets.download import PATIENCE, Failed, digest, say
+from specs.datasets.download import FULL, PATIENCE, Failed, Unwritable, WebPage, digest, say, writing
 
 CHOICES = ("auto", "real", "generated", "few")
 
@@ -61,7 +61,7 @@ def fetch(real: RealData) -> Found:
 
     Raises: Unavailable.
     """
-    tried = []
+    tried, remedy = [], "Connect to the internet and"
     if given := os.environ.get("KATA_DATA"):
         for folder in (Path(given), Path(given, real.folder)):
             if all((folder / name).is_file() for name in real.files):
@@ -69,28 +69,45 @@ def fetch(real: RealData) -> Found:
         tried.append(f"KATA_DATA={given}: does not hold {', '.join(real.files)}")
     cache = platformdirs.user_cache_path("tensor-kata", appauthor=False) / real.folder
     try:
-        if not missing(real.files, cache):
+        if not missing(real.files, cache) and not (_left(cache) and os.access(cache, os.W_OK)):
             return Found(cache, "cache")
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{cache}.lock", timeout=2 * PATIENCE):
-            if not missing(real.files, cache):  # another process was faster
+            if not missing(real.files, cache):  # another process was faster, or was broken off at the very end
+                _remove(_left(cache))
                 return Found(cache, "cache")
+            _remove(path for path in _left(cache) if path.suffix != ".part")  # where a download resumes
             for source, deliver in real.sources.items():
                 try:
                     deliver(cache)
+                except Unwritable:
+                    _remove(_left(cache))
+                    raise  # another source would need as much room
                 except (OSError, HTTPException, Failed) as error:
                     tried.append(f"{source}: {error}")
+                    if isinstance(error, WebPage):
+                        remedy = "Log in to the network: open any page in a browser. Then"
                 else:
-                    for rest in cache.glob("*.part"):  # what another source began
-                        rest.unlink()
+                    _remove(_left(cache))
                     return Found(cache, source)
     except OSError as error:
         tried.append(f"the cache, {cache}: {error}")
+        remedy = "Free some space, then" if error.errno in FULL else "Make it writable, then"
     raise Unavailable(
         "\n  ".join([f"{real.name} could not be had. Tried:", *tried])
-        + f"\nConnect to the internet and run `kata data fetch --only {real.folder}`; "
+        + f"\n{remedy} run `kata data fetch --only {real.folder}`; "
         + f"or put {', '.join(real.files)} into a folder and set KATA_DATA to it; or ask for generated data."
     )
+
+
+def _left(cache: Path) -> list[Path]:
+    """What a fetch that was broken off left there, the whole archives too."""
+    return [path for path in cache.iterdir() if path.suffix in (".part", ".new", ".gz", ".tgz")]
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        path.unlink()
 
 
 def missing(files: dict[str, str], folder: Path) -> list[str]:
@@ -99,10 +116,11 @@ def missing(files: dict[str, str], folder: Path) -> list[str]:
 
 
 def place(path: Path, content: bytes, sha256: str) -> None:
-    """Write a file, which appears whole or not at all. Raises: Failed if the content has another checksum."""
+    """Write a file, which appears whole or not at all. Raises: Failed if the content has another checksum; Unwritable."""
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise Failed(f"{path.name} has sha256 {found}, expected {sha256}")
     new = path.with_name(path.name + ".new")  # in the same folder, hence on the same disk
-    new.write_bytes(content)
-    new.replace(path)
+    with writing(path):
+        new.write_bytes(content)
+        new.replace(path)

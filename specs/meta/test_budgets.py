@@ -265,6 +265,30 @@ def test_the_trace_functions_are_restored():
         threading.settrace(before[1])
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="there is no sys.monitoring")
+def test_monitoring_tools_that_are_all_taken_are_named():
+    """Without a free tool of sys.monitoring no steps are counted: the error says who has them, and what to do."""
+    free = [tool for tool in range(6) if sys.monitoring.get_tool(tool) is None]
+    for tool in free:
+        sys.monitoring.use_tool_id(tool, f"profiler {tool}")
+    try:
+        with pytest.raises(RuntimeError, match=r"all 6 tools of sys\.monitoring are taken \(by .*profiler 5\): run without"):
+            count_steps(lambda: loop(10))
+    finally:
+        for tool in free:
+            sys.monitoring.free_tool_id(tool)
+    assert count_steps(lambda: loop(10))[0] > 0
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="sys.monitoring counts, whatever sys.settrace does")
+def test_a_call_that_replaces_the_trace_function_is_not_counted():
+    """A count that ended half-way, at a breakpoint, is an error that names sys.settrace; whoever traced before traces again."""
+    before = hooks()
+    with pytest.raises(RuntimeError, match=r"sys\.settrace was called .*breakpoint"):
+        count_steps(lambda: sys.settrace(None))
+    assert hooks() == before
+
+
 @pytest.mark.parametrize("works", [0, 1], ids=["in the warm-up", "in the metered call"])
 @pytest.mark.parametrize("meter", [count_steps, measure_bytes, lambda call: cpu_ratio(call, call)])
 def test_an_exception_passes_through_and_leaves_nothing_behind(meter, works):

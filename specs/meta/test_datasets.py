@@ -234,6 +234,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files = {"/file": CONTENT}
+        self.kind = "application/octet-stream"
         self.resumes = True  # answers Range requests
         self.stops_after = None  # bytes of a body, then it closes the connection
         self.stalls = False  # does not close it, but sends nothing more
@@ -258,6 +259,7 @@ class Handler(BaseHTTPRequestHandler):
         body = server.files[self.path][start:]
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Type", server.kind)
         self.end_headers()
         self.wfile.write(body[: server.stops_after])
         if server.stalls:
@@ -343,6 +345,48 @@ def test_a_slow_server_is_given_up(server, tmp_path, monkeypatch):
     monkeypatch.setattr(download, "PATIENCE", 0)
     with pytest.raises(Failed, match="broke off after 0 of 256,000 bytes"):
         download.download(server.remote(), tmp_path)
+
+
+PAGE = b"\n<!DOCTYPE html><title>Welcome to the hotel</title>"
+
+
+@pytest.mark.parametrize(("kind", "page"), [("text/html; charset=utf-8", PAGE), ("text/plain", PAGE), ("", PAGE + CONTENT)])
+def test_a_login_page_is_named_and_asked_for_once(server, cache, kind, page):
+    """A web page in place of the data is one attempt for each source; the remedy is to log in, and nothing of it is kept."""
+    server.files["/file"], server.kind = page, kind
+    home = {name: lambda folder: download.download(server.remote(), folder) for name in ("home", "mirror")}
+    with pytest.raises(Unavailable) as caught:
+        fetch.fetch(RealData("fruit", "fruit", {"file": sha256(CONTENT)}, home))
+    assert str(caught.value).count("sent a web page, not the data: is there a login page of the network?") == 2
+    assert "Log in to the network: open any page in a browser. Then run `kata data fetch --only fruit`" in str(caught.value)
+    assert "onnect to the internet" not in str(caught.value)
+    assert server.asked == [("/file", None)] * 2
+    assert list((cache / "fruit").iterdir()) == []
+
+
+def test_a_login_page_does_not_cost_what_had_arrived(server, tmp_path):
+    """What an earlier attempt fetched stays, to be resumed after the login."""
+    (tmp_path / "file.part").write_bytes(CONTENT[:1000])
+    server.kind = "text/html"
+    with pytest.raises(Failed, match="login page"):
+        download.download(server.remote(), tmp_path)
+    assert (tmp_path / "file.part").read_bytes() == CONTENT[:1000]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_is_named(server, cache):
+    """The error says which file the disk had no room for; no other source is asked, and the beginning is removed."""
+    (cache / "fruit").mkdir(parents=True)
+    (cache / "fruit" / "file.part").symlink_to("/dev/full")
+    home = {name: lambda folder: download.download(server.remote(), folder) for name in ("home", "mirror")}
+    with pytest.raises(Unavailable) as caught:
+        fetch.fetch(RealData("fruit", "fruit", {"file": sha256(CONTENT)}, home))
+    assert f"{cache / 'fruit' / 'file.part'} can't be written: the disk is full\nFree some space, then run `kata" in str(
+        caught.value
+    )
+    assert "onnect to the internet" not in str(caught.value)
+    assert len(server.asked) == 1
+    assert list((cache / "fruit").iterdir()) == []
 
 
 def test_npm_that_is_not_there_is_named(tmp_path, monkeypatch):
@@ -438,6 +482,23 @@ def test_what_was_fetched_once_stays(cache):
     assert fetch.fetch(fruit(home=UNREACHABLE)) == (cache / "fruit", "cache")
 
 
+@pytest.mark.parametrize("home", [GOOD, UNREACHABLE], ids=["reachable", "unreachable"])
+@pytest.mark.parametrize("pear", [b"pear", b"pea"], ids=["whole", "damaged"])
+def test_what_an_abort_left_is_removed(cache, home, pear):
+    """The next fetch removes halves and archives, whatever comes of it; only a .part stays where it may be resumed."""
+    fetch.fetch(fruit(home=GOOD))
+    (cache / "fruit" / "pear").write_bytes(pear)
+    for name in ("apple.gz.part", "apple.new", "fruit.tar.gz", "fruit-1.0.0.tgz", "mine.txt"):
+        (cache / "fruit" / name).write_bytes(b"left")
+    if resumable := pear == b"pea" and home is UNREACHABLE:
+        with pytest.raises(Unavailable):
+            fetch.fetch(fruit(home=home))
+    else:
+        fetch.fetch(fruit(home=home))
+    left = {path.name for path in (cache / "fruit").iterdir()}
+    assert left == {"apple", "pear", "mine.txt"} | ({"apple.gz.part"} if resumable else set())
+
+
 def test_a_damaged_file_in_the_cache_is_fetched_again(cache):
     """A cached file whose checksum has changed is replaced."""
     fetch.fetch(fruit(home=GOOD))
@@ -475,7 +536,7 @@ def test_what_could_not_be_had_is_told_with_all_that_was_tried(tmp_path, monkeyp
 def test_a_cache_that_cannot_be_written_is_one_of_the_reasons(cache):
     """Where the cache's folder cannot be made, the error says so."""
     cache.write_bytes(b"a file in the way")
-    with pytest.raises(Unavailable, match=f"the cache, {cache}"):
+    with pytest.raises(Unavailable, match=f"the cache, {cache}.*\nMake it writable, then run `kata data fetch"):
         fetch.fetch(fruit(home=GOOD))
 
 

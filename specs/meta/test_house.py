@@ -10,7 +10,7 @@ from specs.door import ROOT
 
 # Each may import what stands before it: where a kata comes from, what specs assert with, what a run leaves behind, what
 # pytest does, what `kata` does. Results are written by the plugin and read by the command, which needs no pytest.
-ROOMS = ["clock", "door", "check", "results", "plugin", "command"]
+ROOMS = ["clock", "interrupt", "door", "check", "results", "plugin", "command"]
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted((ROOT / "specs").rglob("*.py"))

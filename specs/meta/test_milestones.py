@@ -9,18 +9,22 @@ from specs.meta.box import Box
 
 pytestmark = pytest.mark.timeout(120)
 TRAINING = """def load_checkpoint(path):
-    if path.read_text() != "all of it":
+    if b"all of it" not in path.read_bytes():
         raise ValueError("damaged")
 """
-RECIPE = """from katas.training import load_checkpoint
+RECIPE = """import numpy as np
+from katas.training import load_checkpoint
+from safetensors.numpy import save_file
 from specs.milestones.recipes import other
 
 
 def train(data, seed, progress, checkpoint):
     if not checkpoint.exists():
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_text("all of it")
+        save_file({"all of it": np.zeros(9)}, checkpoint)
         print("it is trained")
+    elif checkpoint.with_name("unfit").exists():
+        raise ValueError("another network")
     return load_checkpoint(checkpoint)
 """
 MILESTONE = """from types import SimpleNamespace
@@ -84,16 +88,30 @@ def test_only_the_last_trainings_of_a_recipe_are_kept(box):
 
 
 def test_a_checkpoint_that_cant_be_read_is_trained_again(box):
-    """The line says which file was deleted."""
+    """The line says which file was deleted, whether the learner's own code finds the damage or, of one cut short, does not."""
     trainings(box)
     (file,) = (box.root / ".kata/trained").iterdir()
-    file.write_text("all o")
-    printed = box.pytest("-s", "specs/milestones")
-    line = f"trained again: .kata/trained/{file.name} could not be read (ValueError), and was deleted\n"
+    whole = file.read_bytes()
+    for damaged, error in ((whole.replace(b"all of it", b"all of is"), "ValueError"), (whole[:-1], "SafetensorError")):
+        file.write_bytes(damaged)
+        printed = box.pytest("-s", "specs/milestones")
+        line = f"trained again: .kata/trained/{file.name} could not be read ({error}), and was deleted\n"
+        assert printed.count(line) == 1
+        assert printed.count(f"trained before, or in part: .kata/trained/{file.name}\n") == 1
+        assert file.read_bytes() == whole
+        assert box.code == 0
+
+
+def test_a_checkpoint_that_training_cant_go_on_from_is_named(box):
+    """The file may be at fault, or the code: it stays, and a line says what to do. What a kill left beside it goes."""
+    box.write(".kata/trained/unfit", "")
+    box.write(".kata/trained/recipe-0123.safetensors.tmp", "half")
+    printed = box.pytest("specs/milestones")
+    (file,) = (box.root / ".kata/trained").glob("recipe*")
+    line = f"this went on from .kata/trained/{file.name}: if that is at fault, delete it, and it is trained again\n"
     assert printed.count(line) == 1
-    assert printed.count(f"trained before, or in part: .kata/trained/{file.name}\n") == 1
-    assert file.read_text() == "all of it"
-    assert box.code == 0
+    assert "ValueError: another network" in printed
+    assert [spec["outcome"] for spec in box.results()] == ["green", "red"]
 
 
 ROWS = """def test_it(milestone):

@@ -1,5 +1,7 @@
 """What a red spec says to a learner, compared word for word."""
 
+import re
+import sys
 import textwrap
 
 import numpy as np
@@ -194,3 +196,93 @@ def test_a_value_that_cant_be_shown_says_so():
             raise OSError
 
     assert report.describe(Broken()) == "(Broken; showing it raises OSError)"
+
+
+NOISY = """class F:
+    def __repr__(self):
+        return "\\x1b[31mrepr\\x07"
+
+
+def f(x):
+    print("\\x1b]0;printed\\x07 \\x9b2J one\\ttwo")
+    raise ValueError("\\x1b[2Jsaid")
+
+
+def g(x):
+    return F()
+"""
+NOISY_SPECS = '''import pytest
+from katas.two import f, g
+
+
+@pytest.fixture
+def broken():
+    yield
+    raise OSError("a second failure")
+
+
+def test_twice(broken):
+    """It fails, and so does its fixture afterwards."""
+    assert f(2) == 3
+
+
+def test_f():
+    """f(1) is 2."""
+    assert f(1) == 2
+
+
+def test_g(tell):
+    """g(1) is 2."""
+    tell("\\x1b[31mtold")
+    assert g(1) == 2
+
+
+def test_green():
+    """Nothing is wrong."""
+'''
+
+
+@pytest.fixture(scope="module", params=["-v", "-n 2"])
+def mixed(request, tmp_path_factory):
+    """A run over specs that are red, green and blocked, and files that can't be imported: box, options, what it printed."""
+    folders = ["01_one", "02_two", "03_three", "04_four", "05_five"]
+    box = Box(tmp_path_factory.mktemp("box"), dict.fromkeys(folders))
+    box.write("katas/02_two/two.py", NOISY)
+    box.write("katas/02_two/test_1_numbers.py", NOISY_SPECS)
+    box.write("katas/03_three/three.py", "raise ValueError('\\x1b[31mimport')\n")
+    for name in ("03_three/test_2_more", "04_four/test_2_more"):
+        box.write(f"katas/{name}.py", "from katas.three import add_one\n\n\ndef test_more(): ...\n")
+    box.write("katas/05_five/five.py", "import katas.three\n")
+    box.write("katas/05_five/README.md", "# 05 Five\n")
+    return box, request.param, box.pytest(*request.param.split())
+
+
+def test_red_is_counted_once(mixed):
+    """The results, the map, `and N more` and pytest's last line agree: two failures of a spec, and a file, are one each."""
+    box, options, printed = mixed
+    outcomes = [spec["outcome"] for spec in box.results()]
+    assert (outcomes.count("red"), outcomes.count("blocked"), outcomes.count("green")) == (10, 2, 1)
+    assert sum(int(count) for count in re.findall(r"(?m)^0\d .* (\d+) red", printed)) == 10
+    assert "1 passed, 10 red, 2 blocked in" in printed.splitlines()[-1]
+    assert ("and 9 more (-v" in printed) == (options == "-n 2")
+    assert box.code == 1
+
+
+def test_control_codes_are_shown_and_not_obeyed(mixed):
+    """Those of a print, an exception, a repr and a told line stand as Python writes them, for pytest and for `kata`."""
+    box, options, printed = mixed
+    hint = box.wait(box.popen([sys.executable, "-m", "specs.command", "hint", "05"]))
+    assert set("\x1b\x07\x9b").isdisjoint(printed + hint)
+    assert "\\x1b[31mimport" in hint
+    assert "\\x1b[31mtold" in printed
+    if options == "-v":
+        for text in ("\\x1b]0;printed\\x07 \\x9b2J one\ttwo", "\\x1b[2Jsaid", "\\x1b[31mrepr\\x07", "\\x1b[31mimport"):
+            assert text in printed
+
+
+def test_files_that_cant_be_imported_have_pytests_own_report_too(tmp_path):
+    """-vv ends with pytest's summary of them, and no traceback of the plugin's."""
+    box = Box(tmp_path / "box", {"01_one": "x = 1\n"})
+    printed = box.pytest("-vv")
+    assert "ERROR katas/01_one/test_1_numbers.py" in printed
+    assert "1 error in" in printed.splitlines()[-1]

@@ -4,10 +4,11 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from specs.door import KATAS, Kata, KataImportError, relative, source
+from specs.door import KATAS, Kata, KataImportError, message, relative, source
 
 STUB = re.compile(r"\b(\d\d)\.\d+ ([\w.]+): README\.md, (\d\d\.\d+)")
 SHOWN = re.compile(r"<\[.*? raised in repr\(\)\].*?>")  # an assertion's message, where a value could not be shown
+FOLDERS = {kata.folder: kata for kata in KATAS}
 MISSING = re.compile(r"cannot import name '(\w+)' from '")
 
 
@@ -21,8 +22,7 @@ class Culprit(NamedTuple):
 
 def kata_of(path: Path | str) -> Kata | None:
     """The kata that a spec file belongs to, or None for those of milestones and of the specs themselves."""
-    path = Path(path)
-    return next((kata for kata in KATAS if path.parent.name == kata.folder), None)
+    return FOLDERS.get(Path(path).parent.name)
 
 
 def judged(path: Path | str) -> bool:
@@ -50,14 +50,6 @@ def chain(error: BaseException) -> list[BaseException]:
         found.append(error)
         error = error.__cause__ or error.__context__
     return found
-
-
-def message(error: BaseException) -> str:
-    """What an exception says, even if its own __str__ is at fault."""
-    try:
-        return str(error)
-    except Exception as fault:
-        return f"(its __str__ raises {type(fault).__name__})"
 
 
 def _broken(error: BaseException) -> Culprit | None:

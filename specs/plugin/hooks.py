@@ -6,21 +6,25 @@ import os
 import re
 import sys
 import threading
+import time
 import traceback
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from _pytest.faulthandler import fault_handler_stderr_fd_key
 
 from specs import clock, door
 from specs.check import budgets, draw
-from specs.plugin import culprit, editor, limits, report
+from specs.plugin import culprit, editor, endless, files, limits, refused, report, world
 from specs.plugin.recorder import Recorder
 from specs.results import summary
+from specs.results.plain import plain
 
 SECONDS = 10  # for one spec, on a machine as fast as the one that limits.CALIBRATION was measured on
 REPORT_SECONDS = 5  # for what a failure's report shows of a learner's objects
+LEFT = pytest.StashKey[float]()  # seconds that a spec has for what is still to come of setup, call and teardown
 
 
 def pytest_addoption(parser):
@@ -31,11 +35,15 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    if message := door.copied():
+        raise pytest.UsageError(message)
     config.addinivalue_line("markers", "time: measures CPU time, so it shares the machine with no other spec")
     config.addinivalue_line("markers", "by_hand: a milestone whose gradients are derived by hand, so that nothing is recorded")
     config.addinivalue_line("markers", "timeout(seconds): the time limit of a spec")  # known even without pytest-timeout
     # `python -m pytest` in a kata's folder puts it first on the path, where a transformers.py would shadow the real one
     sys.path[:] = [place for place in sys.path if Path(place).resolve().parent != door.ROOT / "katas"]
+    refused.install()
+    config.pluginmanager.register(world)
     worker = getattr(config, "workerinput", None)
     limits.memory(worker["workercount"] if worker else 1)
     if worker:
@@ -48,8 +56,15 @@ def pytest_configure(config):
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
     os.environ[door.VARIABLE] = impl  # child processes and xdist's workers inherit it
-    config.pluginmanager.register(Recorder(config))
-    editor.link()
+    kept = files.Files()
+    config.pluginmanager.register(kept)
+    config.pluginmanager.register(Recorder(config, kept))
+    with kept.writing("the links for editors could not be made", editor.FOLDER):
+        editor.link()
+
+
+def pytest_sessionstart(session):  # when pytest's own plugin has put it there
+    clock.stderr = session.config.stash.get(fault_handler_stderr_fd_key, clock.stderr)
 
 
 def _lowest(arguments: list[str]) -> str:
@@ -93,10 +108,21 @@ def pytest_collection_modifyitems(items):
         item.user_properties.append(("clause", report.clause(item.function)))
         if item.config.option.verbose < 2:
             item.repr_failure = lambda excinfo: ""  # pytest's own is slow, and calls a learner's __repr__ for every argument
+        else:
+            item.repr_failure = functools.partial(_traceback, item.repr_failure)
         if _takes_time(item.function):
             item.add_marker(pytest.mark.time)
         if item.get_closest_marker("time") and hasattr(item.config, "workerinput"):
             item.add_marker(pytest.mark.skip(reason="time budgets share the machine with nothing: pytest -m time, without -n"))
+
+
+def _traceback(repr_failure, excinfo):
+    """pytest's own, in which a learner's __repr__ may not end."""
+    try:
+        with clock.deadline(REPORT_SECONDS):
+            return repr_failure(excinfo)
+    except clock.Endless:
+        return report.bare(excinfo.value)
 
 
 @functools.cache
@@ -133,8 +159,15 @@ def tell(request):
     return lambda text: request.node.user_properties.append(("tell", text))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_timeout_set_timer(item):
+    """True keeps pytest-timeout from timing a spec that the clock times."""
+    return culprit.judged(item.path) or None
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item):
+    item.stash[LEFT] = item.get_closest_marker("timeout").args[0]
     _install_recorder(item)
     with _guarded(item):
         return (yield)
@@ -166,18 +199,26 @@ def _install_recorder(item) -> None:
 
 @contextmanager
 def _guarded(item):
-    """A learner's code runs inside: its time is limited, a million warnings are not kept, and memory is free afterwards."""
+    """A learner's code runs inside: its time is limited, it can't end the run or skip the spec, a million warnings are not
+    kept, and memory is free afterwards."""
     if not culprit.judged(item.path):
         yield
         return
     threads = 1 if culprit.kata_of(item.path) else None  # specs' matrices are small: a second thread makes them slower
-    with clock.deadline(), limits.blas().limit(limits=threads), warnings.catch_warnings():
+    start = time.monotonic()
+    limit = clock.deadline(item.stash[LEFT])
+    with limit, limits.blas().limit(limits=threads), warnings.catch_warnings(), refused.contained():
         warnings.filterwarnings("ignore", append=True)  # what a spec's own filters say comes before
         try:
             yield
         except MemoryError as error:
             traceback.clear_frames(error.__traceback__)  # they hold what filled the memory
             raise
+        except clock.Endless as error:
+            endless.note(error, item.path)
+            raise
+        finally:
+            item.stash[LEFT] = max(1, item.stash[LEFT] - (time.monotonic() - start))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -187,13 +228,12 @@ def pytest_enter_pdb():
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item, call):
-    with clock.paused():
-        outcome = yield
-        if culprit.judged(item.path):
-            if outcome.failed:
-                _explain(item, call, outcome)
-            outcome.sections = [(name, text[-2000:]) for name, text in outcome.sections]  # a flood of prints
-        return outcome
+    outcome = yield
+    if culprit.judged(item.path):
+        if outcome.failed:
+            _explain(item, call, outcome)
+        outcome.sections = [(name, plain(text[-2000:])) for name, text in outcome.sections]  # a flood of prints
+    return outcome
 
 
 def _explain(item, call, outcome) -> None:
@@ -208,11 +248,11 @@ def _explain(item, call, outcome) -> None:
     try:
         with clock.deadline(REPORT_SECONDS):
             why = report.failure(item.function, item.path, call.excinfo, printed[-2000:])
-    except (Exception, clock.Endless):  # a learner's object that can't even be looked at: Python's own words, then
-        why = report.headed(item.path, report.clause(item.function), "".join(traceback.format_exception(error)))
+    except (Exception, clock.Endless, refused.Refused, *refused.SKIPS):  # a learner's object that can't even be looked at
+        why = report.headed(item.path, report.clause(item.function), report.bare(error))
     outcome.user_properties.append(("why", why))
     if item.config.option.verbose < 2:
-        outcome.longrepr = why
+        outcome.longrepr = plain(why)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -223,14 +263,24 @@ def pytest_make_collect_report(collector):
         who = culprit.find(call.excinfo.value)
         if who:
             outcome.culprit = [who.number, who.why.splitlines()[0]]
-            outcome.longrepr = report.unimportable(collector.path, who.why)
+            outcome.why = report.unimportable(collector.path, who.why)
+            outcome.longrepr = plain(f"{outcome.why}\n      in {collector.nodeid}")  # xdist takes equal ones for one error
+    elif (
+        outcome.skipped
+        and call is not None
+        and culprit.judged(collector.path)
+        and (place := refused.by_solution(call.excinfo.value))
+    ):
+        outcome.outcome = "failed"
+        outcome.why = report.unimportable(collector.path, f"{place}: {refused.told(call.excinfo.value)}")
+        outcome.longrepr = plain(f"{outcome.why}\n      in {collector.nodeid}")
     return outcome
 
 
 def pytest_report_teststatus(report, config):
     if not culprit.judged(report.nodeid.split("::")[0]):
         return None
-    named = dict(tuple(pair) for pair in report.user_properties)
+    named = dict(tuple(pair) for pair in getattr(report, "user_properties", ()))  # a file that can't be imported has none
     if report.failed and "blocked" in named:
         return "blocked", "b", ("BLOCKED", {"yellow": True})
     if report.skipped:
@@ -241,6 +291,6 @@ def pytest_report_teststatus(report, config):
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session, exitstatus):
+def pytest_sessionfinish(session):
     if not hasattr(session.config, "workerinput"):
-        threading._register_atexit(limits.leave, int(exitstatus))  # before Python waits for threads
+        threading._register_atexit(limits.leave, int(session.exitstatus))  # before Python waits for threads

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from threadpoolctl import ThreadpoolController
 
+from specs.results.plain import plain
+
 CALIBRATION = 0.05  # seconds for a million passes of an empty loop, on the machine that the time limits were set on
 SHARE = 0.8  # of the free memory
 
@@ -79,7 +81,7 @@ def leave(status: int) -> None:
         thread.join(max(0, end - time.monotonic()))
     left = [thread.name for thread in left if thread.is_alive()]
     if busy := [name for name in left if not name.startswith("ThreadPoolExecutor")]:  # whose threads wait for work
-        print(f"still running, so they were stopped: {', '.join(busy)}. A thread needs an end, or daemon=True.")
+        print(f"still running, so they were stopped: {plain(', '.join(busy))}. A thread needs an end, or daemon=True.")
     if left:
         atexit._run_exitfuncs()  # coverage, say, has results to write
         sys.stdout.flush()

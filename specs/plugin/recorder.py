@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -9,20 +10,33 @@ import pytest
 from specs import door
 from specs.plugin import report
 from specs.plugin.culprit import judged, kata_of
-from specs.results import progress, runs, summary
+from specs.plugin.files import Files
+from specs.results import journal, progress, runs, summary
+from specs.results.plain import plain
 
-CRASH = "the process ended while this spec ran: os._exit() was called, or compiled code crashed"
+FILE = "the file can be imported"
+COUNTED = ("passed", "error", "red", "blocked", "not run")  # what pytest counts the specs of katas as
 SELECTING = ("keyword", "markexpr", "lf", "deselect", "stepwise")  # options under which a kata's specs don't all run
 
 
 class Recorder:
     """A pytest plugin. Under xdist it sees the workers' reports, and their lists of what there is to run."""
 
-    def __init__(self, config):
-        self.config = config
+    def __init__(self, config, files: Files):
+        self.config, self.files = config, files
         self.brief = config.option.verbose < 2  # -vv: pytest's own tracebacks
         self.specs: dict[str, dict] = {}
         self.told: list[str] = []
+        self.arguments = [str(argument) for argument in config.invocation_params.args]
+        self.journal = None if config.getoption("--results") else journal.Journal(self.arguments)
+        self.collecting: str | None = None  # the file whose specs are being gathered
+        self.ended: set[str] = set()
+        self.early: set[str] = set()  # specs that did not end, in a run that something ended as a success
+
+    def pytest_collectstart(self, collector):
+        if isinstance(collector, pytest.Module) and judged(collector.path) and not self.config.option.collectonly:
+            self.collecting = collector.nodeid
+            self._note(_blank(collector.nodeid, FILE) | {"outcome": journal.RUNNING})
 
     def pytest_collection_finish(self, session):
         for item in session.items:
@@ -40,12 +54,18 @@ class Recorder:
             return None
         if nodeid in self.specs:
             return self.specs[nodeid]
-        kata = kata_of(path)
         clause = report.clause(function) if function else nodeid.split("::")[-1].replace("_", " ")
-        blank = {"id": nodeid, "kata": kata.number if kata else None, "outcome": "not run", "clause": clause}
-        blank |= {"tree": door.relative(door.trees()[kata.number]) if kata else None, "seconds": 0.0, "budget": []}
-        self.specs[nodeid] = blank
-        return blank
+        self.specs[nodeid] = _blank(nodeid, clause)
+        return self.specs[nodeid]
+
+    def _note(self, spec: dict) -> None:
+        """What is known of a spec by now, in case that the process ends."""
+        if self.journal:
+            self.journal.add(spec)
+
+    def pytest_runtest_logstart(self, nodeid):
+        if spec := self._spec(nodeid):
+            self._note(spec | {"outcome": journal.RUNNING})
 
     def pytest_runtest_logreport(self, report):
         spec = self._spec(report.nodeid)
@@ -65,29 +85,58 @@ class Recorder:
             spec |= {"outcome": "not run", "why": reason.removeprefix("Skipped: ")}
         elif report.when == "call":
             spec["outcome"] = "green"
+        if "changed" in named and spec["outcome"] == "red":
+            spec["why"] += textwrap.indent("\n".join(["", *named["changed"]]), "      ")
         if report.when == "teardown":
             self.told += [f"{spec['kata'] or '  '} {value}" for key, value in properties if key == "tell"]
+        if report.when not in ("setup", "call"):  # xdist reports a worker's end with a word of its own
+            self.ended.add(report.nodeid)
+            self._note(spec)
 
     def pytest_collectreport(self, report):
         spec = self._spec(report.nodeid) if report.failed else None
         if spec is None:
+            if report.nodeid == self.collecting:
+                self._note({"id": report.nodeid, "outcome": None})
             return
-        spec |= {"outcome": "red", "clause": "the file can be imported", "why": str(report.longrepr)}
+        why = getattr(report, "why", None) or str(report.longrepr)
+        spec |= {"outcome": "red", "clause": FILE, "why": why}
         number, why = getattr(report, "culprit", (None, None))
         if number and (spec["kata"] is None or number < spec["kata"]):
             spec |= {"outcome": "blocked", "blocked_by": number, "why": why}
+        self.ended.add(report.nodeid)
+        self._note(spec)
 
-    def pytest_sessionfinish(self):
+    def pytest_sessionfinish(self, session):
+        if session.exitstatus == pytest.ExitCode.OK and (early := set(self.specs) - self.ended):
+            self.early, session.exitstatus = early, pytest.ExitCode.INTERRUPTED
         self.specs = {spec["id"]: spec for spec in sorted(self.specs.values(), key=lambda spec: _path(spec["id"]))}
         if self.specs:
-            arguments = [str(argument) for argument in self.config.invocation_params.args]
-            runs.write(list(self.specs.values()), arguments, self.config.getoption("--results"))
-            progress.forget()
+            path = self.config.getoption("--results")
+            so = "" if path else " kata will not know of this run."
+            with self.files.writing("the results could not be written", path or runs.FOLDER, so):
+                runs.write(list(self.specs.values()), self.arguments, path)
+                if self.journal:
+                    self.journal.end()
+                with self.files.writing("old results could not be deleted", runs.FOLDER):
+                    progress.forget()
+        elif self.journal:
+            self.journal.end()
         terminal = self.config.pluginmanager.get_plugin("terminalreporter")
-        if self.brief and terminal:  # files that can't be imported are red specs, told of below, and no "errors"
-            errors = terminal.stats.pop("error", [])
-            for error in errors:
-                terminal.stats.setdefault("red" if error.nodeid in self.specs else "error", []).append(error)
+        if self.brief and terminal:
+            self._recount(terminal.stats)
+
+    def _recount(self, stats: dict[str, list]) -> None:
+        """Makes pytest's last line count what the map counts: each spec once, and files that can't be imported as specs."""
+        told = {}  # one report for each spec: pytest counts one for each of its phases that failed
+        for category in COUNTED:
+            reports = stats.pop(category, [])
+            told |= {each.nodeid: each for each in reports if each.nodeid in self.specs}
+            if others := [each for each in reports if each.nodeid not in self.specs]:
+                stats[category] = others
+        for outcome in runs.OUTCOMES:
+            if reports := [told[nodeid] for nodeid in told if self.specs[nodeid]["outcome"] == outcome]:
+                stats.setdefault("passed" if outcome == "green" else outcome, []).extend(reports)
 
     def pytest_terminal_summary(self, terminalreporter):
         specs = list(self.specs.values())
@@ -100,6 +149,8 @@ class Recorder:
         terminalreporter.section("katas")
         for line in [*sorted(self.told, key=lambda line: line[:2]), *summary.closing_map(specs)]:
             write(line)
+        if self.early:
+            write(f"{len(self.early)} of {len(specs)} specs did not come to an end, so the run is no success")
         if not self._selected():
             for line in summary.done(specs):
                 write(line)
@@ -131,6 +182,13 @@ class Recorder:
         return any(getattr(option, name, None) for name in SELECTING) or any("::" in part for part in self.config.args)
 
 
+def _blank(nodeid: str, clause: str) -> dict:
+    """A spec that has not run."""
+    kata = kata_of(_path(nodeid))
+    blank = {"id": nodeid, "kata": kata.number if kata else None, "outcome": "not run", "clause": clause}
+    return blank | {"tree": door.relative(door.trees()[kata.number]) if kata else None, "seconds": 0.0, "budget": []}
+
+
 def _path(nodeid: str) -> Path:
     return door.ROOT / nodeid.split("::")[0]
 
@@ -139,15 +197,16 @@ def _failed(spec: dict, named: dict) -> dict:
     if "blocked" in named:
         number, why = named["blocked"]
         return {"outcome": "blocked", "blocked_by": number, "why": why}
-    why = named.get("why") or report.headed(_path(spec["id"]), spec["clause"], CRASH)
+    why = named.get("why") or report.headed(_path(spec["id"]), spec["clause"], journal.CRASH)
     return {"outcome": "red", "why": why} | ({"stub": named["stub"]} if "stub" in named else {})
 
 
 def _writer(terminalreporter):
-    """Writes a line, also where the terminal's character set lacks the bar's blocks or a clause's ×."""
+    """Writes a line, also where the terminal's character set lacks the bar's blocks or a clause's ×; obeys no control code."""
     encoding = getattr(terminalreporter._tw._file, "encoding", None) or "utf-8"
 
     def write(line: str) -> None:
+        line = plain(line)
         try:
             line.encode(encoding)
         except UnicodeEncodeError:

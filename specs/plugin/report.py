@@ -6,14 +6,16 @@ import inspect
 import re
 import reprlib
 import textwrap
+import traceback
 from pathlib import Path
 
 import numpy as np
 
 from specs.clock import Endless
-from specs.door import relative, source, sources
+from specs.door import message, relative, source, sources
 from specs.plugin import culprit
-from specs.plugin.culprit import kata_of, message
+from specs.plugin.culprit import kata_of
+from specs.plugin.refused import SKIPS, Refused
 from specs.plugin.where import Spec
 
 WIDTH = 118
@@ -57,6 +59,11 @@ def headed(path: Path, title: str, body: str) -> str:
     return f"{heading}\n{textwrap.indent(body, '      ')}"
 
 
+def bare(error: BaseException) -> str:
+    """Python's own account of an exception, without what it says."""
+    return "".join([*traceback.format_tb(error.__traceback__), type(error).__name__])
+
+
 def unimportable(path: Path, why: str) -> str:
     """The report of a spec file that can't be imported because a kata can't."""
     kata = kata_of(path)
@@ -67,8 +74,9 @@ def unimportable(path: Path, why: str) -> str:
 def _story(error: BaseException) -> list[str]:
     """Expected, got and the diagnosis, or the error and what it usually means."""
     text = message(error)
-    if isinstance(error, Endless) or (type(error).__name__ == "Failed" and "Timeout" in text):
-        return ["stopped: it did not finish in time.", "Looks like: an endless loop, or work that grows too fast."]
+    if isinstance(error, Endless):
+        why = text or "it did not finish in time."
+        return [*_wrapped([f"stopped: {why}"]), "Looks like: an endless loop, or work that grows too fast."]
     if isinstance(error, RecursionError):
         return ["RecursionError: a function calls itself without end."]
     if isinstance(error, MemoryError):
@@ -78,6 +86,8 @@ def _story(error: BaseException) -> list[str]:
         ]
     if isinstance(error, SystemExit):
         return [f"SystemExit: sys.exit({text}) was called. A function returns or raises; only a program exits."]
+    if isinstance(error, Refused):
+        return _wrapped([text])
     if isinstance(error, AssertionError):
         return _wrapped(_assertion(text.splitlines()))
     if isinstance(error, ValueError) and "read-only" in text:
@@ -133,7 +143,7 @@ def describe(value) -> str:
     """A value in one line; nothing for what says nothing (modules, fixtures, functions without a name of their own)."""
     try:
         return _cut(_described(value), 100)
-    except Exception as fault:  # the learner's own __repr__, or a property that is still to be written
+    except (Exception, Refused, *SKIPS) as fault:  # the learner's own __repr__, or a property that is still to be written
         return f"({type(value).__name__}; showing it raises {type(fault).__name__})"
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from specs.door import KATAS, ROOT, Kata, relative
-from specs.results import runs
+from specs.results import journal, runs
 
 SPEC = re.compile(r"^def (test\w*)\(", re.MULTILINE)
 LARGE = 100_000  # bytes of results that are worth a look before they are parsed
@@ -44,6 +44,7 @@ class Progress:
 
     standings: list[Standing]  # of every kata
     damaged: list[str]  # a line on each file of results that can't be read
+    cut: list[str]  # ids of the specs during which the process of the newest run ended, if it did not come to its end
     last: list[str]  # numbers of the katas in the newest run that judged the learner's own tree
     lower: str | None  # the other tree from which that run took all katas below these
 
@@ -84,8 +85,12 @@ def functions(kata: Kata) -> list[str]:
 def gather() -> Progress:
     """Every kata's standing and the last run. Imports nothing of the learner's."""
     searches, damaged, left = {kata.number: _Search(kata) for kata in katas()}, [], READ
-    last, lower = [], None
-    for path in sorted(runs.FOLDER.glob("*.json"), reverse=True):
+    cut, last, lower = [], [], None
+    try:
+        files = _files()
+    except OSError as error:
+        files, damaged = [], [f"{relative(runs.FOLDER)} can't be read: {runs.reason(error)}. What was run before is not known."]
+    for path in reversed(files):
         wanted = [number for number, search in searches.items() if not search.over]
         try:
             data = path.read_bytes()
@@ -94,7 +99,9 @@ def gather() -> Progress:
             left -= len(data)
             if left < 0:
                 break
-            run = json.loads(data)
+            run = journal.parse(data) if path.suffix == journal.SUFFIX else json.loads(data)
+            if path == files[-1]:
+                cut = run.get("running", [])
             own = _own(run, path, wanted)
             if own and not last:
                 last, lower = sorted(own), _lower(run["trees"], min(own))
@@ -105,15 +112,29 @@ def gather() -> Progress:
             continue
         for number, specs in own.items():
             searches[number].add(specs)
-    return Progress([search.standing() for search in searches.values()], damaged, last, lower)
+    return Progress([search.standing() for search in searches.values()], damaged, cut, last, lower)
 
 
 def forget() -> None:
-    """Deletes old results, but none that has the last word on a spec: who works on 07 for long has still solved 01."""
-    if old := sorted(runs.FOLDER.glob("*.json"))[:-KEPT]:
+    """Deletes old results, but none that has the last word on a spec: who works on 07 for long has still solved 01.
+
+    Raises: OSError.
+    """
+    if old := _files()[:-KEPT]:
         needed = {spec["file"] for standing in gather().standings for spec in standing.specs}
         for path in set(old) - needed:
             path.unlink(missing_ok=True)
+
+
+def _files() -> list[Path]:
+    """The results of all runs that have ended, the oldest first. Raises: OSError if their folder can't be read, not if it is
+    missing.
+    """
+    try:
+        ended = [path for path in runs.FOLDER.iterdir() if path.suffix == ".json"]
+    except FileNotFoundError:
+        return []
+    return sorted([*ended, *journal.left()])
 
 
 def _tells(data: bytes, wanted: list[str]) -> bool:

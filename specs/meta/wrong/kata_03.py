@@ -52,7 +52,7 @@ WRONG = [
     Wrong("backward of ReLU writes into grad", {RELU_BACK: "grad[y <= 0] = 0\n        return grad"}, says="read-only"),
     Wrong(
         "LeakyReLU's slope on the wrong side",
-        {"where(positive, x, x * self": "where(~positive, x, x * self"},
+        {"where(positive, x, x * float(self": "where(~positive, x, x * float(self"},
         says="the slope is on the positive side",
     ),
     Wrong(

@@ -459,7 +459,7 @@ WRONG = [
     Wrong("only the number of all parameters is compared", {"if saved != own:": "if sum(saved) != sum(own):"}),
     Wrong(
         "shapes are not compared",
-        {"if np.shape(value) not in ((), parameter.shape):": "if False:"},
+        {"if isinstance(value, np.ndarray) and value.shape not in ((), parameter.shape):": "if False:"},
         says="bad input is let through",
     ),
     Wrong(

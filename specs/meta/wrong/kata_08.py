@@ -834,12 +834,12 @@ WRONG = [
     ),
     Wrong(
         "a checkpoint that does not fit is passed over",
-        {'raise ValueError(f"the checkpoint {self.checkpoint} does not fit: {error}") from error': "return"},
+        {'raise ValueError(f"the checkpoint {self.checkpoint} does not fit: {error}; {remedy}") from error': "return"},
         says="bad input is let through",
     ),
     Wrong(
         "the checkpoint that does not fit has no name",
-        {'f"the checkpoint {self.checkpoint} does not fit: {error}"': "str(error)"},
+        {'f"the checkpoint {self.checkpoint} does not fit: {error}; {remedy}"': "str(error)"},
         says="is not named",
     ),
     Wrong("progress counts the epochs anew", {"self.progress.begin(epochs, len(self.history))": "self.progress.begin(epochs)"}),
