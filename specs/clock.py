@@ -153,11 +153,16 @@ def _watch() -> None:
             if not _blocks:
                 _watched = False
                 return
-            frame = sys._current_frames()[main]
-            if _debugged(frame):
-                stop()
-            elif _due(frame, LATER):
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(main), ctypes.py_object(Endless))
+            _look(main)
+
+
+def _look(main: int) -> None:
+    """In a function of its own: a frame that the thread held while it sleeps would keep all that is in it."""
+    frame = sys._current_frames()[main]
+    if _debugged(frame):
+        stop()
+    elif _due(frame, LATER):
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(main), ctypes.py_object(Endless))
 
 
 def _arm() -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -95,6 +96,22 @@ def test_without_a_timer_the_thread_does_it_alone(monkeypatch):
                 swallowed += 1
         forever()
     assert swallowed == 3
+
+
+def test_the_thread_holds_nothing():
+    """What a function had is gone when it returns, though the thread has looked at it."""
+
+    class Thing:
+        pass
+
+    def function():
+        thing = Thing()
+        time.sleep(0.1)
+        return weakref.ref(thing)
+
+    with deadline(9):
+        found = [function()() for _ in range(5)]
+    assert found == [None] * 5
 
 
 def test_no_exception_comes_behind_the_block(monkeypatch):
