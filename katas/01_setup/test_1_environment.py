@@ -58,9 +58,23 @@ def last_element_off(a, b):
     return product
 
 
-@pytest.mark.parametrize("matmul", [all_zero, not_a_number, last_element_off])
+def swapped(a, b):
+    return b @ a
+
+
+def wrong_in_float32(a, b):
+    return a @ b if a.dtype == np.float64 else a @ b + 1
+
+
+def transposed(a, b):
+    return a.T @ b
+
+
+@pytest.mark.parametrize("matmul", [all_zero, not_a_number, last_element_off, swapped, wrong_in_float32, transposed])
 def test_a_wrong_matrix_product_is_refused(matmul):
-    """A small product is compared with the same sums done another way: one wrong element is a problem, and so is NaN."""
+    """A small product of two different float32 matrices is compared with the same sums done another way: one wrong element is
+    a problem, and so are NaN and a @ b with the operands swapped.
+    """
     with rejects(UnsupportedEnvironment, "matmul"):
         check_environment(matmul=matmul)
 

@@ -9,9 +9,9 @@ from specs.check import rejects
 
 
 def work() -> None:
-    """Keeps a processor busy for two milliseconds of CPU time."""
-    end = time.process_time() + 0.002
-    while time.process_time() < end:
+    """Keeps a processor busy for two milliseconds, of CPU time (to which another thread may add its own) and of wall time."""
+    cpu, wall = time.process_time() + 0.002, time.perf_counter() + 0.002
+    while time.process_time() < cpu or time.perf_counter() < wall:
         pass
 
 
@@ -37,6 +37,17 @@ def test_wall_is_the_seconds_that_passed():
     """wall is what time.perf_counter() says, in seconds, whether the block works or waits."""
     assert_measured("wall", time.perf_counter, work)
     assert_measured("wall", time.perf_counter, lambda: time.sleep(0.01))
+
+
+@pytest.mark.parametrize("seconds", [1e-7, 2.5e-9, 0.123456789])
+def test_nothing_is_rounded(seconds, monkeypatch):
+    """wall and cpu have all digits that the clocks give: a hundred nanoseconds are not 0."""
+    for clock in ("perf_counter", "process_time"):
+        monkeypatch.setattr(time, clock, iter([0.0, seconds]).__next__)
+        monkeypatch.setattr(f"katas.environment.{clock}", getattr(time, clock), raising=False)
+    with stopwatch() as watch:
+        pass
+    assert (watch.wall, watch.cpu) == (seconds, seconds)
 
 
 def test_cpu_is_the_seconds_of_work():

@@ -290,4 +290,22 @@ WRONG = [
             'len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()': "len(os.sched_getaffinity(0))"
         },
     ),
+    Wrong(
+        "a matrix times itself",
+        {
+            "    a, b = np.random.default_rng(0).integers(1, 9, (2, 32, 32)).astype(np.float32)": "    a = np.random.default_rng(0).integers(1, 9, (32, 32)).astype(np.float32)\n    b = a.copy()"
+        },
+    ),
+    Wrong("product of float64 checked", {".astype(np.float32)  # small integers": ".astype(np.float64)  # small integers"}),
+    Wrong(
+        "wall rounded to microseconds",
+        {"wall = time.perf_counter() - self._wall": "wall = round(time.perf_counter() - self._wall, 6)"},
+    ),
+    Wrong(
+        "the watch's own cost comes off",
+        {
+            "    call()\n    seconds = []": "    call()\n    with stopwatch() as idle:\n        pass\n    seconds = []",
+            "return min(seconds) / number": "return max(min(seconds) - idle.wall, 0.0) / number",
+        },
+    ),
 ]

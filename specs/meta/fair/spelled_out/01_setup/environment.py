@@ -24,8 +24,8 @@ def check_environment(*, python=sys.version_info, numpy=np.__version__, bits=64,
         bad += f"NumPy {numpy} found, need 2.0; "
     if bits < 64:
         bad += f"{bits} bits found, need 64; "
-    a = np.array([[1, 2], [3, 4]], np.float32)
-    if not np.allclose(matmul(a, a), [[7, 10], [15, 22]]):
+    a, b = np.array([[1, 2], [3, 4]], np.float32), np.array([[5, 6], [7, 8]], np.float32)
+    if not np.allclose(matmul(a, b), [[19, 22], [43, 50]]):
         bad += "matmul is wrong"
     if bad:
         raise UnsupportedEnvironment(bad)
