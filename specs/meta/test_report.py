@@ -41,10 +41,28 @@ def scale(x, by):
 
 def main():
     pass
+
+
+class Base:
+    def step(self, x):
+        return self.update(x)
+
+    def update(self, x):
+        raise TypeError
+
+
+class Thrice(Base):
+    def update(self, x):
+        return 3 * x
+
+
+class Idle(Base):
+    def update(self, x):
+        return x
 """
 SPECS = '''import numpy as np
 import pytest
-from katas.two import Layer, Other, Row, scale
+from katas.two import Layer, Other, Row, Thrice, scale
 from specs.check import assert_close, rejects
 
 
@@ -96,6 +114,11 @@ def test_g():
     def main():
         return scale(1, 2)
     assert main() == 2, "1 times 2 is 2"
+
+
+def test_h():
+    """What a subclass writes stands before the method that calls it."""
+    assert Thrice().step(1) == 2
 '''
 REPORTS = [
     """
@@ -148,6 +171,13 @@ REPORTS = [
           > assert main() == 2, "1 times 2 is 2"
             main = main
           1 times 2 is 2
+    """,
+    """
+    02.1  What a subclass writes stands before the method that calls it.
+          katas/02_two/two.py:42 in Thrice.update
+          katas/02_two/two.py:34 in Base.step
+          > assert Thrice().step(1) == 2
+          assert 3 == 2
     """,
 ]
 

@@ -61,7 +61,8 @@ class Spec:
     def called(self, module: ast.Module) -> list[tuple[int, str]]:
         """Line and name of the functions of `module` that these parts call, the nearest to the failure first.
 
-        Constructors only if nothing else is called; of several classes with a method those that the spec names.
+        Constructors only if nothing else is called; of several classes with a method those that the spec names. Before a method
+        of a base class stands what a subclass writes for it, such as SGD.update before Optimizer.step.
         """
         helpers = self._helpers()
         names = self.names.union(*map(_names, helpers))
@@ -84,6 +85,7 @@ class Spec:
                             and (node.name in classes or not classes)
                         ):
                             found.setdefault(f"{node.name}.{child.name}", child.lineno)
+        found = _written(module, found, classes) | found
         calls = {name: line for name, line in found.items() if not name.endswith("__init__")}
         return [(line, name) for name, line in (calls or found).items()]
 
@@ -134,6 +136,24 @@ class Spec:
         """Whether what is called is an object, such as a layer, as in `layer(x)` and `Linear(2, 3)(x)`."""
         value = self.values.get(called.id) if isinstance(called, ast.Name) else None
         return isinstance(called, ast.Call) or not (value is None or inspect.isroutine(value) or inspect.isclass(value))
+
+
+def _written(module: ast.Module, found: dict[str, int], classes: set[str]) -> dict[str, int]:
+    """Line by name of the methods of these classes that methods of other classes, among those found, call on themselves."""
+    methods = {
+        (node.name, child.name): child
+        for node in module.body
+        if isinstance(node, ast.ClassDef)
+        for child in node.body
+        if isinstance(child, ast.FunctionDef)
+    }
+    written = {}
+    for owner, name in [key for key in methods if ".".join(key) in found]:
+        for node in ast.walk(methods[owner, name]):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
+                kinds = [kind for kind in sorted(classes) if kind != owner and (kind, node.attr) in methods]
+                written |= {f"{kind}.{node.attr}": methods[kind, node.attr].lineno for kind in kinds}
+    return written
 
 
 def _judged(statement: ast.stmt) -> list[ast.AST]:
