@@ -162,16 +162,24 @@ def _story(name: str, facts: str, diagnosis: str | None) -> str:
 def _difference(got: np.ndarray, want: np.ndarray, wrong: np.ndarray) -> str:
     index = tuple(int(i) for i in np.argwhere(wrong)[0])
     if want.size <= 6:
-        facts = [f"expected {_short(want)}", f"got {_short(got)}", *([f"first differing index {index}"] if want.ndim else [])]
+        shown, found = _apart(_short, want, got)
+        facts = [f"expected {shown}", f"got {found}", *([f"first differing index {index}"] if want.ndim else [])]
         return ("   " if sum(map(len, facts)) < 90 else "\n").join(facts)
-    return (
-        f"expected {want[index]:.8g} at {index}, got {got[index]:.8g}   "
-        f"({wrong.sum()} of {wrong.size} values differ; shape {want.shape})"
-    )
+    shown, found = _apart(lambda value, digits: f"{value:.{min(digits + 2, 17)}g}", want[index], got[index])
+    return f"expected {shown} at {index}, got {found}   ({wrong.sum()} of {wrong.size} values differ; shape {want.shape})"
 
 
-def _short(values: np.ndarray) -> str:
-    return np.array2string(values, precision=6, separator=", ").replace("\n", "")
+def _apart(shown: Callable, want, got) -> tuple[str, str]:
+    """Both as text, with as many digits as it takes to tell one from the other."""
+    for digits in (6, 9, 17):
+        texts = shown(want, digits), shown(got, digits)
+        if texts[0] != texts[1]:
+            break
+    return texts
+
+
+def _short(values: np.ndarray, digits: int) -> str:
+    return np.array2string(values, precision=digits, separator=", ").replace("\n", "")
 
 
 def _named(got: np.ndarray, tolerance: Tolerance, mistakes: dict | None) -> str | None:

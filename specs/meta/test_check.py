@@ -61,6 +61,15 @@ def test_a_result_wrong_in_no_known_way_gets_no_diagnosis():
     assert "Looks like" not in message
 
 
+@pytest.mark.parametrize(
+    ("size", "text"), [(1, "expected [-0.5]   got [-0.5000000000005]"), (9, "expected -0.5 at (0,), got -0.50000000000050004 ")]
+)
+def test_values_that_differ_look_different(size, text):
+    """There are as many digits as it takes: "expected -0.5, got -0.5" would say nothing."""
+    want = np.full(size, -0.5)
+    assert said(assert_close, want * (1 + 1e-12), want, EXACT).startswith(text)
+
+
 def test_few_values_are_shown_in_full():
     message = said(assert_close, np.array([1.0, 2.5]), [1.0, 2.0])
     assert message == "expected [1., 2.]   got [1. , 2.5]   first differing index (1,)"
