@@ -221,6 +221,8 @@ def _constant_factor(got: np.ndarray, want: np.ndarray, tolerance: Tolerance) ->
     if factor == 0 or not _same(got / factor, want, tolerance):
         return None
     exact = Fraction(factor).limit_denominator(64)
+    if exact == 1:  # a rounding error
+        return None
     if abs(float(exact) - factor) > tolerance.relative * abs(factor):
         return f"off by a constant factor of {factor:.6g}"
     hint = ": mean instead of sum?" if exact.numerator == 1 else ": sum instead of mean?" if exact.denominator == 1 else ""
