@@ -1,4 +1,4 @@
-"""The ground to stand on: a checked environment, numbers that come back, and clocks that can be trusted."""
+"""A checked environment, reproducible random numbers, and clocks you can trust."""
 
 import os
 import struct
@@ -27,9 +27,9 @@ def check_environment(
     bits: int = 8 * struct.calcsize("P"),
     matmul: Callable = np.matmul,
 ) -> None:
-    """Accepts Python 3.11 or newer, NumPy 2.0 or newer, pointers of 64 bits, and a `matmul` that multiplies matrices rightly.
+    """Accepts Python 3.11 or newer, NumPy 2.0 or newer, 64-bit pointers, and a correct `matmul`.
 
-    Raises: UnsupportedEnvironment, one for all problems; each is named with what was found and what is needed.
+    Raises: one UnsupportedEnvironment for all problems. For each, the message says what was found and what is needed.
     """
     raise NotImplementedError("01.1 check_environment: README.md, 01.1")
 
@@ -38,9 +38,9 @@ def check_environment(
 
 
 def make_rng(seed: int) -> np.random.Generator:
-    """A generator of its own, whose numbers depend on the seed alone. No global state is touched.
+    """A new generator whose numbers depend on the seed alone. No global state is touched.
 
-    Raises: TypeError unless seed is an integer (a bool is none); ValueError if it is negative.
+    Raises: TypeError unless seed is an integer (a bool is not); ValueError if it is negative.
     """
     raise NotImplementedError("01.2 make_rng: README.md, 01.2")
 
@@ -51,15 +51,15 @@ def make_rng(seed: int) -> np.random.Generator:
 class stopwatch:
     """Measures a block: `with stopwatch() as watch: …`, after which watch.wall and watch.cpu are its seconds.
 
-    They are there too if the block raised; the exception passes through. Used again, a stopwatch measures anew.
+    Both are set even if the block raises; the exception passes through. A stopwatch used again starts from zero.
     """
 
     def __enter__(self) -> "stopwatch":
-        """Starts. The clocks are time.perf_counter() and time.process_time()."""
+        """Starts the measurement. The clocks are time.perf_counter() and time.process_time()."""
         raise NotImplementedError("01.3 stopwatch.__enter__: README.md, 01.3")
 
     def __exit__(self, *exception) -> None:
-        """Stops."""
+        """Ends the measurement."""
         raise NotImplementedError("01.3 stopwatch.__exit__: README.md, 01.3")
 
     @property
@@ -69,7 +69,7 @@ class stopwatch:
 
     @property
     def cpu(self) -> float:
-        """The seconds that this process kept processors busy, all threads together. Raises: as wall."""
+        """The seconds that this process kept processors busy, all threads together. Raises: like wall."""
         raise NotImplementedError("01.3 stopwatch.cpu: README.md, 01.3")
 
 
@@ -77,7 +77,7 @@ class stopwatch:
 
 
 def best_of(call: Callable[[], object], number: int = 1, rounds: int = 5) -> float:
-    """The wall seconds of one call in the fastest of several rounds of `number` calls; one call before is not timed.
+    """The wall seconds of one call, from the fastest of `rounds` rounds of `number` calls. One call before them is not timed.
 
     Raises: ValueError if number or rounds is less than 1.
     """
@@ -97,7 +97,7 @@ class Machine:
     overhead_us: float  # microseconds of a NumPy call that has next to nothing to do
 
     def roofline(self, flops: float, nbytes: float) -> float:
-        """The fewest seconds for so many operations on so many bytes read and written (Williams et al., 2009).
+        """The least time, in seconds, for `flops` operations on `nbytes` bytes read and written (Williams et al., 2009).
 
         Raises: ValueError if either is negative.
         """
@@ -105,9 +105,9 @@ class Machine:
 
 
 def measure_machine() -> Machine:
-    """Measures this machine in about a second, by best_of:
+    """Measures this machine in about a second, with best_of. It times
 
-    `a @ b` of two (SIDE, SIDE) float32 matrices, a copy of COPIED bytes from one array into another that is already there,
+    `a @ b` of two (SIDE, SIDE) float32 matrices, a copy of COPIED bytes from one array into another existing one,
     and the sum of two arrays of one float32.
     """
     raise NotImplementedError("01.5 measure_machine: README.md, 01.5")

@@ -5,14 +5,14 @@ from specs.check import assert_close
 
 
 def single(call) -> float:
-    """What most people time: one call."""
+    """Times one call, as most people do."""
     with stopwatch() as watch:
         call()
     return watch.wall
 
 
 def test_the_same_program_gives_the_same_numbers_and_nearly_the_same_times(tell):
-    """Unseeded numbers differ from run to run, seeded ones don't. Single timings scatter; the best of many hardly does."""
+    """Unseeded random numbers differ from run to run, seeded ones don't. Single timings vary; the best of many hardly does."""
     check_environment()
     unseeded = [np.random.default_rng().standard_normal(10).mean() for _ in range(2)]
     seeded = [make_rng(7).standard_normal(10).mean() for _ in range(2)]

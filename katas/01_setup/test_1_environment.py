@@ -8,7 +8,9 @@ from specs.check import rejects
 
 
 def test_this_machine_will_do():
-    """check_environment() returns nothing where the katas can run. If this is red, the message says what to install."""
+    """check_environment() returns nothing on a machine that can run the katas. If this is red, the message says what to
+    install.
+    """
     assert check_environment() is None
 
 
@@ -21,7 +23,7 @@ def test_an_old_python_is_refused(version):
 
 @pytest.mark.parametrize("version", [(3, 11), (3, 11, 0, "candidate", 1), (3, 20, 1), (4, 0), sys.version_info], ids=str)
 def test_a_new_python_will_do(version):
-    """3.11 and everything after it is new enough; so is 4.0."""
+    """Python 3.11 and every later version is new enough, 4.0 included."""
     assert check_environment(python=version) is None
 
 
@@ -34,12 +36,12 @@ def test_an_old_numpy_is_refused(version):
 
 @pytest.mark.parametrize("version", ["2.0.0", "2.0.2", "2.10.1", "2.1.0rc1", "2.4.0.dev0+git20250920.7a3b", "10.0.0"])
 def test_a_new_numpy_will_do(version):
-    """2.0 and everything after it is new enough: 10.0.0 too, though the text "10" sorts before "2"."""
+    """NumPy 2.0 and every later version is new enough, 10.0.0 included, although the string "10" sorts before "2"."""
     assert check_environment(numpy=version) is None
 
 
 def test_a_32_bit_program_is_refused():
-    """Arrays of more than 2 GB need pointers of 64 bits."""
+    """A 32-bit Python is a problem: arrays of more than 2 GB need 64-bit pointers."""
     with rejects(UnsupportedEnvironment, "32", "64"):
         check_environment(bits=32)
 
@@ -72,15 +74,15 @@ def transposed(a, b):
 
 @pytest.mark.parametrize("matmul", [all_zero, not_a_number, last_element_off, swapped, wrong_in_float32, transposed])
 def test_a_wrong_matrix_product_is_refused(matmul):
-    """A small product of two different float32 matrices is compared with the same sums done another way: one wrong element is
-    a problem, and so are NaN and a @ b with the operands swapped.
+    """The product of two different small float32 matrices is compared with the same sums computed without matmul. One wrong
+    element is a problem, and so are NaN and a @ b with the operands swapped.
     """
     with rejects(UnsupportedEnvironment, "matmul"):
         check_environment(matmul=matmul)
 
 
 def test_all_problems_are_listed_at_once():
-    """One error names them all: nobody should mend one problem to be told the next."""
+    """check_environment() lists every problem in one error, so you don't fix one only to find the next."""
     with rejects(UnsupportedEnvironment, "3.10", "3.11", "1.26.4", "2.0", "32", "64", "matmul"):
         check_environment(python=(3, 10), numpy="1.26.4", bits=32, matmul=all_zero)
     with rejects(UnsupportedEnvironment, "1.26.4", "matmul"):

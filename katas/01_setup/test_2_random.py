@@ -12,13 +12,13 @@ from specs.door import ROOT
 
 
 def test_a_generator_is_made():
-    """make_rng(seed) gives a np.random.Generator, on which all further draws are methods."""
+    """make_rng(seed) returns a np.random.Generator, whose methods draw the numbers."""
     rng = make_rng(7)
     assert isinstance(rng, np.random.Generator), f"expected a np.random.Generator, got {type(rng).__name__}"
 
 
 def test_the_same_seed_gives_the_same_numbers():
-    """Two generators of one seed draw the same, however far one of them has come."""
+    """Two generators with the same seed draw the same numbers, however many one of them has already drawn."""
     first, again = make_rng(7), make_rng(7)
     numbers = first.random(1000)
     assert_close(again.random(1000), numbers)
@@ -27,7 +27,7 @@ def test_the_same_seed_gives_the_same_numbers():
 
 
 def test_another_run_draws_the_same_numbers():
-    """A new process that makes the generator of the same seed gets the same numbers."""
+    """A generator made from the same seed in a new process draws the same numbers."""
     want = make_rng(7).random(3)
     program = "from katas.environment import make_rng; print(*make_rng(7).random(3).tolist())"
     for salt in ("1", "2"):  # of hash(), which differs between processes unless it is fixed
@@ -38,25 +38,29 @@ def test_another_run_draws_the_same_numbers():
 
 @pytest.mark.parametrize("other", [0, 8, 7 + 2**32, 7 + 2**64], ids=["0", "8", "7 + 2³²", "7 + 2⁶⁴"])
 def test_another_seed_gives_other_numbers(other):
-    """No number of one seed turns up among another's, be the seeds neighbours or alike in their last 32 bits."""
+    """Generators with different seeds draw different numbers, even if the seeds are consecutive or agree in their last 32
+    bits.
+    """
     numbers, others = make_rng(7).random(1000), make_rng(other).random(1000)
     assert not np.isin(others, numbers).any(), f"seeds 7 and {other} share {np.isin(others, numbers).sum()} of 1000 numbers"
 
 
 def test_integers_of_numpy_are_seeds():
-    """A seed may come out of an array."""
+    """A NumPy integer, such as an element of an array, is a valid seed."""
     assert_close(make_rng(np.int64(7)).random(5), make_rng(7).random(5))
 
 
 def test_a_generator_has_independent_children():
-    """make_rng(seed).spawn(n) gives one generator for each worker: other numbers each, the same ones in the next run."""
+    """make_rng(seed).spawn(n) gives each worker its own generator: its numbers differ from the others', and repeat in the
+    next run.
+    """
     first, second = (child.random(1000) for child in make_rng(7).spawn(2))
     assert not np.isin(first, second).any()
     assert_close(make_rng(7).spawn(2)[1].random(1000), second)
 
 
 def test_no_global_state_is_touched():
-    """Neither NumPy's global generator nor Python's is seeded or drawn from."""
+    """make_rng() neither seeds nor draws from NumPy's global generator or Python's."""
     states = []
     for seed in (7, 8):
         make_rng(seed).random(10)
@@ -69,19 +73,19 @@ def test_no_global_state_is_touched():
 
 @pytest.mark.parametrize("seed", [None, True, 1.0, np.float64(1), "7", [1, 2]], ids=repr)
 def test_what_is_not_an_integer_is_refused(seed):
-    """None would mean another seed each time. A seed that is not an integer is a TypeError that shows it; a bool is none."""
+    """A seed that is not an integer, such as None or a bool, raises a TypeError whose message contains it."""
     with rejects(TypeError, repr(seed)):
         make_rng(seed)
 
 
 def test_a_negative_seed_is_refused():
-    """A negative seed is a ValueError that names it."""
+    """A negative seed raises a ValueError whose message contains it."""
     with rejects(ValueError, "-1"):
         make_rng(-1)
 
 
 @pytest.mark.parametrize("seed", [np.True_, np.False_, np.array(3), np.array([3]), 3.0, np.float64(3), "3"], ids=repr)
 def test_only_an_integer_is_a_seed(seed):
-    """NumPy's booleans, arrays, floats and texts are no integers: a TypeError shows them."""
+    """NumPy's booleans, arrays, floats and strings are not seeds: they raise a TypeError whose message contains them."""
     with rejects(TypeError, repr(seed)):
         make_rng(seed)

@@ -9,7 +9,7 @@ from specs.check import rejects
 
 
 def work() -> None:
-    """Keeps a processor busy for two milliseconds, of CPU time (to which another thread may add its own) and of wall time."""
+    """Keeps a processor busy for two milliseconds of CPU time (to which another thread may add its own) and of wall time."""
     cpu, wall = time.process_time() + 0.002, time.perf_counter() + 0.002
     while time.process_time() < cpu or time.perf_counter() < wall:
         pass
@@ -22,7 +22,7 @@ def in_a_thread() -> None:
 
 
 def assert_measured(clock: str, function, block) -> None:
-    """watch.<clock> of a block lies between what `function` reads just inside of the stopwatch and just outside."""
+    """watch.<clock> of a block lies between what `function` reads just inside the stopwatch and just outside it."""
     outside = function()
     with stopwatch() as watch:
         inside = function()
@@ -34,14 +34,14 @@ def assert_measured(clock: str, function, block) -> None:
 
 
 def test_wall_is_the_seconds_that_passed():
-    """wall is what time.perf_counter() says, in seconds, whether the block works or waits."""
+    """wall is the time that time.perf_counter() measures, in seconds, whether the block works or waits."""
     assert_measured("wall", time.perf_counter, work)
     assert_measured("wall", time.perf_counter, lambda: time.sleep(0.01))
 
 
 @pytest.mark.parametrize("seconds", [1e-7, 2.5e-9, 0.123456789])
 def test_nothing_is_rounded(seconds, monkeypatch):
-    """wall and cpu have all digits that the clocks give: a hundred nanoseconds are not 0."""
+    """wall and cpu have all the digits of the clocks: a hundred nanoseconds don't become 0."""
     for clock in ("perf_counter", "process_time"):
         monkeypatch.setattr(time, clock, iter([0.0, seconds]).__next__)
         monkeypatch.setattr(f"katas.environment.{clock}", getattr(time, clock), raising=False)
@@ -51,18 +51,18 @@ def test_nothing_is_rounded(seconds, monkeypatch):
 
 
 def test_cpu_is_the_seconds_of_work():
-    """cpu is what time.process_time() says, in seconds: waiting is not work."""
+    """cpu is the time that time.process_time() measures, in seconds: waiting doesn't count."""
     assert_measured("cpu", time.process_time, work)
     assert_measured("cpu", time.process_time, lambda: time.sleep(0.01))
 
 
 def test_the_work_of_other_threads_counts():
-    """cpu is that of the whole process: NumPy's matrix product works in threads of its own."""
+    """cpu counts the whole process: NumPy's matrix product runs in threads of its own."""
     assert_measured("cpu", time.process_time, in_a_thread)
 
 
 def test_the_seconds_stand_still_after_the_block():
-    """What was measured does not change any more."""
+    """wall and cpu don't change after the block has ended."""
     with stopwatch() as watch:
         work()
     wall, cpu = watch.wall, watch.cpu
@@ -71,13 +71,13 @@ def test_the_seconds_stand_still_after_the_block():
 
 
 def test_an_exception_passes_through():
-    """An error in the block is an error outside of it."""
+    """A stopwatch does not catch an exception that the block raises."""
     with rejects(ZeroDivisionError), stopwatch():
         _ = 1 / 0
 
 
 def test_the_seconds_are_there_after_an_exception():
-    """A block that fails has taken its time too."""
+    """wall and cpu are set after a block that raised an exception."""
     watch = stopwatch()
     with suppress(ZeroDivisionError), watch:
         work()
@@ -87,7 +87,7 @@ def test_the_seconds_are_there_after_an_exception():
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
 def test_the_seconds_are_there_after_any_exception(error):
-    """The seconds are there too if the block was interrupted, as by Ctrl-C."""
+    """wall and cpu are set even if the block was interrupted, such as by Ctrl-C."""
     watch = stopwatch()
     with suppress(error), watch:
         work()
@@ -96,7 +96,7 @@ def test_the_seconds_are_there_after_any_exception(error):
 
 
 def test_stopwatches_nest():
-    """One inside another: each measures its own block."""
+    """A stopwatch inside another one measures its own block, and the outer one measures both."""
     with stopwatch() as outer:
         work()
         with stopwatch() as inner:
@@ -108,7 +108,7 @@ def test_stopwatches_nest():
 
 
 def test_a_stopwatch_used_again_measures_anew():
-    """The second block's seconds replace those of the first; they are not added up."""
+    """When a stopwatch is used again, the second block's seconds replace the first block's. They are not added up."""
     with stopwatch() as watch:
         work()
     start, busy = time.perf_counter(), time.process_time()
@@ -119,7 +119,7 @@ def test_a_stopwatch_used_again_measures_anew():
 
 
 def test_seconds_before_the_end_are_refused():
-    """wall and cpu are a RuntimeError that names them while there is nothing to tell: before the block, and in it."""
+    """Reading wall or cpu before or inside the block raises a RuntimeError whose message contains the name."""
     watch = stopwatch()
     with rejects(RuntimeError, "wall"):
         _ = watch.wall
@@ -132,7 +132,7 @@ def test_seconds_before_the_end_are_refused():
 
 
 def test_the_clock_on_the_wall_may_be_set_back(monkeypatch):
-    """time.time() jumps when a computer's clock is set, so it is not what durations are measured with."""
+    """A stopwatch doesn't measure with time.time(), which jumps when the computer's clock is set."""
     times = iter([1e9, 1e9 - 3600])
     monkeypatch.setattr(time, "time", lambda: next(times, 0.0))
     with stopwatch() as watch:
@@ -141,7 +141,7 @@ def test_the_clock_on_the_wall_may_be_set_back(monkeypatch):
 
 
 def test_measuring_costs_next_to_nothing(budget):
-    """An empty block costs at most eight times what reading both clocks twice does."""
+    """An empty block takes at most eight times as long as reading both clocks twice."""
 
     def clocks():
         time.perf_counter(), time.process_time(), time.perf_counter(), time.process_time()
