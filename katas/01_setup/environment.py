@@ -105,9 +105,9 @@ class Machine:
 
 
 def measure_machine() -> Machine:
-    """Measures this machine in about a second, with best_of. It times
+    """Measures this machine in about a second, with best_of.
 
-    `a @ b` of two (SIDE, SIDE) float32 matrices, a copy of COPIED bytes from one array into another existing one,
+    It times `a @ b` of two (SIDE, SIDE) float32 matrices, a copy of COPIED bytes from one array into another existing one,
     and the sum of two arrays of one float32.
     """
     raise NotImplementedError("01.5 measure_machine: README.md, 01.5")

@@ -8,9 +8,7 @@ from specs.check import rejects
 
 
 def test_this_machine_will_do():
-    """check_environment() returns nothing on a machine that can run the katas. If this is red, the message says what to
-    install.
-    """
+    """check_environment() returns nothing where the katas can run. If this is red, the message says what to install."""
     assert check_environment() is None
 
 

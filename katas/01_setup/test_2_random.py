@@ -38,9 +38,7 @@ def test_another_run_draws_the_same_numbers():
 
 @pytest.mark.parametrize("other", [0, 8, 7 + 2**32, 7 + 2**64], ids=["0", "8", "7 + 2³²", "7 + 2⁶⁴"])
 def test_another_seed_gives_other_numbers(other):
-    """Generators with different seeds draw different numbers, even if the seeds are consecutive or agree in their last 32
-    bits.
-    """
+    """Different seeds give different numbers, even if the seeds are consecutive or agree in their last 32 bits."""
     numbers, others = make_rng(7).random(1000), make_rng(other).random(1000)
     assert not np.isin(others, numbers).any(), f"seeds 7 and {other} share {np.isin(others, numbers).sum()} of 1000 numbers"
 
@@ -51,9 +49,7 @@ def test_integers_of_numpy_are_seeds():
 
 
 def test_a_generator_has_independent_children():
-    """make_rng(seed).spawn(n) gives each worker its own generator: its numbers differ from the others', and repeat in the
-    next run.
-    """
+    """make_rng(seed).spawn(n) gives each worker a generator with different numbers, and the same ones in the next run."""
     first, second = (child.random(1000) for child in make_rng(7).spawn(2))
     assert not np.isin(first, second).any()
     assert_close(make_rng(7).spawn(2)[1].random(1000), second)

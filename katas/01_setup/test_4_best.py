@@ -17,9 +17,7 @@ class Clock:
         return self.now
 
     def taking(self, *seconds: float):
-        """A call that takes these seconds, the first time the first of them and so on; after the last, it takes the last
-        again.
-        """
+        """A call that takes the first of these seconds the first time, and so on; after the last, it repeats the last."""
 
         def call():
             self.now += seconds[min(self.calls, len(seconds) - 1)]
@@ -43,9 +41,7 @@ def test_the_fastest_round_counts(clock):
 
 
 def test_nothing_is_taken_off(clock):
-    """best_of() doesn't subtract the clock's own time, here half a second a reading: an estimate of it would be another
-    error.
-    """
+    """best_of() doesn't subtract the clock's own time (here half a second a reading), which it could only guess."""
     clock.tick = 0.5
     assert_close(best_of(clock.taking(2)), 2.5, mistakes={"what the clock itself takes is taken off": 2.0})
 
@@ -66,9 +62,7 @@ def test_the_first_call_is_not_timed(clock):
 
 
 def test_a_round_is_several_calls(clock):
-    """A round is `number` calls in a row, since one call may be shorter than the clock's tick. The result is the time of one
-    call.
-    """
+    """A round is `number` calls in a row: one call may be shorter than the clock's tick. The result is the time of one."""
     call = clock.taking(100, 1, 2, 3, 0.5, 2, 2)
     mistakes = {"the time of a whole round": 4.5, "the fastest single call": 0.5, "divided by rounds": 2.25}
     assert_close(best_of(call, number=3, rounds=2), 1.5, mistakes=mistakes)

@@ -112,9 +112,7 @@ def test_cores_are_all_there_are_where_none_are_set(timed, monkeypatch):
 
 @pytest.mark.parametrize("seconds", [0.5, 0.002])
 def test_the_peak_counts_multiplications_and_additions(timed, seconds):
-    """peak_gflops counts 2n³ operations for a product of two n × n matrices, n³ multiplications and n³ additions, in 10⁹ a
-    second.
-    """
+    """peak_gflops counts 2n³ operations for an n × n product (n³ multiplications, n³ additions), in 10⁹ a second."""
     got, want = timed(seconds)[0].peak_gflops, 2 * SIDE**3 / seconds / 1e9
     mistakes = {"n³ instead of 2n³ operations": want / 2, "operations a second, not 10⁹": want * 1e9, "TFLOP/s": want / 1e3}
     assert_close(got, want, mistakes=mistakes)
@@ -135,17 +133,13 @@ def test_the_bandwidth_counts_reading_and_writing(timed, seconds):
 
 @pytest.mark.parametrize("seconds", [0.5, 0.002])
 def test_the_overhead_is_in_microseconds(timed, seconds):
-    """overhead_us is the time that best_of returns for a small call, in µs. best_of has already divided it by the number of
-    calls.
-    """
+    """overhead_us is best_of's time for a small call, in µs. best_of has already divided it by the number of calls."""
     got, want = timed(seconds)[0].overhead_us, 1e6 * seconds
     assert_close(got, want, mistakes={"seconds": want / 1e6, "milliseconds": want / 1e3, "nanoseconds": want * 1e3})
 
 
 def test_cores_are_those_that_this_process_may_use(timed):
-    """cores counts the cores that this process may use: a container or taskset can confine it to some. Elsewhere it is all
-    cores.
-    """
+    """cores counts the cores that this process may use; a container or taskset can limit them. Elsewhere it counts all."""
     if not hasattr(os, "sched_setaffinity"):
         assert timed(0.5)[0].cores == os.cpu_count()
         return
@@ -175,9 +169,7 @@ def test_the_matrices_are_float32(calls):
 
 @pytest.mark.time
 def test_the_bandwidth_is_that_of_a_copy(calls):
-    """The call that is timed for bandwidth_gbs copies COPIED bytes that were written before: untouched memory isn't allocated
-    yet.
-    """
+    """The call timed for bandwidth_gbs copies COPIED bytes that were written before: untouched memory isn't there yet."""
     source = np.ones(COPIED // 4, np.float32)
     target = np.ones_like(source)
     assert_same_work(calls["copy"], lambda: np.copyto(target, source), within=1.4)
@@ -196,9 +188,7 @@ def test_the_overhead_is_that_of_a_small_call(calls):
 
 
 def test_measuring_holds_two_arrays_and_leaves_none(monkeypatch, budget):
-    """measure_machine() holds a source and a target of COPIED bytes and two matrices, 140 MB, and releases them when it
-    returns.
-    """
+    """measure_machine() holds a source and a target of COPIED bytes and two matrices, 140 MB, and keeps none of them."""
     monkeypatch.setattr("katas.environment.best_of", lambda *args, **kwargs: 0.5)
     budget.bytes(measure_machine, peak=300e6, retained=1e6)
 
