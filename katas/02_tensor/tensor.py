@@ -1,4 +1,4 @@
-"""Tensor: an n-dimensional array of numbers, and the operations from which every later kata is built."""
+"""Tensor: an n-dimensional array of numbers, and the operations that every later kata is built from."""
 
 import math
 import operator
@@ -12,8 +12,8 @@ Dim = int | tuple[int, ...] | None  # given: one axis, several, or all
 class Tensor:
     """An n-dimensional array of numbers.
 
-    `data` is the array; `requires_grad` says that a gradient is wanted, and `grad`, an array of the data's shape and dtype,
-    holds it once a backward has run.
+    `data` is the array. `requires_grad` says whether the tensor needs a gradient. After a backward pass, `grad` holds it as an
+    array with the data's shape and dtype.
     """
 
     __array_ufunc__ = None  # given: makes `array + tensor` reach Tensor.__radd__ instead of an array of tensors
@@ -23,10 +23,10 @@ class Tensor:
     # 02.1 Creation
 
     def __init__(self, data, requires_grad: bool = False, dtype=None):
-        """Wraps numbers: an array, or that of a Tensor, is shared and keeps its dtype.
+        """Wraps `data`. An array, or a Tensor's array, is shared and keeps its dtype.
 
-        Python's floats, alone or in lists, become float32, its integers int64, its booleans bool.
-        Raises: TypeError if data are not real numbers; ValueError if lists are ragged.
+        Python floats, alone or in lists, become float32, Python ints int64, Python bools bool.
+        Raises: TypeError if data is not real numbers; ValueError if lists are ragged.
         """
         raise NotImplementedError("02.1 Tensor.__init__: README.md, 02.1")
 
@@ -51,11 +51,11 @@ class Tensor:
         raise NotImplementedError("02.1 Tensor.dtype: README.md, 02.1")
 
     def __len__(self) -> int:
-        """The length of the first axis. Raises: TypeError if there is none."""
+        """The length of the first axis. Raises: TypeError if the tensor is 0-d."""
         raise NotImplementedError("02.1 Tensor.__len__: README.md, 02.1")
 
     def item(self) -> float | int | bool:
-        """The only value, as a Python number. Raises: ValueError if there are more or none."""
+        """The only value, as a Python scalar. Raises: ValueError if there are more or none."""
         raise NotImplementedError("02.1 Tensor.item: README.md, 02.1")
 
     def __bool__(self) -> bool:
@@ -75,53 +75,53 @@ class Tensor:
         return int(self.item())
 
     def __index__(self) -> int:  # given
-        """The integer of a tensor without axes, for range and lists. Raises: TypeError if it is anything else."""
+        """The value of a 0-d integer tensor, for range and lists. Raises: TypeError for any other tensor."""
         return operator.index(self.data)
 
     def __format__(self, spec: str) -> str:  # given
-        """f"{loss:.4f}" formats the only value; without a spec, a tensor with axes is its repr.
+        """f"{loss:.4f}" formats the only value; without a spec, a tensor with axes is shown as its repr.
 
-        Raises: TypeError if there is a spec, and more values or none.
+        Raises: TypeError if there is a spec and x does not have exactly one value.
         """
         return format(self.item(), spec) if self.ndim == 0 or (spec and self.size == 1) else object.__format__(self, spec)
 
     def __array__(self, dtype=None, copy: bool | None = None) -> np.ndarray:  # given
-        """The array that NumPy works with when it is given a Tensor, as in np.asarray(x) or plt.plot(x).
+        """The array that NumPy uses for a Tensor, as in np.asarray(x) or plt.plot(x).
 
-        Raises: RuntimeError if a gradient is required, which would be lost without a word.
+        Raises: RuntimeError if a gradient is required: it would be lost silently.
         """
         if self.requires_grad:
             raise RuntimeError("NumPy can't pass on the gradient that this Tensor requires: use its .data if none is needed")
         return np.array(self.data, dtype, copy=copy)
 
     def __repr__(self) -> str:
-        """Tensor([1., 2.]), with the dtype unless float32, int64 or bool, and with requires_grad=True if so."""
+        """Tensor([1., 2.]), with the dtype unless it is float32, int64 or bool, and requires_grad=True if set."""
         raise NotImplementedError("02.1 Tensor.__repr__: README.md, 02.1")
 
     # The seam, which katas 03 to 20 build on.
 
     @staticmethod
     def _result(op: str, data, *parents: "Tensor", **attrs) -> "Tensor":  # given
-        """The Tensor in which every operation ends: wraps data and tells the recorder, if there is one, what was done."""
+        """The Tensor that every operation ends in: wraps data and tells the recorder, if there is one, what was done."""
         result = Tensor(np.asarray(data), any([parent.requires_grad for parent in parents]))
         if Tensor._recorder is not None:
             Tensor._recorder(op, result, parents, attrs)
         return result
 
     def backward(self, grad: np.ndarray | None = None) -> None:  # given
-        """Adds to `.grad` of every tensor with requires_grad=True that this one was computed from: kata 07."""
+        """Adds to `.grad` of each tensor with requires_grad=True that this tensor was computed from: kata 07."""
         from katas.autograd import backward
 
         backward(self, grad)
 
-    __hash__ = object.__hash__  # given: == compares values, so that a key in a dict needs another meaning of "the same"
+    __hash__ = object.__hash__  # given: == compares values, so a Tensor is hashed by identity and can be a key in a dict
 
     # 02.2 Arithmetic: numbers, arrays and tensors, broadcast against each other
 
     def __add__(self, other) -> "Tensor":
         """self + other.
 
-        Raises, as all arithmetic: ValueError if the shapes don't broadcast; TypeError if other holds no numbers.
+        Raises, like all arithmetic: ValueError if the shapes don't broadcast; TypeError if other holds no numbers.
         """
         raise NotImplementedError("02.2 Tensor.__add__: README.md, 02.2")
 
@@ -146,7 +146,7 @@ class Tensor:
         raise NotImplementedError("02.2 Tensor.__rmul__: README.md, 02.2")
 
     def __truediv__(self, other) -> "Tensor":
-        """self / other; integers give float32, so that any number fits beside them."""
+        """self / other. Integers give float32, so any number can be combined with them."""
         raise NotImplementedError("02.2 Tensor.__truediv__: README.md, 02.2")
 
     def __rtruediv__(self, other) -> "Tensor":
@@ -158,14 +158,14 @@ class Tensor:
         raise NotImplementedError("02.2 Tensor.__neg__: README.md, 02.2")
 
     def __pow__(self, exponent: float) -> "Tensor":
-        """self ** exponent, a number. Integers to a negative or a float power give float32; booleans to any other give int64.
+        """self ** exponent, a scalar. Integers to a negative or a float power give float32; booleans to any other give int64.
 
-        Raises: TypeError if the exponent is anything else; ValueError if it is an integer that does not fit into the dtype.
+        Raises: TypeError if the exponent is not a scalar; ValueError if it is an integer that the dtype can't hold.
         """
         raise NotImplementedError("02.2 Tensor.__pow__: README.md, 02.2")
 
     def __eq__(self, other) -> "Tensor":
-        """self == other, element by element, as booleans: False where other is no number."""
+        """self == other, element by element, as booleans; False everywhere if other holds no numbers."""
         raise NotImplementedError("02.2 Tensor.__eq__: README.md, 02.2")
 
     def __ne__(self, other) -> "Tensor":
@@ -173,7 +173,7 @@ class Tensor:
         raise NotImplementedError("02.2 Tensor.__ne__: README.md, 02.2")
 
     def __lt__(self, other) -> "Tensor":
-        """self < other. Raises, as <=, > and >=: TypeError if other holds no numbers."""
+        """self < other. Raises, like <=, > and >=: TypeError if other holds no numbers."""
         raise NotImplementedError("02.2 Tensor.__lt__: README.md, 02.2")
 
     def __le__(self, other) -> "Tensor":
@@ -209,16 +209,16 @@ class Tensor:
     # 02.4 Shape
 
     def reshape(self, *shape) -> "Tensor":
-        """The same values, row by row, in another shape; one length may be -1. Numbers or one tuple.
+        """The same values, row by row, in a new shape; one length may be -1. Takes numbers or one tuple.
 
-        Raises: ValueError if the shape holds another number of values, or a length below -1.
+        Raises: ValueError if the shape holds a different number of values, or has a length below -1.
         """
         raise NotImplementedError("02.4 Tensor.reshape: README.md, 02.4")
 
     def permute(self, *dims) -> "Tensor":
-        """Axis i of the result is axis dims[i] of this tensor. Numbers or one tuple.
+        """Axis i of the result is axis dims[i] of this tensor. Takes numbers or one tuple.
 
-        Raises: ValueError unless dims names each axis once.
+        Raises: ValueError unless dims contains each axis once.
         """
         raise NotImplementedError("02.4 Tensor.permute: README.md, 02.4")
 
@@ -242,18 +242,18 @@ class Tensor:
     # 02.5 Reductions: dim is one axis, several, or None for all; keepdim leaves them with length 1
 
     def sum(self, dim: Dim = None, keepdim: bool = False) -> "Tensor":
-        """The sum; of integers and booleans int64.
+        """The sum, int64 for integers and booleans.
 
-        Raises, as all reductions: ValueError if an axis does not exist or stands twice; TypeError if it is no integer.
+        Raises, like all reductions: ValueError if an axis does not exist or is given twice; TypeError if it is not an integer.
         """
         raise NotImplementedError("02.5 Tensor.sum: README.md, 02.5")
 
     def mean(self, dim: Dim = None, keepdim: bool = False) -> "Tensor":
-        """The arithmetic mean; of integers float32. Raises: ValueError if it is one of no values."""
+        """The arithmetic mean, float32 for integers. Raises: ValueError if a reduced axis has length 0."""
         raise NotImplementedError("02.5 Tensor.mean: README.md, 02.5")
 
     def max(self, dim: Dim = None, keepdim: bool = False) -> "Tensor":
-        """The largest value. Raises: ValueError if it is one of no values."""
+        """The largest value. Raises: ValueError if a reduced axis has length 0."""
         raise NotImplementedError("02.5 Tensor.max: README.md, 02.5")
 
     def var(self, dim: Dim = None, keepdim: bool = False, correction: int = 1) -> "Tensor":
@@ -291,12 +291,12 @@ def ones(shape: tuple[int, ...], dtype=np.float32, requires_grad: bool = False) 
 
 
 def full(shape: tuple[int, ...], value: float, dtype=None, requires_grad: bool = False) -> Tensor:
-    """A tensor of equal values, of the dtype that Tensor(value) has unless dtype says otherwise."""
+    """A tensor filled with value. Without a dtype, it has the dtype of Tensor(value)."""
     raise NotImplementedError("02.1 full: README.md, 02.1")
 
 
 def arange(*bounds: float, dtype=None, requires_grad: bool = False) -> Tensor:
-    """stop, or start and stop, or start, stop and step: the numbers from start (0) up to, not including, stop."""
+    """Takes stop; start and stop; or all three with step: the numbers from start (0) up to, not including, stop."""
     raise NotImplementedError("02.1 arange: README.md, 02.1")
 
 
@@ -312,7 +312,7 @@ def randn(shape: tuple[int, ...], rng: np.random.Generator, requires_grad: bool 
 
 
 def maximum(a, b) -> Tensor:
-    """The larger of each pair of elements, broadcast; NaN if either is. One of them must be a Tensor."""
+    """The larger of each pair of elements, broadcast; NaN if either is NaN. a or b must be a Tensor."""
     raise NotImplementedError("02.3 maximum: README.md, 02.3")
 
 
@@ -328,7 +328,7 @@ def where(condition, a, b) -> Tensor:
 
 
 def concatenate(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """The tensors one after another along an axis they have.
+    """The tensors one after another along an existing axis.
 
     Raises: ValueError if there are none, if another axis differs, or if there is no axis dim.
     """
@@ -336,7 +336,7 @@ def concatenate(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """Tensors of one shape along a new axis dim. Raises: ValueError if there are none, or if their shapes differ."""
+    """Tensors of the same shape along a new axis dim. Raises: ValueError if there are none, or if their shapes differ."""
     raise NotImplementedError("02.4 stack: README.md, 02.4")
 
 

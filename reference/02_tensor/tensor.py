@@ -1,4 +1,4 @@
-"""Tensor: an n-dimensional array of numbers, and the operations from which every later kata is built."""
+"""Tensor: an n-dimensional array of numbers, and the operations that every later kata is built from."""
 
 import math
 import operator
@@ -12,8 +12,8 @@ Dim = int | tuple[int, ...] | None  # given: one axis, several, or all
 class Tensor:
     """An n-dimensional array of numbers.
 
-    `data` is the array; `requires_grad` says that a gradient is wanted, and `grad`, an array of the data's shape and dtype,
-    holds it once a backward has run.
+    `data` is the array. `requires_grad` says whether the tensor needs a gradient. After a backward pass, `grad` holds it as an
+    array with the data's shape and dtype.
     """
 
     __array_ufunc__ = None  # given: makes `array + tensor` reach Tensor.__radd__ instead of an array of tensors
@@ -23,10 +23,10 @@ class Tensor:
     # 02.1 Creation
 
     def __init__(self, data, requires_grad: bool = False, dtype=None):
-        """Wraps numbers: an array, or that of a Tensor, is shared and keeps its dtype.
+        """Wraps `data`. An array, or a Tensor's array, is shared and keeps its dtype.
 
-        Python's floats, alone or in lists, become float32, its integers int64, its booleans bool.
-        Raises: TypeError if data are not real numbers; ValueError if lists are ragged.
+        Python floats, alone or in lists, become float32, Python ints int64, Python bools bool.
+        Raises: TypeError if data is not real numbers; ValueError if lists are ragged.
         """
         if isinstance(data, Tensor):
             data = data.data
@@ -59,11 +59,11 @@ class Tensor:
         return self.data.dtype
 
     def __len__(self) -> int:
-        """The length of the first axis. Raises: TypeError if there is none."""
+        """The length of the first axis. Raises: TypeError if the tensor is 0-d."""
         return len(self.data)
 
     def item(self) -> float | int | bool:
-        """The only value, as a Python number. Raises: ValueError if there are more or none."""
+        """The only value, as a Python scalar. Raises: ValueError if there are more or none."""
         if self.size != 1:
             raise ValueError(f"item() needs exactly one value, but the shape is {self.shape}")
         return self.data.item()
@@ -85,27 +85,27 @@ class Tensor:
         return int(self.item())
 
     def __index__(self) -> int:  # given
-        """The integer of a tensor without axes, for range and lists. Raises: TypeError if it is anything else."""
+        """The value of a 0-d integer tensor, for range and lists. Raises: TypeError for any other tensor."""
         return operator.index(self.data)
 
     def __format__(self, spec: str) -> str:  # given
-        """f"{loss:.4f}" formats the only value; without a spec, a tensor with axes is its repr.
+        """f"{loss:.4f}" formats the only value; without a spec, a tensor with axes is shown as its repr.
 
-        Raises: TypeError if there is a spec, and more values or none.
+        Raises: TypeError if there is a spec and x does not have exactly one value.
         """
         return format(self.item(), spec) if self.ndim == 0 or (spec and self.size == 1) else object.__format__(self, spec)
 
     def __array__(self, dtype=None, copy: bool | None = None) -> np.ndarray:  # given
-        """The array that NumPy works with when it is given a Tensor, as in np.asarray(x) or plt.plot(x).
+        """The array that NumPy uses for a Tensor, as in np.asarray(x) or plt.plot(x).
 
-        Raises: RuntimeError if a gradient is required, which would be lost without a word.
+        Raises: RuntimeError if a gradient is required: it would be lost silently.
         """
         if self.requires_grad:
             raise RuntimeError("NumPy can't pass on the gradient that this Tensor requires: use its .data if none is needed")
         return np.array(self.data, dtype, copy=copy)
 
     def __repr__(self) -> str:
-        """Tensor([1., 2.]), with the dtype unless float32, int64 or bool, and with requires_grad=True if so."""
+        """Tensor([1., 2.]), with the dtype unless it is float32, int64 or bool, and requires_grad=True if set."""
         values = np.array2string(self.data, separator=", ", prefix="Tensor(")
         dtype = "" if self.dtype in (np.float32, np.int64, np.bool_) else f", dtype={self.dtype}"
         return f"Tensor({values}{dtype}{', requires_grad=True' if self.requires_grad else ''})"
@@ -114,26 +114,26 @@ class Tensor:
 
     @staticmethod
     def _result(op: str, data, *parents: "Tensor", **attrs) -> "Tensor":  # given
-        """The Tensor in which every operation ends: wraps data and tells the recorder, if there is one, what was done."""
+        """The Tensor that every operation ends in: wraps data and tells the recorder, if there is one, what was done."""
         result = Tensor(np.asarray(data), any([parent.requires_grad for parent in parents]))
         if Tensor._recorder is not None:
             Tensor._recorder(op, result, parents, attrs)
         return result
 
     def backward(self, grad: np.ndarray | None = None) -> None:  # given
-        """Adds to `.grad` of every tensor with requires_grad=True that this one was computed from: kata 07."""
+        """Adds to `.grad` of each tensor with requires_grad=True that this tensor was computed from: kata 07."""
         from katas.autograd import backward
 
         backward(self, grad)
 
-    __hash__ = object.__hash__  # given: == compares values, so that a key in a dict needs another meaning of "the same"
+    __hash__ = object.__hash__  # given: == compares values, so a Tensor is hashed by identity and can be a key in a dict
 
     # 02.2 Arithmetic: numbers, arrays and tensors, broadcast against each other
 
     def __add__(self, other) -> "Tensor":
         """self + other.
 
-        Raises, as all arithmetic: ValueError if the shapes don't broadcast; TypeError if other holds no numbers.
+        Raises, like all arithmetic: ValueError if the shapes don't broadcast; TypeError if other holds no numbers.
         """
         return _binary("add", np.add, self, other)
 
@@ -158,7 +158,7 @@ class Tensor:
         return _binary("mul", np.multiply, other, self)
 
     def __truediv__(self, other) -> "Tensor":
-        """self / other; integers give float32, so that any number fits beside them."""
+        """self / other. Integers give float32, so any number can be combined with them."""
         return _divide(self, other)
 
     def __rtruediv__(self, other) -> "Tensor":
@@ -170,9 +170,9 @@ class Tensor:
         return Tensor._result("neg", -self.data, self)
 
     def __pow__(self, exponent: float) -> "Tensor":
-        """self ** exponent, a number. Integers to a negative or a float power give float32; booleans to any other give int64.
+        """self ** exponent, a scalar. Integers to a negative or a float power give float32; booleans to any other give int64.
 
-        Raises: TypeError if the exponent is anything else; ValueError if it is an integer that does not fit into the dtype.
+        Raises: TypeError if the exponent is not a scalar; ValueError if it is an integer that the dtype can't hold.
         """
         if not isinstance(exponent, _NUMBER):
             raise TypeError(f"the exponent must be a number, not {exponent!r}")
@@ -186,7 +186,7 @@ class Tensor:
             raise _misfit(exponent, base.dtype) from None
 
     def __eq__(self, other) -> "Tensor":
-        """self == other, element by element, as booleans: False where other is no number."""
+        """self == other, element by element, as booleans; False everywhere if other holds no numbers."""
         return _compare(operator.eq, self, other)
 
     def __ne__(self, other) -> "Tensor":
@@ -194,7 +194,7 @@ class Tensor:
         return _compare(operator.ne, self, other)
 
     def __lt__(self, other) -> "Tensor":
-        """self < other. Raises, as <=, > and >=: TypeError if other holds no numbers."""
+        """self < other. Raises, like <=, > and >=: TypeError if other holds no numbers."""
         return _order(operator.lt, self, other)
 
     def __le__(self, other) -> "Tensor":
@@ -230,9 +230,9 @@ class Tensor:
     # 02.4 Shape
 
     def reshape(self, *shape) -> "Tensor":
-        """The same values, row by row, in another shape; one length may be -1. Numbers or one tuple.
+        """The same values, row by row, in a new shape; one length may be -1. Takes numbers or one tuple.
 
-        Raises: ValueError if the shape holds another number of values, or a length below -1.
+        Raises: ValueError if the shape holds a different number of values, or has a length below -1.
         """
         shape = _numbers(shape)
         try:
@@ -244,9 +244,9 @@ class Tensor:
         return Tensor._result("reshape", data, self, shape=shape)
 
     def permute(self, *dims) -> "Tensor":
-        """Axis i of the result is axis dims[i] of this tensor. Numbers or one tuple.
+        """Axis i of the result is axis dims[i] of this tensor. Takes numbers or one tuple.
 
-        Raises: ValueError unless dims names each axis once.
+        Raises: ValueError unless dims contains each axis once.
         """
         dims = _numbers(dims)
         if sorted(dim % self.ndim if -self.ndim <= dim < self.ndim else dim for dim in dims) != list(range(self.ndim)):
@@ -280,21 +280,21 @@ class Tensor:
     # 02.5 Reductions: dim is one axis, several, or None for all; keepdim leaves them with length 1
 
     def sum(self, dim: Dim = None, keepdim: bool = False) -> "Tensor":
-        """The sum; of integers and booleans int64.
+        """The sum, int64 for integers and booleans.
 
-        Raises, as all reductions: ValueError if an axis does not exist or stands twice; TypeError if it is no integer.
+        Raises, like all reductions: ValueError if an axis does not exist or is given twice; TypeError if it is not an integer.
         """
         return _narrowed(_sum(self, dim, keepdim), self)
 
     def mean(self, dim: Dim = None, keepdim: bool = False) -> "Tensor":
-        """The arithmetic mean; of integers float32. Raises: ValueError if it is one of no values."""
+        """The arithmetic mean, float32 for integers. Raises: ValueError if a reduced axis has length 0."""
         count = _count(self.shape, dim)
         if count == 0:
             raise ValueError(f"the mean of no values: shape {self.shape}, dim {dim}")
         return _narrowed(_sum(_floating(self), dim, keepdim) / count, self)
 
     def max(self, dim: Dim = None, keepdim: bool = False) -> "Tensor":
-        """The largest value. Raises: ValueError if it is one of no values."""
+        """The largest value. Raises: ValueError if a reduced axis has length 0."""
         if _count(self.shape, dim) == 0:
             raise ValueError(f"the maximum of no values: shape {self.shape}, dim {dim}")
         dims = _axes(dim, self.shape)
@@ -342,12 +342,12 @@ def ones(shape: tuple[int, ...], dtype=np.float32, requires_grad: bool = False) 
 
 
 def full(shape: tuple[int, ...], value: float, dtype=None, requires_grad: bool = False) -> Tensor:
-    """A tensor of equal values, of the dtype that Tensor(value) has unless dtype says otherwise."""
+    """A tensor filled with value. Without a dtype, it has the dtype of Tensor(value)."""
     return Tensor(np.full(shape, value, dtype or Tensor(value).dtype), requires_grad)
 
 
 def arange(*bounds: float, dtype=None, requires_grad: bool = False) -> Tensor:
-    """stop, or start and stop, or start, stop and step: the numbers from start (0) up to, not including, stop."""
+    """Takes stop; start and stop; or all three with step: the numbers from start (0) up to, not including, stop."""
     return Tensor(np.arange(*bounds, dtype=dtype or Tensor(bounds).dtype), requires_grad)
 
 
@@ -360,9 +360,9 @@ def randn(shape: tuple[int, ...], rng: np.random.Generator, requires_grad: bool 
 
 
 def _pair(a, b) -> tuple[Tensor, Tensor]:
-    """Two operands as tensors of fitting dtypes, at least one of them a Tensor.
+    """Two operands, at least one of them a Tensor, as tensors with compatible dtypes.
 
-    A number takes the tensor's dtype (a float with integers float32); integers beside floats take the floats'.
+    A scalar takes the tensor's dtype (a float with integers gives float32); integers beside floats take the floats' dtype.
     """
     if not isinstance(a, Tensor):
         a = _operand(a, b)
@@ -404,7 +404,7 @@ def _misfit(number: int, dtype) -> ValueError:
 
 
 def _bare(value):
-    """The array of a Tensor, and a Python number for a NumPy scalar, which would promote the dtype of arrays."""
+    """The array of a Tensor, and a Python scalar for a NumPy scalar, which would promote the dtype of arrays."""
     if isinstance(value, Tensor):
         return value.data
     return value.item() if isinstance(value, np.generic) else value
@@ -424,7 +424,7 @@ def _compare(op: Callable, x: Tensor, other) -> Tensor:
 
 
 def _order(op: Callable, x: Tensor, other) -> Tensor:
-    """A comparison by order, for which other must hold numbers: NumPy would compare None with an array of no values."""
+    """An ordering comparison. other must hold numbers: NumPy would compare even None with an array of no values."""
     return _compare(op, x, other if isinstance(other, (Tensor, np.ndarray, _NUMBER)) else Tensor(other))
 
 
@@ -453,7 +453,7 @@ def _unary(op: str, ufunc: np.ufunc, x: Tensor) -> Tensor:
 
 
 def maximum(a, b) -> Tensor:
-    """The larger of each pair of elements, broadcast; NaN if either is. One of them must be a Tensor."""
+    """The larger of each pair of elements, broadcast; NaN if either is NaN. a or b must be a Tensor."""
     return _binary("maximum", np.maximum, a, b)
 
 
@@ -478,7 +478,7 @@ def _numbers(values: tuple) -> tuple[int, ...]:
 
 
 def concatenate(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """The tensors one after another along an axis they have.
+    """The tensors one after another along an existing axis.
 
     Raises: ValueError if there are none, if another axis differs, or if there is no axis dim.
     """
@@ -493,7 +493,7 @@ def concatenate(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """Tensors of one shape along a new axis dim. Raises: ValueError if there are none, or if their shapes differ."""
+    """Tensors of the same shape along a new axis dim. Raises: ValueError if there are none, or if their shapes differ."""
     shapes = {tensor.shape for tensor in tensors}
     if len(shapes) != 1:
         raise ValueError(f"stack needs tensors of one shape, not of {sorted(shapes)}")
@@ -535,14 +535,14 @@ _HALF = np.dtype(np.float16)
 
 
 def _sum(x: Tensor, dim: Dim, keepdim: bool) -> Tensor:
-    """The sum in the dtype in which it is added: int64 for integers and booleans, float32 for float16."""
+    """The sum, in the dtype it is added in: int64 for integers and booleans, float32 for float16."""
     data, dims = x.data, _axes(dim, x.shape)
     wide = np.int64 if data.dtype.kind != "f" else np.float32 if data.dtype == _HALF else None
     return Tensor._result("sum", data.sum(dims, wide, keepdims=keepdim), x, dim=dims, keepdim=keepdim)
 
 
 def _narrowed(y: Tensor, x: Tensor) -> Tensor:
-    """y, computed in float32 of x, as float16 if x is: a reshape on record, whose gradient goes the same way."""
+    """y, computed from x in float32, as float16 if x is. Reported as a reshape, whose gradient passes the same way."""
     return Tensor._result("reshape", y.data.astype(_HALF), y, shape=y.shape) if x.data.dtype == _HALF else y
 
 

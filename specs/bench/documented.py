@@ -41,9 +41,10 @@ DOCUMENTED = {
     "shape ()": Documented("02.2", "An array or a Tensor of shape () counts like any other"),
     "compare": Documented("02.2", "They compare values, whatever the dtype can hold"),
     "can't hold": Documented(
-        "02.2", "An integer that the tensor's dtype can't hold, such as -2 beside uint8, raises a ValueError"
+        "02.2",
+        "An integer that the tensor's dtype can't hold, such as -2 or the exponent 300 beside uint8, raises a ValueError",
     ),
-    "booleans": Documented("02.2", "an integer with booleans int64"),
+    "booleans": Documented("02.2", "an integer scalar with a boolean tensor gives int64"),
     "function": Documented("02.3", "A function of integers gives float32."),
     "arange": Documented("02.1", "the numbers from start (0) up to, not including, stop.", readme=False),
     "relu": Documented("03.1", "grad where x > 0, else 0: at 0 too.", readme=False),
@@ -51,7 +52,7 @@ DOCUMENTED = {
     "ragged": Documented("02.1", "ValueError if lists are ragged.", readme=False),
     "pow": Documented("02.2", "Integers to a negative or a float power give float32;", readme=False),
     "axis": Documented(
-        "02.5", "Raises, as all reductions: ValueError if an axis does not exist or stands twice;", readme=False
+        "02.5", "Raises, like all reductions: ValueError if an axis does not exist or is given twice;", readme=False
     ),
     "axes swapped": Documented(
         "02.4", "Axes dim0 and dim1 swapped. Raises: ValueError if either does not exist.", readme=False
@@ -64,8 +65,8 @@ DOCUMENTED = {
     "index": Documented("02.4", "NumPy's indexing; an index, or a part of it, may be a Tensor.", readme=False),
     "concatenate": Documented("02.4", "if another axis differs, or if there is no axis dim", readme=False),
     "no axes": Documented("02.5", "An empty tuple of axes reduces nothing."),
-    "mean of none": Documented("02.5", "Raises: ValueError if it is one of no values.", readme=False),
-    "mean of integers": Documented("02.5", "The arithmetic mean; of integers float32.", readme=False),
+    "mean of none": Documented("02.5", "Raises: ValueError if a reduced axis has length 0.", readme=False),
+    "mean of integers": Documented("02.5", "The arithmetic mean, float32 for integers.", readme=False),
     "variance": Documented("02.5", "Raises: ValueError unless n > correction.", readme=False),
     "tie": Documented("07.2", "`maximum` passes g to the larger; at a tie, or where either is NaN, to b."),
     "largest": Documented(
