@@ -6,51 +6,51 @@ from specs.check import assert_close, assert_dtype, global_state, rejects
 
 
 def test_a_list_becomes_a_tensor_of_its_values():
-    """Tensor(nested lists) holds their values, in their shape."""
+    """Tensor(nested lists) holds the values of the lists, in their shape."""
     x = Tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
     assert isinstance(x.data, np.ndarray)
     assert_close(x, [[1, 2, 3], [4, 5, 6]])
 
 
 def test_lists_of_floats_are_float32():
-    """Python floats become float32, half the memory of Python's and NumPy's float64."""
+    """Python floats become float32, which takes half the memory of Python's and NumPy's float64."""
     assert_dtype(Tensor([1.0, 2.5]), np.float32)
     assert_dtype(Tensor([1, 2.5]), np.float32)
     assert_dtype(Tensor(2.5), np.float32)
 
 
 def test_lists_of_integers_are_int64():
-    """Python integers stay integers: token numbers and class labels must not be rounded."""
+    """Python ints become int64: token ids and class labels must not be rounded."""
     assert_dtype(Tensor([1, 2]), np.int64)
     assert_close(Tensor([2**53 + 1]), np.array([2**53 + 1]))
 
 
 def test_lists_of_booleans_are_bool():
-    """Python booleans stay booleans: they are masks."""
+    """Python bools stay booleans: they are masks."""
     assert_dtype(Tensor([True, False]), np.bool_)
 
 
 def test_a_numpy_scalar_keeps_its_dtype():
-    """A NumPy scalar, which is what NumPy makes of a sum, is an array without axes: float64 stays float64."""
+    """Tensor(x) keeps the dtype of a NumPy scalar, such as the sum of an array: float64 stays float64."""
     assert_dtype(Tensor(np.float64(2.5)), np.float64)
     assert_dtype(Tensor(np.float32(2.5)), np.float32)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, np.int64, np.int8, np.uint8, np.bool_])
 def test_an_array_keeps_its_dtype(dtype):
-    """Whoever made an array chose its dtype. It is not changed."""
+    """Tensor(array) keeps the dtype of the array: the caller chose it."""
     assert_dtype(Tensor(np.ones((2, 3), dtype)), dtype)
 
 
 def test_a_given_dtype_wins():
-    """Tensor(data, dtype=…) converts."""
+    """Tensor(data, dtype=…) converts data to that dtype."""
     assert_dtype(Tensor([1, 2], dtype=np.float32), np.float32)
     assert_dtype(Tensor(np.ones(3), dtype=np.float32), np.float32)
     assert_close(Tensor([1.7, 2.2], dtype=np.int64), np.array([1, 2]))
 
 
 def test_an_array_is_shared_not_copied():
-    """Tensor(array) is a view: no bytes are copied, and a change of the array is seen."""
+    """Tensor(array) is a view: it copies no bytes, and it sees changes of the array."""
     values = np.zeros((2, 3), np.float32)
     x = Tensor(values)
     values[1, 2] = 7
@@ -61,7 +61,7 @@ def test_an_array_is_shared_not_copied():
 @pytest.mark.parametrize("requires_grad", [False, True])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int8, np.bool_])
 def test_an_array_is_shared_if_it_has_the_dtype_already(dtype, requires_grad):
-    """Tensor(array, dtype=…) copies nothing if that is the array's dtype, whether or not a gradient is required."""
+    """Tensor(array, dtype=…) copies nothing if the array already has that dtype, whether or not a gradient is required."""
     values = np.zeros((2, 3), dtype)
     for x in (
         Tensor(values, requires_grad),
@@ -73,20 +73,20 @@ def test_an_array_is_shared_if_it_has_the_dtype_already(dtype, requires_grad):
 
 
 def test_wrapping_costs_no_memory(budget):
-    """A Tensor around a megabyte array takes no second megabyte, not even for a moment."""
+    """Tensor(array) of a 1 MB array allocates no second 1 MB array, not even temporarily."""
     values = np.zeros(250_000, np.float32)
     budget.bytes(lambda: Tensor(values), peak=10_000)
 
 
 def test_a_tensor_of_a_tensor_shares_its_values():
-    """Tensor(tensor) wraps the same array, quickly: it does not walk over the elements."""
+    """Tensor(tensor) wraps the same array, and quickly: it does not loop over the elements."""
     x = Tensor(np.zeros((4, 5), np.float32))
     assert np.shares_memory(Tensor(x).data, x.data), "this is a copy: the memory is not that of x"
     assert_dtype(Tensor(x), np.float32)
 
 
 def test_a_tensor_of_a_tensor_requires_a_gradient_if_asked():
-    """Whether Tensor(tensor) requires a gradient is its own requires_grad, not the old tensor's."""
+    """Tensor(tensor) requires a gradient if its own requires_grad says so, whatever that of the old tensor is."""
     x = Tensor([1.0], requires_grad=True)
     assert not Tensor(x).requires_grad, "the requires_grad of the old tensor was taken over"
     assert Tensor(Tensor([1.0]), requires_grad=True).requires_grad
@@ -100,20 +100,20 @@ def test_a_tensor_knows_its_shape():
 
 
 def test_a_scalar_has_no_length():
-    """len() of a tensor without axes is a TypeError, as for an array."""
+    """len() of a 0-d tensor raises a TypeError, as it does for an array."""
     with rejects(TypeError):
         len(Tensor(1.0))
 
 
 def test_a_tensor_starts_without_gradient():
-    """requires_grad is False unless asked for; grad is None until a backward fills it."""
+    """requires_grad is False by default; grad is None until a backward pass sets it."""
     assert Tensor([1.0]).requires_grad is False
     assert Tensor([1.0], requires_grad=True).requires_grad is True
     assert Tensor([1.0], requires_grad=True).grad is None
 
 
 def test_item_is_a_python_number():
-    """item() gives the one value as a plain Python number, whatever the number of axes."""
+    """item() returns the only value as a Python scalar, whatever the number of axes."""
     assert type(Tensor([[2.5]]).item()) is float
     assert Tensor([[2.5]]).item() == 2.5
     assert type(Tensor(7).item()) is int
@@ -121,7 +121,7 @@ def test_item_is_a_python_number():
 
 
 def test_item_of_several_values_is_refused():
-    """item() of anything but one value is a ValueError that names the shape."""
+    """item() raises a ValueError whose message contains the shape, unless the tensor has exactly one value."""
     with rejects(ValueError, "(2, 3)"):
         Tensor(np.zeros((2, 3))).item()
     with rejects(ValueError, "(0,)"):
@@ -129,7 +129,7 @@ def test_item_of_several_values_is_refused():
 
 
 def test_only_one_value_is_true_or_false():
-    """bool(x) is that of the one value. Of several it is a ValueError that names the shape: `if x == y` asks for all or any."""
+    """bool(x) is the truth value of the only value. Any other number of values raises a ValueError that contains the shape."""
     assert bool(Tensor(2.0)) is True
     assert bool(Tensor([[0.0]])) is False
     with rejects(ValueError, "(3,)"):
@@ -140,7 +140,7 @@ def test_only_one_value_is_true_or_false():
 
 @pytest.mark.parametrize("values", [2.75, [2.75], [[2.75]]], ids=str)
 def test_the_only_value_is_a_python_number(values):
-    """float(x), int(x) and f"{x:.1f}" take the only value of a tensor, also of one that requires a gradient."""
+    """float(x), int(x) and f"{x:.1f}" use the only value of a tensor, even of one that requires a gradient."""
     x = Tensor(values, requires_grad=True)
     assert (float(x), int(x), f"{x:.1f}") == (2.75, 2, "2.8")
     assert [type(number) for number in (float(x), int(x))] == [float, int]
@@ -155,7 +155,7 @@ def test_several_values_are_no_python_number(number):
 
 
 def test_a_tensor_without_axes_is_formatted_as_a_number():
-    """f"{x}" is the number of a tensor without axes, and the repr of any other."""
+    """f"{x}" shows the number of a 0-d tensor, and the repr of any other tensor."""
     assert f"{Tensor(2.5)} {Tensor(3)}" == "2.5 3"
     for x in (Tensor([2.5]), Tensor([1.0, 2.0])):
         assert f"{x}" == repr(x)
@@ -169,7 +169,7 @@ def test_several_values_have_no_format(shape):
 
 
 def test_an_integer_counts_and_indexes():
-    """range(x) and items[x] take an integer tensor without axes. Other tensors raise a TypeError."""
+    """range(x) and items[x] take a 0-d integer tensor. Other tensors raise a TypeError."""
     assert list(range(Tensor(3))) == [0, 1, 2]
     assert "abc"[Tensor(-1)] == "c"
     for x in (Tensor(2.0), Tensor(True), Tensor([2])):
@@ -191,40 +191,40 @@ def test_numpy_sees_the_array(dtype):
 
 @pytest.mark.parametrize("function", [np.asarray, np.array, lambda x: np.concatenate([x, x]), lambda x: Tensor([x, x])])
 def test_numpy_does_not_lose_a_gradient(function):
-    """NumPy can't pass on a gradient: for a Tensor that requires one there is a RuntimeError that contains ".data"."""
+    """NumPy can't pass on a gradient: a Tensor that requires one raises a RuntimeError whose message contains ".data"."""
     with rejects(RuntimeError, ".data"):
         function(Tensor([1.0, 2.0], requires_grad=True))
 
 
 def test_numpy_is_the_array_itself():
-    """numpy() copies nothing."""
+    """numpy() returns the array itself, not a copy."""
     x = Tensor([1.0, 2.0])
     assert np.shares_memory(x.numpy(), x.data), "this is a copy: the memory is not that of x"
 
 
 def test_repr_shows_the_values():
-    """repr reads like the call that makes the tensor; the defaults float32, int64 and bool go without saying."""
+    """repr reads like the call that makes the tensor; it omits the default dtypes float32, int64 and bool."""
     assert repr(Tensor([1.0, 2.5])).replace(" ", "") == "Tensor([1.,2.5])"
     assert repr(Tensor([1, 2])).replace(" ", "") == "Tensor([1,2])"
     assert repr(Tensor([[True]])).replace(" ", "") == "Tensor([[True]])"
 
 
 def test_repr_names_what_is_not_default():
-    """Another dtype and requires_grad are part of the repr."""
+    """repr shows a dtype such as float64, and requires_grad=True."""
     assert repr(Tensor(np.zeros(1))).replace(" ", "") == "Tensor([0.],dtype=float64)"
     assert repr(Tensor([1.0], requires_grad=True)).replace(" ", "") == "Tensor([1.],requires_grad=True)"
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float64", "int8", "int16", "int32", "uint8", "uint32", "uint64"])
 def test_repr_names_every_other_dtype(dtype):
-    """Every dtype but float32, int64 and bool is part of the repr, also beside requires_grad=True and without values."""
+    """repr shows every dtype except float32, int64 and bool, also with requires_grad=True and without values."""
     for values in (np.zeros((1, 2), dtype), np.zeros(0, dtype), np.zeros((), dtype)):
         assert repr(Tensor(values)).endswith(f", dtype={dtype})")
         assert repr(Tensor(values, requires_grad=True)).endswith(f", dtype={dtype}, requires_grad=True)")
 
 
 def test_ragged_lists_are_refused():
-    """Rows of different lengths have no shape: a ValueError."""
+    """Lists whose rows differ in length raise a ValueError: they have no shape."""
     with rejects(ValueError):
         Tensor([[1.0, 2.0], [3.0]])
 
@@ -235,21 +235,21 @@ RECORDS = np.zeros(2, [("x", np.float32), ("y", np.float32)])
 
 @pytest.mark.parametrize("data", ["words", [None], [1j], {"a": 1}, None, b"bytes", ..., *TIMES, RECORDS], ids=repr)
 def test_what_is_not_a_number_is_refused(data):
-    """Strings, None, complex numbers, times and objects are a TypeError that names the dtype NumPy made of them."""
+    """Strings, None, complex numbers, times and objects raise a TypeError whose message contains the dtype NumPy gave them."""
     with rejects(TypeError, str(np.asarray(data).dtype)):
         Tensor(data)
 
 
 @pytest.mark.parametrize(("create", "value"), [(zeros, 0), (ones, 1)])
 def test_zeros_and_ones_fill_a_shape(create, value):
-    """zeros(shape) and ones(shape) are float32 unless told otherwise."""
+    """zeros(shape) and ones(shape) give float32 by default."""
     assert_close(create((2, 3)), np.full((2, 3), value))
     assert_dtype(create((2, 3)), np.float32)
     assert_dtype(create((2, 3), dtype=np.int64), np.int64)
 
 
 def test_a_shape_may_have_no_axes():
-    """zeros, ones, full and randn of shape () have one value and no axes."""
+    """zeros, ones, full and randn of shape () give a 0-d tensor with one value."""
     rng = np.random.default_rng(0)
     for made, value in [(zeros(()), 0.0), (ones(()), 1.0), (full((), 2.5), 2.5), (randn((), rng), None)]:
         assert made.shape == ()
@@ -258,7 +258,7 @@ def test_a_shape_may_have_no_axes():
 
 
 def test_full_fills_a_shape_with_a_value():
-    """full(shape, value): a float gives float32, an integer int64, unless told otherwise."""
+    """full(shape, value) gives float32 for a float and int64 for an integer, by default."""
     assert_close(full((2, 3), 2.5), np.full((2, 3), 2.5))
     assert_dtype(full((2,), 2.5), np.float32)
     assert_dtype(full((2,), 2), np.int64)
@@ -270,12 +270,12 @@ def test_full_fills_a_shape_with_a_value():
 
 @pytest.mark.parametrize("value", [np.float64(2.5), np.float16(2.5), np.int8(2), np.True_], ids=repr)
 def test_full_of_a_numpy_scalar_has_its_dtype(value):
-    """full(shape, value) has the dtype of Tensor(value), which of a NumPy scalar is its own."""
+    """full(shape, value) has the dtype of Tensor(value): for a NumPy scalar, that is the scalar's dtype."""
     assert_dtype(full((2,), value), value.dtype)
 
 
 def test_arange_counts():
-    """arange(stop) counts from 0; arange(start, stop, step) as range does. Integers give int64, floats float32."""
+    """arange(stop) counts from 0; arange(start, stop, step) counts like range. Integers give int64, floats float32."""
     assert_close(arange(4), np.array([0, 1, 2, 3]))
     assert_close(arange(2, 9, 3), np.array([2, 5, 8]))
     assert_close(arange(0.0, 1.0, 0.25), [0, 0.25, 0.5, 0.75])
@@ -285,13 +285,13 @@ def test_arange_counts():
 
 @pytest.mark.parametrize("bounds", [(0, 1, 0.25), (0.0, 1, 1), (0, 2.5), (0, -1, -0.5)])
 def test_one_float_makes_arange_count_in_floats(bounds):
-    """If start, stop or step is a float, the result is float32, with all that lies between the integers."""
+    """arange gives float32, and values between the integers too, if start, stop or step is a float."""
     assert_dtype(arange(*bounds), np.float32)
     assert_close(arange(*bounds), np.arange(*map(float, bounds)))
 
 
 def test_arange_of_nothing():
-    """arange(0) has no values, nor has any that starts at its stop, or behind."""
+    """arange gives no values if it starts at stop or beyond it, as arange(0) does."""
     for bounds in ((0,), (3, 3), (3, 1), (-2,)):
         assert arange(*bounds).shape == (0,)
 
@@ -304,7 +304,7 @@ def test_creation_passes_requires_grad_on():
 
 
 def test_nothing_created_requires_a_gradient_unless_asked():
-    """zeros, ones, full, arange and randn do not require a gradient unless told to."""
+    """zeros, ones, full, arange and randn don't require a gradient by default."""
     made = [zeros((2,)), ones((2,)), full((2,), 1.0), arange(0.0, 2.0), randn((2,), np.random.default_rng(0))]
     assert not any(x.requires_grad for x in made)
 
@@ -320,7 +320,7 @@ def test_randn_is_standard_normal():
 
 
 def test_randn_draws_from_the_given_generator():
-    """The same seed gives the same numbers, the next draw others, and NumPy's global state is left alone."""
+    """Equal seeds give equal values, a second draw gives different values, and NumPy's global generator is not used."""
     first, again = np.random.default_rng(5), np.random.default_rng(5)
     before = global_state()
     x = randn((3,), first)

@@ -14,7 +14,7 @@ COMPARISON = [operator.eq, operator.ne, *ORDER]
 
 @pytest.mark.parametrize("op", ARITHMETIC)
 def test_arithmetic_is_element_by_element(op, draw):
-    """+ − × ÷ act on pairs of elements."""
+    """+ − × ÷ combine pairs of elements."""
     a, b = draw.normal(3, 4), draw.uniform(1, 2, 3, 4)
     want = [[op(a[i, j], b[i, j]) for j in range(4)] for i in range(3)]
     assert_close(op(Tensor(a), Tensor(b)), want, mistakes={"the operands are swapped": op(b, a)})
@@ -22,7 +22,7 @@ def test_arithmetic_is_element_by_element(op, draw):
 
 @pytest.mark.parametrize("op", ARITHMETIC)
 def test_a_number_may_stand_on_either_side(op, draw):
-    """x − 2 and 2 − x: a Python number works on the right and on the left."""
+    """x − 2 and 2 − x both work: a Python scalar may be the right or the left operand."""
     a = draw.uniform(1, 2, 3, 4)
     assert_close(op(Tensor(a), 3), op(a, 3))
     assert_close(op(3, Tensor(a)), op(3, a), mistakes={"the operands are swapped: 3 stands on the left": op(a, 3)})
@@ -30,7 +30,7 @@ def test_a_number_may_stand_on_either_side(op, draw):
 
 @pytest.mark.parametrize("op", ARITHMETIC)
 def test_an_array_may_stand_on_either_side(op, draw):
-    """A NumPy array works on the right and on the left, and gives a Tensor, not an array of Tensors."""
+    """A NumPy array may be the right or the left operand. The result is a Tensor, not an array of Tensors."""
     a, b = draw.uniform(1, 2, 3, 4), draw.uniform(1, 2, 3, 4)
     for result, want in [(op(Tensor(a), b), op(a, b)), (op(a, Tensor(b)), op(a, b))]:
         assert isinstance(result, Tensor)
@@ -50,14 +50,14 @@ def test_shapes_are_broadcast(op, shapes, draw):
 
 @pytest.mark.parametrize("op", [*ARITHMETIC, *COMPARISON])
 def test_shapes_that_do_not_fit_are_named(op):
-    """Shapes that can't be broadcast are a ValueError that names both."""
+    """Shapes that can't be broadcast raise a ValueError whose message contains both."""
     with rejects(ValueError, "(2, 3)", "(4, 5)"):
         op(Tensor(np.ones((2, 3))), Tensor(np.ones((4, 5))))
 
 
 @pytest.mark.parametrize("op", [*ARITHMETIC, *ORDER])
 def test_what_is_not_a_number_is_refused(op):
-    """Arithmetic with a string or None is a TypeError; so is a comparison by order."""
+    """Arithmetic with a string or None raises a TypeError, and so does <, <=, > or >=."""
     with rejects(TypeError):
         op(Tensor([1.0]), "2")
     with rejects(TypeError):
@@ -68,7 +68,7 @@ def test_what_is_not_a_number_is_refused(op):
 @pytest.mark.parametrize("other", [None, "2", {}, object()], ids=["None", "text", "dict", "object"])
 @pytest.mark.parametrize("shape", [(0,), (2, 0), ()], ids=str)
 def test_what_is_not_a_number_is_refused_beside_any_shape(op, other, shape):
-    """Arithmetic and comparison by order with what holds no numbers raise a TypeError, even if the tensor has no values."""
+    """Arithmetic and <, <=, >, >= with an operand that isn't numbers raise a TypeError, even if the tensor has no values."""
     x = Tensor(np.ones(shape))
     for call in (lambda: op(x, other), lambda: op(other, x)):
         with rejects(TypeError):
@@ -76,7 +76,7 @@ def test_what_is_not_a_number_is_refused_beside_any_shape(op, other, shape):
 
 
 def test_negation(draw):
-    """−x."""
+    """-x negates each element."""
     x = draw.normal(3, 4)
     assert_close(-Tensor(x), 0 - x)
     assert np.signbit((-Tensor([0.0, -0.0])).data).tolist() == [True, False], "the sign of zero turns round, too"
@@ -84,7 +84,7 @@ def test_negation(draw):
 
 @pytest.mark.parametrize("exponent", [2, 3, -1, 0.5, 0])
 def test_powers(exponent, draw):
-    """x ** n, for a Python number n."""
+    """x ** n raises each element to a Python scalar n."""
     x = draw.uniform(1, 2, 3, 4)
     want = [[value**exponent for value in row] for row in x.tolist()]
     assert_close(Tensor(x) ** exponent, want, mistakes={"x · n, not xⁿ": x * exponent})
@@ -92,7 +92,7 @@ def test_powers(exponent, draw):
 
 @pytest.mark.parametrize("exponent", [np.int64(2), np.float32(2), np.float64(2)], ids=repr)
 def test_an_exponent_may_be_a_numpy_scalar(exponent, draw):
-    """x ** n takes a NumPy scalar as it takes a Python number."""
+    """x ** n treats a NumPy scalar n like a Python scalar."""
     x = draw.uniform(1, 2, 3, 4, dtype=np.float32)
     assert_close(Tensor(x) ** exponent, x * x)
     assert_dtype(Tensor(x) ** exponent, np.float32)
@@ -100,7 +100,7 @@ def test_an_exponent_may_be_a_numpy_scalar(exponent, draw):
 
 @pytest.mark.parametrize("exponent", [0, 1, 2, 3])
 def test_powers_of_booleans_are_int64(exponent):
-    """Booleans to a whole power of at least 0 give int64, as they do beside a whole number (NumPy alone gives int8)."""
+    """Booleans to an integer power of at least 0 give int64, as in other arithmetic with integers (NumPy gives int8)."""
     powers = Tensor([True, False]) ** exponent
     assert_close(powers, [1, 0**exponent])
     assert_dtype(powers, np.int64)
@@ -110,7 +110,7 @@ def test_powers_of_booleans_are_int64(exponent):
     ("exponent", "dtype"), [(0, np.int64), (1, np.int64), (2, np.int64), (-1, np.float32), (0.5, np.float32)]
 )
 def test_powers_of_integers(exponent, dtype):
-    """Integers to a whole power of at least 0 stay integers; to another they give float32."""
+    """Integers to an integer power of at least 0 stay integers; to any other power they give float32."""
     x = Tensor([1, 2, 4])
     assert_close(x**exponent, [value**exponent for value in (1, 2, 4)])
     assert_dtype(x**exponent, dtype)
@@ -129,14 +129,14 @@ def test_powers_of_integers(exponent, dtype):
     ids=lambda value: str(value)[:20],
 )
 def test_an_exponent_that_does_not_fit_is_refused(dtype, exponent):
-    """A whole exponent that the tensor's dtype can't hold raises a ValueError that contains both, as in all arithmetic."""
+    """An integer exponent that the tensor's dtype can't hold raises a ValueError that contains both, as in all arithmetic."""
     for x in (np.ones((2, 3), dtype), np.ones((), dtype)):
         with rejects(ValueError, str(int(exponent)), np.dtype(dtype).name):
             Tensor(x) ** exponent
 
 
 def test_an_exponent_that_is_no_number_is_refused():
-    """x ** n takes a Python number; anything else is a TypeError. An exponent in a Tensor would need a gradient of its own."""
+    """x ** n raises a TypeError unless n is a scalar. An exponent in a Tensor would need a gradient of its own."""
     for exponent in ("2", None, Tensor([2.0, 3.0]), np.array([2.0, 3.0])):
         with rejects(TypeError):
             Tensor([1.0, 2.0]) ** exponent
@@ -144,7 +144,7 @@ def test_an_exponent_that_is_no_number_is_refused():
 
 @pytest.mark.parametrize("op", COMPARISON)
 def test_comparison_gives_a_boolean_tensor(op):
-    """==, !=, <, <=, >, >= compare element by element, with tensors, arrays and numbers."""
+    """==, !=, <, <=, >, >= compare element by element, with tensors, arrays and scalars."""
     a, b = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), np.array([3.0, 2.0, 1.0])
     for result, want in [
         (op(Tensor(a), Tensor(b)), op(a, b)),
@@ -160,12 +160,12 @@ def test_comparison_gives_a_boolean_tensor(op):
 @pytest.mark.parametrize("number", [-1, 300, 254.5, 2**70, -(2**70), np.int64(-1), np.int64(300)], ids=repr)
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int64])
 def test_integers_are_compared_with_any_number(op, number, dtype):
-    """A number that the tensor's dtype can't hold, such as -1 or 300 beside uint8, is compared by its value."""
+    """A scalar that the tensor's dtype can't hold, such as -1 or 300 beside uint8, is compared by its value."""
     assert_close(op(Tensor(np.array([1, 255], dtype)), number), [op(1, number), op(255, number)])
 
 
 def test_comparison_does_not_round():
-    """Integers are compared with a float number as they are, not as float32."""
+    """Integers are compared with a float scalar exactly, without being rounded to float32."""
     x = Tensor([2**24, 2**24 + 1])
     assert_close(x > 2**24 + 0.5, [False, True])
     assert_close(x < 2**24 + 0.5, [True, False])
@@ -176,7 +176,7 @@ def test_comparison_does_not_round():
 @pytest.mark.parametrize("number", [10**400, -(10**400)], ids=["10 ** 400", "-10 ** 400"])
 @pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int64, np.float16, np.float32, np.float64])
 def test_an_integer_may_be_larger_than_any_dtype_holds(op, number, dtype):
-    """Every number of a tensor is less than 10 ** 400 and more than -10 ** 400. NaN is neither."""
+    """Every number of a tensor is less than 10 ** 400 and greater than -10 ** 400. NaN is neither."""
     x = np.array([0, 1, np.nan] if np.dtype(dtype).kind == "f" else [0, 1], dtype)
     assert_close(op(Tensor(x), number), [op(value, number) for value in x.tolist()])
     assert_close(op(Tensor(x[1]), number), op(1, number))
@@ -195,7 +195,7 @@ MIXED = {
 @pytest.mark.parametrize("op", COMPARISON)
 @pytest.mark.parametrize("pair", MIXED.values(), ids=MIXED)
 def test_dtypes_are_compared_by_value(op, pair):
-    """Tensors and arrays of different dtypes are compared by value: neither is rounded, and none wraps round."""
+    """Tensors and arrays of different dtypes are compared by value: nothing is rounded or wrapped around."""
     for a, b in (pair, pair[::-1]):
         want = [op(p, q) for p, q in zip(a.tolist(), b.tolist(), strict=True)]
         for result in (op(Tensor(a), Tensor(b)), op(Tensor(a), b), op(a, Tensor(b))):
@@ -204,7 +204,7 @@ def test_dtypes_are_compared_by_value(op, pair):
 
 @pytest.mark.parametrize("op", COMPARISON)
 def test_a_number_is_compared_in_the_dtype_of_floats(op):
-    """A number beside floats is rounded to their dtype first: Tensor([0.1]) == 0.1 is True, although 0.1 is no float32."""
+    """A scalar compared with floats is rounded to their dtype: Tensor([0.1]) == 0.1, although float32 can't hold 0.1."""
     for dtype in (np.float16, np.float32):
         assert_close(op(Tensor(np.array([0.1, 0.2], dtype)), 0.1), [op(0.1, 0.1), op(0.2, 0.1)])
 
@@ -212,7 +212,7 @@ def test_a_number_is_compared_in_the_dtype_of_floats(op):
 @pytest.mark.parametrize("other", [None, "a", {}, object], ids=repr)
 @pytest.mark.parametrize("shape", [(2, 3), (), (2, 0)], ids=str)
 def test_what_is_not_a_number_equals_nothing(other, shape):
-    """x == None, or with anything else that is no number, is False everywhere, and x != None is True everywhere."""
+    """x == None, or x == anything else that isn't numbers, is False everywhere. x != None is True everywhere."""
     x = Tensor(np.zeros(shape))
     for result, want in [(x == other, False), (other == x, False), (x != other, True), (other != x, True)]:
         assert isinstance(result, Tensor)
@@ -220,7 +220,7 @@ def test_what_is_not_a_number_equals_nothing(other, shape):
 
 
 def test_a_tensor_can_be_a_key():
-    """Although == compares values, a tensor is hashed by identity: two equal ones are two keys."""
+    """A tensor is hashed by identity, although == compares values: two equal tensors are two keys of a dict."""
     a, b = Tensor([1.0]), Tensor([1.0])
     assert len({a, b, a}) == 2
 
@@ -228,7 +228,7 @@ def test_a_tensor_can_be_a_key():
 @pytest.mark.parametrize("op", [*ARITHMETIC, operator.pow])
 @pytest.mark.parametrize("number", [2, 2.5, np.float64(2.5)], ids=repr)
 def test_a_number_takes_the_dtype_of_the_tensor(op, number):
-    """A scalar does not promote: float32 stays float32, or every later step pays for float64."""
+    """A scalar does not promote: float32 stays float32. Otherwise every later operation would run in float64."""
     x = Tensor(np.ones((2, 3), np.float32))
     assert_dtype(op(x, number), np.float32)
     if op is not operator.pow:
@@ -236,7 +236,7 @@ def test_a_number_takes_the_dtype_of_the_tensor(op, number):
 
 
 def test_a_float_with_integers_gives_float32():
-    """A float number with integers or booleans gives float32; an integer leaves integers integers, and counts booleans."""
+    """A float scalar with integers or booleans gives float32; an int scalar keeps integers' dtype, and makes booleans int64."""
     counts, mask = Tensor([1, 2, 3]), Tensor([True, False])
     assert_close(counts * 0.5, [0.5, 1, 1.5])
     assert_dtype(counts * 0.5, np.float32)
@@ -246,7 +246,7 @@ def test_a_float_with_integers_gives_float32():
 
 
 def test_booleans_beside_integers_count():
-    """True counts as 1 beside integers, on either side."""
+    """True counts as 1 in arithmetic with integers, on either side."""
     mask, counts = Tensor([True, False]), Tensor([5, 7])
     for total in (mask + counts, counts + mask):
         assert_close(total, np.array([6, 7]))
@@ -265,7 +265,7 @@ def test_integers_with_floats_take_the_float_dtype():
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("whole", WHOLE)
 def test_integers_take_the_dtype_of_floats_on_either_side(op, whole, dtype):
-    """Integers and booleans beside floats take the floats' dtype, on the left as on the right, in an array as in a Tensor."""
+    """Integers and booleans take the dtype of the floats they are combined with, on either side, as an array or a Tensor."""
     counts, x = np.ones(2, whole), np.ones(2, dtype)
     for a, b in [(counts, x), (x, counts)]:
         for left, right in [(Tensor(a), Tensor(b)), (Tensor(a), b), (a, Tensor(b))]:
@@ -276,7 +276,7 @@ def test_integers_take_the_dtype_of_floats_on_either_side(op, whole, dtype):
 @pytest.mark.parametrize("number", [0.5, np.float32(0.5), np.float64(0.5)], ids=repr)
 @pytest.mark.parametrize("whole", WHOLE)
 def test_a_float_number_on_either_side_of_integers_gives_float32(op, number, whole):
-    """A float number with integers or booleans gives float32, on the left as on the right."""
+    """A float scalar with integers or booleans gives float32, on the left as on the right."""
     counts = Tensor(np.array([1, 1], whole))
     for result, want in [(op(counts, number), op(1, 0.5)), (op(number, counts), op(0.5, 1))]:
         assert_dtype(result, np.float32)
@@ -284,7 +284,7 @@ def test_a_float_number_on_either_side_of_integers_gives_float32(op, number, who
 
 
 def test_true_beside_booleans_is_a_boolean():
-    """True and False take the dtype of booleans, so that a mask stays a mask."""
+    """True and False combined with booleans give booleans, so a mask stays a mask."""
     mask = Tensor([True, False])
     for result in (mask * True, True * mask, mask + np.False_):
         assert_dtype(result, np.bool_)
@@ -321,7 +321,7 @@ def test_division_of_any_integers_gives_float32(a, b):
 
 
 def test_integers_are_divided_by_any_number():
-    """A quotient is float32, so that its number need not fit the integers: uint8 divided by 300, or by -1."""
+    """Integers may be divided by any scalar, even if their dtype can't hold it: uint8 divided by 300 or -1 gives float32."""
     counts = Tensor(np.array([1, 200], np.uint8))
     assert_close(counts / 300, [1 / 300, 200 / 300])
     assert_close(-1 / counts, [-1, -1 / 200])
@@ -329,7 +329,7 @@ def test_integers_are_divided_by_any_number():
 
 @pytest.mark.parametrize("op", ARITHMETIC)
 def test_integers_beside_float64_are_not_rounded(op):
-    """Integers beside float64 become float64 at once: nothing goes by way of float32, which has seven digits."""
+    """Integers combined with float64 become float64 directly. float32, which has seven digits, would round them."""
     a, b = 123456789, 987654321.5
     assert_close(op(Tensor([a]), Tensor(np.array([b]))), [op(a, b)])
     assert_close(op(Tensor(np.array([b])), Tensor([a])), [op(b, a)])
@@ -337,7 +337,7 @@ def test_integers_beside_float64_are_not_rounded(op):
 
 
 def test_division_of_integers_gives_float32():
-    """1 / 2 is 0.5, as float32."""
+    """Integers divided by integers give float32: 1 / 2 is 0.5."""
     assert_close(Tensor([1, 3]) / Tensor([2, 2]), [0.5, 1.5])
     assert_dtype(Tensor([1, 3]) / Tensor([2, 2]), np.float32)
     assert_dtype(Tensor([1, 3]) / 2, np.float32)
@@ -360,7 +360,7 @@ def test_operands_are_left_alone(op):
 
 
 def test_plus_equals_makes_a_new_tensor():
-    """x += y binds x to a new tensor; whoever else holds the old one keeps its values."""
+    """x += y binds x to a new tensor; other references to the old tensor keep its values."""
     x = held = Tensor([1.0, 2.0])
     x += 1
     assert_close(x, [2, 3])
@@ -369,13 +369,13 @@ def test_plus_equals_makes_a_new_tensor():
 
 @pytest.mark.parametrize("op", [*ARITHMETIC, operator.lt])
 def test_the_work_is_done_in_numpy(op, budget):
-    """A hundred times more elements take not one Python step more."""
+    """The number of Python instructions must not grow with the number of elements."""
     few, many = Tensor(np.ones((10, 10), np.float32)), Tensor(np.ones((100, 100), np.float32))
     budget.steps(lambda: op(few, few), lambda: op(many, many), limit=2)
 
 
 @pytest.mark.parametrize("op", ARITHMETIC)
 def test_an_operation_holds_its_result_and_nothing_else(op, budget):
-    """Broadcasting a row over a matrix stretches nothing in memory: the peak is the result."""
+    """Broadcasting a row over a matrix allocates only the result: no stretched copy of the row."""
     matrix, row = Tensor(np.ones((250, 1000), np.float32)), Tensor(np.ones(1000, np.float32))
     budget.bytes(lambda: op(matrix, row), peak=1_500_000)

@@ -11,7 +11,7 @@ FUNCTIONS = ["exp", "log", "sqrt", "tanh"]
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_functions_act_on_every_element(name, draw):
-    """exp, log (natural), sqrt and tanh of each element."""
+    """exp, log (natural), sqrt and tanh act on each element."""
     x = draw.uniform(0.5, 2, 3, 4)
     want = [[getattr(math, name)(value) for value in row] for row in x.tolist()]
     assert_close(getattr(Tensor(x), name)(), want, mistakes={"the logarithm to base 10": np.log10(x), "base 2": np.log2(x)})
@@ -20,24 +20,24 @@ def test_functions_act_on_every_element(name, draw):
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize(("dtype", "want"), [(np.float32, np.float32), (np.float64, np.float64), (np.int64, np.float32)])
 def test_functions_keep_the_float_dtype(name, dtype, want):
-    """A float32 stays float32. Of integers the result is float32."""
+    """Functions of float32 give float32. Functions of integers give float32, too."""
     assert_dtype(getattr(Tensor(np.ones((2, 3), dtype)), name)(), want)
 
 
 @pytest.mark.parametrize("name", ["exp", "sqrt", "tanh"])
 def test_functions_of_booleans_give_float32(name):
-    """A function of booleans is float32 too (NumPy alone gives float16)."""
+    """Functions of booleans give float32 (NumPy alone gives float16)."""
     assert_dtype(getattr(Tensor([True, False]), name)(), np.float32)
 
 
 def test_tanh_saturates_quietly():
-    """tanh(±10⁴) is ±1, without overflow, NaN or warning."""
+    """tanh(±10⁴) is ±1, without overflow, NaN or a warning."""
     with np.errstate(all="raise"):
         assert_close(Tensor(np.array([-1e4, 0.0, 1e4])).tanh(), [-1, 0, 1])
 
 
 def test_maximum_takes_the_larger_of_each_pair(draw):
-    """maximum(a, b), element by element and broadcast; a number or an array may stand on either side."""
+    """maximum(a, b) compares element by element and broadcasts; a scalar or an array may be on either side."""
     a, b = draw.normal(2, 3, 4), draw.normal(4)
     want = np.where(a > b, a, b)
     assert_close(maximum(Tensor(a), Tensor(b)), want, mistakes={"the minimum": np.where(a > b, b, a)})
@@ -47,12 +47,12 @@ def test_maximum_takes_the_larger_of_each_pair(draw):
 
 
 def test_maximum_passes_nan_on():
-    """A NaN in either operand shows in the result: a broken number must not vanish."""
+    """maximum gives NaN if either operand is NaN: a broken number must not vanish."""
     assert_close(maximum(Tensor([math.nan, 1.0]), Tensor([1.0, math.nan])), [math.nan, math.nan])
 
 
 def test_where_chooses(draw):
-    """where(condition, a, b) is a where the condition holds, else b; all three are broadcast."""
+    """where(condition, a, b) is a where the condition is true, else b; all three are broadcast."""
     a, b, condition = draw.normal(2, 1, 4), draw.normal(3, 1), draw.normal(3, 4) > 0
     want = np.empty((2, 3, 4))
     for i, j, k in np.ndindex(2, 3, 4):
@@ -63,7 +63,7 @@ def test_where_chooses(draw):
 
 
 def test_maximum_and_where_do_not_promote():
-    """A number beside a float32 tensor leaves it float32; the condition has no say."""
+    """A scalar with a float32 tensor gives float32 in maximum and where; the condition's dtype doesn't matter."""
     x = Tensor(np.ones((2, 3), np.float32))
     assert_dtype(maximum(x, 0.5), np.float32)
     assert_dtype(where(x > 0, x, -1e9), np.float32)
@@ -71,7 +71,7 @@ def test_maximum_and_where_do_not_promote():
 
 
 def test_maximum_and_where_take_the_float_dtype():
-    """Integers beside floats take the floats' dtype, as in arithmetic; a float number beside integers gives float32."""
+    """maximum and where of integers and floats give the floats' dtype; a float scalar with integers gives float32."""
     counts, x = Tensor([1, 2, 3]), Tensor([0.5, 2.5, 0.5])
     for result in (maximum(counts, x), maximum(x, counts), where(x > 1, counts, x), where(x > 1, x, counts)):
         assert_dtype(result, np.float32)
@@ -87,7 +87,7 @@ WHOLE = [np.bool_, np.uint8, np.int32, np.int64]
 @pytest.mark.parametrize("choose", CHOICES.values(), ids=CHOICES)
 @pytest.mark.parametrize("whole", WHOLE)
 def test_the_dtype_does_not_depend_on_the_side(choose, whole):
-    """maximum and where give the same dtype, whichever operand comes first, and whichever is a number or an array."""
+    """maximum and where give the same dtype, whichever operand comes first, and whichever is a scalar or an array."""
     counts = np.ones(2, whole)
     for dtype in (np.float16, np.float32, np.float64):
         x = np.ones(2, dtype)
@@ -101,14 +101,14 @@ def test_the_dtype_does_not_depend_on_the_side(choose, whole):
 
 @pytest.mark.parametrize("choose", CHOICES.values(), ids=CHOICES)
 def test_one_operand_must_be_a_tensor(choose):
-    """maximum and where of numbers and arrays alone raise a TypeError: NumPy has functions for these."""
+    """maximum and where raise a TypeError if neither operand is a Tensor: NumPy has functions for scalars and arrays."""
     for a, b in [(1, 2.0), (np.ones(2), 1.0), (1.0, np.ones(2)), (np.ones(2), np.ones(2))]:
         with rejects(TypeError, "Tensor"):
             choose(a, b)
 
 
 def test_maximum_and_where_name_shapes_that_do_not_fit():
-    """Shapes that can't be broadcast are a ValueError that names them."""
+    """Shapes that can't be broadcast raise a ValueError whose message contains them."""
     a, b = Tensor(np.ones((2, 3))), Tensor(np.ones((4, 5)))
     with rejects(ValueError, "(2, 3)", "(4, 5)"):
         maximum(a, b)
@@ -117,20 +117,20 @@ def test_maximum_and_where_name_shapes_that_do_not_fit():
 
 
 def test_a_condition_that_is_not_boolean_is_refused():
-    """where's condition must be boolean: a TypeError names what came instead."""
+    """where raises a TypeError whose message contains the condition's dtype, unless it is boolean."""
     with rejects(TypeError, "float64"):
         where(Tensor(np.ones(3)), Tensor(np.ones(3)), Tensor(np.ones(3)))
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_functions_are_done_in_numpy(name, budget):
-    """A hundred times more elements take not one Python step more."""
+    """The number of Python instructions must not grow with the number of elements."""
     few, many = Tensor(np.ones((10, 10), np.float32)), Tensor(np.ones((100, 100), np.float32))
     budget.steps(lambda: getattr(few, name)(), lambda: getattr(many, name)(), limit=2)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_functions_hold_their_result_and_nothing_else(name, budget):
-    """The peak is the result: no list of boxed floats, no copy in float64."""
+    """A function allocates only its result: no list of boxed floats, no copy in float64."""
     x = Tensor(np.ones((250, 1000), np.float32))
     budget.bytes(lambda: getattr(x, name)(), peak=1_500_000)

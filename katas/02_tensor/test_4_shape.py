@@ -12,7 +12,7 @@ def grid(*shape: int) -> Tensor:
 
 
 def test_reshape_keeps_the_order():
-    """reshape lays the same values, row by row, into another shape."""
+    """reshape puts the same values, row by row, into a new shape."""
     assert_close(grid(2, 6).reshape(3, 4), [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]])
     assert_close(grid(2, 3).reshape(6), [0, 1, 2, 3, 4, 5])
 
@@ -23,13 +23,13 @@ def test_reshape_takes_numbers_or_a_tuple():
 
 
 def test_reshape_works_out_one_axis():
-    """−1 stands for whatever length is left."""
+    """reshape computes the length of an axis given as −1."""
     assert grid(2, 3, 4).reshape(2, -1).shape == (2, 12)
     assert grid(2, 3, 4).reshape(-1).shape == (24,)
 
 
 def test_reshape_to_another_size_is_refused():
-    """A shape that holds another number of values is a ValueError that names both shapes."""
+    """A shape with a different number of values raises a ValueError whose message contains both shapes."""
     with rejects(ValueError, "(2, 6)", "(5, 3)"):
         grid(2, 6).reshape(5, 3)
     with rejects(ValueError, "(2, 6)", "(5, -1)"):
@@ -38,14 +38,14 @@ def test_reshape_to_another_size_is_refused():
 
 @pytest.mark.parametrize("shape", [(2, -3), (-6,), (-2,), (-1, -3), (3, -4, 1)], ids=str)
 def test_only_minus_one_is_worked_out(shape):
-    """A negative length other than -1 is a ValueError that names both shapes."""
+    """A negative length other than -1 raises a ValueError whose message contains both shapes."""
     with rejects(ValueError, "(2, 6)", str(shape)):
         grid(2, 6).reshape(*shape)
 
 
 @pytest.mark.parametrize("dims", [(0, 1), (0, 2), (1, 2), (-2, -1), (1, 1)])
 def test_transpose_swaps_two_axes(dims, draw):
-    """transpose(a, b) swaps axes a and b, negative ones counted from the back."""
+    """transpose(a, b) swaps axes a and b. Negative axes count from the back."""
     x = draw.normal(2, 3, 4)
     order = [0, 1, 2]
     order[dims[0]], order[dims[1]] = order[dims[1]], order[dims[0]]
@@ -53,7 +53,7 @@ def test_transpose_swaps_two_axes(dims, draw):
 
 
 def test_T_swaps_the_last_two_axes(draw):
-    """x.T of a matrix is its transpose; of a batch of matrices, that of each."""
+    """x.T is the transpose of a matrix, or of each matrix in a batch."""
     x = draw.normal(2, 3, 4)
     assert_close(Tensor(x).T, oracles.tensor.permute(x, (0, 2, 1)))
     assert_close(Tensor(x[0]).T, oracles.tensor.permute(x[0], (1, 0)))
@@ -61,7 +61,7 @@ def test_T_swaps_the_last_two_axes(draw):
 
 @pytest.mark.parametrize("dims", [(0, 1, 2), (2, 0, 1), (1, 2, 0), (-1, 0, -2)])
 def test_permute_reorders_the_axes(dims, draw):
-    """permute(dims): axis i of the result is axis dims[i] of the input. Numbers or a tuple."""
+    """permute(dims): axis i of the result is axis dims[i] of the input. dims are numbers or a tuple."""
     x = draw.normal(2, 3, 4)
     want = oracles.tensor.permute(x, dims)
     inverse = np.argsort(np.array(dims) % 3)
@@ -70,7 +70,7 @@ def test_permute_reorders_the_axes(dims, draw):
 
 
 def test_axes_that_do_not_exist_are_named():
-    """A missing, repeated or impossible axis is a ValueError that names it and the shape."""
+    """A missing, repeated or impossible axis raises a ValueError whose message contains the axis and the shape."""
     x = grid(2, 3, 4)
     with rejects(ValueError, "3", "(2, 3, 4)"):
         x.transpose(0, 3)
@@ -86,7 +86,7 @@ def test_axes_that_do_not_exist_are_named():
 
 @pytest.mark.parametrize("dim", [3, 4, -4, -5])
 def test_axes_beyond_either_end_are_named(dim):
-    """An axis beyond either end is a ValueError that names it and the shape."""
+    """An axis beyond either end raises a ValueError whose message contains the axis and the shape."""
     x = grid(2, 3, 4)
     for call in (lambda: x.transpose(0, dim), lambda: x.transpose(dim, 0)):
         with rejects(ValueError, str(dim), "(2, 3, 4)"):
@@ -99,7 +99,7 @@ def test_axes_beyond_either_end_are_named(dim):
 
 @pytest.mark.parametrize("axis", [True, np.True_, 1.0, "1"], ids=repr)
 def test_an_axis_is_an_integer(axis):
-    """An axis that is no integer, such as True or 1.0, raises a TypeError."""
+    """An axis that is not an integer, such as True or 1.0, raises a TypeError."""
     x = grid(2, 2)
     calls = [lambda: x.transpose(axis, 0), lambda: x.transpose(0, axis), lambda: x.permute(0, axis), lambda: x.reshape(axis, 4)]
     calls += [lambda: concatenate([x, x], axis), lambda: stack([x, x], axis)]
@@ -109,7 +109,7 @@ def test_an_axis_is_an_integer(axis):
 
 
 def test_the_first_axis_may_be_counted_from_the_back():
-    """Of n axes, -n is axis 0."""
+    """With n axes, dim=-n means axis 0."""
     x = grid(2, 3, 4)
     assert_close(x.transpose(-3, 1), oracles.tensor.permute(x.data, (1, 0, 2)))
     assert_close(x.permute(-3, 2, 1), oracles.tensor.permute(x.data, (0, 2, 1)))
@@ -136,7 +136,7 @@ def test_the_first_axis_may_be_counted_from_the_back():
     ],
 )
 def test_views_copy_nothing(view):
-    """Reshaping what lies evenly in memory, reordering axes and slicing only describe the same memory anew."""
+    """Reshaping contiguous data, reordering axes and slicing give views of the same memory."""
     x = grid(2, 3, 4)
     assert np.shares_memory(view(x).data, x.data), "this is a copy: the memory is not that of x"
 
@@ -156,7 +156,7 @@ INDICES = {
 
 @pytest.mark.parametrize("index", INDICES.values(), ids=INDICES)
 def test_indexing_follows_numpy(index, draw):
-    """Numbers, slices, ..., None, lists and arrays select as in NumPy; the result is a Tensor."""
+    """Integers, slices, ..., None, lists and arrays select as in NumPy; the result is a Tensor."""
     x = draw.normal(2, 3, 4)
     result = Tensor(x)[index]
     assert isinstance(result, Tensor)
@@ -164,7 +164,7 @@ def test_indexing_follows_numpy(index, draw):
 
 
 def test_a_tensor_can_be_an_index(draw):
-    """Integer tensors select, boolean tensors mask, alone or beside slices."""
+    """Integer tensors select and boolean tensors mask, alone or combined with slices."""
     x = draw.normal(5, 4)
     assert_close(Tensor(x)[Tensor([3, 0, 3])], x[[3, 0, 3]])
     assert_close(Tensor(x)[:, Tensor([3, 0])], x[:, [3, 0]])
@@ -172,27 +172,27 @@ def test_a_tensor_can_be_an_index(draw):
 
 
 def test_an_index_out_of_range_is_named():
-    """An index beyond the end is an IndexError that names it."""
+    """An index beyond the end raises an IndexError whose message contains it."""
     with rejects(IndexError, "5"):
         grid(2, 3)[5]
 
 
 def test_iteration_walks_the_first_axis():
-    """for row in x: one Tensor for each index of the first axis, and then it ends."""
+    """`for row in x` gives one Tensor for each index of the first axis, and then ends."""
     rows = list(grid(2, 3))
     assert all(isinstance(row, Tensor) for row in rows)
     assert_close(np.stack([row.data for row in rows]), grid(2, 3).data)
 
 
 def test_loops_over_the_same_tensor_do_not_share_their_place():
-    """A loop within a loop over the same tensor begins at the first row each time."""
+    """A loop inside a loop over the same tensor starts at the first row each time."""
     x = Tensor([1, 2, 3])
     assert [(a.item(), b.item()) for a in x for b in x] == [(a, b) for a in (1, 2, 3) for b in (1, 2, 3)]
 
 
 @pytest.mark.parametrize("dim", [0, 1, 2, -1])
 def test_concatenate_joins_along_an_existing_axis(dim, draw):
-    """concatenate(tensors, dim): the lengths along dim add up."""
+    """concatenate(tensors, dim) adds up the lengths along dim."""
     shapes = [[2, 3, 4] for _ in range(3)]
     for length, shape in enumerate(shapes, 1):
         shape[dim] = length
@@ -204,7 +204,7 @@ def test_concatenate_joins_along_an_existing_axis(dim, draw):
 
 @pytest.mark.parametrize("dim", [0, 1, 2, -1])
 def test_stack_makes_a_new_axis(dim, draw):
-    """stack(tensors, dim): the new axis stands at dim and has one index for each tensor."""
+    """stack(tensors, dim) adds a new axis at dim, with one index for each tensor."""
     parts = [draw.normal(3, 4) for _ in range(2)]
     stacked = stack([Tensor(part) for part in parts], dim)
     assert stacked.ndim == 3
@@ -214,7 +214,7 @@ def test_stack_makes_a_new_axis(dim, draw):
 
 @pytest.mark.parametrize("shape", [(), (3,), (3, 4), (3, 4, 5)], ids=str)
 def test_the_new_axis_may_stand_anywhere(shape):
-    """stack of tensors with n axes takes dim from -n - 1 to n, and names any other in a ValueError."""
+    """stack of n-d tensors takes dim from -n - 1 to n; any other dim raises a ValueError whose message contains it."""
     parts, n = [grid(*shape), grid(*shape)], len(shape)
     for dim in range(-n - 1, n + 1):
         assert_close(stack(parts, dim), np.moveaxis(np.array([part.data for part in parts]), 0, dim))
@@ -224,13 +224,13 @@ def test_the_new_axis_may_stand_anywhere(shape):
 
 
 def test_the_first_axis_is_the_default():
-    """concatenate and stack work on axis 0 unless told otherwise."""
+    """concatenate and stack use axis 0 by default."""
     assert concatenate([grid(2, 3), grid(1, 3)]).shape == (3, 3)
     assert stack([grid(2, 4)] * 3).shape == (3, 2, 4)
 
 
 def test_joining_keeps_the_dtype():
-    """float32 parts give a float32 whole; integers and floats together take the float dtype."""
+    """Joining float32 tensors gives float32; joining integers and floats gives the floats' dtype."""
     assert_dtype(concatenate([grid(2, 3), grid(2, 3)]), np.float32)
     assert_dtype(stack([Tensor([1, 2]), Tensor([0.5, 0.5])]), np.float32)
     assert_dtype(concatenate([Tensor([True, False]), Tensor([5, 7])]), np.int64)
@@ -238,7 +238,7 @@ def test_joining_keeps_the_dtype():
 
 @pytest.mark.parametrize("dim", [0, 1])
 def test_a_part_without_values_is_a_part(dim):
-    """Parts of length 0 along dim add nothing, but their dtype and requires_grad count, and their other axes must fit."""
+    """Parts of length 0 along dim add no values, but their dtype and requires_grad count, and their other axes must fit."""
     empty = Tensor(np.zeros((0, 3) if dim == 0 else (3, 0), np.float32), requires_grad=True)
     counts = Tensor(np.arange(9).reshape(3, 3))
     for parts in ([empty, counts], [counts, empty], [empty, counts, empty]):
@@ -254,7 +254,7 @@ def test_a_part_without_values_is_a_part(dim):
 
 
 def test_parts_that_do_not_fit_are_named():
-    """Parts whose other axes differ are a ValueError that names their shapes; so is joining nothing."""
+    """Parts whose other axes differ raise a ValueError whose message contains their shapes. Joining no parts raises one too."""
     with rejects(ValueError, "(2, 3)", "(2, 4)"):
         concatenate([grid(2, 3), grid(2, 4)], 0)
     with rejects(ValueError, "2, 3)", "3, 2)"):  # or those with the new axis
@@ -267,7 +267,7 @@ def test_parts_that_do_not_fit_are_named():
 
 @pytest.mark.parametrize("shapes", [((2, 3), (1, 3)), ((2, 3), (2, 1)), ((2, 3), (3,))], ids=str)
 def test_parts_are_not_broadcast(shapes):
-    """Parts to be joined are not stretched: stack needs equal shapes, and concatenate equal lengths beside its axis."""
+    """Parts to be joined are not broadcast: stack needs equal shapes, concatenate equal lengths on all other axes."""
     parts = [grid(*shape) for shape in shapes]
     with rejects(ValueError):
         stack(parts)
@@ -277,13 +277,13 @@ def test_parts_are_not_broadcast(shapes):
 
 @pytest.mark.parametrize("shape", [(1, 3), (2, 1), (3,), (2, 3, 1)], ids=str)
 def test_a_mask_is_not_broadcast(shape):
-    """A mask has the lengths of the axes that it selects from. Another length is an IndexError."""
+    """A mask must have the lengths of the axes it selects from. A different length raises an IndexError."""
     with rejects(IndexError):
         grid(2, 3)[Tensor(np.ones(shape, bool))]
 
 
 def test_an_axis_to_join_along_must_exist():
-    """concatenate and stack along an axis that does not exist are a ValueError that names it."""
+    """concatenate and stack raise a ValueError that contains the axis, if that axis does not exist."""
     with rejects(ValueError, "2"):
         concatenate([grid(2, 3), grid(2, 3)], 2)
     with rejects(ValueError, "3"):
@@ -292,6 +292,6 @@ def test_an_axis_to_join_along_must_exist():
 
 @pytest.mark.parametrize("change", [lambda x: x.reshape(-1), lambda x: x.T, lambda x: x[1:], lambda x: concatenate([x, x])])
 def test_changes_of_shape_are_done_in_numpy(change, budget):
-    """A hundred times more elements take not one Python step more."""
+    """The number of Python instructions must not grow with the number of elements."""
     few, many = grid(10, 10), grid(100, 100)
     budget.steps(lambda: change(few), lambda: change(many), limit=2)

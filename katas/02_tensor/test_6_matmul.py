@@ -21,20 +21,20 @@ SHAPES = {
 
 @pytest.mark.parametrize("shapes", SHAPES.values(), ids=SHAPES)
 def test_matmul_sums_over_the_inner_axis(shapes, draw):
-    """(…, n, k) @ (…, k, m) → (…, n, m): leading axes are broadcast, a vector is a row on the left, a column on the right."""
+    """(…, n, k) @ (…, k, m) → (…, n, m): leading axes are broadcast; a vector is a row on the left, a column on the right."""
     a, b = draw.normal(*shapes[0]), draw.normal(*shapes[1])
     assert_close(Tensor(a) @ Tensor(b), oracles.tensor.matmul(a, b), mistakes={"np.dot, which pairs all": np.dot(a, b)})
 
 
 def test_square_matrices_are_not_transposed(draw):
-    """Square matrices fit in any order, so here a swapped operand or axis shows in the values alone."""
+    """With square matrices a swapped operand or axis still gives the right shape: only the values are wrong."""
     a, b = draw.normal(3, 3), draw.normal(3, 3)
     mistakes = {"a * b, element by element": a * b, "b @ a": b @ a, "a.T @ b": a.T @ b, "a @ b.T": a @ b.T}
     assert_close(Tensor(a) @ Tensor(b), oracles.tensor.matmul(a, b), mistakes=mistakes)
 
 
 def test_an_array_may_stand_on_either_side(draw):
-    """array @ tensor and tensor @ array are Tensors."""
+    """array @ tensor and tensor @ array give Tensors."""
     a, b = draw.normal(2, 3), draw.normal(3, 4)
     for result in (a @ Tensor(b), Tensor(a) @ b):
         assert isinstance(result, Tensor)
@@ -42,7 +42,7 @@ def test_an_array_may_stand_on_either_side(draw):
 
 
 def test_matmul_keeps_the_dtype(draw):
-    """float32 @ float32 is float32; integers with floats take the float dtype."""
+    """float32 @ float32 gives float32; integers with floats give the floats' dtype."""
     x = Tensor(draw.normal(3, 3, dtype=np.float32))
     assert_dtype(x @ x, np.float32)
     assert_dtype(x @ Tensor([1, 2, 3]), np.float32)
@@ -50,13 +50,13 @@ def test_matmul_keeps_the_dtype(draw):
 
 @pytest.mark.parametrize("shapes", [((2, 3), (4, 5)), ((3,), (4,)), ((5, 2, 3), (6, 3, 4)), ((2, 3), (2, 3))], ids=str)
 def test_shapes_that_do_not_fit_are_named(shapes):
-    """Inner lengths or leading axes that don't fit are a ValueError that names both shapes."""
+    """Inner lengths or leading axes that don't fit raise a ValueError whose message contains both shapes."""
     with rejects(ValueError, *map(str, shapes)):
         Tensor(np.ones(shapes[0])) @ Tensor(np.ones(shapes[1]))
 
 
 def test_a_number_is_refused():
-    """@ needs at least one axis on either side: a ValueError names the shape ()."""
+    """@ raises a ValueError whose message contains the shape () unless both sides have at least one axis."""
     with rejects(ValueError, "()", "(2, 3)"):
         Tensor(2.0) @ Tensor(np.ones((2, 3)))
 
@@ -72,7 +72,7 @@ def test_a_number_is_refused_on_either_side(number, shape):
 
 
 def test_what_is_not_a_number_is_refused():
-    """@ with a string or None is a TypeError."""
+    """@ with a string or None raises a TypeError."""
     with rejects(TypeError):
         Tensor([1.0]) @ "2"
     with rejects(TypeError):
@@ -80,25 +80,25 @@ def test_what_is_not_a_number_is_refused():
 
 
 def test_matmul_is_done_in_numpy(budget):
-    """A hundred times more elements take not one Python step more; nor does a longer batch."""
+    """The number of Python instructions must not grow with the number of elements or with the length of a batch."""
     few, many = Tensor(np.ones((2, 10, 10), np.float32)), Tensor(np.ones((50, 40, 40), np.float32))
     budget.steps(lambda: few @ few, lambda: many @ many, limit=2)
 
 
 def test_matmul_holds_its_result_and_nothing_else(budget):
-    """No product of all pairs before the sum, no matrix repeated for the batch: the peak is the result."""
+    """@ allocates only its result: no array of all pairs before the sum, and no matrix repeated for the batch."""
     batch, matrix = Tensor(np.ones((64, 16, 64), np.float32)), Tensor(np.ones((64, 64), np.float32))
     budget.bytes(lambda: batch @ matrix, peak=390_000)
 
 
 def test_a_transposed_matrix_is_not_copied(budget):
-    """x @ w.T reads w where it lies: a megabyte of weights costs no second one."""
+    """x @ w.T reads w in place: it allocates no second 1 MB array for the weights."""
     x, w = Tensor(np.ones((2, 512), np.float32)), Tensor(np.ones((512, 512), np.float32))
     budget.bytes(lambda: x @ w.T, peak=100_000)
 
 
 def test_matmul_is_as_fast_as_numpy(budget):
-    """Wrapping a product of 256×256 matrices costs next to nothing beside the product itself."""
+    """A product of 256×256 matrices takes hardly longer than NumPy's own."""
     a = np.ones((256, 256), np.float32)
     x = Tensor(a)
     budget.time(lambda: x @ x, against=lambda: a @ a, limit=3)

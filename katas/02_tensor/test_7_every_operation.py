@@ -9,7 +9,7 @@ from specs.check import assert_close, assert_dtype, layouts, undisturbed
 
 
 def same(operation):
-    """What NumPy writes alike."""
+    """An operation that is written the same way in NumPy."""
     return operation, operation
 
 
@@ -76,7 +76,7 @@ every = pytest.mark.parametrize("name", OPERATIONS)
 
 
 def operands(name: str, *arrays: np.ndarray) -> list[np.ndarray]:
-    """As many as the operation takes."""
+    """As many operands as the operation takes."""
     return list(arrays[: len(inspect.signature(OPERATIONS[name][0]).parameters)])
 
 
@@ -91,7 +91,7 @@ def plain(name: str, *arrays: np.ndarray) -> np.ndarray:
 
 @every
 def test_operands_are_read_by_index(name):
-    """An operation reads its operands by index, whatever the order in which they lie in memory."""
+    """An operation reads its operands by index, whatever their order in memory."""
     x, y = np.array([[1.0, 2.0, 3.0], [6.0, 5.0, 4.0]]), np.array([[1.0, 3.0, 2.0], [4.0, 5.0, 6.0]])
     want = plain(name, x, y)
     for order in layouts(x):
@@ -100,7 +100,7 @@ def test_operands_are_read_by_index(name):
 
 @pytest.mark.parametrize("fact", FACTS)
 def test_a_tensor_is_read_by_index(fact):
-    """What a tensor tells about itself does not depend on the order in which its values lie in memory."""
+    """shape, len, repr and the like don't depend on the order of the values in memory."""
     values = np.array([[1.0, 2.0], [3.0, 5.0]])
     for order, x in layouts(values).items():
         assert FACTS[fact](Tensor(x)) == FACTS[fact](Tensor(values)), f"values that lie {order}"
@@ -109,13 +109,13 @@ def test_a_tensor_is_read_by_index(fact):
 @pytest.mark.parametrize("shape", [(2, 0), (2, 1)], ids=str)
 @every
 def test_axes_of_length_0_and_1_are_axes(name, shape):
-    """An axis of length 0 is no error, and an axis of length 1 stays: results have the shape that NumPy gives them."""
+    """An axis of length 0 raises no error, and an axis of length 1 stays: results have the same shape as in NumPy."""
     x = np.ones(shape)
     assert_close(ours(name, x, x), plain(name, x, x))
 
 
 def test_a_tensor_may_hold_no_values():
-    """A tensor with an axis of length 0 has a shape, a dtype and a length as others do."""
+    """A tensor with an axis of length 0 has a shape, a dtype and a length like any other."""
     x = Tensor(np.zeros((2, 0), np.float32))
     assert (x.shape, x.ndim, x.size, x.dtype, len(x), len(x.T)) == ((2, 0), 2, 0, np.float32, 2, 0)
     assert Tensor(x).shape == x.numpy().shape == (2, 0)
@@ -126,7 +126,7 @@ def test_a_tensor_may_hold_no_values():
 
 @pytest.mark.parametrize("create", [zeros, ones, lambda shape: full(shape, 2.0)], ids=["zeros", "ones", "full"])
 def test_created_axes_of_length_1_stay(create):
-    """A shape such as (1, 3, 1) is made as it is asked for."""
+    """A shape with axes of length 1, such as (1, 3, 1), keeps them."""
     assert create((1, 3, 1)).shape == (1, 3, 1)
     assert randn((1, 3, 1), np.random.default_rng(0)).shape == (1, 3, 1)
     assert arange(1).shape == (1,)
@@ -134,7 +134,7 @@ def test_created_axes_of_length_1_stay(create):
 
 @every
 def test_infinities_and_nan_pass_through(name):
-    """An infinity or a NaN has the result that NumPy gives it. Neither is replaced, nor is it an error."""
+    """An infinity or a NaN gives the same result as in NumPy: it is not replaced, and raises no error."""
     x = np.array([[np.inf, -np.inf, np.nan, 0.0, np.nan], [0.0, 1.0, np.inf, 2.0, 1.0]])
     y = np.array([[1.0, np.inf, np.nan, -np.inf, 1.0], [np.inf, 0.0, -1.0, np.nan, 2.0]])
     with np.errstate(all="ignore"):
@@ -143,7 +143,7 @@ def test_infinities_and_nan_pass_through(name):
 
 @every
 def test_an_operand_may_stand_beside_itself(name):
-    """x beside itself is like two equal operands: NaN equals no NaN, and ∞ - ∞ is NaN, also if both are the same tensor."""
+    """x as both operands works like two equal operands: NaN == NaN is False, and ∞ - ∞ is NaN, even for the same tensor."""
     x = np.array([[np.inf, -np.inf, np.nan], [0.0, -1.0, 2.0]])
     operation = OPERATIONS[name][0]
     with np.errstate(all="ignore"):
@@ -164,14 +164,14 @@ def test_infinities_and_nan_are_values():
 
 @every
 def test_a_result_may_be_written_to(name):
-    """The array of a result can be written to, as an optimizer does."""
+    """A result's array is writable, since an optimizer writes to it."""
     result = ours(name, np.ones((2, 3)), np.ones((2, 3)))
     assert result.data.flags.writeable, "the array of the result is read-only"
 
 
 @pytest.mark.parametrize("name", CREATIONS)
 def test_a_new_tensor_may_be_written_to(name):
-    """The array of a new tensor can be written to, through numpy() as well."""
+    """A new tensor's array is writable, also through numpy()."""
     made = CREATIONS[name]()
     made.numpy()[...] = 7
     assert_close(made, np.full(made.shape, 7, made.dtype))
@@ -223,7 +223,7 @@ EQUAL = {  # an operation, and an operand that it gives back
 
 @pytest.mark.parametrize("name", EQUAL)
 def test_a_result_that_equals_its_operand_is_another_array(name):
-    """x + 0 and the like are arrays of their own: to write into the result leaves the operand as it is."""
+    """x + 0 and the like give new arrays: writing to the result leaves the operand unchanged."""
     operation, values = EQUAL[name]
     x = Tensor(values)
     result = operation(x)
@@ -233,7 +233,7 @@ def test_a_result_that_equals_its_operand_is_another_array(name):
 
 @pytest.mark.parametrize("dim", [0, 1, -1])
 def test_a_stack_of_one_is_another_array(dim):
-    """To write into stack([x]) leaves x as it is."""
+    """Writing to stack([x]) leaves x unchanged."""
     x = Tensor([1.0, 2.0])
     assert not np.shares_memory(stack([x], dim).data, x.data), "the result is a view of the operand's array"
 
@@ -253,7 +253,7 @@ def test_every_operation_leaves_its_operands_alone(name):
 @pytest.mark.parametrize("requires_grad", [False, True])
 @every
 def test_operands_stay_what_they_are(name, requires_grad):
-    """After an operation its operands hold the same arrays, which may still be written to, and have the same requires_grad."""
+    """After an operation its operands hold the same arrays, still writable, and have the same requires_grad."""
     x, y = np.ones((2, 3)), np.ones((2, 3))
     tensors = [Tensor(array, requires_grad) for array in operands(name, x, y)]
     OPERATIONS[name][0](*tensors)
@@ -265,7 +265,7 @@ def test_operands_stay_what_they_are(name, requires_grad):
 
 @pytest.mark.parametrize("wrap", [lambda array: array, Tensor], ids=["array", "Tensor"])
 def test_masks_and_indices_are_left_alone(wrap):
-    """A condition, a mask and an index keep their values, and may still be written to."""
+    """A condition, a mask and an index keep their values, and stay writable."""
     x, mask, index = Tensor(np.ones((2, 3))), np.array([[True, False, True], [False, False, True]]), np.array([1, 0, 1])
     before = mask.copy(), index.copy()
     where(wrap(mask), x, 0.0)
@@ -279,7 +279,7 @@ def test_masks_and_indices_are_left_alone(wrap):
 
 @pytest.mark.parametrize("fact", FACTS)
 def test_to_ask_a_tensor_changes_nothing(fact):
-    """shape, len, repr, item and the like leave the values alone."""
+    """shape, len, repr, item and the like don't change the values."""
     x = np.array([[1.0, 2.0], [3.0, 5.0]])
     FACTS[fact](Tensor(x))
     assert_close(x, [[1.0, 2.0], [3.0, 5.0]])
@@ -287,7 +287,7 @@ def test_to_ask_a_tensor_changes_nothing(fact):
 
 @pytest.mark.parametrize("ask", [lambda x: x.item(), bool], ids=["item", "bool"])
 def test_to_ask_for_the_one_value_changes_nothing(ask):
-    """item() and bool() leave the one value alone."""
+    """item() and bool() don't change the only value."""
     one = np.array([[3.0]])
     assert ask(Tensor(one)) == ask(Tensor(np.array([[3.0]])))
     assert_close(one, [[3.0]])
@@ -297,7 +297,7 @@ def test_to_ask_for_the_one_value_changes_nothing(ask):
     "values", [np.zeros((1, 3)), np.zeros((1, 1), np.float32), np.zeros(2, np.int32), np.array([np.nan, 1.0])], ids=repr
 )
 def test_numpy_gives_the_array_as_it_is(values):
-    """numpy() is the array itself: its dtype, its shape, and its NaN as well."""
+    """numpy() returns the array itself, with its dtype, its shape and its NaNs."""
     assert Tensor(values).numpy().dtype == values.dtype
     assert Tensor(values).numpy().shape == values.shape
     assert np.shares_memory(Tensor(values).numpy(), values), "this is a copy: the memory is not that of the array"
@@ -316,7 +316,7 @@ def test_lists_are_left_alone():
 
 
 def test_lists_that_are_refused_are_left_alone():
-    """A list that is no tensor, and parts that don't fit, are as they were after the error."""
+    """A list that can't become a tensor, and parts that don't fit, are unchanged after the error."""
     ragged, words, parts = [[1.0, 2.0], [3.0]], ["one", "two"], [Tensor([1.0]), Tensor([1.0, 2.0])]
     for call in (lambda: Tensor(ragged), lambda: Tensor(words), lambda: stack(parts), lambda: concatenate(parts, 1)):
         with pytest.raises((ValueError, TypeError)):
@@ -354,7 +354,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_an_error_leaves_the_operands_alone(name):
-    """After an error the operands are as they were."""
+    """After an error the operands are unchanged."""
     x, y = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), np.ones((4, 5))
     before = x.copy()
     with pytest.raises((ValueError, TypeError, IndexError)):
@@ -365,7 +365,7 @@ def test_an_error_leaves_the_operands_alone(name):
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_an_error_leaves_the_process_alone(name):
-    """After an error NumPy's global generator, its error handling and the working directory are as they were."""
+    """After an error NumPy's global generator, its error handling and the working directory are unchanged."""
     with undisturbed(), pytest.raises((ValueError, TypeError, IndexError)):
         REFUSED[name](Tensor(np.ones((2, 3))), Tensor(np.ones((4, 5))))
 
@@ -385,7 +385,7 @@ KEPT = [name for name in OPERATIONS if name not in [*FLOATING, *COMPARED, "array
 @pytest.mark.parametrize("dtype", [np.int32, np.int64])
 @pytest.mark.parametrize("name", KEPT)
 def test_integers_keep_their_dtype(name, dtype):
-    """int32 gives int32 and int64 gives int64, where the result holds integers."""
+    """int32 gives int32 and int64 gives int64, if the result holds integers."""
     x = np.ones((2, 3), dtype)
     assert_dtype(ours(name, x, x), dtype)
 
@@ -416,14 +416,14 @@ def test_every_operation_leaves_the_process_alone(name):
 
 @pytest.mark.parametrize("name", [*FACTS, *CREATIONS])
 def test_to_create_and_to_ask_leaves_the_process_alone(name):
-    """What creates a tensor, or asks it for its shape, does not change NumPy's settings or the working directory."""
+    """Creating a tensor, or reading its shape, does not change NumPy's settings or the working directory."""
     with undisturbed():
         CREATIONS[name]() if name in CREATIONS else FACTS[name](Tensor([1.0]))
 
 
 @every
 def test_every_operation_reads_the_data_of_now(name, draw):
-    """`data` may be replaced, as an optimizer or a loaded model does. An operation then reads the new array."""
+    """An operation reads the current array of `data`, which an optimizer or a loaded model may have replaced."""
     new = draw.uniform(1, 2, 2, 3)
     tensors = [Tensor(old) for old in operands(name, np.ones((3, 2)), np.ones((3, 2)))]
     for tensor in tensors:
@@ -433,7 +433,7 @@ def test_every_operation_reads_the_data_of_now(name, draw):
 
 @pytest.mark.parametrize("fact", FACTS)
 def test_a_tensor_tells_about_the_data_of_now(fact):
-    """shape, dtype, len, repr and the like are those of the array that `data` is at that moment."""
+    """shape, dtype, len, repr and the like describe the current array of `data`."""
     x, new = Tensor([1.0]), np.array([[0, 0], [0, 0]])
     x.data = new
     assert FACTS[fact](x) == FACTS[fact](Tensor(new))
@@ -443,7 +443,7 @@ def test_a_tensor_tells_about_the_data_of_now(fact):
 
 
 def test_numpy_numbers_are_numbers():
-    """Lengths, axes, indices and operands may be NumPy's integers and floats."""
+    """Lengths, axes, indices and operands may be NumPy integers and floats."""
     one, x = np.int64(1), Tensor(np.ones((2, 3), np.float32))
     assert x.reshape(np.int64(3), np.int64(2)).shape == (3, 2)
     assert x.permute(one, np.int64(0)).shape == x.transpose(np.int64(0), one).shape == (3, 2)
@@ -459,7 +459,7 @@ def test_numpy_numbers_are_numbers():
 @pytest.mark.parametrize("number", [np.int64(2), np.float32(2), np.float64(2)], ids=repr)
 @pytest.mark.parametrize("name", [name for name in ON_BOTH_SIDES if not name.startswith("array")])
 def test_numpy_scalars_are_operands(name, number):
-    """A NumPy scalar beside a tensor counts as a Python number does, on the right and on the left."""
+    """A NumPy scalar combined with a tensor counts as a Python scalar, on the right and on the left."""
     operation, x = ON_BOTH_SIDES[name][0], Tensor(np.array([1.0, 2.0, 3.0], np.float32))
     assert_close(operation(x, number), operation(x.data, np.float32(2)))
     assert_close(operation(number, x), operation(np.float32(2), x.data))

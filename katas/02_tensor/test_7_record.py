@@ -40,14 +40,14 @@ OPERATIONS = {
 
 
 def operands(operation, draw, **options) -> list[Tensor]:
-    """As many as the operation takes, all of shape (2, 3, 4)."""
+    """As many operands as the operation takes, all of shape (2, 3, 4)."""
     return [Tensor(draw.uniform(1, 2, 2, 3, 4), **options) for _ in range(operation.__code__.co_argcount)]
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
 def test_every_operation_reports_what_it_did(operation, draw):
-    """Each operation ends in Tensor._result: by name, with its parents and attributes (table in the README). Done again from
-    the record alone, it gives the same values: automatic differentiation will know nothing else.
+    """Each operation ends in Tensor._result, with its name, parents and attributes (table in the README). Repeated from the
+    report alone, it gives the same values: automatic differentiation will know nothing else.
     """
     with recording() as probe:
         operation(*operands(operation, draw))
@@ -57,7 +57,7 @@ def test_every_operation_reports_what_it_did(operation, draw):
 
 
 def again(op: str, result: Tensor, parents: tuple, attrs: dict) -> np.ndarray:
-    """What an operation gives when it is done again from its record."""
+    """The result of an operation that is repeated from its report."""
     assert op in PRIMITIVES, f"{op!r} is not one of the primitives in the README, 02.7"
     assert all(isinstance(parent, Tensor) for parent in parents), f"{op}: every parent must be a Tensor"
     index = attrs.get("index", ())
@@ -77,7 +77,7 @@ def again(op: str, result: Tensor, parents: tuple, attrs: dict) -> np.ndarray:
     ids=["one", "beside a slice", "two", "a mask"],
 )
 def test_a_tensor_that_is_an_index_is_reported_as_its_array(indices, draw):
-    """In the attribute index, the array of a Tensor stands where the Tensor stood: neither a list nor a copy."""
+    """In the attribute index, an array replaces each Tensor: the Tensor's own array, not a list or a copy."""
     index = tuple(Tensor(part) if isinstance(part, list) else part for part in indices)
     with recording() as probe:
         Tensor(draw.normal(2, 3, 4))[index if len(index) > 1 else index[0]]
@@ -91,7 +91,7 @@ def test_a_tensor_that_is_an_index_is_reported_as_its_array(indices, draw):
 
 @pytest.mark.parametrize("wrap", [np.asarray, Tensor])
 def test_the_condition_is_reported_as_a_boolean_array(wrap, draw):
-    """where's attribute condition is a boolean array, whether where was given that or a Tensor."""
+    """where's attribute condition is a boolean array, even if where was given a Tensor."""
     x = Tensor(draw.normal(3, 4))
     with recording() as probe:
         where(wrap(x.data > 0), x, 0.0)
@@ -106,7 +106,7 @@ def test_the_condition_is_reported_as_a_boolean_array(wrap, draw):
     "choose", [maximum, lambda a, b: where(np.array([True, False, True, False]), a, b)], ids=["maximum", "where"]
 )
 def test_operands_are_reported_in_their_order(choose, other, draw):
-    """The parents of maximum(a, b) and of where are a and b in this order: at a tie, b alone will get the gradient."""
+    """The parents of maximum(a, b) and of where are a and b, in this order: at a tie, only b will receive the gradient."""
     x = Tensor(draw.normal(3, 4))
     for place, operands in enumerate([(x, other), (other, x)]):
         with recording() as probe:
@@ -118,7 +118,7 @@ def test_operands_are_reported_in_their_order(choose, other, draw):
 
 @pytest.mark.parametrize("length", [0, 3])
 def test_every_part_is_a_parent(length, draw):
-    """concatenate reports each tensor as a parent, one without values as well."""
+    """concatenate reports each tensor as a parent, even one without values."""
     parts = [Tensor(draw.normal(2, 4)), Tensor(draw.normal(length, 4)), Tensor(draw.normal(1, 4))]
     with recording() as probe:
         whole = concatenate(parts)
@@ -137,13 +137,13 @@ def test_every_result_leads_back_to_its_operands(operation, draw):
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
 def test_requires_grad_is_passed_on(operation, draw):
-    """What is computed from a tensor that requires a gradient requires one itself; else it does not."""
+    """A result requires a gradient if, and only if, one of its operands does."""
     assert operation(*operands(operation, draw, requires_grad=True)).requires_grad is True
     assert operation(*operands(operation, draw)).requires_grad is False
 
 
 def test_comparisons_report_nothing(draw):
-    """A comparison is flat almost everywhere: it has no gradient, so there is nothing to report."""
+    """Comparisons report nothing: they are flat almost everywhere, so they have no gradient."""
     x = Tensor(draw.normal(2, 3), requires_grad=True)
     with recording() as probe:
         mask = x > 0
