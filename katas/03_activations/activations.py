@@ -1,10 +1,10 @@
-"""Activations: the nonlinearities between linear maps, and their derivatives by hand.
+"""Activations: the nonlinearities between linear maps, and their hand-derived derivatives.
 
-`forward` takes a Tensor of any shape and gives one of the same shape and dtype. Integers and booleans give float32, except that
-ReLU of integers keeps their dtype, and ReLU of booleans gives int64, as `maximum(x, 0)` does.
-`backward` takes the gradient of the output and gives that of the input, both arrays of that shape; it changes neither grad
-nor what forward kept.
-Raises, in every backward: RuntimeError if no forward came before; ValueError if grad has not the shape of the output.
+`forward` takes a Tensor of any shape and returns a Tensor of the same shape and dtype. Integers and booleans give float32,
+except that ReLU of integers keeps their dtype, and ReLU of booleans gives int64, as `maximum(x, 0)` does.
+`backward` takes the gradient of the output and returns the gradient of the input, both arrays of that shape. It changes neither
+grad nor the arrays that forward saved.
+Raises, in every backward: RuntimeError if forward has saved nothing; ValueError if grad doesn't have the output's shape.
 """
 
 import math
@@ -14,7 +14,7 @@ from katas.tensor import Tensor, maximum, where
 
 
 class Differentiable:  # given
-    """Something with a `forward` and a hand-derived `backward`. Calling it runs forward."""
+    """An object with a `forward` and a hand-derived `backward`. Calling it runs forward."""
 
     _kept: tuple | None = None
 
@@ -22,13 +22,14 @@ class Differentiable:  # given
         return self.forward(*inputs, **options)
 
     def keep(self, *values) -> None:
-        """Holds what backward will need. Not while operations are recorded: then the record holds it, and backward isn't
-        called.
+        """Saves what backward will need.
+
+        While operations are recorded it saves nothing: the graph holds the arrays, and this backward isn't called.
         """
         self._kept = None if Tensor._recorder is not None else values
 
     def kept(self) -> tuple:
-        """What the last forward kept. Raises: RuntimeError if there was none."""
+        """What the last forward saved. Raises: RuntimeError if it saved nothing, or if there was none."""
         if self._kept is None:
             raise RuntimeError(f"{type(self).__name__}.backward() needs a forward() before it")
         return self._kept
@@ -38,7 +39,7 @@ class Differentiable:  # given
 
 
 class ReLU(Differentiable):
-    """max(x, 0): what is negative becomes 0; NaN stays NaN."""
+    """max(x, 0): negative values become 0; NaN stays NaN."""
 
     def forward(self, x: Tensor) -> Tensor:
         raise NotImplementedError("03.1 ReLU.forward: README.md, 03.1")
@@ -49,7 +50,7 @@ class ReLU(Differentiable):
 
 
 class LeakyReLU(Differentiable):
-    """x where x > 0, else negative_slope · x (Maas, Hannun & Ng 2013, sec. 2). Any slope will do; NaN stays NaN."""
+    """x where x > 0, else negative_slope · x (Maas, Hannun & Ng 2013, sec. 2). The slope may be any number; NaN stays NaN."""
 
     def __init__(self, negative_slope: float = 0.01):
         raise NotImplementedError("03.1 LeakyReLU.__init__: README.md, 03.1")
@@ -58,7 +59,7 @@ class LeakyReLU(Differentiable):
         raise NotImplementedError("03.1 LeakyReLU.forward: README.md, 03.1")
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
-        """grad where x > 0, else negative_slope · grad: at 0 too."""
+        """grad where x > 0; elsewhere, 0 included, negative_slope · grad."""
         raise NotImplementedError("03.1 LeakyReLU.backward: README.md, 03.1")
 
 
@@ -66,7 +67,7 @@ class LeakyReLU(Differentiable):
 
 
 class Sigmoid(Differentiable):
-    """σ(x) = 1 / (1 + e⁻ˣ), in [0, 1]. No x overflows."""
+    """σ(x) = 1 / (1 + e⁻ˣ), in [0, 1]. It never overflows."""
 
     def forward(self, x: Tensor) -> Tensor:
         raise NotImplementedError("03.2 Sigmoid.forward: README.md, 03.2")
@@ -105,7 +106,7 @@ class GELU(Differentiable):
 
 
 class Softmax(Differentiable):
-    """eˣ / Σ eˣ, the sum along the axis dim. -inf becomes 0 if another x on its line is finite; no finite x overflows.
+    """eˣ / Σ eˣ, the sum along the axis dim. -inf becomes 0 if its slice has a finite x; no finite x overflows.
 
     Raises: ValueError if x has no axis dim.
     """
@@ -117,7 +118,7 @@ class Softmax(Differentiable):
         raise NotImplementedError("03.4 Softmax.forward: README.md, 03.4")
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
-        """y · (grad - Σ grad · y), the sum along dim: grad times the Jacobian, which is never built."""
+        """y · (grad - Σ grad · y), the sum along dim: grad times the Jacobian, which is not built."""
         raise NotImplementedError("03.4 Softmax.backward: README.md, 03.4")
 
 
@@ -125,7 +126,7 @@ class Softmax(Differentiable):
 
 
 class LogSoftmax(Differentiable):
-    """x - log Σ eˣ, the sum along the axis dim: finite where x is. -inf stays if another x on its line is finite.
+    """x - log Σ eˣ, the sum along the axis dim: finite where x is. -inf stays -inf if its slice has a finite x.
 
     Raises: ValueError if x has no axis dim.
     """

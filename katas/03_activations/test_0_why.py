@@ -4,8 +4,8 @@ from katas.tensor import Tensor
 
 
 def test_a_bend_between_two_linear_maps_separates_what_no_linear_map_can(draw, tell):
-    """Two linear maps are one, whatever their sizes: on two rings around one centre the best of them guesses. With a
-    nonlinearity between the two, the same numbers tell the rings apart.
+    """Two linear maps are one, whatever their sizes: on two rings around the same center the best linear map guesses. With a
+    nonlinearity between two maps of the same size, the rings are told apart.
     """
     ring = np.arange(600) % 2
     angle, radius = draw.uniform(0, 2 * np.pi, 600), 1 + ring + 0.1 * draw.normal(600)
@@ -13,7 +13,7 @@ def test_a_bend_between_two_linear_maps_separates_what_no_linear_map_can(draw, t
     hidden = points @ draw.normal(2, 32) + draw.normal(32)  # the first linear map, at random: (600, 32)
 
     def accuracy(features: np.ndarray) -> float:
-        """On the second half of the points, with the second linear map that fits the first half best."""
+        """The fraction of the second half of the points that is right, with the second linear map fitted to the first half."""
         features = np.column_stack([features, np.ones(600)])
         weights = np.linalg.lstsq(features[:300], 2.0 * ring[:300] - 1)[0]
         return ((features[300:] @ weights > 0) == ring[300:]).mean()

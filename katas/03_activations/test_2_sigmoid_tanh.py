@@ -8,7 +8,7 @@ from specs.check import assert_close, assert_dtype, assert_gradient
 
 
 def test_sigmoid_squeezes_numbers_between_zero_and_one(draw):
-    """Sigmoid: 1 / (1 + e⁻ˣ), whatever the shape."""
+    """Sigmoid returns 1 / (1 + e⁻ˣ), for any shape."""
     x = draw.normal(2, 3, 4)
     mistakes = {
         "1 / (1 + eˣ): the sign of the exponent": 1 / (1 + np.exp(x)),
@@ -33,7 +33,7 @@ def test_sigmoid_multiplies_the_gradient_by_its_slope(draw):
 
 
 def test_tanh_squeezes_numbers_between_minus_one_and_one(draw):
-    """Tanh: the hyperbolic tangent, whatever the shape."""
+    """Tanh returns the hyperbolic tangent, for any shape."""
     x = draw.normal(2, 3, 4)
     mistakes = {"the sigmoid": oracles.activations.sigmoid(x), "the tangent": np.tan(x)}
     assert_close(Tanh()(Tensor(x)), oracles.activations.tanh(x), mistakes=mistakes)
@@ -57,7 +57,7 @@ def test_tanh_multiplies_the_gradient_by_its_slope(draw):
 @pytest.mark.parametrize(("activation", "low", "middle"), [(Sigmoid, 0, 0.5), (Tanh, -1, 0)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_sigmoid_and_tanh_saturate_quietly(activation, low, middle, dtype):
-    """At ±10⁴ the output is its limit and the gradient 0: no overflow, no NaN, no warning."""
+    """At ±10⁴ Sigmoid and Tanh return their limit and the gradient is 0: no overflow, no NaN, no warning."""
     layer, x = activation(), np.array([-1e4, 0, 1e4], dtype)
     with np.errstate(over="raise", invalid="raise", divide="raise"):
         assert_close(layer(Tensor(x)), [low, middle, 1])
@@ -67,7 +67,7 @@ def test_sigmoid_and_tanh_saturate_quietly(activation, low, middle, dtype):
 @pytest.mark.parametrize("activation", [Sigmoid, Tanh])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_sigmoid_and_tanh_keep_the_dtype(activation, dtype, draw):
-    """float32 stays float32 and float64 float64, forward and backward."""
+    """The output and the gradient have the input's dtype, float32 or float64."""
     layer = activation()
     assert_dtype(layer(Tensor(draw.normal(3, 4, dtype=dtype))), dtype)
     assert_dtype(layer.backward(draw.normal(3, 4, dtype=dtype)), dtype)
@@ -76,7 +76,7 @@ def test_sigmoid_and_tanh_keep_the_dtype(activation, dtype, draw):
 @pytest.mark.parametrize("activation", [Sigmoid, Tanh])
 @pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int8, np.int64])
 def test_sigmoid_and_tanh_of_integers_give_float32(activation, dtype):
-    """Sigmoid and Tanh of integers and booleans are float32, with the values of the same numbers in float32."""
+    """Sigmoid and Tanh of integers and booleans give float32, with the values of the same numbers in float32."""
     x = np.array([0, 1, 100], dtype)
     assert_dtype(activation()(Tensor(x)), np.float32)
     assert_close(activation()(Tensor(x)), activation()(Tensor(x.astype(np.float32))).data)
@@ -84,7 +84,7 @@ def test_sigmoid_and_tanh_of_integers_give_float32(activation, dtype):
 
 @pytest.mark.parametrize("activation", [Sigmoid, Tanh])
 def test_sigmoid_and_tanh_are_done_in_numpy(activation, budget):
-    """A hundred times more elements take not one Python step more, forward and backward."""
+    """The number of Python instructions, forward and backward, must not grow with the number of elements."""
     few, many = Tensor(np.ones((10, 10), np.float32)), Tensor(np.ones((100, 100), np.float32))
     layer = activation()
     budget.steps(lambda: (layer(few), layer.backward(few.data)), lambda: (layer(many), layer.backward(many.data)), limit=2)
@@ -92,6 +92,6 @@ def test_sigmoid_and_tanh_are_done_in_numpy(activation, budget):
 
 @pytest.mark.parametrize("activation", [Sigmoid, Tanh])
 def test_sigmoid_and_tanh_hold_a_few_arrays(activation, budget):
-    """The peak is seven arrays of the input's size: no list of boxed floats."""
+    """Sigmoid and Tanh hold at most seven arrays of the input's size: no list of boxed floats."""
     x, layer = Tensor(np.ones((250, 1000), np.float32)), activation()
     budget.bytes(lambda: (layer(x), layer.backward(x.data)), peak=7 * x.data.nbytes)

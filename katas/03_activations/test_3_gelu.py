@@ -16,7 +16,7 @@ def form(x: np.ndarray, scale: float = SCALE, cube: float = 0.044715, power: int
 
 
 def test_gelu_is_the_tanh_form(draw):
-    """GELU: x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³))), whatever the shape."""
+    """GELU returns x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³))), for any shape."""
     x = draw.normal(2, 3, 4)
     exact = [[[v / 2 * (1 + math.erf(v / math.sqrt(2))) for v in row] for row in rows] for rows in x.tolist()]
     mistakes = {
@@ -31,7 +31,7 @@ def test_gelu_is_the_tanh_form(draw):
 
 
 def test_gelu_has_its_published_values():
-    """GELU(1) = 0.841192 and GELU(−1) = −0.158808 in the tanh form, which frameworks agree on."""
+    """GELU(1) = 0.841192 and GELU(−1) = −0.158808 in the tanh form, as in other frameworks."""
     assert_close(GELU()(Tensor([-1.0, 0.0, 1.0])), [-0.158808, 0.0, 0.841192])
 
 
@@ -56,7 +56,7 @@ def test_gelu_multiplies_the_gradient_by_its_slope(draw):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_gelu_saturates_quietly(dtype):
-    """At −10⁴ GELU and its gradient are 0, at 10⁴ the number and the gradient pass: no overflow, no NaN, no warning."""
+    """At −10⁴ GELU and its gradient are 0, at 10⁴ GELU is x and its gradient grad: no overflow, no NaN, no warning."""
     gelu, x = GELU(), np.array([-1e4, 0, 1e4], dtype)
     with np.errstate(over="raise", invalid="raise", divide="raise"):
         assert_close(gelu(Tensor(x)), [0, 0, 1e4])
@@ -65,7 +65,7 @@ def test_gelu_saturates_quietly(dtype):
 
 @pytest.mark.parametrize("value", [1e13, 1.9e19, 3e38, np.inf])
 def test_gelu_is_flat_however_large_its_input(value):
-    """Where x² overflows, or x is infinite, GELU is x or 0 and its gradient 1 or 0, by then without a NaN or a warning."""
+    """If x² overflows, or x is infinite, GELU is x or 0 and its derivative 1 or 0, without a NaN or a warning."""
     gelu, x = GELU(), np.array([-value, value], np.float32)
     with np.errstate(over="raise", invalid="raise", divide="raise"):
         assert_close(gelu(Tensor(x)), [0.0, value])
@@ -79,7 +79,7 @@ LARGE += [(np.float16, np.inf), (np.float32, np.inf), (np.float64, np.inf)]
 @pytest.mark.parametrize(("dtype", "value"), LARGE, ids=str)
 @pytest.mark.parametrize("beside", [[], [0.5], [np.nan], [np.nan, 0.5]], ids=str)
 def test_gelu_is_flat_whatever_stands_beside(dtype, value, beside):
-    """Beyond ±10 GELU is x or 0 and its gradient 1 or 0, in every dtype, whether the other numbers are small, NaN or none."""
+    """Beyond ±10 GELU is x or 0 and its derivative 1 or 0, in every dtype, even if other elements are small or NaN."""
     for x, y, slope in [([value], value, 1.0), ([-value], 0.0, 0.0)]:
         alone, gelu = GELU(), GELU()
         with np.errstate(over="raise", invalid="raise", divide="raise"):
@@ -90,7 +90,7 @@ def test_gelu_is_flat_whatever_stands_beside(dtype, value, beside):
 
 
 def test_gelu_of_nan_is_nan():
-    """A NaN shows in the result and in the gradient, and in no other place."""
+    """A NaN in the input gives NaN in the result and in the gradient at its own position, and nowhere else."""
     gelu = GELU()
     assert_close(gelu(Tensor(np.array([np.nan, 0.0]))), [np.nan, 0.0])
     assert_close(gelu.backward(np.ones(2)), [np.nan, 0.5])
@@ -98,7 +98,7 @@ def test_gelu_of_nan_is_nan():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_gelu_keeps_the_dtype(dtype, draw):
-    """float32 stays float32 and float64 float64, forward and backward; np.sqrt(2 / np.pi) would promote."""
+    """The output and the gradient have the input's dtype, float32 or float64. A np.sqrt(2 / np.pi) would promote it."""
     gelu = GELU()
     assert_dtype(gelu(Tensor(draw.normal(3, 4, dtype=dtype))), dtype)
     assert_dtype(gelu.backward(draw.normal(3, 4, dtype=dtype)), dtype)
@@ -106,7 +106,7 @@ def test_gelu_keeps_the_dtype(dtype, draw):
 
 @pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int8, np.int64])
 def test_gelu_of_integers_gives_float32(dtype):
-    """GELU of integers and booleans is float32, and x³ does not overflow: 6³ is no int8."""
+    """GELU of integers and booleans gives float32, and x³ does not overflow: int8 can't hold 6³."""
     for values in ([0, 1, 6], [0, 1, 100]):
         x = np.array(values, dtype)
         assert_dtype(GELU()(Tensor(x)), np.float32)
@@ -114,15 +114,15 @@ def test_gelu_of_integers_gives_float32(dtype):
 
 
 def test_gelu_is_done_in_numpy(budget):
-    """A hundred times more elements take not one Python step more, forward and backward."""
+    """The number of Python instructions, forward and backward, must not grow with the number of elements."""
     few, many = Tensor(np.ones((10, 10), np.float32)), Tensor(np.ones((100, 100), np.float32))
     gelu = GELU()
     budget.steps(lambda: (gelu(few), gelu.backward(few.data)), lambda: (gelu(many), gelu.backward(many.data)), limit=2)
 
 
 def test_gelu_multiplies_where_a_power_would_be_slow(budget, draw):
-    """Forward and backward take at most eight times as long as the forward formula in NumPy: x · x · x is a hundred times
-    faster than x ** 3, for which NumPy asks the general power function.
+    """GELU's forward and backward take at most eight times as long as its forward formula in NumPy. x · x · x is a hundred
+    times faster than x ** 3, for which NumPy calls the general power function.
     """
     x, gelu = draw.normal(100, 200, dtype=np.float32).copy(), GELU()
 

@@ -10,7 +10,7 @@ every_activation = pytest.mark.parametrize("activation", [ReLU, LeakyReLU, Sigmo
 
 @every_activation
 def test_the_output_leads_back_to_the_input(activation, draw):
-    """Forward is made of Tensor operations: from the output to the input there is an unbroken chain of reports."""
+    """Forward uses only Tensor operations: from the output to the input there is an unbroken chain of reports."""
     x = Tensor(draw.normal(3, 4))
     with recording() as probe:
         y = activation()(x)
@@ -20,7 +20,7 @@ def test_the_output_leads_back_to_the_input(activation, draw):
 
 @every_activation
 def test_the_output_of_float16_leads_back_to_the_input(activation, draw):
-    """The chain of reports is unbroken for float16 too, whatever was added in float32."""
+    """The chain of reports from output to input is unbroken for float16 too, even though it is added in float32."""
     x = Tensor(draw.normal(3, 4, dtype=np.float16))
     with recording() as probe:
         y = activation()(x)
@@ -30,7 +30,7 @@ def test_the_output_of_float16_leads_back_to_the_input(activation, draw):
 
 @every_activation
 def test_the_record_has_the_gradient_that_backward_has(activation, draw):
-    """No part of the formula bypasses the record: differentiated, the reported operations give what backward gives."""
+    """Differentiating the reported operations gives what backward gives: no part of the formula bypasses the graph."""
     layer, x, grad = activation(), Tensor(draw.normal(3, 4)), draw.normal(3, 4)
     layer(x)
     want = layer.backward(grad)
@@ -42,7 +42,7 @@ def test_the_record_has_the_gradient_that_backward_has(activation, draw):
 
 @every_activation
 def test_the_record_has_the_gradient_of_small_numbers_beside_large_ones(activation, draw):
-    """The record has backward's gradient on every path from x to y, also of an input with numbers beyond ±10 in it."""
+    """The graph has backward's gradient on every path from x to y, even if the input contains numbers beyond ±10."""
     values = np.array(draw.uniform(-2, 2, 3, 4))
     values[0, 0], values[2, 1] = 12.0, -12.0
     layer, x, grad = activation(), Tensor(values), draw.normal(3, 4)
@@ -78,7 +78,7 @@ DERIVED = {  # the gradients, of numbers for which none of it overflows
 @every_activation
 @pytest.mark.parametrize("shape", [(3, 4), (90, 80)], ids=str)
 def test_backward_is_as_precise_as_float64(activation, shape, draw):
-    """In float64 the gradient has ten digits at least: nothing that backward works with is rounded to float32."""
+    """In float64 the gradient has at least ten digits: backward rounds nothing to float32."""
     layer, x, grad = activation(), draw.normal(*shape), draw.normal(*shape)
     layer(Tensor(x))
     assert_close(layer.backward(grad), DERIVED[activation](x, grad))
@@ -88,7 +88,7 @@ def test_backward_is_as_precise_as_float64(activation, shape, draw):
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("shape", [(3, 4), (90, 80), (3, 0)], ids=str)
 def test_forward_and_backward_keep_the_dtype(activation, dtype, shape, draw):
-    """Output and gradient have the dtype of the input: float16, float32 or float64."""
+    """The output and the gradient have the input's dtype: float16, float32 or float64."""
     layer, x = activation(), draw.normal(*shape, dtype=dtype)
     assert_dtype(layer(Tensor(x)), dtype)
     assert_dtype(layer.backward(x), dtype)
@@ -97,7 +97,7 @@ def test_forward_and_backward_keep_the_dtype(activation, dtype, shape, draw):
 @every_activation
 @pytest.mark.parametrize("shape", [(0, 3), (2, 0)], ids=str)
 def test_an_axis_may_have_length_zero(activation, shape):
-    """Of no values there are none, forward and backward, without an error."""
+    """An input without values gives an output and a gradient without values, and no error."""
     layer, x = activation(), np.zeros(shape, np.float32)
     assert_close(layer(Tensor(x)), x)
     assert_close(layer.backward(x), x)
@@ -105,13 +105,13 @@ def test_an_axis_may_have_length_zero(activation, shape):
 
 @every_activation
 def test_requires_grad_is_passed_on(activation, draw):
-    """The output requires a gradient if the input does, and else does not."""
+    """The output requires a gradient if the input does, and otherwise doesn't."""
     for wanted in (True, False):
         assert activation()(Tensor(draw.normal(3, 4), requires_grad=wanted)).requires_grad is wanted
 
 
 def test_the_zero_of_relu_stands_second_in_maximum():
-    """At a tie kata 07 will give the gradient of a maximum to its second operand. Let that be 0: then ReLU′(0) is 0 too."""
+    """Make 0 the second operand of maximum. At a tie kata 07 will give the gradient to the second, so ReLU′(0) is 0 too."""
     x = Tensor([-1.0, 0.0, 1.0])
     with recording() as probe:
         ReLU()(x)
@@ -123,7 +123,7 @@ def test_the_zero_of_relu_stands_second_in_maximum():
 
 @every_activation
 def test_while_recording_nothing_is_kept(activation, draw):
-    """While operations are recorded, no forward keeps anything, and what an earlier one kept is gone: backward is refused."""
+    """While operations are recorded, forward saves nothing and drops earlier arrays: backward raises a RuntimeError."""
     layer, x = activation(), Tensor(draw.normal(3, 4))
     layer(x)
     with recording():
@@ -134,7 +134,7 @@ def test_while_recording_nothing_is_kept(activation, draw):
 
 @every_activation
 def test_while_recording_no_activations_are_held(activation, budget):
-    """Of a megabyte that went through while operations were recorded nothing is left: the record alone may hold it."""
+    """While operations are recorded, the activation keeps no array alive: only the graph may hold its 1 MB input and output."""
     layer, x = activation(), Tensor(np.ones((250, 1000), np.float32))
     with recording() as probe:
         budget.bytes(lambda: (layer(x), probe.clear()), retained=20_000)
@@ -142,14 +142,14 @@ def test_while_recording_no_activations_are_held(activation, budget):
 
 @every_activation
 def test_what_is_kept_does_not_grow(activation, budget):
-    """Each forward replaces what the one before kept: after ten it is at most two arrays of the input's size."""
+    """Each forward replaces what the previous one saved: after ten it is at most two arrays of the input's size."""
     layer, x = activation(), Tensor(np.ones((250, 100), np.float32))
     budget.bytes(lambda: [layer(x) for _ in range(10)] and None, retained=2.2 * x.data.nbytes)
 
 
 @every_activation
 def test_what_is_kept_is_two_arrays_with_the_input(activation):
-    """If the input is one of the arrays that are kept, there is at most one beside it."""
+    """The activation saves at most two arrays of the input's size, and the input itself counts as one of them."""
     layer = activation()
 
     def forward():
@@ -162,7 +162,7 @@ def test_what_is_kept_is_two_arrays_with_the_input(activation):
 @every_activation
 @pytest.mark.parametrize("shape", [(2, 5), (3, 4), (0, 4), (90, 80)], ids=str)
 def test_backward_belongs_to_the_last_forward(activation, shape, draw):
-    """A second forward, be it of the same shape or another, replaces what the first kept."""
+    """A second forward replaces what the first saved, whether its shape is the same or different."""
     again, once = activation(), activation()
     x, grad = Tensor(draw.normal(3, 4)), draw.normal(3, 4)
     again(Tensor(draw.normal(*shape)))
@@ -174,7 +174,7 @@ def test_backward_belongs_to_the_last_forward(activation, shape, draw):
 @every_activation
 @pytest.mark.parametrize("change", ["another array", "in place"])
 def test_the_data_of_the_input_may_change_between_two_forwards(activation, change, draw):
-    """A forward reads the data of that moment, though it be of the same Tensor, and gives a new output each time."""
+    """Each forward reads the Tensor's current data, even of the same Tensor, and returns a new output."""
     layer, once, x, grad = activation(), activation(), Tensor(np.array(draw.normal(3, 4))), draw.normal(3, 4)
     first = layer(x)
     before, new = first.data.copy(), draw.normal(3, 4)
@@ -191,7 +191,7 @@ def test_the_data_of_the_input_may_change_between_two_forwards(activation, chang
 
 @every_activation
 def test_two_instances_share_nothing(activation, draw):
-    """What one instance keeps is its own: a forward of another changes nothing."""
+    """Each instance saves its own arrays: a forward of another instance doesn't change them."""
     layer, other = activation(), activation()
     x, grad = Tensor(draw.normal(3, 4)), draw.normal(3, 4)
     layer(x)
@@ -203,7 +203,7 @@ def test_two_instances_share_nothing(activation, draw):
 @every_activation
 @pytest.mark.parametrize("shape", [(3, 4), (90, 80), (1, 1)], ids=str)
 def test_backward_changes_nothing(activation, shape, draw):
-    """Backward leaves grad, the input and the output as they were, so that a second one gives the same."""
+    """Backward doesn't change grad, the input or the output, so a second backward returns the same."""
     layer, x, grad = activation(), Tensor(np.array(draw.normal(*shape))), np.array(draw.normal(*shape))
     y = layer(x)
     values, before, given = x.data.copy(), y.data.copy(), grad.copy()
@@ -218,7 +218,7 @@ def test_backward_changes_nothing(activation, shape, draw):
 
 @every_activation
 def test_the_output_is_a_tensor_of_its_own(activation, draw):
-    """The output does not share the input's memory, even where it equals the input, and the input stays as it was."""
+    """The output does not share the input's memory, even if it equals the input, and the input doesn't change."""
     values = draw.uniform(1, 2, 3, 4)
     x = Tensor(values)
     assert not np.shares_memory(activation()(x).data, x.data)
@@ -228,7 +228,7 @@ def test_the_output_is_a_tensor_of_its_own(activation, draw):
 @every_activation
 @pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int64, np.float16, np.float32, np.float64])
 def test_the_input_stays_what_it_is(activation, dtype):
-    """After forward the input holds the same array, with the same values and dtype, and it may still be written to."""
+    """After forward the input holds the same array, with the same values and dtype, and is still writable."""
     values = np.array([[0, 1, 3], [1, 20, 0]], dtype)
     x, before = Tensor(values), values.copy()
     activation()(x)
@@ -239,7 +239,7 @@ def test_the_input_stays_what_it_is(activation, dtype):
 
 @every_activation
 def test_backward_needs_a_forward(activation):
-    """Backward before any forward is a RuntimeError that names the class."""
+    """Calling backward before forward raises a RuntimeError whose message contains the class name."""
     with rejects(RuntimeError, activation.__name__):
         activation().backward(np.ones((3, 4)))
 
@@ -247,7 +247,7 @@ def test_backward_needs_a_forward(activation):
 @every_activation
 @pytest.mark.parametrize("shape", [(4,), (4, 3), (2, 3, 4), (), (1,), (1, 4), (3, 1), (1, 3, 4), (12,), (0, 4)], ids=str)
 def test_a_gradient_of_another_shape_is_named(activation, shape):
-    """grad has the output's shape. Another one, even if it could be broadcast, is a ValueError that names both."""
+    """A grad whose shape isn't the output's raises a ValueError that contains both shapes, even if it could be broadcast."""
     layer = activation()
     layer(Tensor(np.ones((3, 4))))
     with rejects(ValueError, str(shape), "(3, 4)"):

@@ -1,10 +1,10 @@
-"""Activations: the nonlinearities between linear maps, and their derivatives by hand.
+"""Activations: the nonlinearities between linear maps, and their hand-derived derivatives.
 
-`forward` takes a Tensor of any shape and gives one of the same shape and dtype. Integers and booleans give float32, except that
-ReLU of integers keeps their dtype, and ReLU of booleans gives int64, as `maximum(x, 0)` does.
-`backward` takes the gradient of the output and gives that of the input, both arrays of that shape; it changes neither grad
-nor what forward kept.
-Raises, in every backward: RuntimeError if no forward came before; ValueError if grad has not the shape of the output.
+`forward` takes a Tensor of any shape and returns a Tensor of the same shape and dtype. Integers and booleans give float32,
+except that ReLU of integers keeps their dtype, and ReLU of booleans gives int64, as `maximum(x, 0)` does.
+`backward` takes the gradient of the output and returns the gradient of the input, both arrays of that shape. It changes neither
+grad nor the arrays that forward saved.
+Raises, in every backward: RuntimeError if forward has saved nothing; ValueError if grad doesn't have the output's shape.
 """
 
 import math
@@ -14,7 +14,7 @@ from katas.tensor import Tensor, maximum, where
 
 
 class Differentiable:  # given
-    """Something with a `forward` and a hand-derived `backward`. Calling it runs forward."""
+    """An object with a `forward` and a hand-derived `backward`. Calling it runs forward."""
 
     _kept: tuple | None = None
 
@@ -22,13 +22,14 @@ class Differentiable:  # given
         return self.forward(*inputs, **options)
 
     def keep(self, *values) -> None:
-        """Holds what backward will need. Not while operations are recorded: then the record holds it, and backward isn't
-        called.
+        """Saves what backward will need.
+
+        While operations are recorded it saves nothing: the graph holds the arrays, and this backward isn't called.
         """
         self._kept = None if Tensor._recorder is not None else values
 
     def kept(self) -> tuple:
-        """What the last forward kept. Raises: RuntimeError if there was none."""
+        """What the last forward saved. Raises: RuntimeError if it saved nothing, or if there was none."""
         if self._kept is None:
             raise RuntimeError(f"{type(self).__name__}.backward() needs a forward() before it")
         return self._kept
@@ -43,7 +44,7 @@ def _check(grad: np.ndarray, output: np.ndarray) -> None:
 
 
 class ReLU(Differentiable):
-    """max(x, 0): what is negative becomes 0; NaN stays NaN."""
+    """max(x, 0): negative values become 0; NaN stays NaN."""
 
     def forward(self, x: Tensor) -> Tensor:
         y = maximum(x, 0)  # 0 stands second, where the gradient of maximum goes at a tie
@@ -59,7 +60,7 @@ class ReLU(Differentiable):
 
 
 class LeakyReLU(Differentiable):
-    """x where x > 0, else negative_slope · x (Maas, Hannun & Ng 2013, sec. 2). Any slope will do; NaN stays NaN."""
+    """x where x > 0, else negative_slope · x (Maas, Hannun & Ng 2013, sec. 2). The slope may be any number; NaN stays NaN."""
 
     def __init__(self, negative_slope: float = 0.01):
         self.negative_slope = negative_slope
@@ -70,7 +71,7 @@ class LeakyReLU(Differentiable):
         return where(positive, x, x * float(self.negative_slope))  # integers times an integer would stay integers
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
-        """grad where x > 0, else negative_slope · grad: at 0 too."""
+        """grad where x > 0; elsewhere, 0 included, negative_slope · grad."""
         (positive,) = self.kept()
         _check(grad, positive)
         return np.where(positive, grad, grad * float(self.negative_slope))  # a np.float64 would promote grad
@@ -80,7 +81,7 @@ class LeakyReLU(Differentiable):
 
 
 class Sigmoid(Differentiable):
-    """σ(x) = 1 / (1 + e⁻ˣ), in [0, 1]. No x overflows."""
+    """σ(x) = 1 / (1 + e⁻ˣ), in [0, 1]. It never overflows."""
 
     def forward(self, x: Tensor) -> Tensor:
         y = 0.5 * (1 + (0.5 * x).tanh())  # e⁻ˣ would overflow
@@ -142,7 +143,7 @@ class GELU(Differentiable):
 
 
 class Softmax(Differentiable):
-    """eˣ / Σ eˣ, the sum along the axis dim. -inf becomes 0 if another x on its line is finite; no finite x overflows.
+    """eˣ / Σ eˣ, the sum along the axis dim. -inf becomes 0 if its slice has a finite x; no finite x overflows.
 
     Raises: ValueError if x has no axis dim.
     """
@@ -157,16 +158,16 @@ class Softmax(Differentiable):
         return _narrowed(y, x)
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
-        """y · (grad - Σ grad · y), the sum along dim: grad times the Jacobian, which is never built."""
+        """y · (grad - Σ grad · y), the sum along dim: grad times the Jacobian, which is not built."""
         (y,) = self.kept()
         _check(grad, y)
         return (y * (grad - (grad * y).sum(self.dim, keepdims=True))).astype(grad.dtype, copy=False)
 
 
 def _shifted(x: Tensor, dim: int) -> Tensor:
-    """x less its maximum along dim, taken for a constant: whatever is subtracted, softmax and its gradient are the same.
+    """x minus its maximum along dim, which counts as a constant: subtracting it changes neither softmax nor its gradient.
 
-    In float32 where x is narrower: of uint8 the difference would overflow, of float16 the sum of many exponentials.
+    It is float32 if x holds integers, booleans or float16. Differences of uint8 would overflow; so would a long float16 sum.
     """
     if x.dtype.kind != "f" or x.dtype == np.float16:
         x = x * Tensor(1.0)
@@ -175,7 +176,7 @@ def _shifted(x: Tensor, dim: int) -> Tensor:
 
 
 def _narrowed(y: Tensor, x: Tensor) -> Tensor:
-    """y, computed in float32, as float16 if x is: a reshape on record, whose gradient goes the same way."""
+    """y, computed in float32, as float16 if x is. Reported as a reshape, whose gradient passes the same way."""
     return Tensor._result("reshape", y.data.astype(np.float16), y, shape=y.shape) if x.dtype == np.float16 else y
 
 
@@ -183,7 +184,7 @@ def _narrowed(y: Tensor, x: Tensor) -> Tensor:
 
 
 class LogSoftmax(Differentiable):
-    """x - log Σ eˣ, the sum along the axis dim: finite where x is. -inf stays if another x on its line is finite.
+    """x - log Σ eˣ, the sum along the axis dim: finite where x is. -inf stays -inf if its slice has a finite x.
 
     Raises: ValueError if x has no axis dim.
     """
