@@ -451,7 +451,7 @@ def activation(draw: Draw) -> Case:
     ours = f"layer = {made}; y = layer(x)"
     ending = draw.ending()
     if made == "GELU()" and dtype == "float16":
-        ending["infinite"] = False  # 03.3: "In float16 y′ is rounded to 0 below -3.6, where an infinite gradient is NaN."
+        ending["infinite"] = False  # 03.3: "In float16, y′ rounds to 0 below -3.6, where an infinite gradient gives NaN."
     return Case(label, {"x": x}, ours, theirs, instead, layer if x.role == "leaf" else "", **ending)
 
 

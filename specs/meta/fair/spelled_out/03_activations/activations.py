@@ -5,7 +5,7 @@ from katas.tensor import Tensor, maximum, where
 
 
 class Differentiable:  # given
-    """Something with a `forward` and a hand-derived `backward`. Calling it runs forward."""
+    """An object with a `forward` and a hand-derived `backward`. Calling it runs forward."""
 
     _kept: tuple | None = None
 
@@ -13,13 +13,14 @@ class Differentiable:  # given
         return self.forward(*inputs)
 
     def keep(self, *values) -> None:
-        """Holds what backward will need. Not while operations are recorded: then the record holds it, and backward isn't
-        called.
+        """Saves what backward will need.
+
+        While operations are recorded it saves nothing: the graph holds the arrays, and this backward isn't called.
         """
         self._kept = None if Tensor._recorder is not None else values
 
     def kept(self) -> tuple:
-        """What the last forward kept. Raises: RuntimeError if there was none."""
+        """What the last forward saved. Raises: RuntimeError if it saved nothing, or if there was none."""
         if self._kept is None:
             raise RuntimeError(f"{type(self).__name__}.backward() needs a forward() before it")
         return self._kept
