@@ -10,7 +10,7 @@ from specs.datasets.glyphs import glyphs
 
 
 def digits(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Shifted by up to five pixels, turned, thick or thin: float32 (n, 1, 28, 28), and labels."""
+    """Digits shifted by up to five pixels, turned, thick or thin: float32 (n, 1, 28, 28), and labels."""
     images, labels = glyphs(n, seed)
     return images[:, None].astype(np.float32) / 255 - 0.3, labels.astype(np.int64)
 
@@ -25,8 +25,8 @@ def cnn(rng) -> CNN:
 
 
 def test_shifted_digits_stall_a_perceptron_and_not_a_cnn(tell):
-    """To a Linear a digit two pixels further on is another digit: it learns the thousand that it has seen by heart. A CNN
-    with a twentieth of the weights looks for the same strokes everywhere.
+    """To a Linear layer, a digit shifted two pixels is a completely different input: it memorizes the thousand digits it has
+    seen. A CNN with a twentieth of the weights looks for the same strokes everywhere.
     """
     images, labels = digits(1000, 0)
     unseen = Batches(*digits(500, 1), 500)

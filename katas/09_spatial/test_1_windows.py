@@ -19,12 +19,12 @@ SIZES += [(1, 1, 1, 0, 1), (2, 5, 1, 2, 2), (3, 5, 1, 1, 1), (8, 2, 3, 0, 3), (3
 
 @pytest.mark.parametrize(("size", "kernel_size", "stride", "padding", "want"), SIZES)
 def test_the_output_has_as_many_values_as_the_kernel_has_places(size, kernel_size, stride, padding, want):
-    """⌊(size + 2·padding - kernel_size) / stride⌋ + 1: what is left over is not seen."""
+    """output_size() is ⌊(size + 2·padding - kernel_size) / stride⌋ + 1: leftover pixels are ignored."""
     assert output_size(size, kernel_size, stride, padding) == want
 
 
 def test_stride_is_1_and_padding_0_unless_given():
-    """output_size(size, kernel_size)."""
+    """output_size(size, kernel_size) uses stride=1 and padding=0."""
     assert output_size(7, 3) == 5
 
 
@@ -33,7 +33,9 @@ def test_stride_is_1_and_padding_0_unless_given():
     [(3, 4, 1, 0), (3, 4, 2, 0), (3, 6, 1, 1), (5, 0, 1, 0), (5, 3, 0, 0), (5, 3, 1, -1), (5, -1, 1, 0), (5, 3, -1, 0)],
 )
 def test_a_kernel_that_does_not_fit_is_refused(size, kernel_size, stride, padding):
-    """Nor is there a kernel of size 0, a stride of 0 or a negative padding: the error names all four."""
+    """A kernel that does not fit, a kernel_size or stride below 1, or a negative padding raises a ValueError whose message
+    contains all four numbers.
+    """
     with rejects(ValueError, str(size), str(kernel_size), str(stride), str(padding)):
         output_size(size, kernel_size, stride, padding)
 
@@ -62,13 +64,13 @@ def test_each_window_is_what_the_kernel_sees_there(kernel_size, stride, padding,
 
 
 def test_one_number_is_for_both_axes(draw):
-    """windows(x, 3, 2, 1) are those of (3, 3), (2, 2) and (1, 1)."""
+    """windows(x, 3, 2, 1) is the same as windows(x, (3, 3), (2, 2), (1, 1))."""
     x = draw.normal(2, 3, 7, 6)
     assert_close(windows(x, 3, 2, 1), windows(x, (3, 3), (2, 2), (1, 1)))
 
 
 def test_the_dtype_stays(draw):
-    """Zeros around float32 images are float32, and bytes stay bytes: with padding and without."""
+    """Windows have the dtype of the images, with padding and without: float32 stays float32, and bytes stay bytes."""
     for dtype in (np.float16, np.float32, np.float64, np.bool_, np.uint8, np.int64):
         x = draw.uniform(0, 9, 2, 3, 5, 6).astype(dtype)
         for padding in (0, 1, (1, 0), (0, 1)):
@@ -77,13 +79,13 @@ def test_the_dtype_stays(draw):
 
 @pytest.mark.parametrize("shape", [(3, 5, 6), (5, 6), (1, 2, 3, 5, 6)])
 def test_images_have_four_axes(shape):
-    """(batch, channels, height, width): the shape that was given is named."""
+    """Images whose axes aren't (batch, channels, height, width) raise a ValueError whose message contains their shape."""
     with rejects(ValueError, str(shape)):
         windows(np.zeros(shape), 3)
 
 
 def test_windows_that_do_not_fit_are_refused():
-    """In either direction, with both numbers."""
+    """A kernel taller or wider than the image raises a ValueError that contains the kernel's size."""
     for kernel_size in ((7, 1), (1, 7)):
         with rejects(ValueError, "7"):
             windows(np.zeros((1, 1, 6, 6)), kernel_size)
@@ -105,13 +107,15 @@ def test_windows_that_do_not_fit_are_refused():
     ids=str,
 )
 def test_sizes_are_refused_along_either_axis(sizes):
-    """A kernel_size or a stride below 1, or a negative padding, down or across: a ValueError names the size of the image."""
+    """On either axis, a kernel_size or stride below 1 or a negative padding raises a ValueError that contains the
+    image's size.
+    """
     with rejects(ValueError, "6"):
         windows(np.zeros((1, 1, 6, 6)), *sizes)
 
 
 def test_there_may_be_no_images_or_no_channels():
-    """An axis of length 0 stays one: of no images there are no windows, with padding and without."""
+    """An axis of length 0 stays one: without images or channels there are no windows, with padding and without."""
     for shape in ((0, 3, 5, 6), (2, 0, 5, 6)):
         for padding in (0, 1):
             assert windows(np.zeros(shape), 3, 1, padding).shape == (*shape[:2], 3 + 2 * padding, 4 + 2 * padding, 3, 3)
@@ -119,7 +123,7 @@ def test_there_may_be_no_images_or_no_channels():
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_the_frame_is_zero_whatever_the_image_has(value):
-    """NaN and infinities are seen where they are, and nowhere else: the padding around them is 0."""
+    """NaN and infinities appear only at their own pixels: the padding around them is 0."""
     x = np.full((1, 1, 2, 3), value)
     want = np.pad(x, ((0, 0), (0, 0), (1, 1), (2, 2)))
     assert_close(
@@ -129,8 +133,8 @@ def test_the_frame_is_zero_whatever_the_image_has(value):
 
 @pytest.mark.parametrize("stride", [1, (2, 3)], ids=str)
 def test_windows_show_the_memory_of_the_images(stride, draw):
-    """Without padding they are a view of x itself, whatever the order in which x lies in memory: of a slice, or with the
-    channels side by side.
+    """Without padding, windows() returns a view of x itself, whatever the order of x in memory: even if x is a slice, or if its
+    channels are adjacent in memory.
     """
     for order, x in layouts(draw.normal(2, 3, 7, 6)).items():
         got = windows(x, (3, 2), stride)
@@ -139,14 +143,16 @@ def test_windows_show_the_memory_of_the_images(stride, draw):
 
 
 def test_a_frame_may_be_much_wider_than_the_image():
-    """Nine zeros on each side of a pixel: 19 places, of which one sees it."""
+    """The padding may be much wider than the image: with nine zeros on each side of a pixel there are 19 positions on each
+    axis, and only one sees the pixel.
+    """
     want = np.zeros((1, 1, 19, 19))
     want[0, 0, 9, 9] = 5.0
     assert_close(windows(np.full((1, 1, 1, 1), 5.0), 1, 1, 9)[..., 0, 0], want)
 
 
 def test_padding_leaves_the_images_alone(draw):
-    """The frame is around a copy: x stays as it was, and what is written to it later is not seen."""
+    """Padding copies the images: x doesn't change, and a later write to x doesn't change the windows."""
     x = np.array(draw.normal(2, 3, 5, 6))
     before, got = x.copy(), windows(x, 3, 1, 1)
     assert_close(x, before, EXACT)
@@ -156,12 +162,12 @@ def test_padding_leaves_the_images_alone(draw):
 
 
 def test_windows_are_a_view(budget):
-    """A megabyte of images has nine megabytes of windows of 3×3: nothing is copied."""
+    """Without padding, windows() copies nothing, although 1 MB of images has 9 MB of 3×3 windows."""
     x = np.zeros((4, 4, 125, 125), np.float32)
     budget.bytes(lambda: windows(x, 3), peak=50_000)
 
 
 def test_padding_copies_once(budget):
-    """A megabyte of images, and a frame of zeros around each."""
+    """With padding, windows() makes one padded copy of 1 MB of images and allocates nothing else of that size."""
     x = np.zeros((4, 4, 125, 125), np.float32)
     budget.bytes(lambda: windows(x, 3, 1, 1), peak=1_500_000)

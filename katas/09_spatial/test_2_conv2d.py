@@ -45,7 +45,7 @@ def flipped(weight: np.ndarray) -> np.ndarray:
 
 
 def paid_by_the_last(g: np.ndarray, x: np.ndarray, weight: np.ndarray, stride, padding) -> np.ndarray:
-    """Offset by offset, but assigned and not added."""
+    """The gradient of x offset by offset, but assigned instead of added."""
     (h, w), (kh, kw), (sh, sw), (ph, pw) = x.shape[2:], weight.shape[2:], stride, padding
     padded = np.zeros((*x.shape[:2], h + 2 * ph, w + 2 * pw))
     for k, m in np.ndindex(kh, kw):
@@ -70,7 +70,9 @@ def test_each_output_is_a_weighted_sum_of_its_window(case, draw):
 
 @cases
 def test_the_gradient_of_the_images_is_paid_back_to_each_pixel_that_was_seen(case, draw):
-    """Σ over all places that saw a pixel, of g there times the weight through which it was seen."""
+    """A pixel's gradient is the sum, over all positions whose window contains it, of g there times the weight that it was
+    multiplied by.
+    """
     x, weight, bias, stride, padding = inputs(case, draw)
     tensor = Tensor(x, requires_grad=True)
     y = conv2d(tensor, Tensor(weight), Tensor(bias), stride, padding)
@@ -85,7 +87,9 @@ def test_the_gradient_of_the_images_is_paid_back_to_each_pixel_that_was_seen(cas
 
 @cases
 def test_the_gradient_of_the_weight_is_summed_over_places_and_images(case, draw):
-    """Σ over images and places of g there times the pixel that the weight saw; that of the bias is the sum of g."""
+    """A weight's gradient is the sum, over images and positions, of g there times the pixel that it was multiplied by. The
+    bias's gradient is the sum of g.
+    """
     x, weight, bias, stride, padding = inputs(case, draw)
     kernel, shift = Tensor(weight, requires_grad=True), Tensor(bias, requires_grad=True)
     y = conv2d(Tensor(x), kernel, shift, stride, padding)
@@ -100,7 +104,9 @@ def test_the_gradient_of_the_weight_is_summed_over_places_and_images(case, draw)
 @pytest.mark.parametrize("integers", [np.bool_, np.uint8, np.int32, np.int64])
 @pytest.mark.parametrize("floats", [np.float16, np.float32, np.float64])
 def test_integers_take_the_dtype_of_floats(integers, floats, draw):
-    """Images of integers, such as bytes, with a weight of floats give the weight's dtype; so do floats with a whole weight."""
+    """Integer images, such as bytes, with a float weight give the weight's dtype; float images with an integer weight give the
+    images' dtype.
+    """
     x, weight = np.ones((2, 3, 5, 6), integers), draw.normal(4, 3, 3, 3, dtype=floats)
     assert_dtype(conv2d(Tensor(x), Tensor(weight), padding=1), floats)
     assert_dtype(conv2d(Tensor(x.astype(floats)), Tensor(np.ones((4, 3, 3, 3), integers))), floats)
@@ -109,14 +115,14 @@ def test_integers_take_the_dtype_of_floats(integers, floats, draw):
 
 
 def test_central_differences_agree(draw):
-    """gradcheck of kata 07, for all three at once."""
+    """The gradients of x, weight and bias agree with central differences (kata 07's gradcheck)."""
     x, weight, bias, stride, padding = inputs("strided", draw)
     tensors = [Tensor(array, requires_grad=True) for array in (x, weight, bias)]
     assert gradcheck(lambda *three: conv2d(*three, stride, padding), *tensors)
 
 
 def test_one_number_is_for_both_axes(draw):
-    """stride=2, padding=1 are (2, 2) and (1, 1), and 1 and 0 unless given."""
+    """stride=2 and padding=1 mean (2, 2) and (1, 1). By default stride is 1 and padding is 0."""
     x, weight, _, stride, padding = inputs("strided", draw)
     want = oracles.spatial.conv2d(x, weight, None, stride, padding)
     assert_close(conv2d(Tensor(x), Tensor(weight), stride=2, padding=1), want)
@@ -124,7 +130,7 @@ def test_one_number_is_for_both_axes(draw):
 
 
 def test_without_a_bias_nothing_is_added(draw):
-    """bias=None."""
+    """With bias=None, conv2d adds nothing to the sum."""
     x, weight, _, stride, padding = inputs("padded", draw)
     got = conv2d(Tensor(x), Tensor(weight), None, stride, padding)
     assert_close(got, oracles.spatial.conv2d(x, weight, None, stride, padding))
@@ -132,7 +138,7 @@ def test_without_a_bias_nothing_is_added(draw):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_dtype_stays(dtype, draw):
-    """float32 stays float32, in both directions: a silent promotion costs twice the time."""
+    """The output and all gradients have the input's dtype, float32 or float64: a silent promotion would double the time."""
     x, weight, bias, stride, padding = inputs("strided", draw, dtype)
     x, weight, bias = (Tensor(array, requires_grad=True) for array in (x, weight, bias))
     y = conv2d(x, weight, bias, stride, padding)
@@ -143,7 +149,7 @@ def test_the_dtype_stays(dtype, draw):
 
 
 def test_an_image_is_convolved_by_itself(draw):
-    """No image sees another: each alone gives the same."""
+    """Each image is convolved independently: an image alone gives the same result as in a batch."""
     x, weight, bias, stride, padding = inputs("padded", draw)
     both = conv2d(Tensor(x), Tensor(weight), Tensor(bias), stride, padding)
     for n in (0, 1):
@@ -152,7 +158,7 @@ def test_an_image_is_convolved_by_itself(draw):
 
 
 def test_a_shifted_image_has_a_shifted_result(draw):
-    """What makes convolution right for images: what was learnt at one place holds at all."""
+    """A shifted image gives a shifted result. So a pattern that was learned at one position is found at every position."""
     image, weight = np.zeros((1, 1, 9, 9)), draw.normal(2, 1, 3, 3)
     image[0, 0, 2:5, 2:5] = draw.normal(3, 3)
     y = conv2d(Tensor(image), Tensor(weight)).data
@@ -161,8 +167,8 @@ def test_a_shifted_image_has_a_shifted_result(draw):
 
 
 def test_the_gradient_of_images_that_need_none_is_not_computed(draw, monkeypatch):
-    """The first layer's images are data: half of its backward is saved where nobody asks for theirs. It is one primitive, with
-    a rule for each of its parents.
+    """If only the weight needs a gradient, the gradient of the images is not computed: that saves half of the first layer's
+    backward pass. conv2d is one primitive, with a rule for each of its parents.
     """
     x, weight, _, stride, padding = inputs("padded", draw)
     y = conv2d(Tensor(x), Tensor(weight, requires_grad=True), None, stride, padding)
@@ -173,7 +179,9 @@ def test_the_gradient_of_images_that_need_none_is_not_computed(draw, monkeypatch
 
 
 def test_the_rules_stay_in_float32(draw):
-    """Each by itself: backward would turn a promoted gradient back into float32, and it cost twice the time."""
+    """Each rule returns a float32 gradient for float32 arrays. backward() would convert a promoted gradient back to float32,
+    after twice the time.
+    """
     x, weight, _, stride, padding = inputs("padded", draw, np.float32)
     y = conv2d(Tensor(x, requires_grad=True), Tensor(weight, requires_grad=True), None, stride, padding)
     for argnum in range(len(y.node.parents)):
@@ -193,13 +201,15 @@ def test_the_rules_stay_in_float32(draw):
     ],
 )
 def test_shapes_that_do_not_fit_are_refused(x, weight):
-    """Images (batch, in, h, w) and weight (out, in, kernel_h, kernel_w), with one `in`: both shapes are named."""
+    """Shapes other than images (batch, in, h, w) and weight (out, in, kernel_h, kernel_w) with the same `in` raise a ValueError
+    whose message contains both shapes.
+    """
     with rejects(ValueError, str(x), str(weight)):
         conv2d(Tensor(np.zeros(x)), Tensor(np.zeros(weight)))
 
 
 def test_a_kernel_that_does_not_fit_is_refused():
-    """Larger than the padded image, or with a stride of 0."""
+    """A kernel larger than the padded image, or a stride of 0, raises a ValueError whose message contains the sizes."""
     x, weight = Tensor(np.zeros((1, 1, 3, 3))), Tensor(np.zeros((1, 1, 6, 6)))
     with rejects(ValueError, "3", "6", "1"):
         conv2d(x, weight, padding=1)
@@ -209,7 +219,9 @@ def test_a_kernel_that_does_not_fit_is_refused():
 
 @pytest.mark.parametrize("shape", [(1,), (5,), (), (4, 1), (1, 4), (4, 1, 1), (1, 4, 1, 1)], ids=str)
 def test_a_bias_of_another_shape_is_refused(shape):
-    """One number would be broadcast to all filters, and axes of length 1 are not (out,): a ValueError names its shape."""
+    """A bias whose shape isn't (out,) raises a ValueError that contains its shape, even if broadcasting would accept that
+    shape.
+    """
     with rejects(ValueError, str(shape)):
         conv2d(Tensor(np.zeros((2, 3, 5, 5))), Tensor(np.zeros((4, 3, 3, 3))), Tensor(np.zeros(shape)))
 
@@ -220,7 +232,9 @@ FLOATS = [np.float16, np.float32, np.float64]
 @pytest.mark.parametrize("of_x", FLOATS)
 @pytest.mark.parametrize("of_weight", FLOATS)
 def test_floats_of_two_dtypes_give_the_wider(of_x, of_weight, draw):
-    """As in NumPy: float16 beside float32 is float32. Both receive their gradient, each in its own dtype."""
+    """With two float dtypes, the result has the wider one, as in NumPy: float16 with float32 gives float32. Each tensor's
+    gradient has that tensor's dtype.
+    """
     x = Tensor(draw.normal(2, 3, 5, 6, dtype=of_x), requires_grad=True)
     weight = Tensor(draw.normal(4, 3, 3, 2, dtype=of_weight), requires_grad=True)
     y = conv2d(x, weight, None, 2, 1)
@@ -235,7 +249,7 @@ def test_floats_of_two_dtypes_give_the_wider(of_x, of_weight, draw):
 
 @pytest.mark.parametrize("floats", FLOATS)
 def test_a_bias_of_integers_takes_the_dtype_of_floats(floats):
-    """It is added as integers are: float32 stays float32, and float16 float16."""
+    """An integer bias doesn't change the dtype of the result: float32 stays float32, and float16 stays float16."""
     y = conv2d(Tensor(np.ones((1, 2, 3, 3), floats)), Tensor(np.ones((2, 2, 2, 2), floats)), Tensor(np.array([1, -2])))
     assert_dtype(y, floats)
     assert_close(y, np.broadcast_to(np.array([[[9]], [[6]]]), (1, 2, 2, 2)))
@@ -245,7 +259,7 @@ def test_a_bias_of_integers_takes_the_dtype_of_floats(floats):
     "asked", [(True, False, False), (False, True, False), (False, False, True), (True, False, True)], ids=str
 )
 def test_each_of_the_three_may_need_a_gradient_alone(asked, draw):
-    """The images, the weight or the bias: those that need one receive theirs, the others none."""
+    """Of images, weight and bias, exactly those with requires_grad=True receive a gradient."""
     x, weight, bias, stride, padding = inputs("strided", draw)
     tensors = [Tensor(array, requires_grad=needed) for array, needed in zip((x, weight, bias), asked, strict=True)]
     y = conv2d(*tensors, stride, padding)
@@ -260,7 +274,7 @@ def test_each_of_the_three_may_need_a_gradient_alone(asked, draw):
 
 
 def test_a_bias_of_wider_floats_is_added_in_its_dtype():
-    """A float64 bias beside float32 images gives float64, and receives its gradient."""
+    """A float64 bias with float32 images gives a float64 result, and receives a float64 gradient."""
     bias = Tensor(np.array([0.1, -0.2]), requires_grad=True)
     y = conv2d(Tensor(np.zeros((1, 1, 2, 2), np.float32)), Tensor(np.ones((2, 1, 2, 2), np.float32)), bias)
     assert_dtype(y, np.float64)
@@ -271,7 +285,7 @@ def test_a_bias_of_wider_floats_is_added_in_its_dtype():
 
 
 def test_zeros_are_a_bias_and_a_weight():
-    """Values of 0 are values: a bias or a weight that is 0 everywhere receives its gradient, as any other."""
+    """A bias or a weight that is 0 everywhere receives its gradient like any other."""
     x = Tensor(np.ones((2, 3, 4, 4)))
     weight, bias = Tensor(np.zeros((5, 3, 3, 3)), requires_grad=True), Tensor(np.zeros(5), requires_grad=True)
     conv2d(x, weight, bias).sum().backward()
@@ -280,7 +294,9 @@ def test_zeros_are_a_bias_and_a_weight():
 
 
 def test_a_later_convolution_leaves_an_earlier_one_alone(draw):
-    """Two forwards of the same shapes before the first backward: results and gradients are each from its own images."""
+    """A second forward with the same shapes doesn't change the first one's result or gradients: each comes from its
+    own images.
+    """
     (one, weight, _, stride, padding), other = inputs("padded", draw), draw.normal(2, 3, 5, 6)
     kernels = [Tensor(weight, requires_grad=True) for _ in range(2)]
     tensors = [Tensor(x, requires_grad=True) for x in (one, other)]
@@ -298,7 +314,7 @@ def test_a_later_convolution_leaves_an_earlier_one_alone(draw):
 
 
 def test_two_threads_convolve_at_once(draw):
-    """Nothing is shared between calls: each thread has its own result and gradients."""
+    """Calls share nothing: if two threads call conv2d at the same time, each gets its own result and gradients."""
     x, weight = draw.normal(2, 3, 5, 6), draw.normal(4, 3, 3, 3)
 
     def call(number: int):
@@ -311,7 +327,7 @@ def test_two_threads_convolve_at_once(draw):
 
 
 def test_every_place_of_a_large_image_counts():
-    """90,000 places, in both directions: neither a result nor a sum over places ends before the last."""
+    """All 90,000 positions of a large image count, forward and backward: no result and no sum stops before the last."""
     x = np.zeros((1, 1, 300, 300))
     x[0, 0, 299, 299] = x[0, 0, 0, 0] = 3.0
     weight = Tensor(np.full((1, 1, 1, 1), 2.0), requires_grad=True)
@@ -324,7 +340,7 @@ def test_every_place_of_a_large_image_counts():
 
 
 def test_there_may_be_no_images():
-    """A batch of length 0 has a result of length 0, and gives the weight and the bias gradients of 0."""
+    """A batch of length 0 has a result of length 0, and the gradients of weight and bias are 0."""
     x = Tensor(np.zeros((0, 3, 5, 6)), requires_grad=True)
     weight, bias = Tensor(np.ones((4, 3, 3, 3)), requires_grad=True), Tensor(np.ones(4), requires_grad=True)
     y = conv2d(x, weight, bias, 1, 1)
@@ -337,7 +353,7 @@ def test_there_may_be_no_images():
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_value_that_is_not_finite_is_seen_by_its_windows_only(value):
-    """NaN or ∞ in one pixel of one image is in the results of those windows that see it: no other place, no other image."""
+    """NaN or ∞ in one pixel affects only the results of the windows that contain it: no other position, no other image."""
     x = np.ones((2, 1, 5, 6))
     x[1, 0, 1, 4] = value
     y, kernel = conv2d(Tensor(x), Tensor(np.ones((2, 1, 2, 2)))).data, np.full((2, 2, 4, 5), 4.0)
@@ -347,7 +363,7 @@ def test_a_value_that_is_not_finite_is_seen_by_its_windows_only(value):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_gradient_that_is_not_finite_arrives(value):
-    """It is neither dropped nor replaced: the weight has it, and the pixels that the place has seen."""
+    """A gradient of NaN or ∞ is neither dropped nor replaced: it reaches the weight, and the pixels in its window."""
     x, weight = Tensor(np.ones((1, 1, 2, 4)), requires_grad=True), Tensor(np.ones((1, 1, 2, 2)), requires_grad=True)
     conv2d(x, weight, None, 2).backward(np.array([[[[value, 3.0]]]]))
     assert_close(weight.grad, np.full((1, 1, 2, 2), value))
@@ -355,7 +371,7 @@ def test_a_gradient_that_is_not_finite_arrives(value):
 
 
 def test_the_gradient_that_came_in_is_left_alone(draw):
-    """A sum passes one array to both of its terms: a rule that writes to it would change the other's gradient."""
+    """The backward rules don't write to the incoming gradient: a sum passes the same array to both of its terms."""
     x, weight, bias, stride, padding = inputs("padded", draw)
     for first in (True, False):
         tensors = [Tensor(array, requires_grad=True) for array in (x, weight, bias)]
@@ -381,21 +397,25 @@ def convolution(batch: int, channels: int, size: int):
 
 
 def test_convolution_is_done_in_numpy(budget):
-    """More images, channels or pixels take not one Python step more: a loop over the kernel is all there is."""
+    """The number of Python instructions must not grow with the number of images, channels or pixels: only a loop over the
+    kernel's offsets is allowed.
+    """
     budget.steps(convolution(1, 2, 6), convolution(300, 2, 6), limit=2, what="images")
     budget.steps(convolution(1, 2, 6), convolution(1, 200, 6), limit=2, what="channels")
     budget.steps(convolution(1, 2, 6), convolution(1, 2, 100), limit=2, what="pixels")
 
 
 def test_a_forward_copies_the_windows_once(budget):
-    """Half a megabyte of images has 4.6 MB of windows of 3×3: there is one matrix of them, and the result."""
+    """A forward allocates one matrix of windows and the result, and no second copy: 0.5 MB of images has 4.6 MB of
+    3×3 windows.
+    """
     x, weight = Tensor(np.ones((8, 16, 32, 32), np.float32)), Tensor(np.ones((16, 16, 3, 3), np.float32))
     with no_grad():
         budget.bytes(lambda: conv2d(x, weight, None, 1, 1), peak=8_500_000)
 
 
 def test_nothing_is_kept_after_backward(budget):
-    """The matrix of windows goes with the record: between two steps nothing of a convolution is alive."""
+    """The matrix of windows is released with the graph: after backward, no array of a convolution stays in memory."""
     x, kept = Tensor(np.ones((8, 16, 32, 32), np.float32)), []
     weight = Tensor(np.ones((16, 16, 3, 3), np.float32), requires_grad=True)
 
@@ -408,7 +428,9 @@ def test_nothing_is_kept_after_backward(budget):
 
 
 def test_a_convolution_costs_what_its_products_cost(budget):
-    """A forward and both gradients, beside the three matrix products that are in them (64 images of 32 × 16 × 16, 3×3)."""
+    """A forward and both gradients take at most six times as long as their three matrix products (64 images of 32 × 16 × 16,
+    3×3).
+    """
     pixels, seen, out = 64 * 16 * 16, 9 * 32, 32
     call = convolution(64, 32, 16)
     columns, kernels, g = (np.ones(shape, np.float32) for shape in ((pixels, seen), (seen, out), (pixels, out)))

@@ -22,7 +22,7 @@ def test_a_layer_convolves_with_its_own_weight_and_bias(kernel_size, stride, pad
 
 
 def test_the_parameters_have_pytorchs_names_and_shapes():
-    """weight (out, in, kernel_h, kernel_w) and bias (out,); without a bias the attribute is None."""
+    """The parameters are weight (out, in, kernel_h, kernel_w) and bias (out,); with bias=False, the attribute bias is None."""
     layer = Conv2d(3, 4, (2, 5))
     assert {name: parameter.shape for name, parameter in layer.named_parameters()} == {"weight": (4, 3, 2, 5), "bias": (4,)}
     bare = Conv2d(3, 4, 2, bias=False)
@@ -31,14 +31,14 @@ def test_the_parameters_have_pytorchs_names_and_shapes():
 
 
 def test_the_sizes_are_attributes():
-    """stride and padding are pairs (height, width), from one number too."""
+    """stride and padding are attributes: pairs (height, width), even if a single number was given."""
     assert (Conv2d(3, 4, 3).stride, Conv2d(3, 4, 3).padding) == ((1, 1), (0, 0))
     layer = Conv2d(3, 4, 3, 2, (1, 0))
     assert (layer.stride, layer.padding) == ((2, 2), (1, 0))
 
 
 def test_stride_and_padding_may_be_changed_later(draw):
-    """A forward has the stride and the padding that are attributes then, and the parameters of then."""
+    """Each forward uses the current values of stride, padding, weight and bias."""
     layer, x = Conv2d(3, 4, 3, rng=np.random.default_rng(0)), draw.normal(2, 3, 7, 8)
     layer(Tensor(x))
     layer.stride, layer.padding = (2, 1), (1, 0)
@@ -51,7 +51,7 @@ def test_stride_and_padding_may_be_changed_later(draw):
 
 
 def test_a_bias_of_zeros_is_added_and_learnt():
-    """A bias that was set to 0 stays a parameter, which receives a gradient."""
+    """A bias that was set to 0 is still a parameter, and receives a gradient."""
     layer = Conv2d(3, 4, 3)
     layer.bias.data[:] = 0
     layer(Tensor(np.ones((2, 3, 4, 4), np.float32))).sum().backward()
@@ -59,8 +59,8 @@ def test_a_bias_of_zeros_is_added_and_learnt():
 
 
 def test_every_weight_is_drawn_for_itself():
-    """All values of the weight and the bias differ, also without their signs: none is another's, moved or turned round. NumPy's
-    global generator is left alone.
+    """All values of the weight and the bias differ in magnitude: each is drawn independently, and none is a shifted, flipped or
+    negated copy of another. NumPy's global generator is not used.
     """
     before, layer = global_state(), Conv2d(3, 4, (2, 5), rng=np.random.default_rng(0))
     values = np.abs(np.concatenate([layer.weight.data.ravel(), layer.bias.data]))
@@ -70,7 +70,7 @@ def test_every_weight_is_drawn_for_itself():
 
 
 def test_the_weight_is_drawn_as_pytorch_draws_it():
-    """Uniform in ±1/√fan_in, where fan_in is in · kernel_h · kernel_w; the bias as well."""
+    """Weight and bias are uniform in ±1/√fan_in, where fan_in is in · kernel_h · kernel_w."""
     layer = Conv2d(16, 2000, (3, 5), rng=np.random.default_rng(0))
     bound = 1 / math.sqrt(16 * 3 * 5)
     for values in (layer.weight.data, layer.bias.data):
@@ -82,7 +82,9 @@ def test_the_weight_is_drawn_as_pytorch_draws_it():
 
 
 def test_a_generator_decides_the_weight():
-    """The same seed gives the same layer, another seed another; two of one generator differ, and two without."""
+    """Equal seeds give equal layers, and different seeds give different layers. Two layers drawn from the same generator
+    differ, and so do two layers without a generator.
+    """
     first, same, other = (Conv2d(2, 3, 3, rng=np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert_close(first.weight, same.weight)
     assert_close(first.bias, same.bias)
@@ -93,7 +95,7 @@ def test_a_generator_decides_the_weight():
 
 
 def test_the_parameters_receive_gradients(draw):
-    """y.backward(g): as conv2d's."""
+    """y.backward(g) gives weight and bias the same gradients as conv2d does."""
     layer, x = Conv2d(3, 4, 3, 2, 1, rng=np.random.default_rng(0)), draw.normal(2, 3, 7, 8, dtype=np.float32)
     y = layer(Tensor(x))
     g = draw.normal(*y.shape, dtype=np.float32)
@@ -105,6 +107,6 @@ def test_the_parameters_receive_gradients(draw):
 
 
 def test_other_channels_are_refused():
-    """An image with a wrong number of channels: its shape is named."""
+    """An input with a wrong number of channels raises a ValueError whose message contains its shape."""
     with rejects(ValueError, "(2, 5, 8, 8)"):
         Conv2d(3, 4, 3)(Tensor(np.zeros((2, 5, 8, 8))))

@@ -23,7 +23,7 @@ LAYERS = {"MaxPool2d": lambda: MaxPool2d(2), "AvgPool2d": lambda: AvgPool2d(2), 
 @pools
 @cases
 def test_each_window_becomes_one_number(pool, size, kernel_size, stride, draw):
-    """The largest, or the mean; what is left over at the right and below is not seen."""
+    """Each window becomes its largest value, or its mean; leftover pixels at the right and at the bottom are ignored."""
     layer, function = POOLS[pool]
     x = draw.normal(2, 3, *size)
     want = oracles.spatial.pooled(function, x, kernel_size, stride)
@@ -34,7 +34,9 @@ def test_each_window_becomes_one_number(pool, size, kernel_size, stride, draw):
 @pools
 @cases
 def test_the_gradient_goes_to_what_was_taken(pool, size, kernel_size, stride, draw):
-    """To the largest of each window, or to all of it in equal parts; a pixel in several windows has a part of each."""
+    """Max pooling passes g to the window's largest value, average pooling spreads it evenly. A pixel in several windows
+    receives the sum.
+    """
     layer, function = POOLS[pool]
     x = draw.normal(2, 2, *size)
     tensor = Tensor(x, requires_grad=True)
@@ -46,7 +48,9 @@ def test_the_gradient_goes_to_what_was_taken(pool, size, kernel_size, stride, dr
 
 @pools
 def test_the_sizes_are_attributes(pool):
-    """kernel_size and stride are pairs (height, width), from one number too; a stride that is not given is the kernel_size."""
+    """kernel_size and stride are attributes: pairs (height, width), even if a single number was given. By default stride is
+    kernel_size.
+    """
     layer, _ = POOLS[pool]
     assert (layer(2).kernel_size, layer(2).stride) == ((2, 2), (2, 2))
     assert (layer((3, 2), 1).kernel_size, layer((3, 2), 1).stride) == ((3, 2), (1, 1))
@@ -56,7 +60,7 @@ def test_the_sizes_are_attributes(pool):
 
 @pools
 def test_the_sizes_may_be_changed_later(pool, draw):
-    """A forward has the kernel_size and the stride that are attributes then. A backward has those of its own forward."""
+    """Each forward uses the current values of kernel_size and stride. Each backward uses those of its own forward."""
     layer, function = POOLS[pool]
     pool, x, sizes = layer(2), draw.normal(2, 3, 7, 8), ((3, 2), (2, 3))
     pool(Tensor(x))
@@ -72,7 +76,9 @@ def test_the_sizes_may_be_changed_later(pool, draw):
 
 @pools
 def test_windows_lie_side_by_side_unless_a_stride_is_given(pool, draw):
-    """MaxPool2d(2) halves each side; one number is for both. Windows of (2, 3) lie two apart down, and three apart across."""
+    """Windows don't overlap unless a stride is given: MaxPool2d(2) halves each side, and windows of (2, 3) are two apart
+    vertically and three apart horizontally.
+    """
     layer, function = POOLS[pool]
     x = draw.normal(2, 3, 6, 8)
     assert_close(layer(2)(Tensor(x)), oracles.spatial.pooled(function, x, (2, 2), (2, 2)))
@@ -83,7 +89,7 @@ def test_windows_lie_side_by_side_unless_a_stride_is_given(pool, draw):
 
 
 def test_equal_values_share_one_gradient():
-    """In a window of equal values all gradients together are g: as after a ReLU, where whole windows are 0."""
+    """In a window of equal values, the gradients add up to g: after a ReLU, whole windows are 0."""
     x = Tensor(np.zeros((1, 1, 4, 4)), requires_grad=True)
     MaxPool2d(2)(x).backward(np.array([[[[1.0, 2.0], [3.0, 4.0]]]]))
     of_windows = x.grad[0, 0].reshape(2, 2, 2, 2).sum((1, 3))
@@ -92,7 +98,7 @@ def test_equal_values_share_one_gradient():
 
 
 def test_the_largest_values_share_and_the_others_have_nothing():
-    """Two of four are the largest: what they have together is g."""
+    """If two of four values are the largest, their gradients add up to g, and the other two receive 0."""
     x = Tensor(np.array([[[[5.0, 1.0], [5.0, 0.0]]]]), requires_grad=True)
     MaxPool2d(2)(x).backward(np.full((1, 1, 1, 1), 3.0))
     (upper, other), (lower, another) = x.grad[0, 0]
@@ -102,7 +108,7 @@ def test_the_largest_values_share_and_the_others_have_nothing():
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
 def test_only_the_largest_has_an_infinite_gradient(value):
-    """Where the gradient of a window is infinite or NaN, all but its largest receive 0 all the same."""
+    """If a window's gradient is infinite or NaN, all values but the largest still receive 0."""
     x = Tensor(np.array([[[[1.0, 4.0, 2.0, 0.0], [3.0, 2.0, 1.0, 5.0]]]]), requires_grad=True)
     MaxPool2d(2)(x).backward(np.array([[[[value, 7.0]]]]))
     want = [[[[0.0, value, 0.0, 0.0], [0.0, 0.0, 0.0, 7.0]]]]
@@ -111,7 +117,7 @@ def test_only_the_largest_has_an_infinite_gradient(value):
 
 @pytest.mark.parametrize("place", [*np.ndindex(2, 3)], ids=str)
 def test_a_window_with_nan_has_no_largest(place):
-    """Wherever NaN is in it, the window becomes NaN, and its pixels receive 0. Other windows have theirs."""
+    """A window with NaN anywhere in it becomes NaN, and all its pixels receive 0. Other windows are not affected."""
     x = np.array([[[[1.0, 2.0, 3.0, 1.0, 5.0, 2.0], [6.0, 5.0, 4.0, 3.0, 1.0, 2.0]]]])
     x[0, 0, *place] = np.nan
     tensor = Tensor(x, requires_grad=True)
@@ -125,7 +131,7 @@ def test_a_window_with_nan_has_no_largest(place):
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf])
 def test_an_infinite_value_may_be_the_largest(value):
-    """Infinity is larger than all numbers, and -∞ is the largest where there is nothing else: its gradient is g."""
+    """∞ can be a window's largest value, and so can -∞ if all values are -∞: it receives the gradient g."""
     x = np.full((1, 1, 2, 2), -np.inf)
     x[0, 0, 1, 0] = value
     tensor = Tensor(x, requires_grad=True)
@@ -138,7 +144,9 @@ def test_an_infinite_value_may_be_the_largest(value):
 
 
 def test_equal_values_share_in_windows_that_overlap():
-    """Each window gives g to its largest values, together, whatever the windows beside it give to the same pixels."""
+    """Each window gives its largest values gradients that add up to g, even if overlapping windows give gradients to the same
+    pixels.
+    """
     x = Tensor(np.zeros((1, 1, 4, 4)), requires_grad=True)
     g = np.arange(1.0, 10.0).reshape(1, 1, 3, 3)
     MaxPool2d(2, 1)(x).backward(g)
@@ -148,7 +156,7 @@ def test_equal_values_share_in_windows_that_overlap():
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_mean_is_of_its_own_window(value):
-    """NaN or ∞ in one pixel is in the means of those windows that see it, and in no other: neither beside, below nor behind."""
+    """NaN or ∞ in one pixel affects only the means of the windows that contain it."""
     x = np.ones((2, 2, 4, 6))
     x[0, 1, 1, 2] = value
     want = np.ones((2, 2, 3, 5))
@@ -158,7 +166,9 @@ def test_a_mean_is_of_its_own_window(value):
 
 
 def test_a_mean_keeps_its_digits_beside_a_large_pixel():
-    """A sum over the whole image, of which parts are taken off again, loses the digits of small pixels."""
+    """A mean is exact even if a pixel elsewhere in the image is huge. Differences of sums over the whole image lose the digits
+    of small pixels.
+    """
     x = np.full((1, 1, 4, 4), 0.25, np.float32)
     x[0, 0, 0, 0] = 1e9
     assert_close(AvgPool2d(2)(Tensor(x)).data[0, 0, 1], [0.25, 0.25])
@@ -166,14 +176,14 @@ def test_a_mean_keeps_its_digits_beside_a_large_pixel():
 
 @pytest.mark.parametrize("g", [np.inf, np.nan])
 def test_a_gradient_that_is_not_finite_goes_to_its_own_window(g):
-    """Of a mean it goes to the pixels of that window, and to no other."""
+    """In average pooling, an infinite or NaN gradient reaches the pixels of its own window only."""
     x = Tensor(np.ones((1, 1, 2, 4)), requires_grad=True)
     AvgPool2d(2)(x).backward(np.array([[[[g, 8.0]]]]))
     assert_close(x.grad, [[[[g, g, 2.0, 2.0]] * 2]])
 
 
 def test_negative_values_have_a_largest(draw):
-    """Nothing larger than them is taken, such as a 0 from padding."""
+    """If all values are negative, the largest of them is the maximum, and not a 0 from padding."""
     x = -1 - draw.uniform(0, 1, 2, 3, 4, 4)
     assert_close(MaxPool2d(2)(Tensor(x)), oracles.spatial.pooled(max, x, (2, 2), (2, 2)))
 
@@ -192,7 +202,7 @@ def test_a_channel_becomes_its_mean(draw):
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize(("layer", "options"), [(MaxPool2d, (2,)), (AvgPool2d, (2,)), (AvgPool2d, (3, 1)), (GlobalAvgPool, ())])
 def test_the_dtype_stays(layer, options, dtype, draw):
-    """float32 stays float32, float16 stays float16, in both directions."""
+    """The output and the gradient have the input's dtype: float16, float32 or float64."""
     x = Tensor(draw.normal(2, 3, 4, 6, dtype=dtype), requires_grad=True)
     y = layer(*options)(x)
     assert_dtype(y, dtype)
@@ -202,7 +212,7 @@ def test_the_dtype_stays(layer, options, dtype, draw):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32, np.uint32, np.int64])
 def test_means_of_the_largest_integers_do_not_overflow(dtype):
-    """The sum of four of them fits in no integer of the same size; a mean does."""
+    """The mean of integers doesn't overflow, even though the sum of four of them doesn't fit in an integer of the same size."""
     largest = np.iinfo(dtype).max
     for layer in (AvgPool2d(2), GlobalAvgPool()):
         y = layer(Tensor(np.full((1, 1, 2, 2), largest, dtype)))
@@ -212,7 +222,7 @@ def test_means_of_the_largest_integers_do_not_overflow(dtype):
 
 @pytest.mark.parametrize(("layer", "options"), [(AvgPool2d, ((2, 3),)), (GlobalAvgPool, ())])
 def test_float64_keeps_its_digits(layer, options):
-    """A sixth of a float64 gradient is a sixth to the last digits, as the mean of float64 is."""
+    """For float64 input, the mean and its gradient are exact to the last digits of float64."""
     x = Tensor(np.array([[[[0.1, 0.2, 0.3], [0.4, 0.5, 0.7]]]]), requires_grad=True)
     y = layer(*options)(x)
     assert_close(y, np.full(y.shape, 2.2 / 6))
@@ -222,7 +232,9 @@ def test_float64_keeps_its_digits(layer, options):
 
 @pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int8, np.int32, np.int64])
 def test_pooling_of_integers(dtype):
-    """Means of integers are float32, and their sums do not overflow: 4 · 200 is no uint8. MaxPool2d keeps the dtype."""
+    """Means of integers are float32, and their sums do not overflow: 4 · 200 doesn't fit in uint8. MaxPool2d keeps
+    the dtype.
+    """
     value = 1 if dtype == np.bool_ else 200 if dtype == np.uint8 else 100
     x = Tensor(np.full((1, 2, 4, 4), value, dtype))
     for layer, shape in [(AvgPool2d(2), (1, 2, 2, 2)), (AvgPool2d(3, 1), (1, 2, 2, 2)), (GlobalAvgPool(), (1, 2))]:
@@ -234,7 +246,7 @@ def test_pooling_of_integers(dtype):
 
 @pytest.mark.parametrize(("layer", "options"), [(AvgPool2d, (2,)), (AvgPool2d, (64,)), (GlobalAvgPool, ())])
 def test_means_of_float16_are_added_in_float32(layer, options):
-    """A mean of float16 is float16, but its sum is added in float32, where it neither overflows nor stops at 2048."""
+    """A mean of float16 is float16, but the sum is computed in float32, where it neither overflows nor stops at 2048."""
     y = layer(*options)(Tensor(np.full((1, 2, 64, 64), 30_000, np.float16)))
     assert_dtype(y, np.float16)
     assert_close(y, np.full(y.shape, 30_000))
@@ -242,7 +254,9 @@ def test_means_of_float16_are_added_in_float32(layer, options):
 
 @pytest.mark.parametrize(("layer", "options"), [(MaxPool2d, (2,)), (AvgPool2d, (2,)), (GlobalAvgPool, ())])
 def test_the_rules_stay_in_float32(layer, options, draw):
-    """Each by itself: backward would turn a promoted gradient back into float32, and it cost twice the time."""
+    """Each rule returns a float32 gradient for float32 arrays. backward() would convert a promoted gradient back to float32,
+    after twice the time.
+    """
     y = layer(*options)(Tensor(draw.normal(2, 3, 4, 6, dtype=np.float32), requires_grad=True))
     to_x = autograd.vjp(y.node.op, 0)
     assert_dtype(to_x(y.data, *y.node.arrays, **y.node.attrs), np.float32)
@@ -250,7 +264,7 @@ def test_the_rules_stay_in_float32(layer, options, draw):
 
 @pools
 def test_a_window_that_does_not_fit_is_refused(pool):
-    """Larger than the image, down or across: the sizes are named."""
+    """A kernel taller or wider than the image raises a ValueError that contains the kernel's size."""
     for kernel_size in (5, (5, 1), (1, 5)):
         with rejects(ValueError, "5"):
             POOLS[pool][0](kernel_size)(Tensor(np.zeros((1, 1, 4, 4))))
@@ -259,7 +273,9 @@ def test_a_window_that_does_not_fit_is_refused(pool):
 @pools
 @pytest.mark.parametrize("sizes", [(2, 0), (2, (0, 1)), (2, (1, 0)), (0,), ((0, 2), 1), ((2, 0), 1), (2, -1), (-1, 1)], ids=str)
 def test_a_size_of_zero_is_refused(pool, sizes):
-    """A stride of 0 is not one that was left out: the forward raises a ValueError that names the size of the image."""
+    """A stride of 0 is not the default: forward raises a ValueError that contains the image's size, as for any other
+    kernel_size or stride below 1.
+    """
     with rejects(ValueError, "4"):
         POOLS[pool][0](*sizes)(Tensor(np.zeros((1, 1, 4, 4))))
 
@@ -267,7 +283,7 @@ def test_a_size_of_zero_is_refused(pool, sizes):
 @pools
 @pytest.mark.parametrize("shape", [(4, 4), (3, 4, 4), (1, 2, 3, 4, 4)], ids=str)
 def test_images_have_four_axes(pool, shape):
-    """(batch, channels, height, width): the shape that was given is named, as by windows."""
+    """Images whose axes aren't (batch, channels, height, width) raise a ValueError whose message contains their shape."""
     with rejects(ValueError, str(shape)):
         POOLS[pool][0](2)(Tensor(np.zeros(shape)))
 
@@ -275,7 +291,7 @@ def test_images_have_four_axes(pool, shape):
 @pytest.mark.parametrize("shape", [(0, 3, 4, 6), (2, 0, 4, 6)], ids=str)
 @pytest.mark.parametrize("name", LAYERS)
 def test_there_may_be_no_images_or_no_channels(name, shape):
-    """An axis of length 0 stays one, in both directions."""
+    """An axis of length 0 stays one in the output and in the gradient."""
     x = Tensor(np.zeros(shape), requires_grad=True)
     y = LAYERS[name]()(x)
     assert y.shape == (*shape[:2], 2, 3)[: y.ndim]
@@ -285,7 +301,7 @@ def test_there_may_be_no_images_or_no_channels(name, shape):
 
 @pools
 def test_a_result_is_not_its_input(pool, draw):
-    """Windows of one pixel change nothing, but what is written to the result or to the gradient is not seen elsewhere."""
+    """With windows of one pixel, the output equals the input, and the gradient equals g, but neither shares memory with it."""
     x = Tensor(np.array(draw.normal(2, 3, 4, 5)), requires_grad=True)
     y = POOLS[pool][0](1)(x)
     assert_close(y, x.data)
@@ -297,7 +313,7 @@ def test_a_result_is_not_its_input(pool, draw):
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_the_gradient_that_came_in_is_left_alone(name, draw):
-    """A sum passes one array to both of its terms: a rule that writes to it would change the other's gradient."""
+    """The backward rules don't write to the incoming gradient: a sum passes the same array to both of its terms."""
     for first in (True, False):
         y = LAYERS[name]()(Tensor(draw.normal(2, 3, 4, 6), requires_grad=True))
         other, g = Tensor(np.zeros(y.shape), requires_grad=True), np.array(draw.normal(*y.shape))
@@ -321,7 +337,7 @@ def call(name: str, *shape: int):
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_pooling_is_done_in_numpy(name, budget):
-    """More images, channels or pixels take not one Python step more."""
+    """The number of Python instructions must not grow with the number of images, channels or pixels."""
     few = call(name, 1, 2, 4, 4)
     budget.steps(few, call(name, 1000, 2, 4, 4), limit=2, what="images")
     budget.steps(few, call(name, 1, 1000, 4, 4), limit=2, what="channels")

@@ -9,21 +9,21 @@ from specs.check import EXACT, FLOAT32, assert_close, assert_dtype, assert_gradi
 
 
 def layer(draw, dtype=np.float64, **options) -> BatchNorm2d:
-    """For three channels, with a weight and a bias that are not 1 and 0."""
+    """A layer for three channels, whose weight is not 1 and whose bias is not 0."""
     norm = BatchNorm2d(3, **options)
     norm.weight.data, norm.bias.data = np.array(draw.uniform(0.5, 2, 3), dtype), np.array(draw.normal(3), dtype)
     return norm
 
 
 def test_the_options_are_attributes():
-    """eps and momentum are attributes."""
+    """eps and momentum are attributes; by default they are 1e-5 and 0.1."""
     norm = BatchNorm2d(3, eps=0.25, momentum=0.5)
     assert (norm.eps, norm.momentum) == (0.25, 0.5)
     assert (BatchNorm2d(3).eps, BatchNorm2d(3).momentum) == (1e-5, 0.1)
 
 
 def test_options_may_be_changed_later(draw):
-    """A forward has the eps and the momentum that are attributes then, in train mode and in eval mode."""
+    """Each forward uses the current values of eps and momentum, in train and eval mode."""
     norm, x = BatchNorm2d(3), draw.normal(2, 3, 4, 5)
     norm.eps, norm.momentum = 0.5, 1.0
     assert_close(norm(Tensor(x)), oracles.spatial.batch_norm(x, np.ones(3), np.zeros(3), 0.5))
@@ -35,7 +35,7 @@ def test_options_may_be_changed_later(draw):
 
 
 def test_a_momentum_of_zero_moves_nothing(draw):
-    """momentum=0.0 is a momentum: the running statistics stay, while the batch is normalised by its own."""
+    """With momentum=0.0 the running statistics don't change, and the batch is normalized by its own statistics."""
     norm, x = BatchNorm2d(3, momentum=0.0), 3 + draw.normal(2, 3, 4, 5)
     assert_close(norm(Tensor(x)), oracles.spatial.batch_norm(x, np.ones(3), np.zeros(3)))
     assert_close(norm.running_mean, np.zeros(3), mistakes={"the momentum is 0.1": 0.1 * x.mean((0, 2, 3))})
@@ -43,7 +43,9 @@ def test_a_momentum_of_zero_moves_nothing(draw):
 
 
 def test_an_eps_of_zero_adds_nothing(draw):
-    """eps=0.0 is an eps: values of 1e-3 are divided by their own deviation, in both modes."""
+    """With eps=0.0 nothing is added to the variance: values of 1e-3 are divided by their own standard deviation, in
+    both modes.
+    """
     norm, x = BatchNorm2d(3, eps=0.0, momentum=1.0), 1e-3 * draw.normal(2, 3, 4, 5)
     mistakes = {"eps is 1e-5": oracles.spatial.batch_norm(x, np.ones(3), np.zeros(3))}
     assert_close(norm(Tensor(x)), oracles.spatial.batch_norm(x, np.ones(3), np.zeros(3), 0.0), mistakes=mistakes)
@@ -52,7 +54,9 @@ def test_an_eps_of_zero_adds_nothing(draw):
 
 
 def test_it_begins_as_no_more_than_the_normalisation():
-    """weight 1, bias 0, running_mean 0, running_var 1, in float32; the running ones are buffers."""
+    """A new layer has weight 1, bias 0, running_mean 0 and running_var 1, all in float32. The running statistics
+    are buffers.
+    """
     norm = BatchNorm2d(3)
     for parameter, value in ((norm.weight, 1.0), (norm.bias, 0.0)):
         assert_close(parameter, np.full(3, value))
@@ -65,7 +69,7 @@ def test_it_begins_as_no_more_than_the_normalisation():
 
 
 def test_each_channel_is_normalised_over_images_and_pixels(draw):
-    """(x - mean) / √(var + eps) · weight + bias: mean and variance over batch, height and width, for each channel."""
+    """y = (x - mean) / √(var + eps) · weight + bias. Mean and variance are over batch, height and width, for each channel."""
     norm, x = layer(draw), 3 + 2 * draw.normal(4, 3, 5, 6)
     want = oracles.spatial.batch_norm(x, norm.weight.data, norm.bias.data)
     per_image = np.concatenate([oracles.spatial.batch_norm(x[n : n + 1], norm.weight.data, norm.bias.data) for n in range(4)])
@@ -75,7 +79,7 @@ def test_each_channel_is_normalised_over_images_and_pixels(draw):
 
 
 def test_eps_keeps_a_constant_channel_finite(draw):
-    """A channel of one value becomes the bias; eps is added to the variance, below the root."""
+    """A channel whose values are all the same becomes the bias. eps is added to the variance, under the square root."""
     norm = layer(draw, eps=0.25)
     x = np.full((2, 3, 4, 4), 7.0)
     assert_close(norm(Tensor(x)), np.broadcast_to(norm.bias.data[:, None, None], x.shape))
@@ -84,7 +88,9 @@ def test_eps_keeps_a_constant_channel_finite(draw):
 
 
 def test_a_mean_far_from_zero_leaves_the_variance_exact(draw):
-    """mean(x²) - mean² is the variance on paper; of float32 numbers around 100 it is noise, and may be negative."""
+    """The variance is accurate even if the mean is large. mean(x²) - mean² equals it on paper, but with float32 numbers around
+    100 the difference is noise, and may be negative.
+    """
     x = (100 + 0.1 * draw.normal(4, 3, 5, 6)).astype(np.float32)
     got, want = BatchNorm2d(3)(Tensor(x)).data, oracles.spatial.batch_norm(x.astype(np.float64), np.ones(3), np.zeros(3))
     assert np.abs(got - want).max() < 0.01, "the digits of the variance are lost: subtract the mean first, then square"
@@ -95,7 +101,9 @@ def test_a_mean_far_from_zero_leaves_the_variance_exact(draw):
 
 
 def test_the_gradient_goes_through_mean_and_variance(draw):
-    """Each value moves the mean and the variance of its channel: all three ways count, by input, weight and bias."""
+    """The gradient of x includes the terms through the mean and the variance of its channel. weight and bias receive their
+    gradients, too.
+    """
     norm, x, g = layer(draw), draw.normal(2, 3, 3, 2), draw.normal(2, 3, 3, 2)
     tensor, weight, bias = Tensor(x, requires_grad=True), norm.weight.data, norm.bias.data
     norm(tensor).backward(g)
@@ -107,7 +115,7 @@ def test_the_gradient_goes_through_mean_and_variance(draw):
 
 
 def test_running_statistics_follow_those_of_the_batches(draw):
-    """running ← (1 - momentum) · running + momentum · batch, the variance being the unbiased one (over n - 1)."""
+    """running ← (1 - momentum) · running + momentum · batch, where the batch's variance is the unbiased one (over n - 1)."""
     norm = BatchNorm2d(3, momentum=0.25)
     mean, var = np.zeros(3), np.ones(3)
     for _ in range(3):
@@ -122,7 +130,7 @@ def test_running_statistics_follow_those_of_the_batches(draw):
 
 @pytest.mark.parametrize("shape", [(1, 3, 4, 5), (6, 3, 1, 1), (1, 3, 1, 2)], ids=str)
 def test_running_statistics_follow_one_image_or_one_pixel(shape, draw):
-    """What counts is the number of values a channel, in however many images."""
+    """The statistics are over all values of a channel, whether they come from one image or from several images of one pixel."""
     norm, x = BatchNorm2d(3, momentum=0.5), draw.normal(*shape)
     norm(Tensor(x))
     assert_close(norm.running_mean, 0.5 * x.mean((0, 2, 3)))
@@ -130,14 +138,14 @@ def test_running_statistics_follow_one_image_or_one_pixel(shape, draw):
 
 
 def test_momentum_is_a_tenth_unless_given(draw):
-    """One batch moves the running mean by a tenth of the way."""
+    """By default, one batch moves the running mean by a tenth of the distance to the batch's mean."""
     norm, x = BatchNorm2d(3), draw.normal(2, 3, 3, 2)
     norm(Tensor(x))
     assert_close(norm.running_mean, 0.1 * x.mean((0, 2, 3)))
 
 
 def test_running_statistics_follow_without_a_record(draw):
-    """Train mode decides, and not whether gradients are recorded: under no_grad they follow too, by the same way."""
+    """In train mode the running statistics are updated even under no_grad, in the same way as while operations are recorded."""
     norm, recorded, x = BatchNorm2d(3), BatchNorm2d(3), draw.normal(2, 3, 4, 5, dtype=np.float32)
     want = recorded(Tensor(x, requires_grad=True)).data
     with no_grad():
@@ -147,7 +155,7 @@ def test_running_statistics_follow_without_a_record(draw):
 
 
 def test_running_statistics_follow_where_nothing_is_learnt(draw):
-    """Also where neither the images nor weight and bias need a gradient."""
+    """In train mode the running statistics are updated even if neither the images nor weight and bias need a gradient."""
     norm, x = BatchNorm2d(3, momentum=1.0), draw.normal(2, 3, 4, 5)
     for parameter in norm.parameters():
         parameter.requires_grad = False
@@ -156,7 +164,9 @@ def test_running_statistics_follow_where_nothing_is_learnt(draw):
 
 
 def test_running_statistics_are_changed_in_place(draw):
-    """They stay the same arrays: what was taken from named_buffers() before shows them after each batch."""
+    """The running statistics are updated in place: arrays from an earlier named_buffers() show the new values after
+    each batch.
+    """
     norm = BatchNorm2d(3)
     before = dict(norm.named_buffers())
     for _ in range(2):
@@ -167,7 +177,9 @@ def test_running_statistics_are_changed_in_place(draw):
 
 
 def test_each_layer_has_statistics_of_its_own(draw):
-    """A batch of one layer moves nothing in another, and what is written to the batch later nothing in its own."""
+    """Each layer has its own running statistics: a batch of one layer doesn't change another layer's, and a later write to the
+    batch changes none.
+    """
     norm, other, x = BatchNorm2d(3, momentum=1.0), BatchNorm2d(3), np.array(draw.normal(2, 3, 4, 5))
     norm(Tensor(x))
     before = norm.state_dict()
@@ -179,7 +191,7 @@ def test_each_layer_has_statistics_of_its_own(draw):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_value_that_is_not_finite_spoils_its_own_channel_only(value, draw):
-    """Channels do not see each other: not in the result, not in the running statistics."""
+    """NaN or ∞ affects its own channel only, in the result and in the running statistics."""
     norm, clean, x = BatchNorm2d(3), BatchNorm2d(3), draw.normal(2, 3, 4, 5)
     spoiled = x.copy()
     spoiled[1, 1, 2, 3] = value
@@ -195,7 +207,7 @@ def test_a_value_that_is_not_finite_spoils_its_own_channel_only(value, draw):
 
 @pytest.mark.parametrize("shape", [(1, 3, 1, 1), (2, 4, 5, 5), (0, 3, 4, 4), (3, 5, 5)], ids=str)
 def test_a_refused_batch_leaves_the_statistics_alone(shape, draw):
-    """They move by a whole batch, or not at all."""
+    """A batch that raises an error doesn't change the running statistics."""
     norm = trained(draw)
     before = norm.state_dict()
     with rejects(ValueError, str(shape)):
@@ -205,7 +217,7 @@ def test_a_refused_batch_leaves_the_statistics_alone(shape, draw):
 
 
 def trained(draw) -> BatchNorm2d:
-    """A layer whose running statistics are their own."""
+    """A layer whose running statistics are no longer 0 and 1."""
     norm = layer(draw)
     norm.running_mean[:] = draw.normal(3)
     norm.running_var[:] = draw.uniform(0.5, 2, 3)
@@ -213,7 +225,9 @@ def trained(draw) -> BatchNorm2d:
 
 
 def test_in_eval_mode_the_running_statistics_are_used(draw):
-    """(x - running_mean) / √(running_var + eps) · weight + bias: an image's result does not depend on the others."""
+    """In eval mode, y = (x - running_mean) / √(running_var + eps) · weight + bias: an image's result does not depend on the
+    others.
+    """
     norm, x = trained(draw).eval(), draw.normal(2, 3, 4, 5)
     columns = (norm.running_mean, norm.running_var, norm.weight.data, norm.bias.data)
     mean, var, weight, bias = (np.asarray(values)[:, None, None] for values in columns)
@@ -225,7 +239,7 @@ def test_in_eval_mode_the_running_statistics_are_used(draw):
 
 
 def test_eval_mode_needs_no_training_before(draw):
-    """A layer that has seen no batch has the mean 0 and the variance 1, and evaluates with them: they stay."""
+    """A layer that has seen no batch evaluates with mean 0 and variance 1, and doesn't change them."""
     norm, x = BatchNorm2d(3).eval(), 3 + 2 * draw.normal(4, 3, 4, 5)
     of_batch = oracles.spatial.batch_norm(x, np.ones(3), np.zeros(3))
     assert_close(norm(Tensor(x)), x / np.sqrt(norm.running_var[0] + 1e-5), mistakes={"the statistics of the batch": of_batch})
@@ -234,7 +248,9 @@ def test_eval_mode_needs_no_training_before(draw):
 
 
 def test_what_is_loaded_after_an_evaluation_counts(draw):
-    """An evaluation keeps nothing for the next: statistics, weight and bias may be loaded, or written to, in between."""
+    """Each evaluation uses the current statistics, weight and bias: they may be loaded, or written to, between two
+    evaluations.
+    """
     norm, other, x = trained(draw).eval(), trained(draw).eval(), Tensor(draw.normal(2, 3, 4, 5, dtype=np.float32))
     norm(x)
     norm.load_state_dict(other.state_dict())
@@ -248,7 +264,9 @@ def test_what_is_loaded_after_an_evaluation_counts(draw):
 
 
 def test_modes_may_alternate(draw):
-    """After an evaluation the training goes on with the batch's statistics, and the running ones from where they stood."""
+    """After an evaluation, training continues with the batch's statistics, and the running statistics continue from their
+    previous values.
+    """
     norm, same, batches = BatchNorm2d(3), BatchNorm2d(3), [draw.normal(2, 3, 4, 5) for _ in range(3)]
     for x in batches:
         want = same(Tensor(x))
@@ -259,7 +277,7 @@ def test_modes_may_alternate(draw):
 
 
 def test_there_may_be_no_images_in_eval_mode(draw):
-    """A batch of length 0 has a result of length 0, in both directions."""
+    """In eval mode, a batch of length 0 has a result and a gradient of length 0."""
     x = Tensor(np.zeros((0, 3, 4, 5)), requires_grad=True)
     y = trained(draw).eval()(x)
     assert y.shape == (0, 3, 4, 5)
@@ -268,7 +286,7 @@ def test_there_may_be_no_images_in_eval_mode(draw):
 
 
 def test_in_eval_mode_nothing_is_updated(draw):
-    """An evaluation leaves the running statistics alone, and one image will do."""
+    """In eval mode the running statistics don't change, and a single image of one pixel is enough."""
     norm = trained(draw).eval()
     before = norm.state_dict()
     norm(Tensor(draw.normal(1, 3, 1, 1)))
@@ -277,7 +295,9 @@ def test_in_eval_mode_nothing_is_updated(draw):
 
 
 def test_in_eval_mode_the_statistics_are_constants_of_the_gradient(draw):
-    """g · weight / √(running_var + eps) for the images; weight and bias receive theirs as well."""
+    """In eval mode, the gradient of the images is g · weight / √(running_var + eps). weight and bias receive their gradients,
+    too.
+    """
     norm, g = trained(draw).eval(), draw.normal(2, 3, 4, 5)
     x = Tensor(draw.normal(2, 3, 4, 5), requires_grad=True)
     norm(x).backward(g)
@@ -288,7 +308,9 @@ def test_in_eval_mode_the_statistics_are_constants_of_the_gradient(draw):
 
 
 def test_the_running_statistics_are_state(draw):
-    """They are saved and loaded with the parameters: without them a trained network evaluates as an untrained one."""
+    """The running statistics are saved and loaded with the parameters: without them a trained network evaluates like an
+    untrained one.
+    """
     norm = trained(draw)
     other = BatchNorm2d(3)
     other.load_state_dict(norm.state_dict())
@@ -299,7 +321,7 @@ def test_the_running_statistics_are_state(draw):
 
 @pytest.mark.parametrize("mode", [True, False], ids=["train", "eval"])
 def test_float32_stays(mode, draw):
-    """In both modes and directions; the running statistics too."""
+    """With float32 input, the output, all gradients and the running statistics are float32, in train and eval mode."""
     norm, x = BatchNorm2d(3).train(mode), Tensor(draw.normal(2, 3, 4, 5, dtype=np.float32), requires_grad=True)
     y = norm(x)
     assert_dtype(y, np.float32)
@@ -311,7 +333,9 @@ def test_float32_stays(mode, draw):
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float16])
 @pytest.mark.parametrize("mode", [True, False], ids=["train", "eval"])
 def test_integers_and_float16_are_normalised_in_float32(mode, dtype, draw):
-    """The result is float32, as weight and bias are: squares of uint8 and float16 do not overflow, and no digits are lost."""
+    """Integers and float16 are normalized in float32, and the result is float32: squares don't overflow, and no digits are
+    lost.
+    """
     x = (100 + 100 * (draw.normal(2, 3, 4, 5) > 0)).astype(dtype)
     x[0, 0, 0, 0] = 1000 if dtype == np.float16 else 250
     norm, same = BatchNorm2d(3).train(mode), BatchNorm2d(3).train(mode)
@@ -324,7 +348,9 @@ def test_integers_and_float16_are_normalised_in_float32(mode, dtype, draw):
 
 @pytest.mark.parametrize("mode", [True, False], ids=["train", "eval"])
 def test_float64_images_give_float64(mode, draw):
-    """In both directions, beside parameters and running statistics that stay float32."""
+    """With float64 input, the output and the gradient are float64. The gradients of the parameters and the running statistics
+    stay float32.
+    """
     norm, x = BatchNorm2d(3).train(mode), Tensor(draw.normal(2, 3, 4, 5), requires_grad=True)
     y = norm(x)
     assert_dtype(y, np.float64)
@@ -336,7 +362,7 @@ def test_float64_images_give_float64(mode, draw):
 
 @pytest.mark.parametrize("mode", [True, False], ids=["train", "eval"])
 def test_the_gradient_that_came_in_and_the_images_are_left_alone(mode, draw):
-    """A sum passes one array to both of its terms: a rule that writes to it would change the other's gradient."""
+    """The layer writes neither to its input nor to the incoming gradient: a sum passes the same array to both of its terms."""
     for first in (True, False):
         values, g = np.array(draw.normal(2, 3, 4, 5)), np.array(draw.normal(2, 3, 4, 5))
         before, x = g.copy(), values.copy()
@@ -349,7 +375,9 @@ def test_the_gradient_that_came_in_and_the_images_are_left_alone(mode, draw):
 
 
 def test_a_batch_keeps_nothing_alive(budget):
-    """The running statistics are numbers, not tensors with a record: else each batch would hang on the one before."""
+    """The running statistics are arrays, not Tensors with a graph: otherwise each batch would keep the graph of the batch
+    before in memory.
+    """
     norm, images = BatchNorm2d(4), np.ones((16, 4, 64, 64), np.float32)
 
     def step():
@@ -360,14 +388,16 @@ def test_a_batch_keeps_nothing_alive(budget):
 
 @pytest.mark.parametrize("shape", [(2, 4, 5, 5), (2, 1, 5, 5), (2, 3), (2, 3, 5), (3, 5, 5), (2, 3, 3, 5, 1)])
 def test_other_shapes_are_refused(shape):
-    """(batch, num_features, h, w): the shape that came is named, and how many channels the layer has."""
+    """A shape other than (batch, num_features, h, w) raises a ValueError that contains the shape and the layer's number of
+    channels.
+    """
     with rejects(ValueError, "3", str(shape)):
         BatchNorm2d(3)(Tensor(np.zeros(shape)))
 
 
 def test_one_value_has_no_variance(draw):
-    """In train mode one image of one pixel has nothing to be normalised by, and is refused, with its shape. One image of
-    several pixels, or several of one, will do.
+    """In train mode, one image of one pixel has no variance and raises a ValueError that contains its shape. One image of
+    several pixels, or several images of one pixel, are enough.
     """
     with rejects(ValueError, "(1, 3, 1, 1)"):
         BatchNorm2d(3)(Tensor(np.zeros((1, 3, 1, 1))))
@@ -377,7 +407,7 @@ def test_one_value_has_no_variance(draw):
 
 
 def test_normalising_is_done_in_numpy(budget):
-    """More images, channels or pixels take not one Python step more."""
+    """The number of Python instructions must not grow with the number of images, channels or pixels."""
 
     def step(batch: int, channels: int, size: int):
         norm, x = BatchNorm2d(channels), Tensor(np.ones((batch, channels, size, size), np.float32), requires_grad=True)

@@ -14,7 +14,9 @@ def layers() -> list:
 
 
 def test_layers_come_one_after_another_and_images_are_flattened_for_a_linear(draw):
-    """(batch, channels, h, w) becomes (batch, channels · h · w), channel by channel."""
+    """A CNN runs its layers in order. Before a Linear, (batch, channels, h, w) becomes (batch, channels · h · w), channel by
+    channel.
+    """
     own, x = layers(), Tensor(draw.normal(3, 2, 6, 8, dtype=np.float32))
     conv, norm, relu, pool, linear = own
     images = pool(relu.forward(norm(conv(x)))).data
@@ -26,7 +28,7 @@ def test_layers_come_one_after_another_and_images_are_flattened_for_a_linear(dra
 
 
 def test_what_is_flat_already_stays(draw):
-    """After GlobalAvgPool there is nothing to flatten; a second Linear takes what the first gives."""
+    """An input that is already flat stays as it is: after GlobalAvgPool, or between two Linear layers."""
     rng = np.random.default_rng(0)
     own = [Conv2d(2, 4, 3, rng=rng), GlobalAvgPool(), Linear(4, 6, rng=rng), ReLU(), Linear(6, 5, rng=rng)]
     x = Tensor(draw.normal(3, 2, 6, 8, dtype=np.float32))
@@ -35,14 +37,16 @@ def test_what_is_flat_already_stays(draw):
 
 
 def test_the_names_are_those_of_the_list():
-    """ "0.weight" is of the first layer in the list, "4.weight" of the fifth: flattening is none of them."""
+    """Names count the layers in the list: "0.weight" belongs to the first, "4.weight" to the fifth. Flattening isn't a layer
+    and has no number.
+    """
     names = [name for name, _ in CNN(layers()).named_parameters()]
     assert names == ["0.weight", "0.bias", "1.weight", "1.bias", "4.weight", "4.bias"]
     assert CNN(layers()).state_dict().keys() == Sequential(*layers()).state_dict().keys()
 
 
 def test_any_linear_is_flattened_for(draw):
-    """A subclass of Linear is one: it gets (batch, features) as well."""
+    """A subclass of Linear gets (batch, features), too."""
 
     class Wider(Linear):
         """A Linear by another name."""
@@ -52,13 +56,13 @@ def test_any_linear_is_flattened_for(draw):
 
 
 def test_images_of_one_pixel_are_flattened(draw):
-    """(batch, channels, 1, 1) becomes (batch, channels)."""
+    """Before a Linear, (batch, channels, 1, 1) becomes (batch, channels)."""
     linear, x = Linear(4, 5, rng=np.random.default_rng(0)), draw.normal(3, 4, 1, 1, dtype=np.float32)
     assert_close(CNN([linear])(Tensor(x)), linear(Tensor(x[:, :, 0, 0])).data)
 
 
 def test_a_batch_may_have_one_image_or_none():
-    """(1, channels, h, w) becomes (1, features), and (0, channels, h, w) becomes (0, features)."""
+    """Before a Linear, (1, channels, h, w) becomes (1, features), and (0, channels, h, w) becomes (0, features)."""
     cnn = CNN(layers()).eval()
     for batch in (1, 0):
         x = Tensor(np.ones((batch, 2, 6, 8), np.float32), requires_grad=True)
@@ -69,7 +73,7 @@ def test_a_batch_may_have_one_image_or_none():
 
 
 def test_a_layer_may_be_at_two_places(draw):
-    """One convolution that is listed twice runs twice, with the same weight, whose gradients are added."""
+    """A convolution that is listed twice runs twice with the same weight, and its gradients add up."""
     conv, x = Conv2d(2, 2, 3, padding=1, rng=np.random.default_rng(0)), draw.normal(3, 2, 4, 5, dtype=np.float32)
     cnn = CNN([conv, ReLU(), conv])
     want = conv(ReLU().forward(conv(Tensor(x))))
@@ -82,7 +86,9 @@ def test_a_layer_may_be_at_two_places(draw):
 
 
 def test_the_list_is_left_alone_and_may_change_later(draw):
-    """The layers are those that were in the list when the CNN was made; the list gets none more, and none less."""
+    """A CNN has the layers that were in the list when it was created. It doesn't change the list, and later changes of the list
+    don't change the CNN.
+    """
     own, x = layers(), Tensor(draw.normal(3, 2, 6, 8, dtype=np.float32))
     before, cnn = [*own], CNN(own)
     cnn.eval()
@@ -95,7 +101,7 @@ def test_the_list_is_left_alone_and_may_change_later(draw):
 
 
 def test_train_and_eval_reach_every_layer():
-    """A BatchNorm2d in a CNN is in the mode of the CNN."""
+    """train() and eval() of a CNN reach its BatchNorm2d."""
     cnn = CNN(layers())
     cnn.eval()
     assert not cnn[1].training
@@ -104,7 +110,7 @@ def test_train_and_eval_reach_every_layer():
 
 
 def test_every_parameter_receives_a_gradient(draw):
-    """From the loss back to the first filters, and to the images if asked."""
+    """Every parameter receives a gradient, back to the first filters; the images receive one if they need it."""
     cnn, x = CNN(layers()), Tensor(draw.normal(3, 2, 6, 8, dtype=np.float32), requires_grad=True)
     y = cnn(x)
     y.backward(draw.normal(3, 5, dtype=np.float32))
@@ -116,7 +122,7 @@ def test_every_parameter_receives_a_gradient(draw):
 
 
 def test_nothing_of_a_batch_is_kept(budget):
-    """No layer keeps its images, its result or the record between two steps: a megabyte of images leaves nothing behind."""
+    """Between two steps, no layer keeps its images, its result or the graph: nothing of 1 MB of images stays in memory."""
     own = [Conv2d(4, 4, 3, padding=1), BatchNorm2d(4), ReLU(), MaxPool2d(2), AvgPool2d(2), GlobalAvgPool(), Linear(4, 5)]
     cnn, images = CNN(own), np.ones((16, 4, 64, 64), np.float32)
 
@@ -129,13 +135,13 @@ def test_nothing_of_a_batch_is_kept(budget):
 
 
 def test_features_that_do_not_fit_are_refused(draw):
-    """Images of another size than the Linear was made for: its own error says so."""
+    """Images whose size doesn't fit the Linear raise the Linear's own ValueError."""
     with rejects(ValueError, "Linear(48, 5)"):
         CNN(layers())(Tensor(np.zeros((3, 2, 8, 8), np.float32)))
 
 
 @pytest.mark.parametrize("layer", [ReLU, 3])
 def test_what_is_no_layer_is_refused(layer):
-    """A class rather than a layer, or something else, as in Sequential."""
+    """A class, or an object that is not a layer, raises a TypeError, as in Sequential."""
     with rejects(TypeError):
         CNN([layer])

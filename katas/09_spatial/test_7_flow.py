@@ -19,13 +19,15 @@ def digits(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def train_and_test(network, train_data, test_data, epochs: int) -> float:
-    """The accuracy on the test data after so many epochs."""
+    """The accuracy on the test data after this number of epochs."""
     Trainer(network, CrossEntropyLoss(), Adam(network.parameters(), lr=0.01)).fit(train_data, epochs)
     return validate(network, test_data)
 
 
 def test_from_training_to_spatial():
-    """A layer, a network and its training in three lines. Digits that were shifted are learnt, far better than by guessing."""
+    """A layer, a network and its training take three lines. The network learns shifted digits, and is far better
+    than guessing.
+    """
     training, test = Batches(*digits(600, 0), 20, np.random.default_rng(0)), Batches(*digits(200, 1), 200)
     train = partial(train_and_test, train_data=training, test_data=test, epochs=6)
     pool, linear = MaxPool2d(4), Linear(576, 10)
@@ -45,7 +47,7 @@ def small(seed: int) -> CNN:
 
 
 def test_a_network_with_running_statistics_resumes_bit_for_bit(tmp_path):
-    """Buffers are part of kata 08's checkpoints: two epochs and two more are four."""
+    """Buffers are part of kata 08's checkpoints: two epochs and then two more give the same network as four."""
 
     def run(epochs: int, path):
         network, rng = small(3), np.random.default_rng(4)
@@ -60,7 +62,7 @@ def test_a_network_with_running_statistics_resumes_bit_for_bit(tmp_path):
 
 
 def test_a_perceptron_and_a_cnn_are_trained_alike():
-    """Nothing in the training knows that there are images: the loss of both falls."""
+    """The training loop doesn't depend on images: it lowers the loss of an MLP and of a CNN."""
     x, labels = digits(200, 5)
     perceptron = Sequential(Linear(784, 16), ReLU(), Linear(16, 10))
     for network, images in ((perceptron, x.reshape(len(x), -1)), (small(0), x)):

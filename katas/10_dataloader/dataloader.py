@@ -1,4 +1,4 @@
-"""Data loading: data sets, batches that a thread makes ahead, augmentation, and the readers of two file formats."""
+"""Data loading: datasets, batches that a thread makes ahead, augmentation, and readers for two file formats."""
 
 import gzip
 import math
@@ -17,7 +17,7 @@ from katas.tensor import Tensor
 
 
 class Dataset:
-    """Samples by number, each a tuple of fields: numbers, arrays or Tensors. A subclass writes `__len__` and `__getitem__`."""
+    """Samples by index, each a tuple of fields: numbers, arrays or Tensors. A subclass defines `__len__` and `__getitem__`."""
 
     def __len__(self) -> int:  # given
         raise TypeError(f"{type(self).__name__} needs a __len__()")
@@ -26,9 +26,9 @@ class Dataset:
         raise TypeError(f"{type(self).__name__} needs a __getitem__(index)")
 
     def batch(self, indices: Sequence[int]) -> tuple[np.ndarray, ...]:
-        """The samples of these numbers, field by field: arrays (len(indices), ...), whose dtypes are those of a Tensor.
+        """The samples at these indices, field by field: arrays (len(indices), ...) with the dtypes that a Tensor would have.
 
-        Raises: ValueError unless samples have the same number of fields, and a field one shape.
+        Raises: ValueError unless all samples have the same number of fields, and each field has the same shape in all samples.
         """
         raise NotImplementedError("10.1 Dataset.batch: README.md, 10.1")
 
@@ -37,7 +37,7 @@ class ArrayDataset(Dataset):
     """Sample i is entry i of each array."""
 
     def __init__(self, *arrays):
-        """Arrays as a Tensor takes them; they are not copied. Raises: ValueError unless there are some, of one length."""
+        """Takes what a Tensor takes, and doesn't copy arrays. Raises: ValueError without arrays, or if lengths differ."""
         raise NotImplementedError("10.1 ArrayDataset.__init__: README.md, 10.1")
 
     def __len__(self) -> int:
@@ -47,16 +47,16 @@ class ArrayDataset(Dataset):
         raise NotImplementedError("10.1 ArrayDataset.__getitem__: README.md, 10.1")
 
     def batch(self, indices: Sequence[int]) -> tuple[np.ndarray, ...]:
-        """One gather for each array."""
+        """The samples at these indices, with one gather for each array."""
         raise NotImplementedError("10.1 ArrayDataset.batch: README.md, 10.1")
 
 
 class Subset(Dataset):
-    """Those samples of a data set that have these numbers, in this order."""
+    """The samples of a dataset at these indices, in this order."""
 
     def __init__(self, dataset: Dataset, indices: Sequence[int]):
-        """Raises: TypeError unless indices are integers; ValueError unless they have one axis; IndexError, which names the
-        first wrong index and how many samples there are, unless each is the number of one, from 0.
+        """Raises: TypeError unless indices are integers; ValueError unless they have one axis; IndexError, which contains the
+        first wrong index and the number of samples, if an index is negative or not less than that number.
         """
         raise NotImplementedError("10.1 Subset.__init__: README.md, 10.1")
 
@@ -67,16 +67,16 @@ class Subset(Dataset):
         raise NotImplementedError("10.1 Subset.__getitem__: README.md, 10.1")
 
     def batch(self, indices: Sequence[int]) -> tuple[np.ndarray, ...]:
-        """The data set's."""
+        """The dataset's batch of these samples."""
         raise NotImplementedError("10.1 Subset.batch: README.md, 10.1")
 
 
 def random_split(dataset: Dataset, lengths: Sequence[float], rng: np.random.Generator) -> list[Subset]:
     """Subsets of these lengths, drawn at random, which share no sample.
 
-    Integers add up to len(dataset). Fractions add up to 1: each part is rounded down, rounding errors of floats aside, and what
-    is left over goes to the first parts, one each. Both may be NumPy's. Raises: ValueError that names lengths, and how many
-    samples there are, if they do not add up or one is negative.
+    Integers add up to len(dataset). Fractions add up to 1: each part is rounded down, ignoring rounding errors of floats, and
+    the first parts get the remaining samples, one each. Lengths may be NumPy numbers. Raises: ValueError that contains lengths
+    and the number of samples, if lengths do not add up or one is negative.
     """
     raise NotImplementedError("10.1 random_split: README.md, 10.1")
 
@@ -85,16 +85,16 @@ def random_split(dataset: Dataset, lengths: Sequence[float], rng: np.random.Gene
 
 
 class DataLoader:
-    """Mini-batches, tuples of Tensors, with each sample of a data set once an epoch: the `data` of kata 08's Trainer."""
+    """Mini-batches, tuples of Tensors, with each sample of a dataset once per epoch: the `data` of kata 08's Trainer."""
 
     def __init__(
         self, dataset, batch_size=1, shuffle=False, *, rng=None, drop_last=False, transform=None, collate=None, prefetch=0
     ):
         """shuffle: a new order each epoch. rng: the attribute from which all randomness comes, by default a new generator.
 
-        drop_last: no smaller batch at the end. transform(x, rng) → x: changes the first field of each batch, an array.
-        collate(list of samples) → fields: stands in for dataset.batch. prefetch: how many batches a thread makes ahead.
-        Raises: ValueError unless batch_size is 1 or more and prefetch 0 or more; TypeError for another rng.
+        drop_last: drop a smaller batch at the end. transform(x, rng) → x: changes the first field of each batch, an array.
+        collate(list of samples) → fields: replaces dataset.batch. prefetch: how many batches a thread makes ahead.
+        Raises: ValueError unless batch_size is 1 or more and prefetch 0 or more; TypeError if rng is not a Generator or None.
         """
         raise NotImplementedError("10.2 DataLoader.__init__: README.md, 10.2")
 
@@ -103,7 +103,7 @@ class DataLoader:
         raise NotImplementedError("10.2 DataLoader.__len__: README.md, 10.2")
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        """One epoch. It draws one number from rng, which seeds all that is random in it."""
+        """One epoch. It draws one number from rng, which seeds everything random in the epoch."""
         raise NotImplementedError("10.2 DataLoader.__iter__: README.md, 10.2")
 
 
@@ -111,30 +111,30 @@ class DataLoader:
 
 
 class Normalize:
-    """(x - mean) / std as float32. Both have a value for each channel, or are numbers, in the units of x."""
+    """(x - mean) / std as float32. mean and std are numbers, or have a value for each channel, in the units of x."""
 
     def __init__(self, mean: float | Sequence[float], std: float | Sequence[float]):
         """Raises: ValueError unless every std is positive."""
         raise NotImplementedError("10.3 Normalize.__init__: README.md, 10.3")
 
     def __call__(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Raises: ValueError unless x has four axes, and as many channels as mean and std."""
+        """Raises: ValueError unless x has four axes, and as many channels as mean and std have values."""
         raise NotImplementedError("10.3 Normalize.__call__: README.md, 10.3")
 
 
 class RandomCrop:
-    """A piece `size` (height and width) of each image with `padding` zeros around it, from a place of its own."""
+    """Pads each image with `padding` zeros and cuts out a piece of `size` (height, width) at its own random position."""
 
     def __init__(self, size: Pair, padding: Pair = 0):
         raise NotImplementedError("10.3 RandomCrop.__init__: README.md, 10.3")
 
     def __call__(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """(batch, channels, h, w) → (batch, channels, *size). Raises: ValueError as kata 09's windows."""
+        """(batch, channels, h, w) → (batch, channels, *size). Raises: ValueError as kata 09's windows does."""
         raise NotImplementedError("10.3 RandomCrop.__call__: README.md, 10.3")
 
 
 class RandomHorizontalFlip:
-    """Turns left and right of each image round with probability p."""
+    """Flips each image left to right with probability p."""
 
     def __init__(self, p: float = 0.5):
         """Raises: ValueError unless 0 <= p <= 1."""
@@ -146,7 +146,7 @@ class RandomHorizontalFlip:
 
 
 class Compose:
-    """One transform after another."""
+    """Runs the transforms one after another."""
 
     def __init__(self, transforms: Sequence[Callable]):
         raise NotImplementedError("10.3 Compose.__init__: README.md, 10.3")
@@ -159,20 +159,21 @@ class Compose:
 
 
 def read_idx(path: str | os.PathLike) -> np.ndarray:
-    """The array in an IDX file, or in one that gzip has packed if its name ends in .gz; in native byte order.
+    """The array in an IDX file, in native byte order. A file whose name ends in .gz is decompressed.
 
     The file: 00 00; the type, 08 uint8, 09 int8, 0b int16, 0c int32, 0d float32 or 0e float64; the number of axes; the length
-    of each as uint32; the values in C order. All is big-endian.
-    Raises: FileNotFoundError; ValueError that names the path, and what was expected and found, for other content: numbers of
-    bytes, or in place of 00 00 and the type the first four in hexadecimal, such as 89 50 4e 47.
+    of each as uint32; the values in C order. All numbers are big-endian.
+    Raises: FileNotFoundError; ValueError for different content. It contains the path, and what was expected and found: numbers
+    of bytes or, if the file does not begin with 00 00 and a type, its first four bytes in hexadecimal, such as 89 50 4e 47.
     """
     raise NotImplementedError("10.4 read_idx: README.md, 10.4")
 
 
 def read_cifar10(paths: str | os.PathLike | Iterable) -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 (n, 3, 32, 32) and labels int64 (n,) of one or more files of CIFAR-10's binary version.
+    """Images uint8 (n, 3, 32, 32) and labels int64 (n,) from one or more files of CIFAR-10's binary version.
 
     A record has 3073 bytes: the label, 0 to 9, then the red, the green and the blue plane, each row by row.
-    Raises: ValueError that names the path, and what was expected and found, for other files; ValueError if there is no path.
+    Raises: ValueError that contains the path, and what was expected and found, for a file in a different format; ValueError if
+    there is no path.
     """
     raise NotImplementedError("10.4 read_cifar10: README.md, 10.4")

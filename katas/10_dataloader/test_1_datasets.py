@@ -12,7 +12,7 @@ from specs.check import EXACT, assert_close, assert_dtype, global_state, layouts
 
 
 class Made(Dataset):
-    """Samples that are made when they are asked for: make(index), `count` of them."""
+    """A dataset of `count` samples, each made by make(index) when it is asked for."""
 
     def __init__(self, count: int, make):
         self.count, self.make = count, make
@@ -25,14 +25,14 @@ class Made(Dataset):
 
 
 class Whole(Made):
-    """Knows a faster way to make a batch than sample by sample."""
+    """A dataset with its own way to make a batch, faster than sample by sample."""
 
     def batch(self, indices):
         return np.asarray(indices) * 10, np.asarray(indices) * 100
 
 
 def split(n: int, lengths, seed: int = 3) -> list[list[int]]:
-    """The numbers of the samples in each part of a data set of n."""
+    """The indices of the samples in each part of a dataset of n."""
     parts = random_split(ArrayDataset(np.arange(n)), lengths, np.random.default_rng(seed))
     return [[int(part[i][0]) for i in range(len(part))] for part in parts]
 
@@ -41,7 +41,7 @@ def split(n: int, lengths, seed: int = 3) -> list[list[int]]:
 
 
 def test_a_batch_has_the_samples_field_by_field(draw):
-    """dataset.batch([4, 0, 2]) is a tuple with an array for each field, samples 4, 0 and 2 along a new first axis."""
+    """dataset.batch([4, 0, 2]) is a tuple with an array for each field, which has samples 4, 0 and 2 along a new first axis."""
     x = draw.normal(6, 2, 3)
     got = Made(6, lambda index: (x[index], index, x[index, 0])).batch([4, 0, 2])
     assert isinstance(got, tuple)
@@ -52,7 +52,9 @@ def test_a_batch_has_the_samples_field_by_field(draw):
 
 
 def test_numbers_of_samples_are_ints():
-    """Indices may be an array. What __getitem__ gets is an int, as for a list of paths or a name such as f"{index:04}.png"."""
+    """Indices may be an array, but __getitem__ gets an int, which also works for a list of paths or a name such as
+    f"{index:04}.png".
+    """
     (kinds,) = Made(9, lambda index: (type(index) is int,)).batch(np.array([7, 8]))
     assert kinds.tolist() == [True, True]
 
@@ -70,7 +72,9 @@ def test_numbers_of_samples_are_ints():
     ids=["float", "int", "list", "float64", "bytes", "Tensor"],
 )
 def test_fields_have_the_dtype_of_a_tensor(value, dtype):
-    """A field is whatever a Tensor takes: Python's floats become float32, its ints int64; arrays and Tensors keep theirs."""
+    """A field is anything that a Tensor takes: Python's floats become float32 and its ints int64; arrays and Tensors keep their
+    dtypes.
+    """
     (field,) = Made(5, lambda index: (value,)).batch([0, 1, 2])
     assert isinstance(field, np.ndarray)
     assert_dtype(field, dtype)
@@ -78,14 +82,14 @@ def test_fields_have_the_dtype_of_a_tensor(value, dtype):
 
 
 def test_a_batch_makes_its_samples_only():
-    """Each once, in the order of the indices."""
+    """batch() asks for each of its samples once, in the order of the indices, and for no other sample."""
     seen = []
     Made(100, lambda index: (seen.append(index) or 0.0,)).batch([30, 10, 20])
     assert seen == [30, 10, 20]
 
 
 def test_samples_of_several_shapes_make_no_batch():
-    """A ValueError, and not an array of objects; nor is one shape stretched to the other, as in arithmetic."""
+    """Samples of different shapes raise a ValueError: they don't become an array of objects, and no sample is broadcast."""
     for one, other in (((2,), (3,)), ((1, 4), (3, 4)), ((3, 4), (1, 4)), ((), (1,)), ((4,), (1, 4)), ((0,), (1,))):
         with rejects(ValueError, "shape"):
             Made(2, lambda index, shapes=(one, other): (np.zeros(shapes[index]),)).batch([0, 1])
@@ -95,21 +99,21 @@ def test_samples_of_several_shapes_make_no_batch():
     "values", [(1, 0.5), (0.5, 1), (np.uint8(200), 300), (np.float32(2.0), 1e-9), (True, 7), (np.uint8(1), -1)], ids=str
 )
 def test_samples_of_several_dtypes_keep_their_values(values):
-    """The array of a field has a dtype in which all of its values fit: no sample's is forced upon the others."""
+    """If samples have different dtypes, the field's array has a dtype that holds all of their values unchanged."""
     (field,) = Made(2, lambda index: (values[index],)).batch([0, 1])
     want = [np.asarray(Tensor(value).data, np.float64) for value in values]
     assert_close(field.astype(np.float64), want, EXACT)
 
 
 def test_a_batch_may_have_a_sample_twice():
-    """A number that is there twice is two rows, as of arrays."""
+    """An index that is listed twice gives two rows."""
     (field,) = Made(5, lambda index: (10 * index,)).batch([2, 4, 2, 2])
     assert field.tolist() == [20, 40, 20, 20]
 
 
 @pytest.mark.parametrize("indices", [[1], [0, 1, 2], [0, 1, 2, 3]], ids=str)
 def test_a_batch_of_any_dataset_is_a_copy(indices):
-    """Whatever is written to a batch, even one of a single sample or of all: the samples stay."""
+    """A batch is a copy, even a batch of a single sample or of all samples: a write to it doesn't change the samples."""
     x = np.zeros((4, 2))
     for dataset in (Made(4, lambda index: (x[index],)), ArrayDataset(x), Subset(ArrayDataset(x), [0, 1, 2, 3])):
         (batch,) = dataset.batch(indices)
@@ -119,14 +123,14 @@ def test_a_batch_of_any_dataset_is_a_copy(indices):
 
 @pytest.mark.parametrize("index", [3, 99])
 def test_a_batch_has_no_sample_beyond_the_last(index):
-    """A number of no sample is an IndexError, in arrays and in a Subset: none is taken for another."""
+    """An index beyond the last sample raises an IndexError, in an ArrayDataset and in a Subset."""
     for dataset in (ArrayDataset(np.arange(3)), Subset(ArrayDataset(np.arange(9)), [5, 1, 4])):
         with rejects(IndexError):
             dataset.batch([0, index])
 
 
 def test_what_a_batch_is_asked_for_is_left_alone():
-    """The list or the array of indices stays as it was."""
+    """batch() doesn't change the list or the array of indices."""
     for dataset in (Made(9, lambda index: (index,)), ArrayDataset(np.arange(9)), Subset(ArrayDataset(np.arange(9)), range(9))):
         for indices in ([5, 0, 5], np.array([5, 0, 5])):
             dataset.batch(indices)
@@ -134,7 +138,7 @@ def test_what_a_batch_is_asked_for_is_left_alone():
 
 
 def test_samples_of_several_lengths_make_no_batch():
-    """One sample has a field more than another: none is dropped in silence."""
+    """Samples with different numbers of fields raise a ValueError: no field is silently dropped."""
     for indices in ([1, 2], [2, 1]):
         with rejects(ValueError):
             Made(5, lambda index: (0.0,) * index).batch(indices)
@@ -144,7 +148,7 @@ def test_samples_of_several_lengths_make_no_batch():
 
 
 def test_a_sample_is_an_entry_of_each_array(draw):
-    """dataset[i] is the tuple of x[i] and y[i], from the end too; its length is theirs."""
+    """dataset[i] is the tuple of x[i] and y[i], for negative i too. len(dataset) is the arrays' length."""
     x, y = draw.normal(7, 2, 3, dtype=np.float32), draw.integers(9, 7)
     dataset = ArrayDataset(x, y)
     assert isinstance(dataset, Dataset)
@@ -158,13 +162,13 @@ def test_a_sample_is_an_entry_of_each_array(draw):
 
 
 def test_a_loop_over_a_dataset_ends():
-    """Python's `for` asks for 0, 1, 2, … until there is an IndexError."""
+    """A `for` loop over a dataset ends: an index beyond the last sample raises an IndexError."""
     assert [y for _, y in ArrayDataset(np.zeros((4, 2)), np.arange(4))] == [0, 1, 2, 3]
     assert [y for (y,) in Subset(ArrayDataset(np.arange(9)), [3, 1])] == [3, 1]
 
 
 def test_any_number_of_arrays_and_what_a_tensor_takes():
-    """One array, three, a Tensor, a list, with the dtype that a Tensor has: of Python's floats float32."""
+    """An ArrayDataset takes any number of arrays, Tensors and lists, with a Tensor's dtypes: Python's floats become float32."""
     assert ArrayDataset(np.arange(4))[3] == (3,)
     assert [float(field) for field in ArrayDataset(Tensor([1.5, 2.5]), [4, 5], np.arange(2))[1]] == [2.5, 5.0, 1.0]
     floats, ints = ArrayDataset([1.5, 2.5], [4, 5]).batch([0])
@@ -173,7 +177,7 @@ def test_any_number_of_arrays_and_what_a_tensor_takes():
 
 
 def test_samples_share_the_arrays_memory(draw):
-    """Nothing is copied, neither as the data set is made nor for a sample."""
+    """An ArrayDataset copies nothing when it is created, and nothing for a sample."""
     x = draw.normal(7, 2, 3)
     assert np.shares_memory(ArrayDataset(x)[2][0], x)
     tensor = Tensor(x)
@@ -183,7 +187,7 @@ def test_samples_share_the_arrays_memory(draw):
 
 
 def test_a_batch_is_gathered_from_each_array(draw):
-    """In the order of the indices, a list or an array, of which some may be the same."""
+    """A batch has the samples in the order of the indices, a list or an array, even if an index is listed twice."""
     x, y = draw.normal(9, 2, 3, dtype=np.float32), draw.integers(9, 9)
     for indices in ([5, 0, 5, 8], np.array([5, 0, 5, 8])):
         got = ArrayDataset(x, y).batch(indices)
@@ -194,7 +198,7 @@ def test_a_batch_is_gathered_from_each_array(draw):
 
 
 def test_a_batch_is_a_copy():
-    """Also of neighbours: who writes to a batch does not change the data."""
+    """A batch of neighboring samples is a copy, too: a write to it doesn't change the data."""
     x = np.zeros((6, 2))
     (batch,) = ArrayDataset(x).batch([1, 2, 3])
     batch += 1
@@ -202,13 +206,13 @@ def test_a_batch_is_a_copy():
 
 
 def test_a_batch_of_arrays_does_not_touch_sample_by_sample(budget):
-    """A thousand samples take as many Python steps as ten."""
+    """The number of Python instructions for a batch must not grow with the number of samples."""
     dataset, many = ArrayDataset(np.zeros((1000, 4)), np.arange(1000)), np.arange(1000)
     budget.steps(lambda: dataset.batch(many[:10]), lambda: dataset.batch(many), limit=2)
 
 
 def test_a_batch_of_arrays_needs_its_own_memory_only():
-    """A megabyte is gathered once, in order or not: there is no second copy."""
+    """A batch of 1 MB is gathered once, for indices in any order: there is no second copy."""
     dataset, shuffled = ArrayDataset(np.zeros((1000, 250), np.float32)), np.random.default_rng(0).permutation(1000)
     for indices in (np.arange(1000), shuffled):
         peak, _ = measure_bytes(lambda indices=indices: dataset.batch(indices))
@@ -216,7 +220,7 @@ def test_a_batch_of_arrays_needs_its_own_memory_only():
 
 
 def test_a_dataset_may_have_no_samples():
-    """Arrays of length 0 are a data set of length 0, and so are its Subsets and the parts of a split."""
+    """Arrays of length 0 make a dataset of length 0. Its Subsets and the parts of a split have length 0, too."""
     dataset = ArrayDataset(np.zeros((0, 3)), np.zeros(0))
     assert len(dataset) == len(Subset(dataset, [])) == 0
     assert list(dataset) == []
@@ -225,13 +229,13 @@ def test_a_dataset_may_have_no_samples():
 
 @pytest.mark.parametrize("shapes", [((3, 2), (4,)), ((2, 5), (5, 2)), ((3,), ())], ids=str)
 def test_arrays_of_other_lengths_are_refused(shapes):
-    """A ValueError that names the shapes."""
+    """Arrays of different lengths raise a ValueError whose message contains the shapes."""
     with rejects(ValueError, *map(str, shapes)):
         ArrayDataset(*[np.zeros(shape) for shape in shapes])
 
 
 def test_a_dataset_of_no_arrays_is_refused():
-    """It has no length."""
+    """ArrayDataset() without arrays has no length and raises a ValueError."""
     with rejects(ValueError):
         ArrayDataset()
 
@@ -240,7 +244,9 @@ def test_a_dataset_of_no_arrays_is_refused():
 
 
 def test_a_subset_has_the_samples_of_its_numbers():
-    """In their order, one of them twice if it is there twice; from the end too."""
+    """A Subset has the samples at its indices, in their order, twice if an index is listed twice. Negative indices count from
+    its end.
+    """
     subset = Subset(ArrayDataset(np.arange(10, 20)), [7, 2, 7])
     assert isinstance(subset, Dataset)
     assert len(subset) == 3
@@ -249,26 +255,26 @@ def test_a_subset_has_the_samples_of_its_numbers():
 
 
 def test_a_subset_of_a_subset():
-    """Its numbers are those of the subset's samples."""
+    """The indices of a Subset of a Subset select among the inner Subset's samples."""
     inner = Subset(Subset(ArrayDataset(np.arange(10, 20)), [9, 4, 6, 1]), np.array([3, 0]))
     assert [int(inner[i][0]) for i in (0, 1)] == [11, 19]
     assert_close(inner.batch(np.array([1, 0, 1]))[0], np.array([19, 11, 19]), EXACT)
 
 
 def test_a_subset_makes_batches_as_its_dataset_does():
-    """Where the data set has a batch() of its own, the subset's is that one."""
+    """If the dataset has its own batch(), the Subset uses it."""
     got = Subset(Whole(9, lambda index: (index, index)), [5, 3, 8]).batch([2, 0])
     assert_close(got[0], np.array([80, 50]), EXACT)
     assert_close(got[1], np.array([800, 500]), EXACT)
 
 
 def test_a_subset_asks_with_an_int():
-    """Also where its numbers are an array."""
+    """A Subset asks its dataset for a sample with an int, even if its indices are an array."""
     assert Subset(Made(9, lambda index: (type(index),)), np.array([4, 5]))[1] == (int,)
 
 
 def test_a_subset_keeps_its_numbers():
-    """The array or the list in which they came may change afterwards."""
+    """A Subset copies its indices: later changes of the array or the list don't change the Subset."""
     for indices in (np.array([1, 2]), np.array([1, 2], np.uint8), [1, 2]):
         subset = Subset(ArrayDataset(np.arange(9)), indices)
         indices[:] = [7, 7]
@@ -278,7 +284,9 @@ def test_a_subset_keeps_its_numbers():
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int32, np.uint64])
 def test_numbers_of_a_subset_may_have_any_integer_dtype(dtype):
-    """They are ints when the data set is asked, and its batch is that of int64."""
+    """Indices may have any integer dtype: the Subset asks its dataset with an int, and its batches are those of
+    int64 indices.
+    """
     subset = Subset(ArrayDataset(np.arange(100, 300)), np.array([7, 120, 0], dtype))
     assert [int(subset[i][0]) for i in range(3)] == [107, 220, 100]
     assert subset.batch([2, 1])[0].tolist() == [100, 220]
@@ -286,40 +294,46 @@ def test_numbers_of_a_subset_may_have_any_integer_dtype(dtype):
 
 
 def test_a_batch_of_a_subset_does_not_touch_sample_by_sample(budget):
-    """Nor are its numbers looked up one by one."""
+    """Subset.batch() looks up all its indices at once: a thousand take about as many Python instructions as ten."""
     subset, many = Subset(ArrayDataset(np.zeros((1000, 4))), np.arange(1000)), np.arange(1000)
     budget.steps(lambda: subset.batch(many[:10]), lambda: subset.batch(many), limit=2)
 
 
 def test_a_subset_may_be_empty():
-    """Of an empty list, which NumPy takes for floats."""
+    """Subset(dataset, []) has length 0, although NumPy turns an empty list into floats."""
     assert len(Subset(ArrayDataset(np.arange(9)), [])) == 0
 
 
 @pytest.mark.parametrize(("indices", "dtype"), [([True, False, True], "bool"), ([0.0, 1.0], "float64")], ids=["mask", "floats"])
 def test_indices_that_are_no_integers_are_refused(indices, dtype):
-    """A mask would be the samples 0 and 1, again and again: a TypeError that names the dtype."""
+    """Indices that aren't integers raise a TypeError that contains their dtype. (A mask would mean samples 0 and 1, again and
+    again.)
+    """
     with rejects(TypeError, dtype):
         Subset(ArrayDataset(np.arange(3)), indices)
 
 
 @pytest.mark.parametrize("shape", [(2, 3), ()], ids=str)
 def test_indices_are_a_row(shape):
-    """They are the numbers of samples, one after another: for a table or a single number a ValueError names the shape."""
+    """Indices that aren't one-dimensional raise a ValueError whose message contains their shape."""
     with rejects(ValueError, str(shape)):
         Subset(ArrayDataset(np.arange(9)), np.ones(shape, int))
 
 
 @pytest.mark.parametrize("index", [10, 12, -1])
 def test_indices_of_no_sample_are_refused(index):
-    """When the subset is made, not in the middle of an epoch: an IndexError that names the index and the number of samples."""
+    """When the Subset is created, an index out of range raises an IndexError that contains the index and the number
+    of samples.
+    """
     with rejects(IndexError, str(index), "10"):
         Subset(ArrayDataset(np.arange(10)), [4, index, 5])
 
 
 @pytest.mark.parametrize(("indices", "first"), [([77, -33], 77), ([-33, 77], -33), ([4, 99, 77], 99), ([70, 99], 70)], ids=str)
 def test_the_first_wrong_index_is_named(indices, first):
-    """Of several, the one that comes first: not the smallest, nor the largest, nor the last."""
+    """If several indices are out of range, the IndexError contains the first of them, not the smallest, the largest or the
+    last.
+    """
     with pytest.raises(IndexError) as caught:
         Subset(ArrayDataset(np.arange(70)), indices)
     numbers = [int(number) for number in re.findall(r"-?\b\d+", str(caught.value))]
@@ -329,7 +343,7 @@ def test_the_first_wrong_index_is_named(indices, first):
 
 @pytest.mark.parametrize("index", [77, -33])
 def test_the_wrong_index_is_named_not_the_right_ones(index):
-    """Of indices of which one is wrong, the IndexError names that one and no other."""
+    """If one index is out of range, the IndexError contains that index and no other."""
     with pytest.raises(IndexError) as caught:
         Subset(ArrayDataset(np.arange(70)), [5, 66, index, 58])
     numbers = [int(number) for number in re.findall(r"-?\b\d+", str(caught.value))]
@@ -341,14 +355,16 @@ def test_the_wrong_index_is_named_not_the_right_ones(index):
 
 
 def test_the_parts_of_a_split_share_no_sample():
-    """Together they are all samples, each once; the lengths are those asked for, of which one may be 0."""
+    """The parts of a split contain every sample exactly once, and have the given lengths, even if one is 0."""
     parts = split(20, [12, 0, 5, 3])
     assert [len(part) for part in parts] == [12, 0, 5, 3]
     assert sorted(number for part in parts for number in part) == list(range(20))
 
 
 def test_a_split_is_random():
-    """Sorted labels would else all be in one part. The generator alone decides."""
+    """random_split() draws the parts at random, from the given generator only: otherwise sorted labels would all be in one
+    part.
+    """
     before = global_state()
     one, again, other = split(200, [100, 100]), split(200, [100, 100]), split(200, [100, 100], seed=4)
     assert 25 < sum(number < 100 for number in one[0]) < 75
@@ -358,7 +374,7 @@ def test_a_split_is_random():
 
 
 def test_every_split_is_as_likely():
-    """Three samples in three parts of one: each of the six ways comes up as often as the others, from 600 seeds."""
+    """All splits are equally likely: over 600 seeds, each of the six ways to split three samples comes up about 100 times."""
     counts = Counter(str(split(3, [1, 1, 1], seed)) for seed in range(600))
     assert len(counts) == 6
     assert all(abs(count - 100) < 50 for count in counts.values()), f"of 600 splits: {counts}"
@@ -367,14 +383,14 @@ def test_every_split_is_as_likely():
 
 
 def test_the_order_in_a_part_is_random():
-    """Numbers are drawn one by one: they are neither moved all together, nor in order within a part."""
+    """The order within a part is random: the indices are neither sorted nor all shifted by the same amount."""
     for part in split(400, [200, 200]):
         steps = {(after - before) % 400 for before, after in pairwise(part)}
         assert len(steps) > 120, f"from one number of a part to the next there are {len(steps)} different steps only"
 
 
 def test_the_lengths_are_left_alone():
-    """The list or the array that says how long the parts are stays as it was."""
+    """random_split() doesn't change the list or the array of lengths."""
     for lengths in ([7, 3], [0.7, 0.3], np.array([7, 3]), np.float32([0.7, 0.3])):
         before = [*lengths]
         split(10, lengths)
@@ -382,7 +398,7 @@ def test_the_lengths_are_left_alone():
 
 
 def test_a_split_copies_no_sample(draw):
-    """Its parts are Subsets."""
+    """The parts of a split are Subsets: no sample is copied."""
     x = draw.normal(10, 4)
     parts = random_split(ArrayDataset(x), [7, 3], np.random.default_rng(3))
     assert all(isinstance(part, Subset) and np.shares_memory(part[0][0], x) for part in parts)
@@ -408,7 +424,9 @@ def test_a_split_copies_no_sample(draw):
     ],
 )
 def test_fractions_are_rounded_down_and_the_rest_goes_to_the_first(n, fractions, want):
-    """One each. In floats 100 · 0.29 is 28.999… and 0.7 + 0.2 + 0.1 is 0.9999999999999999: rounding errors do not count."""
+    """Each part is rounded down, and the first parts get the remaining samples, one each. Rounding errors don't count: in
+    floats 100 · 0.29 is 28.999… and 0.7 + 0.2 + 0.1 is 0.9999999999999999.
+    """
     parts = split(n, fractions)
     assert [len(part) for part in parts] == want
     assert sorted(number for part in parts for number in part) == list(range(n))
@@ -437,20 +455,22 @@ def test_fractions_are_rounded_down_and_the_rest_goes_to_the_first(n, fractions,
     ids=str,
 )
 def test_lengths_may_be_numpys(n, lengths, want):
-    """Fractions may be float32, whose rounding errors do not count either, and integers of any dtype are added exactly."""
+    """Lengths may be NumPy numbers: rounding errors of float32 fractions don't count, and integers of any dtype are added
+    exactly.
+    """
     assert [len(part) for part in split(n, lengths)] == want
 
 
 @pytest.mark.parametrize("lengths", [[math.nan, 1.0], [math.inf, 0.5], [math.inf, -math.inf]], ids=str)
 def test_lengths_that_are_no_fractions_are_refused(lengths):
-    """NaN and infinities add up to nothing: a ValueError names them, and how many samples there are."""
+    """NaN or infinity among the lengths raises a ValueError that contains the lengths and the number of samples."""
     with rejects(ValueError, str(lengths), "10"):
         random_split(ArrayDataset(np.arange(10)), lengths, np.random.default_rng(3))
 
 
 @pytest.mark.parametrize("lengths", [[0.7, 0.29], [0.7, 0.301]], ids=str)
 def test_float32_lengths_that_do_not_add_up_are_refused(lengths):
-    """What is more than a rounding error of float32 is refused as for Python's floats."""
+    """float32 fractions that differ from 1 by more than a rounding error raise a ValueError, as Python's floats do."""
     with rejects(ValueError, "10"):
         random_split(ArrayDataset(np.arange(10)), np.float32(lengths), np.random.default_rng(3))
 
@@ -461,8 +481,8 @@ def test_float32_lengths_that_do_not_add_up_are_refused(lengths):
     ids=str,
 )
 def test_lengths_that_do_not_add_up_are_refused(lengths):
-    """To the number of samples, or to 1 if there are fractions; none is negative: a ValueError names them, and how many samples
-    there are.
+    """Lengths that don't add up to the number of samples or, as fractions, to 1 raise a ValueError that contains the lengths
+    and the number of samples. So do negative lengths.
     """
     with rejects(ValueError, str(lengths), "10"):
         random_split(ArrayDataset(np.arange(10)), lengths, np.random.default_rng(3))

@@ -20,7 +20,7 @@ DEPTHS = [0, 1, 3, 50]  # of prefetch
 
 
 def rows(batches) -> list[list[int]]:
-    """The last field of each batch, the numbers of the samples here."""
+    """The last field of each batch: here, the indices of the samples."""
     return [batch[-1].data.tolist() for batch in batches]
 
 
@@ -29,7 +29,7 @@ def flat(batches) -> list[int]:
 
 
 def loader(n: int, batch_size: int = 1, shuffle: bool = False, seed: int = 3, **options) -> DataLoader:
-    """One of the samples 0 to n - 1, which have a single field: their number."""
+    """A DataLoader of the samples 0 to n - 1, whose only field is their index."""
     return DataLoader(ArrayDataset(np.arange(n)), batch_size, shuffle, rng=np.random.default_rng(seed), **options)
 
 
@@ -38,7 +38,7 @@ def noise(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def eventually(condition) -> bool:
-    """Whether it holds within five seconds."""
+    """Whether the condition holds within five seconds."""
     end = time.monotonic() + 5
     while not condition() and time.monotonic() < end:
         time.sleep(0.001)
@@ -46,7 +46,7 @@ def eventually(condition) -> bool:
 
 
 class Log(Dataset):
-    """Samples 0 to n - 1, and the numbers of the batches that were made. Sample `bad` can't be."""
+    """A dataset of samples 0 to n - 1 that logs the indices of each batch it makes. Sample `bad` can't be read."""
 
     def __init__(self, n: int, bad: int = -1, seconds: float = 0.0):
         self.n, self.bad, self.seconds, self.made, self.threads = n, bad, seconds, [], set()
@@ -68,7 +68,7 @@ class Log(Dataset):
 
 @pytest.fixture
 def assert_no_thread_is_left():
-    """Raises unless, within five seconds, no thread runs that did not run before the spec."""
+    """Raises if, after five seconds, a thread still runs that did not run before the spec."""
     before = set(threading.enumerate())
 
     def check():
@@ -82,7 +82,9 @@ def assert_no_thread_is_left():
 
 
 def test_a_batch_is_a_tuple_of_tensors(draw):
-    """One Tensor for each field, whose first axis is as long as the batch; dtypes stay."""
+    """A batch is a tuple with one Tensor for each field. Its first axis is as long as the batch, and its dtype is
+    the data's.
+    """
     x, y = draw.normal(7, 2, 3, dtype=np.float32), draw.integers(5, 7)
     first, second = DataLoader(ArrayDataset(x, y), 4)
     assert isinstance(first, tuple)
@@ -95,28 +97,28 @@ def test_a_batch_is_a_tuple_of_tensors(draw):
 
 
 def test_a_batch_has_as_many_fields_as_a_sample(draw):
-    """One, or three."""
+    """A batch has as many fields as a sample: one, or three."""
     x = draw.normal(5, 2)
     assert [len(batch) for batch in DataLoader(ArrayDataset(x), 5)] == [1]
     assert [len(batch) for batch in DataLoader(ArrayDataset(x, x, x), 5)] == [3]
 
 
 def test_the_last_batch_may_be_smaller():
-    """10 samples in fours are batches of 4, 4 and 2; without a batch_size they come one by one."""
+    """With batch_size=4, 10 samples make batches of 4, 4 and 2. Without a batch_size, each batch has one sample."""
     assert rows(loader(10, 4)) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     assert rows(loader(8, 4)) == [[0, 1, 2, 3], [4, 5, 6, 7]]
     assert rows(loader(3)) == [[0], [1], [2]]
 
 
 def test_drop_last_drops_a_smaller_batch_only():
-    """10 samples in fours are then two batches; 8 samples are two in any case."""
+    """With batch_size=4 and drop_last, 10 samples make two batches. So do 8 samples, with or without drop_last."""
     assert rows(loader(10, 4, drop_last=True)) == [[0, 1, 2, 3], [4, 5, 6, 7]]
     assert rows(loader(8, 4, drop_last=True)) == [[0, 1, 2, 3], [4, 5, 6, 7]]
     assert rows(loader(3, 4, drop_last=True)) == []
 
 
 def test_what_drop_last_drops_is_another_each_epoch():
-    """With shuffle, the samples that fill no batch are not always the last ones."""
+    """With shuffle and drop_last, each epoch drops different samples, not always the last ones."""
     data = loader(10, 4, shuffle=True, drop_last=True)
     dropped = {frozenset(range(10)) - frozenset(flat(rows(data))) for _ in range(8)}
     assert all(len(samples) == 2 for samples in dropped)
@@ -125,13 +127,13 @@ def test_what_drop_last_drops_is_another_each_epoch():
 
 @pytest.mark.parametrize(("n", "all_", "whole"), [(10, 3, 2), (8, 2, 2), (3, 1, 0), (0, 0, 0)])
 def test_the_length_is_the_number_of_batches(n, all_, whole):
-    """Also with drop_last, and without a single sample."""
+    """len(loader) is the number of batches, even with drop_last or without samples."""
     assert len(loader(n, 4)) == len(rows(loader(n, 4))) == all_
     assert len(loader(n, 4, drop_last=True)) == len(rows(loader(n, 4, drop_last=True))) == whole
 
 
 def test_the_length_of_a_large_data_set_is_exact():
-    """One sample more than float32 can count."""
+    """len(loader) is exact even with more samples than float32 can count."""
     n = 2**24 + 1
     assert len(DataLoader(Log(n))) == n
     assert len(DataLoader(Log(n), 2)) == 2**23 + 1
@@ -140,7 +142,7 @@ def test_the_length_of_a_large_data_set_is_exact():
 
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_numbers_of_samples_may_be_computed_with(shuffle):
-    """What dataset.batch gets are whole numbers of full size: 25 · 1000 does not wrap round."""
+    """dataset.batch gets indices as full-size integers: 25 · 1000 does not wrap around."""
 
     class Thousands(Log):
         def batch(self, indices):
@@ -151,13 +153,13 @@ def test_numbers_of_samples_may_be_computed_with(shuffle):
 
 
 def test_without_shuffle_the_order_stays():
-    """In each epoch."""
+    """Without shuffle, every epoch has the samples in order."""
     data = loader(10, 4)
     assert rows(data) == rows(data) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
 
 def test_each_epoch_is_shuffled_anew(draw):
-    """shuffle=True: every iteration has a new order of all samples, whose fields stay together."""
+    """With shuffle=True, every epoch has a new order of all samples, and a sample's fields stay together."""
     x = draw.normal(50, 2)
     data = DataLoader(ArrayDataset(x, np.arange(50)), 7, shuffle=True, rng=np.random.default_rng(3))
     epochs = [flat(rows(data)) for _ in range(3)]
@@ -169,7 +171,9 @@ def test_each_epoch_is_shuffled_anew(draw):
 
 
 def test_every_order_is_as_likely():
-    """Three samples have six orders: each comes up as often as the others, and after another as often as at first."""
+    """All orders are equally likely, and don't depend on the previous epoch's order: each of the six orders of three samples
+    comes up about 100 times in 600 epochs.
+    """
     data = loader(3, 3, shuffle=True)
     orders = [rows(data)[0] for _ in range(601)]
     moves = [[before.index(sample) for sample in after] for before, after in pairwise(orders)]
@@ -180,27 +184,29 @@ def test_every_order_is_as_likely():
 
 
 def test_two_samples_have_two_orders():
-    """Each comes up in half of the epochs."""
+    """With two samples, each of the two orders comes up in about half of the epochs."""
     data = loader(2, 2, shuffle=True)
     swapped = sum(rows(data)[0] == [1, 0] for _ in range(200))
     assert abs(swapped - 100) < 40, f"in 200 epochs the two samples are swapped {swapped} times"
 
 
 def test_no_order_comes_back():
-    """300 epochs of 30 samples have 300 orders: the seed of an epoch is a large number."""
+    """300 epochs of 30 samples have 300 different orders: the seed of an epoch is a large number."""
     data = loader(30, 30, shuffle=True)
     assert len({tuple(rows(data)[0]) for _ in range(300)}) == 300
 
 
 def test_samples_do_not_move_together():
-    """From a sample to the next there are many different steps: an order is drawn, and not turned or moved as a whole."""
+    """The order is drawn, not a rotation of the samples: the distances between successive samples are many
+    different numbers.
+    """
     order = flat(rows(loader(400, 50, shuffle=True)))
     steps = {(after - before) % 400 for before, after in pairwise(order)}
     assert len(steps) > 200, f"from one sample to the next there are {len(steps)} different steps only"
 
 
 def test_samples_move_between_batches():
-    """It is an order of samples: not the same batches in another order, nor each batch shuffled for itself."""
+    """Shuffling mixes all samples: it does not reorder fixed batches, or shuffle only within each batch."""
     data = loader(64, 8, shuffle=True)
     first, second = ({frozenset(batch) for batch in rows(data)} for _ in range(2))
     assert not first & second
@@ -208,7 +214,7 @@ def test_samples_move_between_batches():
 
 
 def test_batches_come_from_the_datasets_batch():
-    """A data set that knows how to make a batch is asked for it, when it is due: not for all before the first."""
+    """The loader calls dataset.batch() for each batch, when the loop takes that batch: not for all of them before the first."""
     data = Log(10)
     batches = iter(DataLoader(data, 4))
     assert next(batches)[0].data.tolist() == [0, 1, 2, 3]
@@ -218,20 +224,24 @@ def test_batches_come_from_the_datasets_batch():
 
 
 def test_an_epoch_copies_one_batch_at_a_time(budget):
-    """Of 2 MB of samples a shuffled epoch holds a few batches of 20 kB at a time, and the order."""
+    """A shuffled epoch of 2 MB of samples holds only a few batches of 20 kB at a time, and the order: no copy of the data."""
     data = DataLoader(ArrayDataset(np.ones((1000, 500), np.float32), np.arange(1000)), 10, shuffle=True, prefetch=1)
     budget.bytes(lambda: [None for _ in data], peak=300_000)
 
 
 def test_a_large_batch_takes_no_more_steps_than_a_small_one(budget):
-    """Ten batches of 500 samples take as many Python steps as ten of 5."""
+    """The number of Python instructions must not grow with the batch size: ten batches of 500 samples take about as many as ten
+    of 5.
+    """
     small, large = (DataLoader(ArrayDataset(np.zeros((10 * size, 3))), size, shuffle=True) for size in (5, 500))
     budget.steps(lambda: [None for _ in small], lambda: [None for _ in large], limit=2)
 
 
 @pytest.mark.parametrize("options", [{"batch_size": 0}, {"batch_size": -1}, {"batch_size": 0.5}, {"prefetch": -1}], ids=str)
 def test_sizes_that_can_not_be_are_refused(options):
-    """batch_size is 1 or more, prefetch 0 or more: a ValueError names it."""
+    """A batch_size below 1 or a negative prefetch raises a ValueError whose message contains the option's name and
+    its value.
+    """
     ((name, value),) = options.items()
     with rejects(ValueError, name, str(value)):
         DataLoader(ArrayDataset(np.arange(4)), **options)
@@ -239,7 +249,9 @@ def test_sizes_that_can_not_be_are_refused(options):
 
 @pytest.mark.parametrize("rng", [7, 0, False, (), "", np.random.RandomState(7), np.random], ids=lambda rng: str(rng)[:20])
 def test_another_rng_is_refused(rng):
-    """Only a Generator's state is kept in a checkpoint: anything else is a TypeError that names rng."""
+    """An rng other than a Generator or None raises a TypeError that contains "rng": a checkpoint saves the state of a Generator
+    only.
+    """
     with rejects(TypeError, "rng"):
         DataLoader(ArrayDataset(np.arange(4)), rng=rng)
 
@@ -248,7 +260,9 @@ def test_another_rng_is_refused(rng):
 
 
 def test_the_generator_alone_decides():
-    """Generators in the same state give the same epochs; rng is the attribute that holds it; NumPy's own is not touched."""
+    """Generators in the same state give the same epochs. The attribute rng is the generator, and NumPy's global generator is
+    not used.
+    """
     before, rng = global_state(), np.random.default_rng(3)
     one = DataLoader(ArrayDataset(np.arange(20)), 6, shuffle=True, rng=rng)
     assert rows(one) == rows(loader(20, 6, shuffle=True))
@@ -261,7 +275,9 @@ def test_the_generator_alone_decides():
 
 
 def test_without_a_generator_there_is_a_new_one():
-    """rng=None: one from np.random.default_rng(), as an attribute, where kata 08's checkpoints find it."""
+    """With rng=None the loader creates a generator with np.random.default_rng(). It is the attribute rng, where kata 08's
+    checkpoints find it.
+    """
     before = global_state()
     one, two = (DataLoader(ArrayDataset(np.arange(50)), 50, shuffle=True) for _ in range(2))
     assert isinstance(one.rng, np.random.Generator)
@@ -275,7 +291,7 @@ def test_without_a_generator_there_is_a_new_one():
 
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_an_epoch_draws_one_number(shuffle):
-    """rng.integers(2**63), and nothing else: the seed of a generator for all that is random in the epoch."""
+    """An epoch draws only rng.integers(2**63) from rng: the seed of a generator for everything random in the epoch."""
     rng, twin = np.random.default_rng(3), np.random.default_rng(3)
     data = DataLoader(ArrayDataset(np.arange(40)), 4, shuffle, rng=rng, transform=noise)
     for _ in range(2):
@@ -287,8 +303,8 @@ def test_an_epoch_draws_one_number(shuffle):
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("prefetch", DEPTHS)
 def test_an_epoch_leaves_the_same_state_however_far_it_came(prefetch, shuffle):
-    """A single number is drawn from rng as an iteration begins, the seed of the rest: so whether it was abandoned, what the
-    transforms drew and how many batches were ahead makes no difference to the next one.
+    """An epoch draws a single number from rng as it begins. So the state of rng afterwards depends neither on whether the epoch
+    was abandoned, nor on the transforms' draws or the number of batches made ahead.
     """
     whole, abandoned, plain = (
         loader(40, 4, shuffle, transform=transform, prefetch=prefetch) for transform in (noise, noise, None)
@@ -305,7 +321,7 @@ def test_an_epoch_leaves_the_same_state_however_far_it_came(prefetch, shuffle):
 
 
 def test_iterations_at_the_same_time_do_not_meet():
-    """Each has all samples, in an order of its own."""
+    """Two iterations at the same time don't affect each other: each has all samples, in its own order."""
     data = loader(30, 4, shuffle=True)
     one, two = zip(*[(a[0].data.tolist(), b[0].data.tolist()) for a, b in zip(data, data, strict=True)], strict=True)
     assert sorted(flat(one)) == sorted(flat(two)) == list(range(30))
@@ -313,7 +329,7 @@ def test_iterations_at_the_same_time_do_not_meet():
 
 
 def test_a_later_generator_is_the_one_that_draws():
-    """loader.rng may be replaced: the next epoch is that of the new one, and the old one is not drawn from."""
+    """loader.rng may be replaced: the next epoch uses the new generator, and draws nothing from the old one."""
     data, old = loader(20, 6, shuffle=True, transform=noise), np.random.default_rng(3)
     data.rng, state = np.random.default_rng(8), data.rng.bit_generator.state
     assert [batch[0].data.tolist() for batch in data] == [
@@ -327,7 +343,7 @@ def test_a_later_generator_is_the_one_that_draws():
 
 @pytest.mark.parametrize("prefetch", [0, 2])
 def test_options_may_be_changed_later(prefetch):
-    """All options are attributes, and the next epoch uses what they are then."""
+    """All options are attributes, and each epoch uses their current values."""
     data = loader(10, 4)
     assert rows(data) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     data.prefetch = prefetch
@@ -351,7 +367,7 @@ def test_options_may_be_changed_later(prefetch):
 
 
 def test_prefetch_may_be_changed_later(assert_no_thread_is_left):
-    """With prefetch set later a thread makes the batches, and with 0 the loop makes them again."""
+    """prefetch may be changed later: with 2 a thread makes the batches, and with 0 the loop's own thread makes them again."""
     data = Log(8)
     loader = DataLoader(data, 2)
     for prefetch in (2, 0):
@@ -364,7 +380,9 @@ def test_prefetch_may_be_changed_later(assert_no_thread_is_left):
 
 
 def test_an_iterator_that_has_ended_stays_at_its_end(assert_no_thread_is_left):
-    """After the last batch, and after an error, there is none more: no second epoch begins, and nothing waits."""
+    """An iterator that has ended, or has raised an error, gives no more batches: no second epoch begins, and next() doesn't
+    wait.
+    """
     for prefetch in (0, 2):
         batches = iter(DataLoader(Log(6), 2, prefetch=prefetch))
         assert len(list(batches)) == 3
@@ -378,7 +396,7 @@ def test_an_iterator_that_has_ended_stays_at_its_end(assert_no_thread_is_left):
 
 
 def test_a_batch_is_not_the_data():
-    """Who writes to a batch changes neither the data nor another batch, even where one batch has all samples in order."""
+    """A write to a batch changes neither the data nor another batch, even if a batch has all samples in order."""
     x = np.zeros((6, 2))
     data = DataLoader(ArrayDataset(x), 6)
     for prefetch in (0, 2):
@@ -393,7 +411,7 @@ def test_a_batch_is_not_the_data():
 
 
 class Empty:
-    """A callable of length 0, which `if` takes for False."""
+    """A callable of length 0, which counts as False in an `if`."""
 
     def __init__(self, function):
         self.function = function
@@ -406,7 +424,9 @@ class Empty:
 
 
 def test_a_transform_that_is_false_is_used():
-    """What counts is that it is not None: an object of length 0 is false for `if`, and is called all the same."""
+    """A transform or collate that isn't None is called, even if it is an object of length 0, which counts as False
+    in an `if`.
+    """
     data = loader(4, 2, transform=Empty(lambda x, rng: x + 10))
     assert rows(data) == [[10, 11], [12, 13]]
     data = loader(4, 2, collate=Empty(lambda samples: ([5 * x for (x,) in samples],)))
@@ -414,7 +434,9 @@ def test_a_transform_that_is_false_is_used():
 
 
 def test_a_transform_may_write_to_its_batch():
-    """A batch is a copy: the data stay, and the next epoch begins with them again."""
+    """A transform may write to its batch, which is a copy: the data doesn't change, and the next epoch begins with the same
+    data.
+    """
     x = np.zeros((6, 2))
 
     def write(batch, rng):
@@ -429,7 +451,9 @@ def test_a_transform_may_write_to_its_batch():
 
 
 def test_a_transform_changes_the_first_field_of_each_batch(draw):
-    """It gets the batch's array and a Generator; the other fields, and the data, stay."""
+    """A transform gets the first field of each batch as an array, and a Generator. The other fields and the data
+    don't change.
+    """
     x, y = draw.normal(7, 2, 3, dtype=np.float32), np.arange(7)
     seen = []
 
@@ -445,21 +469,21 @@ def test_a_transform_changes_the_first_field_of_each_batch(draw):
 
 
 def test_a_transform_draws_anew_for_each_batch_and_epoch():
-    """Neither do two batches of an epoch have the same noise, nor two epochs."""
+    """A transform draws different noise for each batch and each epoch."""
     data = DataLoader(ArrayDataset(np.zeros((8, 2))), 4, transform=noise, rng=np.random.default_rng(3))
     batches = [batch.data for _ in range(2) for (batch,) in data]
     assert all((one != two).all() for i, one in enumerate(batches) for two in batches[:i])
 
 
 def test_a_transform_draws_nothing_that_the_order_has_drawn():
-    """The order and the noise are independent: a transform that draws an order gets another one."""
+    """The order and the noise are independent: a transform that draws an order gets a different one."""
     orders = []
     data = loader(50, 50, shuffle=True, transform=lambda x, rng: orders.append(rng.permutation(50).tolist()) or x)
     assert rows(data)[0] != orders[0]
 
 
 def test_collate_makes_the_batch_of_a_list_of_samples(draw):
-    """In place of dataset.batch: for samples that need to be padded, say. The transform comes after it."""
+    """collate(samples) replaces dataset.batch, for example to pad samples. The transform runs after it."""
     data = ArrayDataset(draw.normal(5, 2), np.arange(5))
     seen = []
 
@@ -475,7 +499,7 @@ def test_collate_makes_the_batch_of_a_list_of_samples(draw):
 
 
 def test_a_transform_gets_an_array_of_whatever_collate_gives():
-    """A list or a Tensor becomes one."""
+    """A transform gets an array, even if collate returns a list or a Tensor."""
     for first in ([1.0, 2.0], Tensor([1.0, 2.0])):
         seen = []
         collate, transform = (lambda samples, first=first: (first, [3, 4])), (lambda x, rng, seen=seen: seen.append(x) or x)
@@ -486,7 +510,7 @@ def test_a_transform_gets_an_array_of_whatever_collate_gives():
 
 @pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int64, np.float16, np.float64])
 def test_a_transform_gets_the_dtype_of_the_data(dtype):
-    """Whatever it is, the transform is called, and gets it as it is."""
+    """A transform gets an array with the data's dtype, whatever it is."""
     seen = []
     list(DataLoader(ArrayDataset(np.ones((2, 3), dtype)), 2, transform=lambda x, rng: seen.append(x.dtype) or x))
     assert seen == [dtype]
@@ -494,14 +518,14 @@ def test_a_transform_gets_the_dtype_of_the_data(dtype):
 
 @pytest.mark.parametrize("kind", [tuple, list, iter])
 def test_collate_may_give_any_row_of_fields(kind):
-    """A tuple, a list or an iterator: the batch is a tuple of Tensors."""
+    """collate may return its fields as a tuple, a list or an iterator: the batch is a tuple of Tensors."""
     (batch,) = loader(3, 3, collate=lambda samples: kind([[x for (x,) in samples], [7, 8, 9]]))
     assert isinstance(batch, tuple)
     assert [field.data.tolist() for field in batch] == [[0, 1, 2], [7, 8, 9]]
 
 
 def test_collate_gets_the_samples_of_the_order():
-    """With shuffle, what dataset[i] gives for each i of the batch, i being an int."""
+    """With shuffle, collate gets the samples in the shuffled order: dataset[i] for each i of the batch, where i is an int."""
 
     class Named(Log):
         def __getitem__(self, index):
@@ -521,7 +545,7 @@ def test_collate_gets_the_samples_of_the_order():
 
 @pytest.mark.parametrize("prefetch", DEPTHS)
 def test_batches_are_the_same_at_any_depth(prefetch, assert_no_thread_is_left):
-    """However many batches are made ahead: the same order, and the same draws of the transforms, in each epoch."""
+    """prefetch doesn't change the batches: the order and the transforms' draws are the same in each epoch."""
     x = np.zeros((23, 2))
     plain, ahead = (
         DataLoader(ArrayDataset(x, np.arange(23)), 4, True, rng=np.random.default_rng(3), transform=noise, prefetch=depth)
@@ -537,7 +561,7 @@ def test_batches_are_the_same_at_any_depth(prefetch, assert_no_thread_is_left):
 
 @pytest.mark.parametrize("depth", [1, 3])
 def test_batches_are_made_while_one_is_in_use(depth):
-    """While the loop has batch k, a thread makes up to batch k + prefetch, and not one more. It does the transforms too."""
+    """While the loop has batch k, a thread makes the batches up to k + prefetch, including the transforms, and not one more."""
     data = Log(40)
     batches = iter(DataLoader(data, 2, prefetch=depth, transform=lambda x, rng: data.threads.add(threading.get_ident()) or x))
     for taken in range(1, 5):
@@ -550,7 +574,7 @@ def test_batches_are_made_while_one_is_in_use(depth):
 
 
 def test_without_prefetch_there_is_no_thread():
-    """prefetch=0: the batches are made where they are asked for."""
+    """With prefetch=0 there is no second thread: the loop's own thread makes the batches."""
     data = Log(6)
     list(DataLoader(data, 2))
     assert data.threads == {threading.get_ident()}
@@ -558,8 +582,8 @@ def test_without_prefetch_there_is_no_thread():
 
 @pytest.mark.parametrize("how", ["break", "error", "forgotten", "never begun"])
 def test_the_thread_ends_when_nobody_wants_more(how, assert_no_thread_is_left):
-    """Soon after the loop was left, by `break`, by an error of its own or because nothing refers to the iterator any more, no
-    thread is left and no batch is made: not even those that may be ahead, which would take a second here.
+    """Soon after the loop is abandoned, by `break`, by its own error, or because nothing refers to the iterator any more, no
+    thread is left and no more batches are made. That includes batches that prefetch allows, which would take a second here.
     """
     data = Log(1000, seconds=0.02)
     batches = iter(DataLoader(data, 2, prefetch=50))
@@ -579,8 +603,8 @@ def test_the_thread_ends_when_nobody_wants_more(how, assert_no_thread_is_left):
 @pytest.mark.parametrize("bad", [0, 7, 11], ids=["first", "middle", "last"])
 @pytest.mark.parametrize("prefetch", DEPTHS)
 def test_an_error_of_the_dataset_is_raised_in_the_loop(prefetch, bad, assert_no_thread_is_left):
-    """After the batches before it, as itself, and with the traceback that leads to where it was raised. No thread is left, and
-    the loader can be used again.
+    """An exception in the dataset is raised in the loop, after the batches before it, with a traceback that leads to where it
+    was raised. Then no thread is left, and the loader can be used again.
     """
     data = DataLoader(Log(12, bad), 2, prefetch=prefetch)
     for _ in range(2):
@@ -596,14 +620,14 @@ def test_an_error_of_the_dataset_is_raised_in_the_loop(prefetch, bad, assert_no_
 
 @pytest.mark.parametrize("prefetch", [0, 2])
 def test_an_error_of_a_transform_is_raised_in_the_loop(prefetch, assert_no_thread_is_left):
-    """As that of a data set."""
+    """An exception in a transform is raised in the loop, and no thread is left."""
     with pytest.raises(ZeroDivisionError):
         list(loader(12, 4, transform=lambda x, rng: 1 // 0, prefetch=prefetch))
     assert_no_thread_is_left()
 
 
 def test_iterations_with_threads_do_not_meet(assert_no_thread_is_left):
-    """Two at the same time are the two that would have come one after the other."""
+    """With prefetch, two iterations at the same time give the same epochs as two iterations one after the other."""
     want = loader(30, 4, shuffle=True)
     data = loader(30, 4, shuffle=True, prefetch=2)
     one, two = zip(*[(a[0].data.tolist(), b[0].data.tolist()) for a, b in zip(data, data, strict=True)], strict=True)
@@ -621,7 +645,7 @@ print(len(next(batches)[0]))
 
 
 def test_a_program_ends_in_the_middle_of_an_epoch():
-    """The thread does not keep the process alive when the program is done."""
+    """The thread does not keep the process alive when the program ends in the middle of an epoch."""
     try:
         run = subprocess.run(
             [sys.executable, "-c", PROGRAM], cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=6

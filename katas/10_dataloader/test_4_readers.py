@@ -18,7 +18,7 @@ KINDS = {  # the type's number in the file, and how struct writes its values
 
 
 def idx(shape: tuple[int, ...], values, kind: str = "uint8") -> bytes:
-    """An IDX file."""
+    """The bytes of an IDX file."""
     number, code = KINDS[kind]
     return struct.pack(f">BBBB{len(shape)}I{len(values)}{code}", 0, 0, number, len(shape), *shape, *values)
 
@@ -39,7 +39,7 @@ class Named:
 
 @pytest.fixture
 def write(tmp_path):
-    """Writes a file, and gives its path."""
+    """Writes a file, and returns its path."""
 
     def written(content: bytes, name: str = "some.file"):
         path = tmp_path / name
@@ -54,7 +54,7 @@ def write(tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_type_of_idx_is_read(kind, write):
-    """Values are big-endian in the file and native in the array, so that all computes with them at full speed."""
+    """Values are big-endian in the file and native in the array, so that NumPy computes with them at full speed."""
     values = [0, 1, 2, 100, 127, 5] if kind[0] == "u" else [0, -1, 2, -100, 127, 5]
     got = read_idx(write(idx((6,), values, kind)))
     assert_dtype(got, kind)
@@ -73,13 +73,13 @@ def test_every_type_of_idx_is_read(kind, write):
     ],
 )
 def test_the_most_significant_byte_comes_first(kind, values, write):
-    """In the values of more than one byte."""
+    """In values of more than one byte, the most significant byte comes first."""
     assert_close(read_idx(write(idx((2,), values, kind))), np.array(values, kind), EXACT)
 
 
 @pytest.mark.parametrize("kind", ["float32", "float64"])
 def test_floats_are_read_bit_for_bit(kind, write):
-    """Infinities, NaN, -0.0 and the smallest numbers are values too."""
+    """Floats are read bit for bit, including infinities, NaN, -0.0 and the smallest numbers."""
     values = np.array([np.inf, -np.inf, np.nan, -0.0, 0.0, np.finfo(kind).smallest_subnormal, np.finfo(kind).max], kind)
     got = read_idx(write(idx((7,), values.tolist(), kind)))
     assert got.tobytes() == values.tobytes(), f"expected {values}, got {got}"
@@ -87,40 +87,44 @@ def test_floats_are_read_bit_for_bit(kind, write):
 
 @pytest.mark.parametrize("kind", ["uint8", "int8", "int16", "int32"])
 def test_the_smallest_and_the_largest_integer_are_read(kind, write):
-    """All bits are used."""
+    """The smallest and the largest integer of each dtype are read correctly."""
     info = np.iinfo(kind)
     assert read_idx(write(idx((3,), [info.min, info.max, 0], kind))).tolist() == [info.min, info.max, 0]
 
 
 @pytest.mark.parametrize("shape", [(), (24,), (4, 6), (2, 3, 4), (2, 1, 3, 4), (2, 1, 2, 1, 3, 2), (300, 2)], ids=str)
 def test_the_last_axis_varies_fastest(shape, write):
-    """Any number of axes, also none, each length a big-endian number of four bytes."""
+    """The last axis varies fastest. A file may have any number of axes, even none, each with its length as a big-endian number
+    of four bytes.
+    """
     want = (np.arange(np.prod(shape)) % 251).astype(np.uint8).reshape(shape)
     assert_close(read_idx(write(idx(shape, want.ravel().tolist()))), want, EXACT)
 
 
 def test_an_axis_may_be_empty(write):
-    """No images are a file, too."""
+    """A file with zero images is valid: the array has an axis of length 0."""
     for shape in ((0, 28, 28), (0,), (5, 0), (3, 0, 2), (2**31, 0)):
         assert read_idx(write(idx(shape, []))).shape == shape
 
 
 def test_a_packed_file_is_unpacked(write):
-    """By gzip, if the name ends in .gz: as MNIST's files come. The path may be text, or whatever open() takes for a path."""
+    """A file whose name ends in .gz is decompressed with gzip, like MNIST's files. The path may be text, or anything else that
+    open() takes as a path.
+    """
     path = write(gzip.compress(idx((2, 3), range(6))), "images.gz")
     for where in (path, str(path), Named(path)):
         assert_close(read_idx(where), np.arange(6).reshape(2, 3), EXACT)
 
 
 def test_a_file_of_another_name_is_not_unpacked(write, tmp_path):
-    """The end of the name decides, and not what the folder is called, or what is in the middle."""
+    """Only the end of the file's name decides whether it is decompressed, not the folder's name or the middle of the name."""
     (tmp_path / "mnist.gz").mkdir()
     for name in ("images.idx", "images.gzip", "images", "images.gz.idx", "mnist.gz/images", "gz"):
         assert_close(read_idx(write(idx((2, 3), range(6)), name)), np.arange(6).reshape(2, 3), EXACT)
 
 
 def test_what_was_read_may_be_written_to(write):
-    """It is an array like any other, and not a view of the file's bytes."""
+    """The array may be written to: it is not a view of the file's bytes."""
     got = read_idx(write(idx((2, 3), range(6))))
     got += 1
     assert got[0, 0] == 1
@@ -144,7 +148,9 @@ FOREIGN = {
 
 @pytest.mark.parametrize("what", FOREIGN)
 def test_another_file_is_no_idx_file(what, write):
-    """A ValueError names the path, and what was expected and found: numbers of bytes, or the first four in hexadecimal."""
+    """A file that isn't a complete IDX file raises a ValueError that contains the path, and what was expected and found:
+    numbers of bytes, or the first four bytes in hexadecimal.
+    """
     content, *names = FOREIGN[what]
     path = write(content)
     with rejects(ValueError, str(path), "expected", "found", *names):
@@ -160,14 +166,14 @@ PACKED = gzip.compress(idx((20, 30), [7] * 600))
     ids=["truncated", "half a header", "not packed", "damaged", "another checksum"],
 )
 def test_a_damaged_packed_file_is_refused(content, write):
-    """Whatever gzip says of it, it is a ValueError that names the path."""
+    """A damaged .gz file raises a ValueError that contains the path, whatever error gzip raises."""
     path = write(content, "images.gz")
     with rejects(ValueError, str(path), "expected", "found"):
         read_idx(path)
 
 
 def test_a_packed_file_of_another_size_is_refused(write):
-    """What counts is what was packed."""
+    """For a .gz file, the message gives the numbers of bytes after decompression."""
     path = write(gzip.compress(idx((2, 3), range(5))), "images.gz")
     with rejects(ValueError, str(path), "18", "17"):
         read_idx(path)
@@ -175,13 +181,13 @@ def test_a_packed_file_of_another_size_is_refused(write):
 
 @pytest.mark.parametrize("name", ["nowhere", "nowhere.gz"])
 def test_a_file_that_is_not_there_is_said_to_be_missing(name, tmp_path):
-    """FileNotFoundError, as of open(): it is not a file of another kind."""
+    """A missing file raises a FileNotFoundError, as open() does."""
     with rejects(FileNotFoundError, name):
         read_idx(tmp_path / name)
 
 
 def test_values_are_not_read_one_by_one(write, budget):
-    """A hundred thousand take as many Python steps as ten."""
+    """The number of Python instructions must not grow with the number of values."""
     few, many = write(idx((1, 10), range(10)), "few"), write(idx((100, 1000), [7] * 100_000), "many")
     budget.steps(lambda: read_idx(few), lambda: read_idx(many), limit=2)
 
@@ -190,7 +196,9 @@ def test_values_are_not_read_one_by_one(write, budget):
 
 
 def test_a_record_is_a_label_and_three_planes(write):
-    """Red, green and blue, each row by row: images (n, 3, 32, 32) of bytes, labels int64 as class indices are."""
+    """A record has a label and the red, the green and the blue plane, each row by row. Images are bytes (n, 3, 32, 32), and
+    labels are int64, as class indices are.
+    """
     planes = np.zeros((2, 3, 32, 32), np.uint8)
     planes[1] = np.arange(3).reshape(3, 1, 1) * 80 + np.arange(32).reshape(32, 1) * 2 + np.arange(32) // 16
     images, labels = read_cifar10([write(b"".join(map(record, (3, 9), planes.reshape(2, -1).tolist())))])
@@ -202,7 +210,7 @@ def test_a_record_is_a_label_and_three_planes(write):
 
 
 def test_files_follow_one_another(write):
-    """In the order of their paths, which may be text, or come out of a generator; one path is one file."""
+    """Records come in the order of the paths, which may be text, or come from a generator. A single path is one file."""
     paths = [
         write(b"".join(record(label, [10 * label] * 3072) for label in labels), f"{labels}.bin") for labels in ([4, 1], [7])
     ]
@@ -216,7 +224,7 @@ def test_files_follow_one_another(write):
 
 
 def test_a_file_may_be_read_twice(write):
-    """A path that is listed twice gives its records twice, and another call reads them anew."""
+    """A path that is listed twice gives its records twice, and another call reads the file again."""
     path = write(record(3, [9] * 3072))
     images, labels = read_cifar10([path, path])
     assert labels.tolist() == [3, 3]
@@ -225,21 +233,21 @@ def test_a_file_may_be_read_twice(write):
 
 
 def test_every_label_and_every_byte_is_read(write):
-    """Labels from 0 to 9, pixels from 0 to 255."""
+    """Labels may be 0 to 9, and pixels 0 to 255."""
     images, labels = read_cifar10(write(b"".join(record(label, [255 - label] * 3072) for label in range(10))))
     assert labels.tolist() == list(range(10))
     assert images[:, 0, 0, 0].tolist() == list(range(255, 245, -1))
 
 
 def test_a_file_of_cifar10_that_is_not_there_is_said_to_be_missing(write, tmp_path):
-    """FileNotFoundError, as of read_idx: by itself, and behind one that is there."""
+    """A missing file raises a FileNotFoundError, as in read_idx, even if it comes after an existing one."""
     for paths in (tmp_path / "nowhere", [write(record(3, [9] * 3072)), tmp_path / "nowhere"]):
         with rejects(FileNotFoundError, "nowhere"):
             read_cifar10(paths)
 
 
 def test_what_was_read_of_cifar10_may_be_written_to(write):
-    """It is an array like any other."""
+    """The arrays may be written to."""
     images, labels = read_cifar10(write(record(3, [9] * 3072)))
     images += 1
     labels += 1
@@ -259,20 +267,20 @@ def test_what_was_read_of_cifar10_may_be_written_to(write):
     ids=["truncated", "oversized", "empty", "label 10", "foreign"],
 )
 def test_another_file_is_no_cifar10_file(content, names, write):
-    """A ValueError names the path of the one that is wrong, and what was expected and found."""
+    """A file in a different format raises a ValueError that contains its path, and what was expected and found."""
     good, path = write(record(3, [0] * 3072)), write(content, "bad.bin")
     with rejects(ValueError, str(path), "expected", "found", *names):
         read_cifar10([good, path])
 
 
 def test_no_path_is_refused():
-    """As of a glob that found nothing, whatever kind of iterable it is."""
+    """read_cifar10([]) raises a ValueError, as when a glob matched nothing. So does any other empty iterable."""
     for paths in ([], (), iter([]), (path for path in [])):
         with rejects(ValueError):
             read_cifar10(paths)
 
 
 def test_records_are_not_read_byte_by_byte(write, budget):
-    """A hundred images take as many Python steps as one."""
+    """The number of Python instructions must not grow with the number of images."""
     one, many = write(record(3, [7] * 3072), "one"), write(record(3, [7] * 3072) * 100, "many")
     budget.steps(lambda: read_cifar10([one]), lambda: read_cifar10([many]), limit=2)

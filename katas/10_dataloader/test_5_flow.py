@@ -30,7 +30,7 @@ from specs.oracles.training import assert_same
 
 
 class Loss(Module):
-    """The loss of a sample or of a batch, as the data set or the loader gives it."""
+    """The loss of a sample or of a batch, as the dataset or the loader gives it."""
 
     def __init__(self, network: Module):
         self.network, self.criterion = network, CrossEntropyLoss()
@@ -55,13 +55,15 @@ def digits(n: int, seed: int) -> ArrayDataset:
 
 
 def plain(channels: int = 1, features: int = 64) -> CNN:
-    """Without batch normalisation, which one image a batch does not suit."""
+    """A CNN without batch normalization, which doesn't work with batches of one image."""
     rng = np.random.default_rng(1)
     return CNN([Conv2d(channels, 16, 5, stride=4, rng=rng), ReLU(), Linear(16 * 36, 10, rng=rng)])
 
 
 def test_from_spatial_to_dataloader():
-    """The loop over samples, the loop over batches: as they stand there is no backward, and step() finds no gradient."""
+    """A loop over samples and a loop over batches both run. As written they don't call backward(), so step() finds no gradient,
+    and no parameter changes.
+    """
     dataset, network = digits(40, 0), plain()
     cnn, optimizer = Loss(network), Adam(network.parameters(), lr=0.01)
     before = network.state_dict()
@@ -83,7 +85,7 @@ def test_from_spatial_to_dataloader():
 
 
 def learnt(feed, epochs: int) -> float:
-    """The accuracy on its own 60 digits of a CNN that gets them from feed(dataset)."""
+    """The accuracy of a CNN on its 60 training digits, which it gets from feed(dataset)."""
     dataset, network = digits(60, 0), plain()
     cnn, optimizer, data = Loss(network), Adam(network.parameters(), lr=0.01), feed(dataset)
     for _ in range(epochs):
@@ -96,13 +98,17 @@ def learnt(feed, epochs: int) -> float:
 
 
 def test_both_loops_learn_with_a_backward():
-    """Sample by sample, 60 steps an epoch; or with a loader, 4 steps: so that it takes more epochs, each much shorter."""
+    """With backward(), both loops learn: sample by sample with 60 steps an epoch, or with a loader with 4 steps, and so with
+    more, but much shorter, epochs.
+    """
     assert learnt(lambda dataset: dataset, 4) > 0.7
     assert learnt(lambda dataset: DataLoader(dataset, batch_size=16, shuffle=True), 15) > 0.7
 
 
 def test_a_loader_stands_where_batches_stood():
-    """Trainer, train_epoch and validate of kata 08 take a loader as their data: the same loss in each epoch, and accuracy."""
+    """Trainer, train_epoch and validate of kata 08 take a loader as their data, and give the same loss and accuracy in each
+    epoch as with Batches.
+    """
     x, y = (np.stack(field) for field in zip(*digits(50, 0), strict=True))
     results = []
     for data in (DataLoader(ArrayDataset(x, y), 20), Batches(x, y, 20)):
@@ -113,11 +119,11 @@ def test_a_loader_stands_where_batches_stood():
 
 
 class Killed(BaseException):
-    """What ends a process in the middle of an epoch."""
+    """The exception that ends a process in the middle of an epoch."""
 
 
 class Dying(Dataset):
-    """Fails at one of its batches."""
+    """A dataset that fails at one of its batches."""
 
     def __init__(self, dataset: Dataset, last: float):
         self.dataset, self.last, self.made = dataset, last, count()
@@ -134,8 +140,8 @@ class Dying(Dataset):
 @pytest.mark.parametrize("prefetch", [0, 2])
 @pytest.mark.parametrize("seeded", [True, False], ids=["seeded", "no seed"])
 def test_a_killed_training_resumes_bit_for_bit(tmp_path, prefetch, seeded):
-    """Order, crops and flips go on as they would have, though batches were under way: a checkpoint holds the loader's rng.
-    Also one that nobody seeded.
+    """A killed training resumes with the same order, crops and flips as without the kill, even if batches were being prefetched
+    and rng was not seeded: the checkpoint saves the loader's rng.
     """
     images, labels = glyphs(60, 0)
     images = images[:, None]
@@ -169,7 +175,7 @@ def test_a_killed_training_resumes_bit_for_bit(tmp_path, prefetch, seeded):
 
 
 def test_from_idx_files_to_a_trained_cnn(tmp_path):
-    """Files, arrays, a split, loaders, a training: of the digits that were kept back most are recognised, from any seed."""
+    """Files, arrays, a split, loaders and a training work together: the network recognizes many of the held-out digits."""
     images, labels = glyphs(800, 0)
     for name, array in (("images", images), ("labels", labels)):
         header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
@@ -186,7 +192,7 @@ def test_from_idx_files_to_a_trained_cnn(tmp_path):
 
 
 def test_cifar10_files_are_trained_on_with_augmentation(tmp_path):
-    """Records of scenes in two files: cropped, flipped and normalised in the background, they are learnt from."""
+    """A network learns from two files of records of scenes, which are cropped, flipped and normalized in the background."""
     images, labels = scenes(200, 0)
     records = np.hstack([labels[:, None], images.reshape(200, -1)])
     for number, part in enumerate(np.split(records, 2)):

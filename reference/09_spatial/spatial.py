@@ -1,7 +1,7 @@
 """Spatial layers: convolution, pooling and batch normalisation of images (batch, channels, height, width).
 
-In memory the channels of a pixel lie side by side, beneath that shape: the rows of each matrix product are then pixels, and
-what one layer gives need not be copied into another order for the next.
+The channels of a pixel are adjacent in memory, whatever the shape says: the rows of each matrix product are then pixels, and
+the next layer needs no copy of a result in a different order.
 """
 
 import math
@@ -23,10 +23,10 @@ def _pair(value: Pair) -> tuple[int, int]:  # given
 
 
 def output_size(size: int, kernel_size: int, stride: int = 1, padding: int = 0) -> int:
-    """How many places a kernel has along an axis: ⌊(size + 2·padding - kernel_size) / stride⌋ + 1.
+    """The number of positions of a kernel along an axis: ⌊(size + 2·padding - kernel_size) / stride⌋ + 1.
 
-    Raises: ValueError that names all four if the kernel does not fit, or unless kernel_size and stride are 1 or more and
-    padding 0 or more.
+    Raises: ValueError that contains all four numbers if the kernel does not fit, if kernel_size or stride is below 1, or if
+    padding is negative.
     """
     if not 1 <= kernel_size <= size + 2 * padding or stride < 1 or padding < 0:
         raise ValueError(f"no place for a kernel: {size=}, {kernel_size=}, {stride=}, {padding=}")
@@ -34,10 +34,10 @@ def output_size(size: int, kernel_size: int, stride: int = 1, padding: int = 0) 
 
 
 def windows(x: np.ndarray, kernel_size: Pair, stride: Pair = 1, padding: Pair = 0) -> np.ndarray:
-    """What a kernel sees at each of its places: (batch, channels, h, w) → (batch, channels, out_h, out_w, kernel_h, kernel_w).
+    """A kernel's window at each position: (batch, channels, h, w) → (batch, channels, out_h, out_w, kernel_h, kernel_w).
 
-    A view, which must not be written to: of x itself, or with padding of one copy that has zeros around it.
-    Raises: ValueError as output_size, or that names x's shape unless it has four axes.
+    The result is a view, which must not be written to: of x itself or, with padding, of one copy that has zeros around it.
+    Raises: ValueError as output_size does; ValueError that contains x's shape unless x has four axes.
     """
     if x.ndim != 4:
         raise ValueError(f"images have the axes (batch, channels, height, width), not the shape {x.shape}")
@@ -56,9 +56,9 @@ def windows(x: np.ndarray, kernel_size: Pair, stride: Pair = 1, padding: Pair = 
 def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Pair = 1, padding: Pair = 0) -> Tensor:
     """y[n, o, i, j] = bias[o] + Σ x[n, c, i·stride + k - padding, j·stride + l - padding] · weight[o, c, k, l]; outside x is 0.
 
-    Shapes: x (batch, in, h, w); weight (out, in, kernel_h, kernel_w); bias (out,) → (batch, out, out_h, out_w). As in PyTorch
-    the kernel is not turned round: it is a cross-correlation. Raises: ValueError that names the shapes unless they are these;
-    ValueError as output_size.
+    Shapes: x (batch, in, h, w); weight (out, in, kernel_h, kernel_w); bias (out,) → (batch, out, out_h, out_w). As in PyTorch,
+    the kernel is not flipped: this is a cross-correlation. Raises: ValueError that contains the shapes if they don't fit;
+    ValueError as output_size does.
     """
     if weight.ndim != 4 or x.ndim != 4 or x.shape[1] != weight.shape[1]:
         raise ValueError(f"conv2d: images (batch, in, h, w) of shape {x.shape} and a weight (out, in, h, w) of {weight.shape}")
@@ -71,12 +71,12 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Pair =
 
 
 def _floating(a: Tensor, beside: Tensor) -> Tensor:
-    """a, in the other's dtype if it holds integers beside floats."""
+    """a, cast to the dtype of `beside` if a holds integers and `beside` holds floats."""
     return Tensor(a.data.astype(beside.dtype)) if a.dtype.kind != "f" and beside.dtype.kind == "f" else a
 
 
 def _convolved(view: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Windows (batch, in, out_h, out_w, kernel_h, kernel_w) times the weight, and the matrix that they were copied into."""
+    """Windows (batch, in, out_h, out_w, kernel_h, kernel_w) times the weight, and the matrix of copied windows."""
     batch, channels, out_h, out_w, kh, kw = view.shape
     columns = view.transpose(0, 2, 3, 4, 5, 1).reshape(batch * out_h * out_w, kh * kw * channels)  # the one copy
     rows = weight.transpose(0, 2, 3, 1).reshape(len(weight), -1)  # (out, kernel_h·kernel_w·in)
@@ -84,7 +84,7 @@ def _convolved(view: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def _conv2d_to_x(g, y, x, weight, stride, padding, columns):
-    """A convolution again: of g, with zeros between and around its places, and the kernel turned round."""
+    """A convolution again: of g, with zeros between and around its positions, by the flipped kernel."""
     (batch, _, h, w), (out, _, kh, kw), (sh, sw), (ph, pw) = x.shape, weight.shape, stride, padding
     spread = np.zeros((batch, h + 2 * ph + kh - 1, w + 2 * pw + kw - 1, out), g.dtype).transpose(0, 3, 1, 2)
     spread[:, :, kh - 1 : h + 2 * ph : sh, kw - 1 : w + 2 * pw : sw] = g
@@ -104,10 +104,10 @@ defvjp("conv2d", _conv2d_to_x, _conv2d_to_weight)
 
 
 class Conv2d(Module):
-    """conv2d with a weight (out_channels, in_channels, kernel_h, kernel_w) and a bias (out_channels,) of its own.
+    """conv2d with its own weight (out_channels, in_channels, kernel_h, kernel_w) and bias (out_channels,).
 
-    Initialisation: as Linear's, Kaiming uniform with a = √5 and the bias in ±1/√fan_in, as torch.nn.Conv2d (He et al., 2015).
-    The attributes stride and padding, as pairs, may be changed.
+    Initialization: as in Linear, Kaiming uniform with a = √5 and the bias in ±1/√fan_in, as torch.nn.Conv2d (He et al., 2015).
+    The attributes stride and padding are pairs and may be changed.
     """
 
     def __init__(
@@ -135,19 +135,22 @@ class Conv2d(Module):
 
 
 def _offsets(x: np.ndarray, kernel_size: tuple[int, int], stride: tuple[int, int]) -> list[np.ndarray]:
-    """For each offset in the kernel what all windows of x have there: views (batch, channels, out_h, out_w)."""
+    """For each offset in the kernel, the pixels that all windows of x have there: views (batch, channels, out_h, out_w)."""
     (kh, kw), (sh, sw), (h, w) = kernel_size, stride, x.shape[2:]
     return [x[:, :, i : h - kh + i + 1 : sh, j : w - kw + j + 1 : sw] for i, j in np.ndindex(kh, kw)]
 
 
 class MaxPool2d(Module):
-    """The largest value of each window, as torch.nn.MaxPool2d: windows lie side by side unless stride says otherwise."""
+    """The largest value of each window, as torch.nn.MaxPool2d: windows do not overlap unless stride is given."""
 
     def __init__(self, kernel_size: Pair, stride: Pair | None = None):
         self.kernel_size, self.stride = _pair(kernel_size), _pair(kernel_size if stride is None else stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, channels, h, w) → (batch, channels, out_h, out_w). The largest of a window have its gradient together."""
+        """(batch, channels, h, w) → (batch, channels, out_h, out_w).
+
+        The gradients of a window's equal maxima add up to the window's gradient.
+        """
         y = windows(x.data, self.kernel_size, self.stride)[..., 0, 0].copy("K")
         for pixels in _offsets(x.data, self.kernel_size, self.stride)[1:]:
             np.maximum(y, pixels, out=y)
@@ -156,7 +159,7 @@ class MaxPool2d(Module):
 
 def _max_pool2d_to_x(g, y, x, kernel_size, stride):
     result = np.zeros_like(x)
-    due = g.copy("K").view(f"i{g.itemsize}")  # what each window has still to pay its first largest; as bits: ∞ · 0 is NaN
+    due = g.copy("K").view(f"i{g.itemsize}")  # each window's gradient until its first largest value; as bits: ∞ · 0 is NaN
     for pixels, payed in zip(_offsets(x, kernel_size, stride), _offsets(result, kernel_size, stride), strict=True):
         largest = pixels == y
         payed += (due * largest).view(g.dtype)
@@ -168,9 +171,9 @@ defvjp("max_pool2d", _max_pool2d_to_x)
 
 
 class AvgPool2d(Module):
-    """The mean of each window, as torch.nn.AvgPool2d: windows lie side by side unless stride says otherwise.
+    """The mean of each window, as torch.nn.AvgPool2d: windows do not overlap unless stride is given.
 
-    Of integers it is float32.
+    The mean of integers is float32.
     """
 
     def __init__(self, kernel_size: Pair, stride: Pair | None = None):
@@ -208,8 +211,9 @@ class GlobalAvgPool(Module):
 class BatchNorm2d(Module):
     """y = (x - mean) / √(var + eps) · weight + bias, for each channel, as torch.nn.BatchNorm2d (Ioffe & Szegedy 2015, alg. 1).
 
-    In train mode mean and variance (biased) are those of the batch over (batch, h, w), and the running ones move towards them
-    by the share `momentum`, in place, the variance's being unbiased; in eval mode the running ones are used, and stay.
+    In train mode mean and variance (biased) are those of the batch over (batch, h, w). The running statistics move toward them
+    in place, by the fraction `momentum`; running_var follows the unbiased variance. Eval mode uses the running statistics, and
+    doesn't change them.
     """
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1):
@@ -222,7 +226,7 @@ class BatchNorm2d(Module):
     def forward(self, x: Tensor) -> Tensor:
         """x and y: (batch, num_features, h, w).
 
-        Raises: ValueError that names x's shape if it is another, or has fewer than two values a channel, in train mode.
+        Raises: ValueError that contains x's shape if it is different or, in train mode, has fewer than two values per channel.
         """
         if x.ndim != 4 or x.shape[1] != len(self.weight):
             raise ValueError(f"BatchNorm2d({len(self.weight)}) got input of shape {x.shape}")
@@ -234,7 +238,7 @@ class BatchNorm2d(Module):
         return centred * scale + self.bias.reshape(-1, 1, 1)
 
     def _of_batch(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x less the batch's mean, and its variance (1, channels, 1, 1); the running ones have moved then."""
+        """x minus the batch's mean, and its variance (1, channels, 1, 1). Updates the running statistics."""
         count = x.size // x.shape[1]
         if count < 2:
             raise ValueError(f"BatchNorm2d needs more than one value a channel to train, but the shape is {x.shape}")
@@ -252,13 +256,13 @@ class BatchNorm2d(Module):
 
 
 class CNN(Sequential):
-    """Layers one after another, given as a list; what comes to the first Linear is flattened to (batch, features)."""
+    """Layers one after another, given as a list; images are flattened to (batch, features) before a Linear."""
 
     def __init__(self, layers: list):
         super().__init__(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The last layer of the one before it of … of x."""
+        """The output of the last layer, after all layers ran one after another on x."""
         for layer in self.layers:
             if isinstance(layer, Linear) and x.ndim > 2:
                 x = x.reshape(len(x), math.prod(x.shape[1:]))  # (batch, channels·h·w), where batch may be 0

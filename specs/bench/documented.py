@@ -83,8 +83,10 @@ DOCUMENTED = {
     "outside": Documented("05.3", "a target lies outside [0, 1]", readme=False),
     "logarithm": Documented("05.3", "in float32 log(1 + e^-|x|) is off by at most 1.2e-7 a value"),
     "infinite logit": Documented("05.3", "An infinite logit makes the loss NaN"),
-    "no largest": Documented("09.4", "A window with NaN in it has no largest value, and no gradient."),
+    "no largest": Documented(
+        "09.4", "A window with NaN in it has no largest value: it becomes NaN, and all its pixels have a gradient of 0."
+    ),
     "clip": Documented("06.4", "keep their direction and get a length of at most `max_norm`"),
     "clip finite": Documented("06.4", "A gradient with NaN or ∞ in it is a ValueError"),
-    "one value": Documented("09.5", "In train mode one value a channel has no variance: a ValueError"),
+    "one value": Documented("09.5", "In train mode, fewer than two values per channel have no variance and raise a ValueError"),
 }

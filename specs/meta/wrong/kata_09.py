@@ -251,7 +251,7 @@ WRONG = [
     Wrong(
         "a pool's sizes are as they were given",
         {
-            'self.kernel_size, self.stride = _pair(kernel_size), _pair(kernel_size if stride is None else stride)\n\n    def forward(self, x: Tensor) -> Tensor:\n        """(batch, channels, h, w) → (batch, channels, out_h, out_w). The': 'self.kernel_size, self.stride = kernel_size, _pair(kernel_size if stride is None else stride)\n\n    def forward(self, x: Tensor) -> Tensor:\n        """(batch, channels, h, w) → (batch, channels, out_h, out_w). The'
+            'self.kernel_size, self.stride = _pair(kernel_size), _pair(kernel_size if stride is None else stride)\n\n    def forward(self, x: Tensor) -> Tensor:\n        """(batch, channels, h, w) → (batch, channels, out_h, out_w).\n\n        The': 'self.kernel_size, self.stride = kernel_size, _pair(kernel_size if stride is None else stride)\n\n    def forward(self, x: Tensor) -> Tensor:\n        """(batch, channels, h, w) → (batch, channels, out_h, out_w).\n\n        The'
         },
     ),
     Wrong("the result is written into the images", {'[..., 0, 0].copy("K")': "[..., 0, 0]"}),
@@ -276,7 +276,7 @@ WRONG = [
     Wrong(
         "a window pays infinity times 0",
         {
-            '.view(f"i{g.itemsize}")  # what': "  # what",
+            '.view(f"i{g.itemsize}")  # each': "  # each",
             "(due * largest).view(g.dtype)": "due * largest",
         },
         says="infinity times 0",
@@ -536,7 +536,7 @@ WRONG = [
     Wrong(
         "max stride of 0 means none",
         {
-            '    """The largest value of each window, as torch.nn.MaxPool2d: windows lie side by side unless stride says otherwise."""\n\n    def __init__(self, kernel_size: Pair, stride: Pair | None = None):\n        self.kernel_size, self.stride = _pair(kernel_size), _pair(kernel_size if stride is None else stride)\n': '    """The largest value of each window, as torch.nn.MaxPool2d: windows lie side by side unless stride says otherwise."""\n\n    def __init__(self, kernel_size: Pair, stride: Pair | None = None):\n        self.kernel_size, self.stride = _pair(kernel_size), _pair(stride or kernel_size)\n'
+            '    """The largest value of each window, as torch.nn.MaxPool2d: windows do not overlap unless stride is given."""\n\n    def __init__(self, kernel_size: Pair, stride: Pair | None = None):\n        self.kernel_size, self.stride = _pair(kernel_size), _pair(kernel_size if stride is None else stride)\n': '    """The largest value of each window, as torch.nn.MaxPool2d: windows do not overlap unless stride is given."""\n\n    def __init__(self, kernel_size: Pair, stride: Pair | None = None):\n        self.kernel_size, self.stride = _pair(kernel_size), _pair(stride or kernel_size)\n'
         },
     ),
     Wrong("NaN counts only in front", {"np.maximum(y, pixels, out=y)": "np.copyto(y, pixels, where=pixels > y)"}),
@@ -545,7 +545,7 @@ WRONG = [
     Wrong(
         "mean windows step by height",
         {
-            '    Of integers it is float32.\n    """\n\n    def __init__(self, kernel_size: Pair, stride: Pair | None = None):\n        self.kernel_size, self.stride = _pair(kernel_size), _pair(kernel_size if stride is None else stride)\n': '    Of integers it is float32.\n    """\n\n    def __init__(self, kernel_size: Pair, stride: Pair | None = None):\n        self.kernel_size, self.stride = _pair(kernel_size), _pair(_pair(kernel_size)[0] if stride is None else stride)\n'
+            '    The mean of integers is float32.\n    """\n\n    def __init__(self, kernel_size: Pair, stride: Pair | None = None):\n        self.kernel_size, self.stride = _pair(kernel_size), _pair(kernel_size if stride is None else stride)\n': '    The mean of integers is float32.\n    """\n\n    def __init__(self, kernel_size: Pair, stride: Pair | None = None):\n        self.kernel_size, self.stride = _pair(kernel_size), _pair(_pair(kernel_size)[0] if stride is None else stride)\n'
         },
     ),
     Wrong(
@@ -565,7 +565,7 @@ WRONG = [
     Wrong(
         "MaxPool2d((2, 3)) has a stride of 2",
         {
-            '    def __init__(self, kernel_size: Pair, stride: Pair | None = None):\n        self.kernel_size, self.stride = _pair(kernel_size), _pair(kernel_size if stride is None else stride)\n\n    def forward(self, x: Tensor) -> Tensor:\n        """(batch, channels, h, w) → (batch, channels, out_h, out_w). The largest': '    def __init__(self, kernel_size: Pair, stride: Pair | None = None):\n        self.kernel_size, self.stride = _pair(kernel_size), _pair(_pair(kernel_size)[0] if stride is None else stride)\n\n    def forward(self, x: Tensor) -> Tensor:\n        """(batch, channels, h, w) → (batch, channels, out_h, out_w). The largest'
+            '    def __init__(self, kernel_size: Pair, stride: Pair | None = None):\n        self.kernel_size, self.stride = _pair(kernel_size), _pair(kernel_size if stride is None else stride)\n\n    def forward(self, x: Tensor) -> Tensor:\n        """(batch, channels, h, w) → (batch, channels, out_h, out_w).\n\n        The gradients': '    def __init__(self, kernel_size: Pair, stride: Pair | None = None):\n        self.kernel_size, self.stride = _pair(kernel_size), _pair(_pair(kernel_size)[0] if stride is None else stride)\n\n    def forward(self, x: Tensor) -> Tensor:\n        """(batch, channels, h, w) → (batch, channels, out_h, out_w).\n\n        The gradients'
         },
     ),
     Wrong(
