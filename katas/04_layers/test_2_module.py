@@ -255,7 +255,7 @@ def test_a_buffer_is_a_copy_with_the_dtype_of_a_tensor():
 
 
 def test_buffers_are_found_below():
-    """named_buffers() lists the buffers of all modules, with names like those of named_parameters() and their current values."""
+    """named_buffers() lists the buffers of all modules, named as in named_parameters(), with their current values."""
     tree = Tree()
     tree.blocks[1].register_buffer("mean", [0.0])
     tree.register_buffer("count", np.array([0]))
@@ -270,7 +270,7 @@ def test_buffers_are_found_below():
 
 
 def test_a_buffer_belongs_to_one_module():
-    """A buffer belongs to one module: another module of the same class doesn't have it, even if it has an array of that name."""
+    """A buffer belongs to one module: another one of the same class doesn't have it, even if it has an array of that name."""
     first, second = Leaf(), Leaf()
     first.register_buffer("mean", [0.0])
     assert second.named_buffers() == []

@@ -189,7 +189,7 @@ def test_backward_runs_through_the_stack_from_the_end(draw):
 
 
 def test_every_layer_is_asked_once(draw):
-    """One forward and one backward of a Sequential call each layer's forward and backward once, the backward ones in reverse."""
+    """A Sequential's forward and backward call each layer's forward and backward once, the backward ones in reverse."""
     log = []
     stack = Sequential(Affine(2.0, 0.0, log), Affine(3.0, 0.0, log), Affine(5.0, 0.0, log))
     stack(Tensor(draw.normal(2, 3), requires_grad=True))

@@ -250,7 +250,7 @@ def test_a_buffer_that_was_bound_anew_is_saved():
 
 
 def test_own_arrays_can_be_exchanged():
-    """A state may hold the module's own arrays under each other's names, whole or as views: all are read before any is changed."""
+    """A state may hold the module's own arrays under each other's names, whole or as views: all are read before any write."""
     pair = Module()
     pair.a, pair.b = Parameter([1.0, 2.0]), Parameter([3.0, 4.0])
     pair.register_buffer("c", np.float32([5.0, 6.0]))
@@ -402,7 +402,7 @@ def test_loading_takes_no_room(budget):
 
 
 def test_a_state_that_is_loaded_is_left_alone():
-    """load_state_dict() leaves the caller's dict alone: it holds the same arrays afterwards, even if they are the module's own."""
+    """load_state_dict() leaves the caller's dict alone: it still holds the same arrays, even if they are the module's own."""
     pair = Module()
     pair.a, pair.b = Parameter([1.0, 2.0]), Parameter([3.0, 4.0])
     state = {"a": pair.b.data, "b": pair.a.data}
