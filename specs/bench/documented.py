@@ -81,7 +81,7 @@ DOCUMENTED = {
     "logarithm": Documented("05.3", "in float32 log(1 + e^-|x|) is off by at most 1.2e-7 a value"),
     "infinite logit": Documented("05.3", "An infinite logit makes the loss NaN"),
     "no largest": Documented("09.4", "A window with NaN in it has no largest value, and no gradient."),
-    "clip": Documented("06.4", "keep their direction and get a length of at most `max_norm`"),
-    "clip finite": Documented("06.4", "A gradient with NaN or ∞ in it is a ValueError"),
+    "clip": Documented("06.4", "they keep their direction and get a length of at most `max_norm`"),
+    "clip finite": Documented("06.4", "A gradient with NaN or ∞ in it raises a ValueError"),
     "one value": Documented("09.5", "In train mode one value a channel has no variance: a ValueError"),
 }
