@@ -1,4 +1,4 @@
-"""Layers: modules that find, save and load their parameters, and the first ones of them."""
+"""Modules that find, save and load their parameters, and the first layers built on them."""
 
 import math
 from collections.abc import Iterator
@@ -11,17 +11,17 @@ from katas.tensor import Tensor
 
 
 class Parameter(Tensor):
-    """A Tensor that is learnt: it owns a copy of its data and requires a gradient."""
+    """A learnable Tensor: it owns a copy of its data and requires a gradient."""
 
     def __init__(self, data):
-        """data as a Tensor takes it, with the same rules for the dtype."""
+        """data: anything that Tensor(data) takes, with the same dtype rules."""
         raise NotImplementedError("04.1 Parameter.__init__: README.md, 04.1")
 
 
 def accumulate(parameter: Parameter, grad: np.ndarray) -> None:
-    """Adds grad to parameter.grad, which has the data's shape and dtype, and is None before the first.
+    """Adds grad to parameter.grad, which has the data's shape and dtype and is None before the first call.
 
-    The first grad is copied, the next ones are added in place. Raises: ValueError if grad has another shape.
+    The first grad is copied; later ones are added in place. Raises: ValueError if grad has a different shape.
     """
     raise NotImplementedError("04.1 accumulate: README.md, 04.1")
 
@@ -33,9 +33,9 @@ _CONTAINERS = (list, tuple, *_HIDING)  # given
 
 
 def _refuse_hidden(name: str, value, hidden: bool = False, seen: set[int] | None = None) -> None:  # given
-    """Raises TypeError if value is, or holds in lists, tuples and dicts below, a dict or set that holds a Parameter or Module.
+    """Raises TypeError if a dict or set holds a Parameter or Module: value, or one nested in its lists, tuples and dicts.
 
-    name: that of the attribute. hidden: whether value is in a dict or set itself.
+    name: the attribute's name. hidden: whether value is itself in a dict or set.
     """
     if hidden and isinstance(value, Parameter | Module):
         kind = type(value).__name__
@@ -48,11 +48,11 @@ def _refuse_hidden(name: str, value, hidden: bool = False, seen: set[int] | None
 
 
 class Module(Differentiable):
-    """Finds the Parameters and Modules among its attributes, in lists and tuples there, and so on below.
+    """Finds the Parameters and Modules among its attributes, in their lists and tuples, and in the Modules found there.
 
-    Everything is found once, by the first of its names ("0.weight", "blocks.1.bias"), in the order of definition. Subclasses
-    write `forward` and `backward`; they need not call super().__init__(). Nothing is looked for in a dict or a set. A Parameter
-    or Module there raises a TypeError that names the attribute: when it is assigned, or at the next search if it came later.
+    Each object is found once, under its first name ("0.weight", "blocks.1.bias"), in the order of definition. Subclasses write
+    `forward` and `backward`; they don't have to call super().__init__(). Dicts and sets are not searched. A Parameter or Module
+    there raises a TypeError that contains the attribute's name: on assignment, or at the next search if it was added later.
     """
 
     training = True  # given: what train() and eval() change
@@ -63,7 +63,7 @@ class Module(Differentiable):
         super().__setattr__(name, value)
 
     def named_parameters(self) -> list[tuple[str, Parameter]]:
-        """All Parameters with their names: the attributes and list indices that lead there, joined by dots."""
+        """All Parameters with their names: the attributes and list indices on the path to each, joined by dots."""
         raise NotImplementedError("04.2 Module.named_parameters: README.md, 04.2")
 
     def parameters(self) -> list[Parameter]:
@@ -75,25 +75,25 @@ class Module(Differentiable):
         raise NotImplementedError("04.2 Module.modules: README.md, 04.2")
 
     def register_buffer(self, name: str, array) -> None:
-        """Makes a copy of array the attribute `name`: a NumPy array that is state, though not learnt.
+        """Stores a copy of array as the attribute `name`: a NumPy array that is saved with the module but not trained.
 
-        Raises: ValueError if there is an attribute of that name.
+        Raises: ValueError if the module already has an attribute of that name.
         """
         raise NotImplementedError("04.2 Module.register_buffer: README.md, 04.2")
 
     def named_buffers(self) -> list[tuple[str, np.ndarray]]:
-        """The present values of all buffers, here and below, with their names.
+        """The current values of the buffers of this module and all below it, with their names.
 
-        One that was deleted, or whose attribute is no array any more, such as None, is left out.
+        A buffer whose attribute was deleted, or is no longer an array (None, for example), is left out.
         """
         raise NotImplementedError("04.2 Module.named_buffers: README.md, 04.2")
 
     def train(self, mode: bool = True) -> "Module":
-        """Sets `training` here and in all modules below. Returns the module itself."""
+        """Sets `training` of this module and all modules below it. Returns the module itself."""
         raise NotImplementedError("04.2 Module.train: README.md, 04.2")
 
     def eval(self) -> "Module":
-        """train(False)."""
+        """Same as train(False)."""
         raise NotImplementedError("04.2 Module.eval: README.md, 04.2")
 
     def zero_grad(self) -> None:
@@ -107,12 +107,12 @@ class Module(Differentiable):
         raise NotImplementedError("04.6 Module.state_dict: README.md, 04.6")
 
     def load_state_dict(self, state: dict) -> None:
-        """Copies arrays, or Tensors, by name into the parameters' data and the buffers, in place: dtypes stay.
+        """Copies arrays or Tensors, by name, into the parameters' data and the buffers, in place: dtypes don't change.
 
-        The state may hold the module's own arrays, exchanged. Floats may lose digits but not become infinite; integers and
-        booleans may not change.
-        Raises: ValueError that lists every missing and unexpected name, every other shape, and every dtype whose values don't
-        fit. Then nothing is changed.
+        The state may hold the module's own arrays under each other's names. Floats may lose digits but not become infinite;
+        integers and booleans must keep their values.
+        Raises: ValueError that lists every missing name, unexpected name and wrong shape, and every dtype whose values don't
+        fit. In that case nothing is changed.
         """
         raise NotImplementedError("04.6 Module.load_state_dict: README.md, 04.6")
 
@@ -121,9 +121,9 @@ class Module(Differentiable):
 
 
 def kaiming_uniform(shape: tuple[int, ...], rng: np.random.Generator, a: float = 0.0) -> np.ndarray:
-    """Uniform with the standard deviation of kaiming_normal, which is that of ±bound over √3.
+    """Uniform in ±bound, where bound / √3 is the standard deviation of kaiming_normal.
 
-    Raises, as all four: ValueError unless shape has two axes or more, of positive length.
+    Raises, as all four functions do: ValueError unless shape has at least two axes, all of positive length.
     """
     raise NotImplementedError("04.3 kaiming_uniform: README.md, 04.3")
 
@@ -153,9 +153,9 @@ class Linear(Module):
     """y = x Wᵀ + b over the last axis: weight W (out_features, in_features), bias b (out_features,) or None."""
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, rng: np.random.Generator | None = None):
-        """Draws the weight by kaiming_uniform with a = √5, that is uniform in ±1/√in_features, as the bias is drawn too.
+        """Draws the weight with kaiming_uniform, a = √5: uniform in ±1/√in_features. The bias has the same range.
 
-        So does torch.nn.Linear. rng None means a fresh generator. Raises: ValueError unless both sizes are positive.
+        torch.nn.Linear does the same. rng=None means a fresh generator. Raises: ValueError unless both sizes are positive.
         """
         raise NotImplementedError("04.4 Linear.__init__: README.md, 04.4")
 
@@ -166,8 +166,8 @@ class Linear(Module):
     def backward(self, grad: np.ndarray) -> np.ndarray | None:
         """Accumulates ∂W = gradᵀ x and ∂b = Σ grad over the leading axes; returns ∂x = grad W.
 
-        None, and a product of matrices less, if x did not require a gradient. Raises, as every backward here: RuntimeError
-        if no forward came before; ValueError if grad has not the output's shape.
+        If x did not require a gradient, returns None and skips that matrix product. Raises, as every backward here:
+        RuntimeError if it is called before forward; ValueError if grad doesn't have the output's shape.
         """
         raise NotImplementedError("04.4 Linear.backward: README.md, 04.4")
 
@@ -176,13 +176,13 @@ class Linear(Module):
 
 
 class Sequential(Module):
-    """Layers one after another. A layer is anything with forward and backward; `layers` is the list of them.
+    """Runs layers one after another. A layer is anything with forward and backward; `layers` is the list of the layers.
 
     Their names are "0", "1", and so on: "0.weight".
     """
 
     def __init__(self, *layers):
-        """Raises: TypeError that names what has no forward, or is a class rather than a layer."""
+        """Raises: TypeError if an argument has no forward, or is a class and not an instance; the message contains its repr."""
         raise NotImplementedError("04.5 Sequential.__init__: README.md, 04.5")
 
     def __len__(self) -> int:
@@ -190,47 +190,47 @@ class Sequential(Module):
         raise NotImplementedError("04.5 Sequential.__len__: README.md, 04.5")
 
     def __getitem__(self, index: int):
-        """The layer at an index. So for layer in sequential works too."""
+        """The layer at an index. It makes `for layer in sequential` work too."""
         raise NotImplementedError("04.5 Sequential.__getitem__: README.md, 04.5")
 
     def forward(self, x: Tensor) -> Tensor:
-        """The last layer of the one before it of … of x."""
+        """Runs x through the layers, from first to last."""
         raise NotImplementedError("04.5 Sequential.forward: README.md, 04.5")
 
     def backward(self, grad: np.ndarray) -> np.ndarray | None:
-        """The layers' backward, from the last to the first; None, at once, where one of them returns None."""
+        """Runs grad through the layers' backward, from last to first. If a layer returns None, returns None at once."""
         raise NotImplementedError("04.5 Sequential.backward: README.md, 04.5")
 
 
 class Flatten(Module):
-    """Makes one axis of all from start_dim on: (batch, 3, 8, 8) becomes (batch, 192). A view, not a copy."""
+    """Merges all axes from start_dim on into one: (batch, 3, 8, 8) becomes (batch, 192). A view, not a copy."""
 
     def __init__(self, start_dim: int = 1):
         raise NotImplementedError("04.5 Flatten.__init__: README.md, 04.5")
 
     def forward(self, x: Tensor) -> Tensor:
-        """x → x.shape[:start_dim] and one axis. Raises: ValueError if x has no axis start_dim."""
+        """x → shape (*x.shape[:start_dim], the product of the rest). Raises: ValueError if x has no axis start_dim."""
         raise NotImplementedError("04.5 Flatten.forward: README.md, 04.5")
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
-        """grad in the shape of x."""
+        """Returns grad in the shape of x."""
         raise NotImplementedError("04.5 Flatten.backward: README.md, 04.5")
 
 
 class Dropout(Module):
-    """In training, sets each value to 0 with probability p and divides the others by 1 - p; else changes nothing.
+    """In training, sets each value to 0 with probability p and divides the others by 1 - p. In evaluation, changes nothing.
 
-    So the expectation of a value is the same in both (Srivastava et al. 2014, section 10: inverted dropout).
+    So a value has the same expectation in both modes (Srivastava et al. 2014, section 10: inverted dropout).
     """
 
     def __init__(self, p: float = 0.5, rng: np.random.Generator | None = None):
-        """`rng` is kept as an attribute; None means a fresh generator. Raises: ValueError unless 0 <= p < 1."""
+        """`rng` becomes an attribute; None means a fresh generator. Raises: ValueError unless 0 <= p < 1."""
         raise NotImplementedError("04.5 Dropout.__init__: README.md, 04.5")
 
     def forward(self, x: Tensor) -> Tensor:
-        """x of any shape and a float dtype → the same: x * mask, with a new mask each time; x itself if not training."""
+        """x (any shape, a float dtype) → same shape and dtype: x * mask, with a new mask each time; in evaluation, x itself."""
         raise NotImplementedError("04.5 Dropout.forward: README.md, 04.5")
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
-        """grad * mask, the mask of the last forward; grad if that was not in training."""
+        """Returns grad * mask, with the last forward's mask; grad if that forward ran in evaluation."""
         raise NotImplementedError("04.5 Dropout.backward: README.md, 04.5")

@@ -4,7 +4,7 @@ from katas.tensor import Tensor
 
 
 class Network(Module):
-    """Reads a point through a narrow place. Its author listed the parameters of two layers, and then wrote four."""
+    """Passes a point through narrow layers. Its author listed the parameters of two layers, and later wrote four."""
 
     def __init__(self, rng: np.random.Generator):
         self.read = Linear(2, 16, rng=rng)
@@ -26,7 +26,7 @@ class Network(Module):
 
 
 def train(parameters_of, x: np.ndarray, target: np.ndarray) -> tuple[list[bool], float]:
-    """Gradient descent on the squared error: which parameters have moved in the end, and the loss."""
+    """Runs gradient descent on the squared error. Returns which parameters have moved at the end, and the loss."""
     network = Network(np.random.default_rng(0))
     start = [parameter.data.copy() for parameter in network.parameters()]
     for _ in range(800):
@@ -40,8 +40,8 @@ def train(parameters_of, x: np.ndarray, target: np.ndarray) -> tuple[list[bool],
 
 
 def test_parameters_listed_by_hand_are_lost_and_parameters_finds_them_all(draw, tell):
-    """A list of parameters that is kept by hand is right until a layer is added. The forgotten ones raise no error: they stay
-    what they were drawn as, and the network learns worse. parameters() finds all that the modules hold.
+    """A hand-written list of parameters is right until a layer is added. The forgotten parameters raise no error: they keep
+    their initial values, and the network learns worse. parameters() finds every parameter of the modules.
     """
     x = np.array(draw.normal(200, 2, dtype=np.float32))
     target = np.sign(x[:, :1] * x[:, 1:])  # do both coordinates have the same sign?

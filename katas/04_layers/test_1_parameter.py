@@ -7,7 +7,9 @@ from specs.check import assert_close, assert_dtype, rejects
 
 
 def test_a_parameter_is_a_tensor_that_requires_a_gradient(draw):
-    """Parameter(data) is a Tensor with these values; requires_grad is True, grad None. What is made of it is a plain Tensor."""
+    """Parameter(data) is a Tensor with these values; requires_grad is True and grad is None. A result computed from it is a
+    plain Tensor.
+    """
     values = draw.normal(2, 3)
     weight = Parameter(values)
     assert isinstance(weight, Tensor)
@@ -20,7 +22,7 @@ def test_a_parameter_is_a_tensor_that_requires_a_gradient(draw):
 
 @pytest.mark.parametrize("wrapped", [False, True], ids=["array", "tensor"])
 def test_a_parameter_owns_its_data(wrapped):
-    """The data are copied: who changes the array, or the tensor, that a parameter was made of does not change the parameter."""
+    """Parameter(data) copies its data: changing the array or tensor it was made from doesn't change the parameter."""
     values = np.zeros((2, 3), np.float32)
     weight = Parameter(Tensor(values) if wrapped else values)
     values[1, 2] = 7
@@ -28,14 +30,14 @@ def test_a_parameter_owns_its_data(wrapped):
 
 
 def test_the_copy_can_be_written_to(draw):
-    """A parameter made of a read-only array can be learnt all the same."""
+    """A parameter made from a read-only array can be trained anyway: its copy is writable."""
     weight = Parameter(draw.normal(2, 3))
     weight.data[...] = 5
     assert_close(weight, np.full((2, 3), 5.0))
 
 
 def test_a_parameter_follows_the_rules_for_dtypes():
-    """Arrays keep their dtype, lists of floats become float32, as in every Tensor."""
+    """A Parameter follows a Tensor's dtype rules: arrays keep their dtype, lists of floats become float32."""
     assert_dtype(Parameter([1.0, 2.0]), np.float32)
     assert_dtype(Parameter(np.ones(2)), np.float64)
     assert_dtype(Parameter(np.ones(2, np.float32)), np.float32)
@@ -54,7 +56,9 @@ def test_gradients_add_up(draw):
 
 
 def test_the_first_gradient_is_copied(draw):
-    """The array that was handed over stays its owner's: what is added to .grad does not change it, and the other way round."""
+    """accumulate() copies the first grad: adding to .grad doesn't change the caller's array, and changing that array doesn't
+    change .grad.
+    """
     weight, first = Parameter(np.zeros((2, 4))), np.array(draw.normal(2, 4))
     accumulate(weight, first)
     held = first.copy()
@@ -65,7 +69,7 @@ def test_the_first_gradient_is_copied(draw):
 
 
 def test_two_parameters_share_no_gradient(draw):
-    """The same array accumulated into two parameters makes two gradients."""
+    """If the same array is accumulated into two parameters, each has its own gradient array."""
     a, b, grad = Parameter(np.zeros(3)), Parameter(np.zeros(3)), np.array(draw.normal(3))
     accumulate(a, grad)
     accumulate(b, grad)
@@ -76,7 +80,9 @@ def test_two_parameters_share_no_gradient(draw):
 
 @pytest.mark.parametrize("shape", [(2, 3), (3,), ()], ids=str)
 def test_a_gradient_has_the_shape_and_dtype_of_the_data(shape, draw):
-    """.grad is an array of the data's shape and dtype, whatever the dtype of what is added, and with no axes too."""
+    """.grad is an array with the data's shape and dtype, whatever the dtype of the added grad. That holds for 0-d parameters
+    too.
+    """
     weight = Parameter(np.zeros(shape, np.float32))
     for _ in range(2):
         accumulate(weight, np.asarray(draw.normal(*shape)))
@@ -87,7 +93,9 @@ def test_a_gradient_has_the_shape_and_dtype_of_the_data(shape, draw):
 
 @pytest.mark.parametrize("shape", [(3, 2), (1, 3), (3,), (), (1, 2, 3)], ids=str)
 def test_a_gradient_of_another_shape_is_named(shape):
-    """A gradient that would be broadcast, or does not fit, is a ValueError that names both shapes; .grad stays as it was."""
+    """A grad that would be broadcast, or doesn't fit, raises a ValueError whose message contains both shapes; .grad doesn't
+    change.
+    """
     weight = Parameter(np.zeros((2, 3)))
     with rejects(ValueError, str(shape), "(2, 3)"):
         accumulate(weight, np.ones(shape))
@@ -99,14 +107,16 @@ def test_a_gradient_of_another_shape_is_named(shape):
 
 
 def test_adding_to_a_gradient_takes_no_room(budget):
-    """From the second time on the sum is made in place: a megabyte is added to a megabyte without a third."""
+    """From the second time on, accumulate() adds in place: it allocates no second 1 MB array."""
     weight, grad = Parameter(np.zeros((500, 500), np.float32)), np.ones((500, 500), np.float32)
     accumulate(weight, grad)
     budget.bytes(lambda: accumulate(weight, grad), peak=100_000)
 
 
 def test_integers_and_halves_keep_their_dtype_too():
-    """Parameters follow a Tensor's rules for every dtype: lists of integers are int64, booleans bool, float16 stays."""
+    """A Parameter follows a Tensor's rules for every dtype: lists of integers become int64, lists of booleans bool, and float16
+    stays float16.
+    """
     for data, dtype in (([1, 2], np.int64), ([True], np.bool_), (np.float16([1.0]), np.float16), (np.int8([1]), np.int8)):
         assert_dtype(Parameter(data), dtype)
 
@@ -122,7 +132,7 @@ def test_a_gradient_without_values_is_a_gradient():
 
 @pytest.mark.parametrize("shape", [(1,), (1, 1), (0,)], ids=str)
 def test_a_parameter_without_axes_takes_gradients_without_axes(shape):
-    """A grad of shape (1,) for a parameter of shape () is a ValueError that names both."""
+    """A grad of shape (1,) for a parameter of shape () raises a ValueError whose message contains both shapes."""
     weight = Parameter(3.0)
     with rejects(ValueError, str(shape), "()"):
         accumulate(weight, np.ones(shape))

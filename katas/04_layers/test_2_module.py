@@ -9,7 +9,7 @@ from specs.check import assert_close, assert_dtype, rejects
 
 
 class Leaf(Module):
-    """Two parameters, and things that are none. It does not call super().__init__(): nobody has to."""
+    """Has two parameters, and attributes that aren't parameters. It doesn't call super().__init__(): no subclass has to."""
 
     def __init__(self, *values: float):
         self.size, self.nothing, self.table = 2, None, np.zeros(3)
@@ -22,7 +22,7 @@ class Leaf(Module):
 
 
 class Tree(Module):
-    """Modules and parameters as attributes and in lists and tuples, and lists of those."""
+    """Has modules and parameters as attributes, in lists and tuples, and in nested lists."""
 
     def __init__(self):
         self.blocks = [Leaf(), Leaf()]
@@ -37,12 +37,12 @@ NAMES += ["mixed.0", "mixed.2.0.weight", "mixed.2.0.bias", "mixed.2.1.0", "_hidd
 
 
 def identical(found: list, wanted: list) -> bool:
-    """The same objects in the same order: == would compare values."""
+    """Whether these are the same objects in the same order: == would compare values."""
     return isinstance(found, list) and [id(value) for value in found] == [id(value) for value in wanted]
 
 
 def assert_names(found: list, wanted: list[str]) -> None:
-    """The names of these pairs, in this order."""
+    """The pairs have these names, in this order."""
     names = [name for name, _ in found]
     missing, unexpected = [name for name in wanted if name not in names], [name for name in names if name not in wanted]
     assert not missing, f"not found: {', '.join(missing)}"
@@ -52,14 +52,14 @@ def assert_names(found: list, wanted: list[str]) -> None:
 
 def test_the_parameters_are_the_attributes_that_are_parameters():
     """parameters() is the list of the Parameters among a module's attributes, in the order in which they were defined. Plain
-    tensors, arrays and other attributes are none, whatever they require.
+    tensors, even ones that require a gradient, arrays and other attributes are not parameters.
     """
     leaf = Leaf()
     assert identical(leaf.parameters(), [leaf.weight, leaf.bias]), f"got {leaf.parameters()}"
 
 
 def test_parameters_have_names():
-    """named_parameters() is the list of pairs of the attribute's name and the Parameter."""
+    """named_parameters() is a list of pairs: the attribute's name and the Parameter."""
     leaf = Leaf()
     (first, weight), (second, bias) = leaf.named_parameters()
     assert (first, second) == ("weight", "bias")
@@ -67,15 +67,16 @@ def test_parameters_have_names():
 
 
 def test_parameters_are_found_in_modules_lists_and_tuples():
-    """Names lead through attributes and indices, joined by dots; depth first, in the order of definition. Here a module has the
-    attributes blocks = [Leaf(), Leaf()], scale, head = Leaf(), mixed = (Parameter, "text", [Leaf(), [Parameter]]), _hidden.
+    """A parameter's name is its path, attributes and indices joined by dots; the order is depth first, as defined. Here a
+    module has the attributes blocks = [Leaf(), Leaf()], scale, head = Leaf(), mixed = (Parameter, "text", [Leaf(),
+    [Parameter]]), _hidden.
     """
     assert_names(Tree().named_parameters(), NAMES)
     assert [len(parameter) for parameter in Tree().parameters()] == [2, 1, 2, 1, 1, 2, 1, 1, 2, 1, 1, 1]
 
 
 def test_kinds_of_lists_tuples_and_parameters_are_searched_too():
-    """A namedtuple, and an instance of any subclass of list, tuple, Parameter or Module, is found as one of these is."""
+    """The search also covers namedtuples and instances of any subclass of list, tuple, Parameter or Module."""
     tree, pair = Tree(), namedtuple("Pair", "first second")
     row, scale, leaf = (type(kind.__name__, (kind,), {}) for kind in (list, Parameter, Leaf))
     tree.pair = pair(Parameter([1.0]), row([scale([2.0]), leaf(), pair(1, Parameter([3.0]))]))
@@ -85,8 +86,8 @@ def test_kinds_of_lists_tuples_and_parameters_are_searched_too():
 
 
 def test_a_shared_parameter_is_found_once():
-    """A weight that two modules share (weight tying) is one parameter: an optimizer must not move it twice. Its name is the
-    first one.
+    """A weight that two modules share (weight tying) is one parameter, listed under its first name: an optimizer must not
+    update it twice.
     """
     tree = Tree()
     tree.head.weight = tree.blocks[1].weight
@@ -105,14 +106,14 @@ def test_a_shared_module_is_found_once():
 
 
 def test_parameters_with_equal_values_are_different_parameters():
-    """What counts is the object: two biases of zeros are two."""
+    """Parameters are compared by identity: two biases of zeros are two parameters."""
     tree = Tree()
     tree.more = [Parameter([1.0]), Parameter([1.0])]
     assert_names(tree.named_parameters(), [*NAMES, "more.0", "more.1"])
 
 
 def test_what_is_found_is_what_is_there_now():
-    """A layer that is added, replaced or removed later counts at once: nothing is remembered from an earlier search."""
+    """A layer that is added, replaced or removed later counts at once: every call searches again."""
     tree = Tree()
     tree.parameters(), tree.modules()
     tree.blocks[:] = [tree.blocks[1]]
@@ -126,7 +127,7 @@ def test_what_is_found_is_what_is_there_now():
 
 
 def test_the_list_of_parameters_is_the_callers():
-    """Who empties the list loses no parameter."""
+    """Every call returns a new list: emptying it removes no parameter from the module."""
     leaf = Leaf()
     leaf.parameters().clear()
     leaf.named_parameters().clear()
@@ -135,7 +136,7 @@ def test_the_list_of_parameters_is_the_callers():
 
 
 def test_what_forward_kept_for_backward_is_no_parameter():
-    """keep(...) may hold a parameter of somebody else, such as an input that is learnt. It does not become one's own."""
+    """Values saved with keep(...) are not searched: if an input is another module's Parameter, this module doesn't list it."""
     leaf = Leaf()
     leaf.keep(Parameter([1.0]), [Parameter([2.0]), Leaf()])
     assert identical(leaf.parameters(), [leaf.weight, leaf.bias]), f"got {leaf.parameters()}"
@@ -143,7 +144,9 @@ def test_what_forward_kept_for_backward_is_no_parameter():
 
 
 def test_modules_lists_the_module_itself_and_all_below():
-    """modules(): itself first, then depth first, in the order of definition, in lists and tuples too."""
+    """modules() lists the module itself first, then all modules below it, depth first, in the order of definition, in lists and
+    tuples too.
+    """
     tree = Tree()
     want = [tree, *tree.blocks, tree.head, tree.mixed[2][0]]
     assert identical(tree.modules(), want), f"got {tree.modules()}"
@@ -155,7 +158,7 @@ def test_a_module_that_is_called_runs_forward():
 
 
 def test_training_is_on_until_eval_switches_it_off():
-    """training is True at first; eval() makes it False, train() True again, both return the module."""
+    """training starts as True. eval() sets it to False, train() sets it to True again, and both return the module."""
     leaf = Leaf()
     assert leaf.training is True
     assert leaf.eval() is leaf
@@ -167,7 +170,9 @@ def test_training_is_on_until_eval_switches_it_off():
 
 
 def test_train_and_eval_reach_every_module_below():
-    """In attributes, lists and tuples: a Dropout that is left behind spoils every evaluation."""
+    """train() and eval() reach every module in attributes, lists and tuples: one Dropout left in training spoils every
+    evaluation.
+    """
     tree = Tree().eval()
     assert [module.training for module in tree.modules()] == [False] * 5
     tree.blocks[1].train()
@@ -179,7 +184,9 @@ def test_train_and_eval_reach_every_module_below():
 @pytest.mark.parametrize("mode", [True, False])
 @pytest.mark.parametrize("place", range(5), ids=["the root", "blocks.0", "blocks.1", "head", "mixed.2.0"])
 def test_a_mode_is_set_everywhere_whatever_it_was(place, mode):
-    """train() and eval() reach all modules below if one alone has another mode, or has it already, the module itself too."""
+    """train() and eval() set the module itself and every module below it, even if one of them already has that mode or is the
+    only one with a different mode.
+    """
     for before in (True, False):
         tree = Tree()
         for index, module in enumerate(tree.modules()):
@@ -189,7 +196,7 @@ def test_a_mode_is_set_everywhere_whatever_it_was(place, mode):
 
 
 def test_a_module_may_know_its_parent():
-    """A child that refers back to its parent does not send the search in circles."""
+    """A child may refer back to its parent: the search still ends."""
     tree = Tree()
     tree.head.parent = tree
     tree.blocks.append(tree.blocks)
@@ -201,7 +208,7 @@ def test_a_module_may_know_its_parent():
 
 
 def test_training_belongs_to_one_module():
-    """eval() of one network leaves all others in training."""
+    """eval() of one network leaves all other networks in training."""
     leaf, other = Leaf(), Leaf()
     leaf.eval()
     assert other.training is True
@@ -209,7 +216,9 @@ def test_training_belongs_to_one_module():
 
 
 def test_zero_grad_forgets_all_gradients():
-    """zero_grad() sets grad to None below too. An array that somebody else holds is left as it is."""
+    """zero_grad() sets the grad of all parameters to None, in modules below too. It doesn't change the gradient arrays, which
+    other code may hold.
+    """
     tree = Tree()
     held = np.ones(1, np.float32)
     for parameter in tree.parameters():
@@ -221,7 +230,7 @@ def test_zero_grad_forgets_all_gradients():
 
 
 def test_a_buffer_is_an_attribute_but_no_parameter(draw):
-    """register_buffer(name, array) makes a NumPy array an attribute: it is state, such as a running mean, but is not learnt."""
+    """register_buffer(name, array) makes a NumPy array an attribute: state that isn't trained, such as a running mean."""
     leaf, values = Leaf(), draw.normal(2, 3)
     leaf.register_buffer("mean", values)
     assert isinstance(leaf.mean, np.ndarray)
@@ -233,7 +242,9 @@ def test_a_buffer_is_an_attribute_but_no_parameter(draw):
 
 
 def test_a_buffer_is_a_copy_with_the_dtype_of_a_tensor():
-    """The array that was handed over is not changed by the module. Lists of floats become float32; arrays keep their dtype."""
+    """register_buffer() copies: the module never changes the caller's array. Lists of floats become float32; arrays keep their
+    dtype.
+    """
     leaf, values = Leaf(), np.zeros(3)
     leaf.register_buffer("mean", values)
     leaf.mean += 1
@@ -244,7 +255,7 @@ def test_a_buffer_is_a_copy_with_the_dtype_of_a_tensor():
 
 
 def test_buffers_are_found_below():
-    """named_buffers() names the buffers of all modules, as named_parameters() does, with the values they have now."""
+    """named_buffers() lists the buffers of all modules, named as in named_parameters(), with their current values."""
     tree = Tree()
     tree.blocks[1].register_buffer("mean", [0.0])
     tree.register_buffer("count", np.array([0]))
@@ -259,7 +270,7 @@ def test_buffers_are_found_below():
 
 
 def test_a_buffer_belongs_to_one_module():
-    """Another module of the same class has no such buffer, even if it has an array of that name."""
+    """A buffer belongs to one module: another one of the same class doesn't have it, even if it has an array of that name."""
     first, second = Leaf(), Leaf()
     first.register_buffer("mean", [0.0])
     assert second.named_buffers() == []
@@ -270,7 +281,7 @@ def test_a_buffer_belongs_to_one_module():
 
 @pytest.mark.parametrize("name", ["weight", "mean", "forward"])
 def test_a_buffer_replaces_nothing(name):
-    """A buffer with the name of an attribute that is there already is a ValueError that names it."""
+    """Registering a buffer under the name of an existing attribute raises a ValueError whose message contains the name."""
     leaf = Leaf()
     leaf.register_buffer("mean", [0.0])
     with rejects(ValueError, name):
@@ -281,7 +292,9 @@ def test_a_buffer_replaces_nothing(name):
 
 @pytest.mark.parametrize("now", [None, Tensor([1.0]), [1.0]], ids=["None", "a Tensor", "a list"])
 def test_a_buffer_that_is_no_array_any_more_is_left_out(now):
-    """named_buffers() and state_dict() leave out a buffer whose attribute was deleted, or is None or anything but an array."""
+    """named_buffers() and state_dict() leave out a buffer whose attribute was deleted, or is now None or anything else but an
+    array.
+    """
     tree = Tree()
     for name in ("mean", "var", "count"):
         tree.head.register_buffer(name, [1.0])
@@ -293,7 +306,7 @@ def test_a_buffer_that_is_no_array_any_more_is_left_out(now):
 
 
 def test_a_buffer_may_become_a_parameter():
-    """A Parameter that takes the place of a buffer is a parameter, and a buffer no more."""
+    """If a Parameter is assigned to a buffer's attribute, it is a parameter and no longer a buffer."""
     leaf = Leaf()
     leaf.register_buffer("mean", [1.0])
     leaf.mean = Parameter([2.0])
@@ -303,7 +316,7 @@ def test_a_buffer_may_become_a_parameter():
 
 
 def test_a_deleted_buffer_can_be_registered_again():
-    """register_buffer takes the name of a buffer that was deleted, and named_buffers() lists it once."""
+    """register_buffer accepts the name of a buffer that was deleted, and named_buffers() lists it once."""
     leaf = Leaf()
     leaf.register_buffer("mean", [1.0])
     del leaf.mean
@@ -314,7 +327,9 @@ def test_a_deleted_buffer_can_be_registered_again():
 
 
 def test_a_buffer_that_counts_stays_an_array():
-    """A buffer of shape () that is assigned `self.count + 1`, a NumPy scalar, is still found, saved and loaded as an array."""
+    """If `self.count + 1`, a NumPy scalar, is assigned to a buffer of shape (), it is still found, saved and loaded as an
+    array.
+    """
     leaf = Leaf()
     leaf.register_buffer("count", np.array(0))
     leaf.count = leaf.count + 1
@@ -340,8 +355,8 @@ HIDDEN = {
 @pytest.mark.parametrize("kind", [Leaf, Parameter], ids=["a Module", "a Parameter"])
 @pytest.mark.parametrize("hide", HIDDEN.values(), ids=HIDDEN)
 def test_what_would_not_be_found_is_refused(hide, kind):
-    """No search looks into dicts and sets: assigning one that holds a Module or Parameter, in lists and dicts below too, raises
-    a TypeError whose message contains the attribute's name and says to use a list.
+    """Dicts and sets are not searched. Assigning one that holds a Module or Parameter, even in nested lists and dicts, raises a
+    TypeError whose message contains the attribute's name and says to use a list.
     """
     tree, one = Tree(), Parameter([1.0]) if kind is Parameter else Leaf()
     with rejects(TypeError, "branches", kind.__name__, "list"):
@@ -351,8 +366,8 @@ def test_what_would_not_be_found_is_refused(hide, kind):
 
 @pytest.mark.parametrize("below", [False, True], ids=["a dict", "a list"])
 def test_what_was_put_into_a_dict_later_is_refused_by_the_search(below):
-    """A Module or Parameter that came into a dict after the dict was assigned, or into a list in a dict, raises a TypeError
-    from parameters(), modules(), train(), eval() and state_dict(): its message contains the way to the attribute.
+    """If a Module or Parameter is put into a dict, or into a list in a dict, after the dict was assigned, parameters(),
+    modules(), train(), eval() and state_dict() raise a TypeError whose message contains the path to the attribute.
     """
     tree = Tree()
     tree.head.branches = [{}] if below else {}
@@ -367,7 +382,7 @@ def test_what_was_put_into_a_dict_later_is_refused_by_the_search(below):
 @pytest.mark.parametrize("make", [set, dict, OrderedDict, lambda: defaultdict(list)], ids=["set", "dict", "Ordered", "default"])
 @pytest.mark.parametrize("wrap", [lambda it: it, lambda it: (1, [it])], ids=["alone", "in a list in a tuple"])
 def test_any_dict_or_set_that_was_filled_later_is_refused(wrap, make, kind):
-    """What a search meets is refused whatever its kind: sets, and subclasses of dict, that were filled after the assignment."""
+    """The search rejects sets and subclasses of dict, too, if they were filled after the assignment."""
     tree, hiding, one = Tree(), make(), Leaf() if kind is Leaf else Parameter([1.0])
     tree.head.branches = wrap(hiding)
     assert_names(tree.named_parameters(), NAMES)
@@ -381,7 +396,7 @@ def test_any_dict_or_set_that_was_filled_later_is_refused(wrap, make, kind):
 
 
 def test_dicts_and_sets_of_other_things_are_allowed():
-    """Attributes may be dicts and sets of numbers, text, arrays and tensors, and lists that hold themselves."""
+    """Attributes may be dicts and sets of numbers, text, arrays and tensors, and lists that contain themselves."""
     tree = Tree()
     tree.options = {"heads": 4, "names": ["a", {"b": np.zeros(2)}], "mask": Tensor([1.0])}
     tree.options["itself"] = tree.options
@@ -394,7 +409,7 @@ def test_dicts_and_sets_of_other_things_are_allowed():
 
 
 def test_what_is_kept_may_be_in_a_dict():
-    """keep(...) takes anything: it is not searched."""
+    """keep(...) accepts anything, even Modules in dicts and sets: the saved values are not searched."""
     leaf, other = Leaf(), Leaf()
     leaf.keep({"other": other}, [{other}])
     assert leaf.kept()[0]["other"] is other
@@ -402,7 +417,7 @@ def test_what_is_kept_may_be_in_a_dict():
 
 
 def test_what_is_empty_zero_or_frozen_is_found():
-    """A Module of length 0, a Parameter without values or axes, and one that requires no gradient now, count like others."""
+    """A Module of length 0, an empty or 0-d Parameter, and one that currently requires no gradient are found like any other."""
     module, below = Module(), Sequential()
     module.below, module.none, module.number, module.frozen = below, Parameter(np.zeros(0)), Parameter(0.0), Parameter([0.0])
     module.frozen.requires_grad = False
@@ -414,7 +429,7 @@ def test_what_is_empty_zero_or_frozen_is_found():
 
 
 def test_a_gradient_of_zeros_is_forgotten_too():
-    """zero_grad() makes every grad None, zeros and empty ones as well."""
+    """zero_grad() sets every grad to None, even one that is zero or empty."""
     leaf = Leaf()
     leaf.none = Parameter(np.zeros(0))
     for parameter in leaf.parameters():
@@ -424,7 +439,7 @@ def test_a_gradient_of_zeros_is_forgotten_too():
 
 
 def test_an_empty_list_of_parameters_is_the_callers_too():
-    """A list without parameters belongs to one caller: what is put into it is in no later list."""
+    """Every call returns a new list, even when it is empty: an item that the caller adds appears in no later list."""
     module = Module()
     module.parameters().append(1)
     module.named_parameters().append(1)
@@ -433,7 +448,7 @@ def test_an_empty_list_of_parameters_is_the_callers_too():
 
 
 def test_buffers_are_listed_in_the_order_of_definition():
-    """Not by name; and buffers of zeros, without values or without axes are listed like all others."""
+    """named_buffers() lists buffers in the order of definition, not by name, including zero, empty and 0-d buffers."""
     leaf = Leaf()
     for name, value in (("z", 0), ("b", [0.0]), ("y", np.zeros(0)), ("a", False)):
         leaf.register_buffer(name, value)
@@ -444,7 +459,9 @@ def test_buffers_are_listed_in_the_order_of_definition():
 
 @pytest.mark.parametrize("value", [None, 0, 0.0, False, "", ()], ids=repr)
 def test_a_buffer_does_not_replace_what_is_falsy(value):
-    """An attribute that is None or 0 is there. A refused name is no buffer afterwards, even if its attribute is an array."""
+    """An attribute that is None or 0 exists, so register_buffer() rejects its name. It isn't a buffer afterwards, even if an
+    array is assigned to it.
+    """
     leaf = Leaf()
     leaf.there = value
     for name in ("there", "table"):
@@ -455,7 +472,9 @@ def test_a_buffer_does_not_replace_what_is_falsy(value):
 
 
 def test_a_buffer_that_can_not_be_made_leaves_nothing():
-    """If the data are no numbers there is neither an attribute nor a buffer of the name, which can be registered then."""
+    """If the data isn't numeric, register_buffer() leaves neither an attribute nor a buffer, and the name can still be
+    registered.
+    """
     leaf = Leaf()
     with rejects(TypeError):
         leaf.register_buffer("mean", ["a"])

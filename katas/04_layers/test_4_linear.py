@@ -10,7 +10,7 @@ SHAPES = [(5,), (4, 5), (2, 4, 5), (2, 1, 4, 5)]
 
 
 def layer(draw, **options) -> Linear:
-    """Five inputs, three outputs, in float64."""
+    """A layer with five inputs and three outputs, in float64."""
     linear = Linear(5, 3, **options)
     for parameter in linear.parameters():
         parameter.data = draw.normal(*parameter.shape)
@@ -18,7 +18,7 @@ def layer(draw, **options) -> Linear:
 
 
 def test_a_layer_has_a_weight_and_a_bias():
-    """weight (out_features, in_features) and bias (out_features,) are its Parameters, in this order, float32."""
+    """A Linear has two float32 Parameters, in this order: weight (out_features, in_features) and bias (out_features,)."""
     linear = Linear(5, 3)
     assert (linear.in_features, linear.out_features) == (5, 3)
     assert [name for name, _ in linear.named_parameters()] == ["weight", "bias"]
@@ -30,7 +30,7 @@ def test_a_layer_has_a_weight_and_a_bias():
 
 
 def test_a_layer_without_bias_has_only_a_weight():
-    """bias=False: the attribute is None, and no parameter."""
+    """With bias=False the attribute `bias` is None, and weight is the only parameter."""
     linear = Linear(5, 3, bias=False)
     assert linear.bias is None
     assert [name for name, _ in linear.named_parameters()] == ["weight"]
@@ -38,7 +38,7 @@ def test_a_layer_without_bias_has_only_a_weight():
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_each_output_is_a_weighted_sum_of_the_inputs_plus_a_bias(shape, draw):
-    """y = x Wᵀ + b over the last axis, whatever the leading ones: (…, in_features) → (…, out_features)."""
+    """Linear computes y = x Wᵀ + b over the last axis, whatever the leading axes: (…, in_features) → (…, out_features)."""
     linear, x = layer(draw), draw.normal(*shape)
     want = oracles.layers.linear(x, linear.weight.data, linear.bias.data)
     mistakes = {"the bias is missing": want - linear.bias.data, "the bias is added twice": want + linear.bias.data}
@@ -46,7 +46,9 @@ def test_each_output_is_a_weighted_sum_of_the_inputs_plus_a_bias(shape, draw):
 
 
 def test_a_square_weight_is_transposed(draw):
-    """A square weight fits both ways, so here x W and x Wᵀ differ in the values alone: weight[o, i] leads from input i to o."""
+    """With a square weight, x W and x Wᵀ have the same shape and differ only in their values: weight[o, i] connects input i to
+    output o.
+    """
     linear, x = Linear(3, 3, bias=False), draw.normal(4, 3)
     linear.weight.data = draw.normal(3, 3)
     want = oracles.layers.linear(x, linear.weight.data)
@@ -54,7 +56,7 @@ def test_a_square_weight_is_transposed(draw):
 
 
 def test_without_bias_nothing_is_added(draw):
-    """bias=False: y = x Wᵀ, forward and backward."""
+    """With bias=False, y = x Wᵀ, and backward works too."""
     linear, x, grad = layer(draw, bias=False), draw.normal(4, 5), draw.normal(4, 3)
     assert_close(linear(Tensor(x, requires_grad=True)), oracles.layers.linear(x, linear.weight.data))
     assert_gradient(linear.backward(grad), lambda x: oracles.layers.linear(x, linear.weight.data), x, grad)
@@ -63,21 +65,23 @@ def test_without_bias_nothing_is_added(draw):
 
 @pytest.mark.parametrize("shape", [(4, 6), (5, 4), (2, 4), (1,), (), (5, 0)], ids=str)
 def test_a_wrong_number_of_features_is_named(shape):
-    """An input whose last axis is not in_features is a ValueError that names the layer and the input's shape."""
+    """An input whose last axis isn't in_features raises a ValueError whose message contains the layer and the input's shape."""
     with rejects(ValueError, "Linear(5, 3)", str(shape)):
         Linear(5, 3)(Tensor(np.zeros(shape)))
 
 
 @pytest.mark.parametrize("sizes", [(0, 3), (3, 0), (-1, 3)], ids=str)
 def test_a_layer_without_inputs_or_outputs_is_refused(sizes):
-    """in_features and out_features must be positive: a ValueError names what is not."""
+    """in_features and out_features must be positive: anything else raises a ValueError whose message contains the wrong one."""
     with rejects(ValueError, str(min(sizes))):
         Linear(*sizes)
 
 
 @pytest.mark.parametrize("name", ["weight", "bias"])
 def test_weights_and_biases_start_uniform(name):
-    """Both are uniform in ±1/√in_features, as in torch.nn.Linear: for the weight that is kaiming_uniform with a = √5."""
+    """Weight and bias start uniform in ±1/√in_features, as in torch.nn.Linear: for the weight, that is kaiming_uniform with a =
+    √5.
+    """
     values = getattr(Linear(64, 4000, rng=np.random.default_rng(0)), name).data
     bound = 1 / 8
     assert abs(values.mean()) < 0.1 * max(bound, values.std()), f"the mean is {values.mean():.4g}, not 0"
@@ -90,7 +94,9 @@ def test_weights_and_biases_start_uniform(name):
 
 
 def test_a_layer_draws_from_the_given_generator():
-    """The same seed makes the same layer; the next layer from one generator is another; NumPy's global state is left alone."""
+    """Equal seeds give equal layers, a second layer from the same generator is different, and NumPy's global generator is not
+    used.
+    """
     before = global_state()
     Linear(5, 3)
     rng = np.random.default_rng(7)
@@ -103,7 +109,7 @@ def test_a_layer_draws_from_the_given_generator():
 
 
 def test_without_a_generator_no_two_layers_are_equal():
-    """rng=None is a fresh generator each time: layers that start equal could learn nothing different."""
+    """rng=None means a fresh generator each time: layers that start equal would all learn the same thing."""
     assert not np.array_equal(Linear(5, 3).weight.data, Linear(5, 3).weight.data)
 
 
@@ -117,7 +123,9 @@ def test_the_gradient_of_the_input(shape, draw):
 
 
 def test_the_gradient_through_a_square_weight(draw):
-    """Here grad W and grad Wᵀ, and gradᵀ x and xᵀ grad, differ in the values alone."""
+    """With a square weight, grad W and grad Wᵀ, like gradᵀ x and xᵀ grad, have the same shape: only the values show a wrong
+    one.
+    """
     linear, x, grad = Linear(3, 3), draw.normal(4, 3), draw.normal(4, 3)
     linear.weight.data = draw.normal(3, 3)
     linear(Tensor(x, requires_grad=True))
@@ -131,7 +139,9 @@ def test_the_gradient_through_a_square_weight(draw):
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_the_gradient_of_the_weight(shape, draw):
-    """backward adds gradᵀ x to weight.grad, summed over all leading axes: (out_features, in_features), as the weight."""
+    """backward adds gradᵀ x, summed over all leading axes, to weight.grad, which has the weight's shape (out_features,
+    in_features).
+    """
     linear, x, grad = layer(draw), draw.normal(*shape), draw.normal(*shape[:-1], 3)
     linear(Tensor(x))
     linear.backward(grad)
@@ -143,7 +153,7 @@ def test_the_gradient_of_the_weight(shape, draw):
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_the_gradient_of_the_bias(shape, draw):
-    """backward adds the sum of grad over all leading axes to bias.grad: every row adds the same bias."""
+    """backward adds the sum of grad over all leading axes to bias.grad: the same bias is added to every row."""
     linear, x, grad = layer(draw), draw.normal(*shape), draw.normal(*shape[:-1], 3)
     linear(Tensor(x))
     linear.backward(grad)
@@ -159,7 +169,7 @@ def test_the_gradient_of_the_bias(shape, draw):
 
 @pytest.mark.parametrize("rows", [500, 700, 500_000])
 def test_the_gradient_of_the_bias_is_accurate(rows):
-    """Over 500,000 rows of float32 bias.grad is right to six digits. NumPy adds row by row, which is off by 0.35% for 0.1 in
+    """After 500,000 rows of float32, bias.grad is right to six digits. NumPy adds row by row, which is off by 0.35% for 0.1 in
     each row, and loses two digits for random values.
     """
     linear = Linear(1, 16)
@@ -173,7 +183,7 @@ def test_the_gradient_of_the_bias_is_accurate(rows):
 
 
 def test_gradients_accumulate(draw):
-    """A second backward adds to .grad: a batch in two halves gives the gradients of the whole."""
+    """A second backward adds to .grad: two half batches give the gradients of the whole batch."""
     linear, whole = layer(draw), layer(draw)
     for mine, other in zip(linear.parameters(), whole.parameters(), strict=True):
         other.data = mine.data
@@ -188,7 +198,7 @@ def test_gradients_accumulate(draw):
 
 
 def test_backward_belongs_to_the_last_forward(draw):
-    """Nothing is left of an earlier batch, whatever its shape or whether it required a gradient."""
+    """backward uses only the last forward, even if an earlier batch had a different shape or required a gradient."""
     linear, x, grad = layer(draw), draw.normal(4, 5), draw.normal(4, 3)
     linear(Tensor(draw.normal(2, 7, 5)))
     linear(Tensor(x, requires_grad=True))
@@ -197,7 +207,7 @@ def test_backward_belongs_to_the_last_forward(draw):
 
 
 def test_where_no_input_gradient_is_wanted_there_is_none(draw):
-    """If x did not require a gradient backward returns None, and the parameters get theirs all the same."""
+    """If x did not require a gradient, backward returns None, and the parameters still get their gradients."""
     linear, x, grad = layer(draw), draw.normal(4, 5), draw.normal(4, 3)
     linear(Tensor(x))
     assert linear.backward(grad) is None
@@ -208,7 +218,9 @@ def test_where_no_input_gradient_is_wanted_there_is_none(draw):
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("wanted", [True, False])
 def test_an_input_gradient_is_a_question_of_the_input_alone(wanted, training, draw):
-    """In evaluation as in training backward gives what x required, and the parameters always get theirs."""
+    """In training and in evaluation, backward returns an input gradient exactly if x required one, and the parameters always
+    get theirs.
+    """
     linear, x, grad = layer(draw).train(training), draw.normal(4, 5), draw.normal(4, 3)
     linear(Tensor(x, requires_grad=wanted))
     got = linear.backward(grad)
@@ -220,7 +232,7 @@ def test_an_input_gradient_is_a_question_of_the_input_alone(wanted, training, dr
 
 
 def test_a_weight_and_a_bias_may_be_changed_later(draw):
-    """What counts is the attributes as they are: other Parameters, other data in them, and None for the bias."""
+    """forward uses the current attributes: other Parameters, other data in them, or None for the bias."""
     linear, x, grad = Linear(5, 3), draw.normal(4, 5), draw.normal(4, 3)
     linear(Tensor(x))
     linear.weight, linear.bias = Parameter(draw.normal(3, 5)), Parameter(draw.normal(3))
@@ -233,7 +245,7 @@ def test_a_weight_and_a_bias_may_be_changed_later(draw):
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_float32_stays_float32(shape, draw):
-    """Output and gradients of float32 are float32."""
+    """For a float32 input, the output and all gradients are float32."""
     linear = Linear(5, 3)
     assert_dtype(linear(Tensor(draw.normal(*shape, dtype=np.float32), requires_grad=True)), np.float32)
     assert_dtype(linear.backward(draw.normal(*shape[:-1], 3, dtype=np.float32)), np.float32)
@@ -242,7 +254,7 @@ def test_float32_stays_float32(shape, draw):
 
 
 def test_an_empty_batch_has_no_outputs_and_no_gradient():
-    """(0, in_features) → (0, out_features); the gradients of the parameters are zeros."""
+    """An empty batch (0, in_features) gives an output (0, out_features); the gradients of the parameters are zeros."""
     linear = Linear(5, 3)
     assert linear(Tensor(np.zeros((2, 0, 5), np.float32), requires_grad=True)).shape == (2, 0, 3)
     assert linear.backward(np.zeros((2, 0, 3), np.float32)).shape == (2, 0, 5)
@@ -250,14 +262,16 @@ def test_an_empty_batch_has_no_outputs_and_no_gradient():
 
 
 def test_backward_needs_a_forward():
-    """backward before any forward is a RuntimeError that says so."""
+    """Calling backward before forward raises a RuntimeError whose message contains 'forward'."""
     with rejects(RuntimeError, "forward"):
         Linear(5, 3).backward(np.zeros((4, 3)))
 
 
 @pytest.mark.parametrize("shape", [(4, 5), (3, 4), (12,), (1, 3), (2, 2, 3)], ids=str)
 def test_a_gradient_of_another_shape_is_named(shape):
-    """backward takes a gradient of the output's shape: a ValueError names both shapes, and no parameter gets a gradient."""
+    """A grad that doesn't have the output's shape raises a ValueError whose message contains both shapes, and no parameter gets
+    a gradient.
+    """
     linear = Linear(5, 3)
     linear(Tensor(np.zeros((4, 5), np.float32)))
     with rejects(ValueError, str(shape), "(4, 3)"):
@@ -268,7 +282,7 @@ def test_a_gradient_of_another_shape_is_named(shape):
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_the_record_leads_from_the_output_to_input_and_parameters(shape, draw):
-    """y is made of Tensor operations, so that automatic differentiation will find x, the weight and the bias."""
+    """y is computed with Tensor operations, so automatic differentiation will find x, the weight and the bias."""
     linear, x = layer(draw), Tensor(draw.normal(*shape), requires_grad=True)
     with recording() as probe:
         y = linear(x)
@@ -278,7 +292,7 @@ def test_the_record_leads_from_the_output_to_input_and_parameters(shape, draw):
 
 
 def test_rows_are_multiplied_in_numpy(budget):
-    """A hundred times more rows take not one Python step more, forward and backward; nor do more features."""
+    """The number of Python instructions, forward and backward, must not grow with the number of rows or features."""
 
     def both(rows: int, features: int):
         linear, x = Linear(features, features), np.ones((rows, 2, features), np.float32)
@@ -289,27 +303,27 @@ def test_rows_are_multiplied_in_numpy(budget):
 
 
 def test_backward_makes_no_product_for_each_row(budget):
-    """One product of matrices sums over the batch: no array (batch, out_features, in_features), 4 MB here, ever exists."""
+    """One matrix product sums over the batch: no array (batch, out_features, in_features), 4 MB here, ever exists."""
     linear, x = Linear(64, 64), Tensor(np.ones((256, 64), np.float32), requires_grad=True)
     grad = np.ones((256, 64), np.float32)
     budget.bytes(lambda: (linear(x), linear.backward(grad)), peak=800_000)
 
 
 def test_forward_does_not_copy_the_weight(budget):
-    """Wᵀ is a view: for one row, forward takes no second megabyte beside the weight's."""
+    """Wᵀ is a view: for one row, forward does not copy the weight of 1 MB."""
     linear, x = Linear(500, 500), Tensor(np.ones((1, 500), np.float32))
     budget.bytes(lambda: linear(x), peak=100_000)
 
 
 def test_an_input_gradient_that_nobody_wants_is_not_computed(budget):
-    """Where x did not require a gradient, a product of matrices and its result, 2.6 MB here, are saved."""
+    """If x does not require a gradient, backward skips a matrix product and doesn't allocate its result, 2.6 MB here."""
     linear, x = Linear(10_000, 2), Tensor(np.ones((64, 10_000), np.float32))
     grad = np.ones((64, 2), np.float32)
     budget.bytes(lambda: (linear(x), linear.backward(grad)), peak=600_000)
 
 
 def test_a_layer_costs_what_its_products_cost(draw, budget):
-    """Forward and backward cost at most three times what their three products of matrices cost (it should be little more)."""
+    """Forward and backward take at most three times as long as their three matrix products (they should take little longer)."""
     x, grad = (np.array(draw.normal(256, 256, dtype=np.float32)) for _ in range(2))
     linear, tensor = Linear(256, 256), Tensor(x, requires_grad=True)
     weight = linear.weight.data
@@ -321,7 +335,7 @@ def test_a_layer_costs_what_its_products_cost(draw, budget):
 
 
 def test_a_bias_of_zeros_is_a_bias(draw):
-    """A bias that is 0 at first is on record and receives its gradient."""
+    """A bias that starts as zeros is part of the graph and receives its gradient."""
     linear, grad = layer(draw), draw.normal(4, 3)
     linear.bias.data = np.zeros(3)
     linear(Tensor(draw.normal(4, 5)))
@@ -333,7 +347,7 @@ def test_a_bias_of_zeros_is_a_bias(draw):
 
 
 def test_an_input_that_has_a_gradient_wants_another(draw):
-    """x.grad from an earlier use is no reason to return None."""
+    """If x already has a grad from an earlier use, backward still returns its gradient, not None."""
     linear, x, grad = layer(draw), Tensor(draw.normal(4, 5), requires_grad=True), draw.normal(4, 3)
     x.grad = np.ones((4, 5))
     linear(x)
@@ -341,7 +355,7 @@ def test_an_input_that_has_a_gradient_wants_another(draw):
 
 
 def test_infinite_gradients_are_summed():
-    """Infinity and NaN in grad reach bias.grad, in their own columns only."""
+    """Infinity and NaN in grad reach bias.grad, each only in its own column."""
     linear, grad = Linear(1, 3), np.ones((700, 3), np.float32)
     linear(Tensor(np.ones((700, 1), np.float32)))
     grad[3, 0], grad[7, 1] = np.inf, np.nan

@@ -12,7 +12,7 @@ def dropout(p: float = 0.5, seed: int = 0) -> Dropout:
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.8])
 def test_a_value_is_dropped_with_probability_p(p, draw):
-    """In training each value is 0 with probability p."""
+    """In training, Dropout sets each value to 0 with probability p."""
     y = dropout(p)(Tensor(draw.uniform(1, 2, 100, 200)))
     dropped = (y.data == 0).mean()
     guess = "\nLooks like: p is the probability to stay." if abs(dropped - (1 - p)) < 0.02 else ""
@@ -21,7 +21,7 @@ def test_a_value_is_dropped_with_probability_p(p, draw):
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.8])
 def test_what_stays_is_scaled_up(p, draw):
-    """The others are divided by 1 − p, so that the expectation stays the same and evaluation has nothing to make up for."""
+    """The remaining values are divided by 1 − p: the expectation stays the same, so evaluation has nothing to correct."""
     x = draw.uniform(1, 2, 10, 20)
     y = dropout(p)(Tensor(x)).data
     stays = y != 0
@@ -31,7 +31,7 @@ def test_what_stays_is_scaled_up(p, draw):
 
 
 def test_every_value_is_decided_for_itself(draw):
-    """No row or column is dropped as a whole, and neighbours decide independently."""
+    """Each value is dropped independently of its neighbors: no row or column is dropped as a whole."""
     stays = dropout()(Tensor(np.ones((100, 200), np.float32))).data != 0
     for dim, name in ((0, "column"), (1, "row")):
         shares = stays.mean(dim)
@@ -42,13 +42,13 @@ def test_every_value_is_decided_for_itself(draw):
 
 
 def test_every_forward_draws_a_new_mask():
-    """The same layer drops other values the next time, of the same shape too."""
+    """Every forward draws a new mask, even for an input of the same shape."""
     layer, x = dropout(), Tensor(np.ones((10, 20), np.float32))
     assert not np.array_equal(layer(x).data, layer(x).data)
 
 
 def test_backward_goes_where_forward_went(draw):
-    """backward is grad · mask: what was dropped gets no gradient, what was scaled up gets a scaled one."""
+    """backward returns grad · mask: dropped values get no gradient, scaled values get a scaled one."""
     layer, x, grad = dropout(0.3), draw.uniform(1, 2, 10, 20), draw.normal(10, 20)
     layer(Tensor(draw.uniform(1, 2, 10, 20)))
     mask = layer(Tensor(x)).data / x
@@ -59,7 +59,7 @@ def test_backward_goes_where_forward_went(draw):
 
 
 def test_in_evaluation_nothing_is_dropped(draw):
-    """After eval() output is input, and backward returns grad; after train() values are dropped again."""
+    """After eval() the output equals the input, and backward returns grad; after train() values are dropped again."""
     layer, x, grad = dropout(), draw.normal(10, 20), draw.normal(10, 20)
     layer(Tensor(x))
     layer.eval()
@@ -71,7 +71,7 @@ def test_in_evaluation_nothing_is_dropped(draw):
 
 
 def test_backward_belongs_to_the_last_forward(draw):
-    """Whether backward scales depends on what the last forward did, not on what `training` is by then."""
+    """Whether backward scales depends on the last forward, not on the current value of `training`."""
     layer, x, grad = dropout(), draw.uniform(1, 2, 10, 20), draw.normal(10, 20)
     mask = layer(Tensor(x)).data / x
     layer.eval()
@@ -82,7 +82,7 @@ def test_backward_belongs_to_the_last_forward(draw):
 
 
 def test_evaluation_draws_nothing():
-    """In evaluation the generator is left alone, so that an evaluation in between does not change the training."""
+    """In evaluation Dropout draws nothing from its generator, so an evaluation in between doesn't change the training."""
     first, second = dropout(), dropout()
     x = Tensor(np.ones((10, 20), np.float32))
     second.eval()(x)
@@ -98,20 +98,22 @@ def test_p_zero_drops_nothing(draw):
 
 @pytest.mark.parametrize("p", [1, 1.5, -0.1, float("nan")])
 def test_p_is_a_probability_below_one(p):
-    """p outside [0, 1) is a ValueError that names it: with p = 1 everything would be dropped and divided by 0."""
+    """p must be at least 0 and less than 1; anything else raises a ValueError whose message contains p. With p = 1, everything
+    would be dropped and divided by 0.
+    """
     with rejects(ValueError, str(p)):
         Dropout(p)
 
 
 def test_half_is_dropped_unless_told_otherwise():
-    """p is 0.5."""
+    """Dropout() drops each value with probability 0.5."""
     y = Dropout(rng=np.random.default_rng(0))(Tensor(np.ones((100, 200), np.float32)))
     assert abs((y.data == 0).mean() - 0.5) < 0.02
     assert_close(np.unique(y.data), [0, 2], mistakes={"not scaled": [0, 1]})
 
 
 def test_the_mask_is_drawn_from_the_given_generator():
-    """The same seed drops the same values; `rng` is the generator; NumPy's global state is left alone."""
+    """Equal seeds drop equal values, `rng` is the given generator, and NumPy's global generator is not used."""
     before = global_state()
     x, rng = np.ones((10, 20), np.float32), np.random.default_rng(0)
     layer = Dropout(0.5, rng=rng)
@@ -123,7 +125,7 @@ def test_the_mask_is_drawn_from_the_given_generator():
 
 
 def test_p_and_rng_may_be_changed_later():
-    """`p` and `rng` are attributes: the next forward uses what they are then. p = 0 is a probability, and not p left out."""
+    """`p` and `rng` are attributes: the next forward uses their current values. p = 0 is a probability, not a missing p."""
     layer, x = dropout(), Tensor(np.ones((100, 200), np.float32))
     layer(x)
     for p in (0.8, 0.0, 0.25):
@@ -133,7 +135,7 @@ def test_p_and_rng_may_be_changed_later():
 
 
 def test_without_a_generator_no_two_layers_drop_the_same():
-    """rng=None is a fresh generator."""
+    """rng=None means a fresh generator: two layers drop different values."""
     x = Tensor(np.ones((10, 20), np.float32))
     assert not np.array_equal(Dropout()(x).data, Dropout()(x).data)
 
@@ -141,14 +143,14 @@ def test_without_a_generator_no_two_layers_drop_the_same():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("training", [True, False])
 def test_dropout_keeps_the_dtype(dtype, training, draw):
-    """float32 stays float32 and float64 float64, forward and backward, in training and not."""
+    """The output and the gradient have the input's dtype, float32 or float64, in training and in evaluation."""
     layer = dropout().train(training)
     assert_dtype(layer(Tensor(draw.normal(3, 4, dtype=dtype))), dtype)
     assert_dtype(layer.backward(draw.normal(3, 4, dtype=dtype)), dtype)
 
 
 def test_a_number_without_axes_can_be_dropped():
-    """A tensor of shape () is 0 or doubled."""
+    """With the default p, a 0-d tensor becomes 0 or is doubled."""
     layer = dropout()
     values = {layer(Tensor(1.0)).item() for _ in range(50)}
     assert values == {0.0, 2.0}
@@ -156,7 +158,9 @@ def test_a_number_without_axes_can_be_dropped():
 
 @pytest.mark.parametrize("training", [True, False])
 def test_dropout_checks_what_comes_back(training):
-    """backward before forward is a RuntimeError; a gradient that has not the output's shape a ValueError that names both."""
+    """backward before forward raises a RuntimeError; a grad that doesn't have the output's shape raises a ValueError whose
+    message contains both shapes.
+    """
     layer = dropout().train(training)
     with rejects(RuntimeError, "forward"):
         layer.backward(np.zeros((3, 4)))
@@ -167,7 +171,7 @@ def test_dropout_checks_what_comes_back(training):
 
 @pytest.mark.parametrize("training", [True, False])
 def test_the_record_leads_from_the_output_to_the_input(training, draw):
-    """x * mask is a Tensor operation, so that automatic differentiation will find x; without training the output is x."""
+    """x * mask is a Tensor operation, so automatic differentiation will find x; in evaluation the output is x itself."""
     layer, x = dropout().train(training), Tensor(draw.normal(3, 4), requires_grad=True)
     with recording() as probe:
         y = layer(x)
@@ -176,7 +180,7 @@ def test_the_record_leads_from_the_output_to_the_input(training, draw):
 
 
 def test_masks_are_drawn_in_numpy(budget):
-    """A hundred times more values take not one Python step more, forward and backward."""
+    """The number of Python instructions, forward and backward, must not grow with the number of values."""
 
     def both(n: int):
         layer, x = dropout(), np.ones((n, 10), np.float32)
@@ -186,12 +190,12 @@ def test_masks_are_drawn_in_numpy(budget):
 
 
 def test_evaluation_costs_nothing(budget):
-    """Without training no mask is made and nothing is copied: a megabyte passes through without a second one."""
+    """In evaluation Dropout draws no mask and copies nothing: it allocates no second 1 MB array."""
     layer, x = dropout().eval(), Tensor(np.ones((250, 1000), np.float32))
     budget.bytes(lambda: layer(x), peak=50_000)
 
 
 def test_infinity_and_nan_stay_where_nothing_is_dropped():
-    """x * mask: what is not dropped stays NaN or infinite, so that a broken network is seen."""
+    """Values that are not dropped stay infinite or NaN, so that a broken network shows."""
     x = np.float32([np.nan, np.inf, -np.inf])
     assert_close(dropout(0.0)(Tensor(x)), x)

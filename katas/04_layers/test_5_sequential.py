@@ -8,7 +8,7 @@ from specs.check import assert_close, assert_dtype, assert_gradient, recording, 
 
 
 class Affine:
-    """factor · x + shift: a layer that is no Module. It notes what it was asked for."""
+    """Computes factor · x + shift: a layer that isn't a Module. It logs every call."""
 
     def __init__(self, factor: float, shift: float, log: list | None = None):
         self.factor, self.shift, self.log = factor, shift, [] if log is None else log
@@ -23,7 +23,7 @@ class Affine:
 
 
 class Square:
-    """x²."""
+    """Computes x²."""
 
     def forward(self, x: Tensor) -> Tensor:
         self.x = x.data
@@ -34,14 +34,14 @@ class Square:
 
 
 class Deaf(Affine):
-    """Its input needs no gradient."""
+    """A layer whose backward returns None: its input needs no gradient."""
 
     def backward(self, grad: np.ndarray) -> None:
         super().backward(grad)
 
 
 def network(draw) -> Sequential:
-    """5 → 4 → 3 with a bend between, in float64."""
+    """5 → 4 → 3 with a nonlinearity between, in float64."""
     stack = Sequential(Linear(5, 4), Square(), Linear(4, 3))
     for parameter in stack.parameters():
         parameter.data = draw.normal(*parameter.shape)
@@ -62,7 +62,7 @@ def test_layers_run_one_after_another(draw):
 
 
 def test_an_empty_stack_changes_nothing(draw):
-    """Sequential() passes x, and on the way back grad, through."""
+    """An empty Sequential() returns x from forward and grad from backward, unchanged."""
     x, grad, stack = draw.normal(2, 3), draw.normal(2, 3), Sequential()
     assert_close(stack(Tensor(x)), x)
     assert_close(stack.backward(grad), grad)
@@ -70,7 +70,7 @@ def test_an_empty_stack_changes_nothing(draw):
 
 
 def test_a_stack_is_a_sequence(draw):
-    """len(), an index (negative too) and iteration give the layers themselves; `layers` is the list of them."""
+    """len(), indexing (negative too) and iteration give the layers themselves; `layers` is the list of the layers."""
     layers = [Affine(1.0, 0.0), Square(), Linear(5, 4)]
     stack = Sequential(*layers)
     assert len(stack) == 3
@@ -82,7 +82,7 @@ def test_a_stack_is_a_sequence(draw):
 
 
 def test_a_layer_of_a_stack_can_be_replaced(draw):
-    """Whoever changes the list `layers` changes the network: forward, backward and parameters() follow."""
+    """Changing the list `layers` changes the network: forward, backward and parameters() follow."""
     x, stack = draw.normal(2, 5), Sequential(Linear(5, 4), Affine(2.0, 1.0))
     stack(Tensor(x))
     stack.layers[0] = Affine(3.0, 0.0)
@@ -97,7 +97,9 @@ def test_a_layer_of_a_stack_can_be_replaced(draw):
 
 
 def test_the_layers_have_numbers_for_names():
-    """Names are "0.weight", as in PyTorch; layers without parameters count too, stacks in stacks have two numbers."""
+    """Names are "0.weight", as in PyTorch. Layers without parameters count too, and names in nested Sequentials have two
+    numbers.
+    """
     stack = Sequential(Linear(5, 4), Square(), Sequential(Square(), Linear(4, 3, bias=False)), Linear(3, 2))
     names = [name for name, _ in stack.named_parameters()]
     assert names == ["0.weight", "0.bias", "2.1.weight", "3.weight", "3.bias"]
@@ -105,7 +107,9 @@ def test_the_layers_have_numbers_for_names():
 
 
 def test_only_a_sequential_numbers_its_layers():
-    """Names of buffers begin with the number too; a module of another kind that has an attribute `layers` names it as it is."""
+    """Names of buffers start with the layer's number too. A different kind of module with an attribute `layers` keeps "layers"
+    in its names.
+    """
 
     class Other(Module):
         def __init__(self):
@@ -122,7 +126,7 @@ def test_only_a_sequential_numbers_its_layers():
 
 
 def test_a_subclass_may_hold_more_than_layers():
-    """Parameters that are attributes of a subclass of Sequential are found beside its layers."""
+    """Parameters that are attributes of a subclass of Sequential are found, as well as its layers."""
 
     class Scaled(Sequential):
         def __init__(self, *layers):
@@ -133,7 +137,9 @@ def test_a_subclass_may_hold_more_than_layers():
 
 
 def test_the_layers_of_a_subclass_come_where_they_were_defined():
-    """The order is that of definition here too: what a subclass sets before super().__init__(...) comes before the layers."""
+    """The order is the order of definition here too: attributes that a subclass sets before super().__init__(...) come before
+    the layers.
+    """
 
     class Scaled(Sequential):
         def __init__(self, *layers):
@@ -149,7 +155,7 @@ def test_the_layers_of_a_subclass_come_where_they_were_defined():
 
 
 def test_train_and_eval_reach_the_layers():
-    """eval() of a stack is eval() of its layers."""
+    """eval() of a Sequential sets all its layers to evaluation."""
     stack = Sequential(Linear(5, 4), Sequential(Dropout(), Square()))
     stack.eval()
     assert not stack[0].training
@@ -161,13 +167,15 @@ NO_LAYERS = {"list": [Square()], "class": Square, "None": None, "function": np.t
 
 @pytest.mark.parametrize("given", NO_LAYERS.values(), ids=NO_LAYERS)
 def test_what_is_no_layer_is_refused(given):
-    """A list of layers, a class instead of a layer of it, None, a function: each a TypeError that names it."""
+    """Sequential raises a TypeError for a list of layers, a class instead of its instance, None or a function; the message
+    contains it.
+    """
     with rejects(TypeError, repr(given)):
         Sequential(Square(), given)
 
 
 def test_backward_runs_through_the_stack_from_the_end(draw):
-    """Sequential.backward(grad) hands each layer what the one after it returned: the chain rule."""
+    """Sequential.backward(grad) passes each layer the gradient that the layer after it returned: the chain rule."""
     stack, x, grad = network(draw), draw.normal(2, 5), draw.normal(2, 3)
     stack(Tensor(x, requires_grad=True))
     parameters = [parameter.data for parameter in stack.parameters()]
@@ -181,7 +189,7 @@ def test_backward_runs_through_the_stack_from_the_end(draw):
 
 
 def test_every_layer_is_asked_once(draw):
-    """One forward and one backward of the stack are one of each layer, the backward ones in reverse."""
+    """A Sequential's forward and backward call each layer's forward and backward once, the backward ones in reverse."""
     log = []
     stack = Sequential(Affine(2.0, 0.0, log), Affine(3.0, 0.0, log), Affine(5.0, 0.0, log))
     stack(Tensor(draw.normal(2, 3), requires_grad=True))
@@ -190,7 +198,7 @@ def test_every_layer_is_asked_once(draw):
 
 
 def test_backward_stops_where_no_gradient_is_wanted(draw):
-    """A layer that returns None ends the way back: None is returned, and the layers before it are not asked."""
+    """If a layer's backward returns None, Sequential.backward returns None at once and doesn't call the layers before it."""
     log = []
     stack = Sequential(Affine(2.0, 0.0, log), Deaf(3.0, 0.0, log), Affine(5.0, 0.0, log))
     stack(Tensor(draw.normal(2, 3)))
@@ -201,7 +209,9 @@ def test_backward_stops_where_no_gradient_is_wanted(draw):
 
 @pytest.mark.parametrize("shape", [(2, 3), (0, 3)], ids=["zeros", "no rows"])
 def test_a_gradient_of_zeros_runs_through_the_stack(shape):
-    """Zeros, and a gradient without values, are gradients: every layer is asked, and zeros in the input's shape come back."""
+    """A gradient of zeros or without values is a gradient too: every layer's backward is called, and zeros in the input's shape
+    come back.
+    """
     stack = Sequential(Linear(5, 4), Linear(4, 3))
     stack(Tensor(np.ones((shape[0], 5), np.float32), requires_grad=True))
     assert_close(stack.backward(np.zeros(shape, np.float32)), np.zeros((shape[0], 5)))
@@ -210,8 +220,8 @@ def test_a_gradient_of_zeros_runs_through_the_stack(shape):
 
 
 def test_data_need_no_gradient_but_hidden_layers_do(draw):
-    """The input does not require a gradient, so backward returns None. All parameters have one, since each Linear's output
-    requires a gradient, and so the next one passes its own on.
+    """The input does not require a gradient, so backward returns None. All parameters still get one: each Linear's output
+    requires a gradient, so the next Linear returns its input gradient.
     """
     stack, x, grad = network(draw), draw.normal(2, 5), draw.normal(2, 3)
     stack(Tensor(x))
@@ -221,7 +231,7 @@ def test_data_need_no_gradient_but_hidden_layers_do(draw):
 
 
 def test_flatten_makes_one_axis_of_many(draw):
-    """Flatten(): (batch, a, b) → (batch, a·b), in row-major order. The batch stays."""
+    """Flatten() turns (batch, a, b) into (batch, a·b), in row-major order. It keeps the batch axis."""
     x = draw.normal(2, 3, 4)
     mistakes = {"column by column": x.reshape(2, -1, order="F"), "the batch is flattened too": x.reshape(-1)}
     assert_close(Flatten()(Tensor(x)), x.reshape(2, 12), mistakes=mistakes)
@@ -231,7 +241,7 @@ def test_flatten_makes_one_axis_of_many(draw):
     ("start", "shape"), [(0, (120,)), (1, (2, 60)), (2, (2, 3, 20)), (-1, (2, 3, 4, 5)), (-2, (2, 3, 20)), (-4, (120,))]
 )
 def test_flatten_begins_where_it_is_told(start, shape, draw):
-    """Flatten(start_dim): axes before start_dim stay; a negative one counts from the end."""
+    """Flatten(start_dim) keeps the axes before start_dim; a negative start_dim counts from the end."""
     x, flatten = draw.normal(2, 3, 4, 5), Flatten(start_dim=start)
     assert_close(flatten(Tensor(x)), x.reshape(shape))
     grad = draw.normal(*shape)
@@ -240,7 +250,7 @@ def test_flatten_begins_where_it_is_told(start, shape, draw):
 
 @pytest.mark.parametrize("start", [-2, -1, 0, 1])
 def test_flatten_takes_inputs_of_any_number_of_axes(start, draw):
-    """start_dim counts in each input by itself, stays what it was given as, and may be changed."""
+    """start_dim is applied to each input's own axes. As an attribute it keeps the given value and may be changed."""
     flatten = Flatten(start)
     for shape in ((2, 3, 4, 5), (2, 3), (2, 3, 4), (2, 3, 4, 5)):
         x = draw.normal(*shape)
@@ -252,25 +262,27 @@ def test_flatten_takes_inputs_of_any_number_of_axes(start, draw):
 
 @pytest.mark.parametrize("shape", [(2, 5), (0, 3, 4)], ids=str)
 def test_flatten_of_a_flat_or_an_empty_batch(shape):
-    """(batch, n) stays as it is, and no images are (0, a·b)."""
+    """Flatten() leaves (batch, n) as it is; a batch of no images becomes (0, a·b)."""
     assert Flatten()(Tensor(np.zeros(shape))).shape == (shape[0], int(np.prod(shape[1:])))
 
 
 @pytest.mark.parametrize(("start", "shape"), [(1, (5,)), (2, (3, 4)), (3, (3, 4)), (-3, (3, 4)), (0, ())], ids=str)
 def test_flatten_needs_the_axis_it_begins_at(start, shape):
-    """An input without an axis start_dim is a ValueError that names the layer and the shape."""
+    """An input without an axis start_dim raises a ValueError whose message contains the layer and the shape."""
     with rejects(ValueError, f"Flatten(start_dim={start})", str(shape)):
         Flatten(start)(Tensor(np.zeros(shape)))
 
 
 def test_flatten_copies_nothing():
-    """The output is a view of the input."""
+    """Flatten's output is a view of the input."""
     x = Tensor(np.zeros((2, 3, 4), np.float32))
     assert np.shares_memory(Flatten()(x).data, x.data)
 
 
 def test_flatten_checks_what_comes_back(draw):
-    """backward before forward is a RuntimeError; a gradient that has not the output's shape a ValueError that names both."""
+    """backward before forward raises a RuntimeError; a grad that doesn't have the output's shape raises a ValueError whose
+    message contains both shapes.
+    """
     flatten = Flatten()
     with rejects(RuntimeError, "forward"):
         flatten.backward(np.zeros((2, 12)))
@@ -280,7 +292,7 @@ def test_flatten_checks_what_comes_back(draw):
 
 
 def test_float32_stays_float32_through_a_stack(draw):
-    """Output, input gradient and all parameters' gradients of float32 are float32."""
+    """For a float32 input, the output, the input gradient and all parameters' gradients are float32."""
     stack = Sequential(Flatten(), Linear(12, 4), Dropout(0.3), Linear(4, 3))
     assert_dtype(stack(Tensor(draw.normal(2, 3, 4, dtype=np.float32), requires_grad=True)), np.float32)
     assert_dtype(stack.backward(draw.normal(2, 3, dtype=np.float32)), np.float32)
@@ -289,7 +301,7 @@ def test_float32_stays_float32_through_a_stack(draw):
 
 
 def test_the_record_leads_through_the_whole_stack(draw):
-    """From the output to the input and every parameter there is an unbroken chain, through Flatten and Dropout too."""
+    """The graph connects the output with the input and every parameter, through Flatten and Dropout too."""
     stack, x = Sequential(Flatten(), Linear(12, 4), Dropout(), Linear(4, 3)), Tensor(draw.normal(2, 3, 4))
     with recording() as probe:
         y = stack(x)
@@ -298,7 +310,7 @@ def test_the_record_leads_through_the_whole_stack(draw):
 
 
 def test_no_activations_are_held_while_operations_are_recorded(budget):
-    """While a recorder is installed the record holds what a gradient needs; the layers keep nothing beside it."""
+    """While operations are recorded, the layers save nothing for backward: the graph holds it already."""
     stack = Sequential(Linear(100, 200), Dropout(), Linear(200, 100))
 
     def forward():
@@ -309,7 +321,7 @@ def test_no_activations_are_held_while_operations_are_recorded(budget):
 
 
 def test_a_module_goes_into_a_stack(draw):
-    """A Module of one's own is a layer like any other, and is called by forward alone."""
+    """Your own Module is a layer like any other; only its forward and backward are called."""
 
     class Double(Module):
         def forward(self, x):
@@ -324,7 +336,7 @@ def test_a_module_goes_into_a_stack(draw):
 
 
 def test_a_layer_may_be_listed_twice(draw):
-    """A layer that is listed twice runs twice, forward and backward, and counts once as a module."""
+    """A layer that is listed twice runs twice, forward and backward, but counts once as a module."""
     x, double, linear = draw.normal(2, 3), Affine(2.0, 1.0), Linear(3, 3)
     stack = Sequential(double, linear, double)
     linear.weight.data, linear.bias.data = np.eye(3), np.zeros(3)
@@ -334,7 +346,9 @@ def test_a_layer_may_be_listed_twice(draw):
 
 
 def test_flatten_follows_the_axes_not_the_memory(draw):
-    """The order is that of the indices, whatever the layout: images with permuted axes are flattened as a copy would be."""
+    """Flatten follows the order of the indices, not of memory: images with permuted axes are flattened as a contiguous copy
+    would be.
+    """
     x = np.array(draw.normal(2, 4, 5, 3)).transpose(0, 3, 1, 2)
     assert_close(
         Flatten()(Tensor(x)), x.copy().reshape(2, 60), mistakes={"in the order of memory": x.ravel("K").reshape(2, 60)}
@@ -342,7 +356,7 @@ def test_flatten_follows_the_axes_not_the_memory(draw):
 
 
 def test_a_gradient_is_left_alone(draw):
-    """No layer writes into the gradient that it is given."""
+    """No layer writes into the grad that it receives."""
     for layer, shape in ((Dropout(), (2, 3, 4)), (Flatten(), (2, 12)), (Linear(4, 3), (2, 3, 3)), (Sequential(), (2, 3, 4))):
         layer(Tensor(np.ones((2, 3, 4), np.float32), requires_grad=True))
         grad = np.ones(shape, np.float32)

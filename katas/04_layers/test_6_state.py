@@ -7,7 +7,7 @@ from specs.check import assert_close, assert_dtype, rejects
 
 
 class Net(Module):
-    """Two layers in a list, a parameter and a buffer of its own."""
+    """Has two layers in a list, a parameter and a buffer of its own."""
 
     def __init__(self, seed: int = 0):
         rng = np.random.default_rng(seed)
@@ -23,7 +23,7 @@ NAMES = {"blocks.0.weight", "blocks.0.bias", "blocks.1.weight", "scale", "mean"}
 
 
 def snapshot(net: Module) -> dict[str, np.ndarray]:
-    """The values of all parameters and buffers now."""
+    """The current values of all parameters and buffers."""
     found = {name: parameter.data.copy() for name, parameter in net.named_parameters()}
     return found | {name: buffer.copy() for name, buffer in net.named_buffers()}
 
@@ -46,7 +46,7 @@ def test_the_state_is_every_parameter_and_buffer_by_name():
 
 
 def test_a_saved_state_is_a_copy(draw):
-    """Training goes on in place; the state that was saved stays what it was, and changing it changes no network."""
+    """state_dict() returns copies: later training in place doesn't change them, and changing them changes no network."""
     net = Net()
     state, want = net.state_dict(), snapshot(net)
     for parameter in net.parameters():
@@ -61,7 +61,7 @@ def test_a_saved_state_is_a_copy(draw):
 
 
 class Counter(Module):
-    """Buffers of several dtypes."""
+    """Has buffers of several dtypes."""
 
     def __init__(self):
         self.register_buffer("steps", np.array([1, 2]))
@@ -72,7 +72,7 @@ class Counter(Module):
 
 
 class Odd(Module):
-    """Parameters and buffers of unusual shapes, dtypes and layouts."""
+    """Has parameters and buffers of unusual shapes, dtypes and layouts."""
 
     def __init__(self):
         self.number, self.row, self.none = Parameter(3.0), Parameter([1.0]), Parameter(np.zeros((0, 3)))
@@ -85,12 +85,14 @@ class Odd(Module):
 
 
 def arrays(module: Module) -> dict[str, np.ndarray]:
-    """The arrays of all parameters and buffers themselves."""
+    """The arrays of all parameters and buffers, not copies."""
     return {name: parameter.data for name, parameter in module.named_parameters()} | dict(module.named_buffers())
 
 
 def test_a_saved_state_shares_no_array():
-    """No array of state_dict() shares memory with the module's, without axes, of any dtype or a view; nor do two states."""
+    """No array of state_dict() shares memory with the module or with a second state, whether it is 0-d, a view, or of any
+    dtype.
+    """
     net = Odd()
     state, other = net.state_dict(), net.state_dict()
     assert set(state) == set(arrays(net))
@@ -104,7 +106,9 @@ def test_a_saved_state_shares_no_array():
 
 
 def test_loading_fills_the_arrays_that_are_there():
-    """Parameters' data and buffers, here and below, without axes or as views, stay the same arrays with the new values."""
+    """Loading writes new values into the arrays of all parameters and buffers, 0-d arrays and views included; it doesn't
+    replace the arrays.
+    """
     net, other = Odd(), Odd()
     for name, values in arrays(other).items():
         values[...] = 1 - values if values.dtype != bool else ~values
@@ -117,7 +121,7 @@ def test_loading_fills_the_arrays_that_are_there():
 
 
 def test_integers_without_values_fit_any_integers():
-    """An array of no values holds none that would not fit: int64 loads into uint8, and the other way round."""
+    """An empty array holds no value that could be out of range: an empty int64 array can be loaded into uint8, for example."""
     net = Odd()
     net.load_state_dict(net.state_dict())
     for dtype in (np.int64, np.int8, np.uint64):
@@ -139,8 +143,8 @@ def test_integers_without_values_fit_any_integers():
     ids=str,
 )
 def test_finite_values_that_would_become_infinite_are_refused(own, values):
-    """A float beyond the range of the array's dtype, or an integer beyond that of float16, raises a ValueError whose message
-    contains the name and both dtypes; nothing is changed.
+    """A float beyond the range of the array's dtype, or an integer beyond the range of float16, raises a ValueError whose
+    message contains the name and both dtypes; nothing is changed.
     """
     net = Module()
     net.first, net.last = Parameter([1.0, 2.0]), Parameter(np.array([1.0, 2.0], own))
@@ -152,7 +156,7 @@ def test_finite_values_that_would_become_infinite_are_refused(own, values):
 
 @pytest.mark.parametrize("own", [np.float16, np.float32, np.float64])
 def test_infinity_and_nan_are_loaded(own):
-    """Infinity and NaN are values of every float dtype, and small ones may be rounded to 0."""
+    """Infinity and NaN can be loaded into every float dtype, and small values may be rounded to 0."""
     net = Module()
     net.a = Parameter(np.zeros(5, own))
     for dtype in (np.float16, np.float32, np.float64):
@@ -166,7 +170,7 @@ def test_infinity_and_nan_are_loaded(own):
 
 
 def test_loading_restores_the_network(draw):
-    """load_state_dict(state) makes another network compute what the saved one did."""
+    """After load_state_dict(state), a second network computes the same as the saved one."""
     net, other, x = Net(0), Net(1), Tensor(draw.normal(4, 5, dtype=np.float32))
     other.load_state_dict(net.state_dict())
     check_same(other, snapshot(net))
@@ -174,7 +178,7 @@ def test_loading_restores_the_network(draw):
 
 
 def test_loading_works_in_place():
-    """The Parameters and their arrays stay the same objects: an optimizer holds on to the former, views to the latter."""
+    """The Parameters and their arrays stay the same objects: an optimizer holds the Parameters, and views share the arrays."""
     net, state = Net(0), Net(1).state_dict()
     parameters, arrays, mean = net.parameters(), [parameter.data for parameter in net.parameters()], net.mean
     net.load_state_dict(state)
@@ -185,7 +189,7 @@ def test_loading_works_in_place():
 
 
 def test_a_loaded_state_is_copied():
-    """What is loaded stays its owner's: the network learns on, and the state is what it was."""
+    """load_state_dict() copies the arrays: changing the state afterwards doesn't change the network."""
     net, state = Net(0), Net(1).state_dict()
     net.load_state_dict(state)
     want = snapshot(net)
@@ -195,7 +199,7 @@ def test_a_loaded_state_is_copied():
 
 
 def test_two_networks_loaded_from_one_state_are_two():
-    """What one of them learns does not reach the other."""
+    """Two networks loaded from the same state share no arrays: training one doesn't change the other."""
     first, second, state = Net(0), Net(1), Net(2).state_dict()
     first.load_state_dict(state)
     second.load_state_dict(state)
@@ -204,7 +208,7 @@ def test_two_networks_loaded_from_one_state_are_two():
 
 
 def test_loading_keeps_the_dtype(draw):
-    """float64 values are rounded into a float32 network, which stays float32; a float64 buffer stays float64."""
+    """A float32 network stays float32 and rounds the float64 values that it loads; a float64 buffer stays float64."""
     net = Net()
     net.load_state_dict({name: draw.normal(*values.shape) for name, values in net.state_dict().items()})
     for parameter in net.parameters():
@@ -213,7 +217,7 @@ def test_loading_keeps_the_dtype(draw):
 
 
 def test_arrays_and_tensors_can_be_loaded(draw):
-    """A state may hold arrays, read-only ones too, or Tensors, in any order."""
+    """A state may hold arrays, even read-only ones, or Tensors, in any order."""
     net = Net()
     state = {name: draw.normal(*values.shape) for name, values in reversed(net.state_dict().items())}
     net.load_state_dict(state)
@@ -225,7 +229,7 @@ def test_arrays_and_tensors_can_be_loaded(draw):
 
 
 def test_a_shared_parameter_is_saved_once():
-    """A tied weight stands in the state under its first name, and stays tied when it is loaded."""
+    """A tied weight is in the state once, under its first name, and stays tied when the state is loaded."""
     net, other = Net(0), Net(1)
     net.head, other.head = Linear(5, 3), Linear(5, 3)
     net.head.weight, other.head.weight = net.blocks[0].weight, other.blocks[0].weight
@@ -236,7 +240,7 @@ def test_a_shared_parameter_is_saved_once():
 
 
 def test_a_buffer_that_was_bound_anew_is_saved():
-    """What counts is the value that the attribute has now."""
+    """If a new array was assigned to a buffer's attribute, state_dict() saves the new one."""
     net, other = Net(0), Net(1)
     net.mean = net.mean * 0.9 + 5
     assert_close(net.state_dict()["mean"], net.mean)
@@ -246,7 +250,7 @@ def test_a_buffer_that_was_bound_anew_is_saved():
 
 
 def test_own_arrays_can_be_exchanged():
-    """A state may hold the module's own arrays under each other's names, whole or as views: all are read before any changes."""
+    """A state may hold the module's own arrays under each other's names, whole or as views: all are read before any write."""
     pair = Module()
     pair.a, pair.b = Parameter([1.0, 2.0]), Parameter([3.0, 4.0])
     pair.register_buffer("c", np.float32([5.0, 6.0]))
@@ -257,7 +261,9 @@ def test_own_arrays_can_be_exchanged():
 
 
 def test_parameters_that_are_views_of_one_array_can_be_loaded():
-    """Arrays of one larger array, of which others are loaded, are no trap either."""
+    """Two parameters may be views of the same array, and the state may hold other views of it: loading reads all of them before
+    it writes.
+    """
     pair, flat = Module(), np.arange(4.0, dtype=np.float32)
     pair.a, pair.b = Parameter([0.0, 0.0]), Parameter([0.0, 0.0])
     pair.a.data, pair.b.data = flat[:2], flat[2:]
@@ -280,8 +286,8 @@ def test_parameters_that_are_views_of_one_array_can_be_loaded():
     ids=lambda value: " to ".join(value) if isinstance(value, tuple) else "",
 )
 def test_values_that_an_array_can_not_hold_are_refused(name, values, dtypes):
-    """Floats for an integer array, integers beyond its dtype, and anything but booleans for a boolean one raise a ValueError
-    whose message contains the name and both dtypes: 300 would become 44. Nothing is changed.
+    """Floats for an integer array, integers beyond its dtype's range, and anything but booleans for a boolean array raise a
+    ValueError whose message contains the name and both dtypes: 300 would become 44. Nothing is changed.
     """
     net = Counter()
     want = snapshot(net)
@@ -291,7 +297,9 @@ def test_values_that_an_array_can_not_hold_are_refused(name, values, dtypes):
 
 
 def test_values_that_an_array_can_hold_are_loaded():
-    """Integers are loaded into any integer array that can hold them, numbers of all dtypes into floats, booleans into all."""
+    """Integers can be loaded into any integer array that can hold them, numbers of every dtype into float arrays, booleans into
+    all arrays.
+    """
     net = Counter()
     net.load_state_dict(
         {"steps": np.uint8([3, 4]), "bytes": [255, 0], "small": [-128, 127], "mask": [False, True], "mean": [7, 8]}
@@ -306,7 +314,9 @@ def test_values_that_an_array_can_hold_are_loaded():
 @pytest.mark.parametrize("name", ["steps", "bytes", "small", "mask", "mean"])
 @pytest.mark.parametrize("fault", ["dtype", "shape", "missing"])
 def test_nothing_is_loaded_if_anything_does_not_fit(name, fault):
-    """If one array does not fit, no other has changed, whether it comes before or after in the module or in the state."""
+    """If one array doesn't fit, no array is changed, whether it comes before or after the wrong one in the module or in the
+    state.
+    """
     net = Counter()
     want, good = snapshot(net), {"steps": [3, 4], "bytes": [3, 4], "small": [3, 4], "mask": [False, True], "mean": [3.0, 4.0]}
     for names in (list(good), list(reversed(good))):
@@ -321,7 +331,7 @@ def test_nothing_is_loaded_if_anything_does_not_fit(name, fault):
 
 
 def test_dtypes_are_listed_with_all_else_that_is_wrong():
-    """One error lists wrong dtypes with missing, unexpected and wrongly shaped names."""
+    """One error lists wrong dtypes together with missing names, unexpected names and wrong shapes."""
     net = Counter()
     state = net.state_dict() | {"bytes": np.array([0.5, 1.0]), "small": np.zeros(7), "extra": np.zeros(1)}
     del state["mask"]
@@ -331,7 +341,7 @@ def test_dtypes_are_listed_with_all_else_that_is_wrong():
 
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_what_is_missing_is_named(name):
-    """A state without one of the names is a ValueError that names it; nothing is changed."""
+    """A state that lacks a name raises a ValueError whose message contains the name; nothing is changed."""
     net, state = Net(0), Net(1).state_dict()
     want = snapshot(net)
     del state[name]
@@ -341,7 +351,7 @@ def test_what_is_missing_is_named(name):
 
 
 def test_what_is_unexpected_is_named():
-    """A name that the network does not have is a ValueError that names it; nothing is changed."""
+    """A name that the network doesn't have raises a ValueError whose message contains the name; nothing is changed."""
     net, state = Net(0), Net(1).state_dict()
     want = snapshot(net)
     with rejects(ValueError, "blocks.7.weight"):
@@ -352,8 +362,8 @@ def test_what_is_unexpected_is_named():
 @pytest.mark.parametrize("shape", [(1,), (), (4,), (3, 1), (1, 3)], ids=str)
 @pytest.mark.parametrize("name", ["blocks.0.bias", "scale"])
 def test_another_shape_is_named(name, shape):
-    """A shape that differs, be it one that could be broadcast, is a ValueError with the name and both shapes; nothing is
-    changed.
+    """A different shape, even one that could be broadcast, raises a ValueError whose message contains the name and both shapes;
+    nothing is changed.
     """
     net, state = Net(0), Net(1).state_dict()
     want = snapshot(net)
@@ -363,7 +373,7 @@ def test_another_shape_is_named(name, shape):
 
 
 def test_all_that_is_wrong_is_listed_at_once():
-    """One error lists every missing, unexpected and wrongly shaped name: nobody has to mend them one by one."""
+    """One error lists every missing name, unexpected name and wrong shape, so you don't fix one only to find the next."""
     net, state = Net(0), Net(1).state_dict()
     want = snapshot(net)
     del state["blocks.0.weight"], state["mean"]
@@ -376,7 +386,7 @@ def test_all_that_is_wrong_is_listed_at_once():
 
 
 def test_a_state_goes_through_a_file(tmp_path, draw):
-    """NumPy saves and loads a state as it is."""
+    """A state can be saved and loaded with NumPy as it is."""
     net, other = Sequential(Linear(5, 3), Linear(3, 2)), Sequential(Linear(5, 3), Linear(3, 2))
     np.savez(tmp_path / "net.npz", **net.state_dict())
     with np.load(tmp_path / "net.npz") as state:
@@ -385,14 +395,14 @@ def test_a_state_goes_through_a_file(tmp_path, draw):
 
 
 def test_loading_takes_no_room(budget):
-    """The values go straight into the network's arrays: a megabyte is loaded without a second one."""
+    """Loading copies the values straight into the network's arrays: it allocates no second 1 MB array."""
     net = Linear(500, 500)
     state = net.state_dict()
     budget.bytes(lambda: net.load_state_dict(state), peak=100_000)
 
 
 def test_a_state_that_is_loaded_is_left_alone():
-    """load_state_dict changes neither the caller's dict nor what it holds, own arrays included."""
+    """load_state_dict() leaves the caller's dict alone: it still holds the same arrays, even if they are the module's own."""
     pair = Module()
     pair.a, pair.b = Parameter([1.0, 2.0]), Parameter([3.0, 4.0])
     state = {"a": pair.b.data, "b": pair.a.data}
@@ -403,7 +413,7 @@ def test_a_state_that_is_loaded_is_left_alone():
 
 
 def test_an_empty_state_lacks_everything():
-    """{} lacks every name: one ValueError lists them all. It fits a module without parameters alone."""
+    """The empty state {} lacks every name, and one ValueError lists them all. It fits only a module without parameters."""
     with rejects(ValueError, *NAMES):
         Net().load_state_dict({})
     Module().load_state_dict({})
@@ -411,14 +421,14 @@ def test_an_empty_state_lacks_everything():
 
 @pytest.mark.parametrize("name", ["_x", "0", "", "scale."])
 def test_any_name_that_the_module_lacks_is_unexpected(name):
-    """Private, empty and similar names too."""
+    """A private, empty or similar name is unexpected, too, if the module doesn't have it."""
     net = Net()
     with rejects(ValueError, name):
         net.load_state_dict(net.state_dict() | {name: np.zeros(3)})
 
 
 def test_loading_changes_values_alone():
-    """Gradients and the mode stay as they are, and booleans are loaded into floats as 0 and 1."""
+    """Loading changes only values: gradients and the mode stay the same. Booleans are loaded into floats as 0 and 1."""
     net = Net().eval()
     net.scale.grad = np.ones(3, np.float32)
     net.load_state_dict(net.state_dict() | {"scale": np.array([True, False, True])})

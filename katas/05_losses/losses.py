@@ -1,6 +1,7 @@
-"""Losses: how wrong a prediction is, as one number, and which way would make it smaller.
+"""Losses: a number that says how wrong a prediction is, and the gradient that says how to make it smaller.
 
-The loss and the gradient have the prediction's dtype; of integers float32. Integers and float16 are computed in float32.
+The loss and the gradient have the prediction's dtype, or float32 if that is an integer dtype. Integers and float16 are computed
+in float32.
 """
 
 import numpy as np
@@ -14,16 +15,16 @@ class MSELoss(Differentiable):
     """The mean of (prediction - target)² over all values."""
 
     def forward(self, prediction: Tensor, target) -> Tensor:
-        """The loss, of shape (). The target (a Tensor, an array or a list) has the prediction's shape and is a constant.
+        """Returns the loss, of shape (). target: a Tensor, an array or a list with the prediction's shape; it is a constant.
 
-        Raises: ValueError if the shapes differ, be it by an axis of length 1, or if there are no values.
+        Raises: ValueError if the shapes differ, even if only by an axis of length 1, or if there are no values.
         """
         raise NotImplementedError("05.1 MSELoss.forward: README.md, 05.1")
 
     def backward(self, grad: float = 1.0) -> np.ndarray:
-        """The gradient of the prediction, in its shape and dtype; grad, a number or an array of shape (), is that of the loss.
+        """Returns the gradient of the prediction, in its shape and dtype.
 
-        Raises: RuntimeError unless a forward came before.
+        grad: the gradient of the loss, a number or an array of shape (). Raises: RuntimeError if it is called before forward.
         """
         raise NotImplementedError("05.1 MSELoss.backward: README.md, 05.1")
 
@@ -34,8 +35,8 @@ class MSELoss(Differentiable):
 class CrossEntropyLoss(Differentiable):
     """-log p[target], where p = softmax(logits), averaged over the targets.
 
-    With label smoothing ε (Szegedy et al., 2016, section 7) the target has the probability 1 - ε, and ε is spread evenly over
-    all classes: (1 - ε)·(-log p[target]) + ε·mean over classes of -log p. A target that is ignore_index does not count.
+    With label smoothing ε (Szegedy et al., 2016, section 7) the target gets the probability 1 - ε, and ε is spread evenly over
+    all classes: (1 - ε)·(-log p[target]) + ε·mean over classes of -log p. A target equal to ignore_index does not count.
     """
 
     def __init__(self, label_smoothing: float = 0.0, ignore_index: int = -100):
@@ -43,22 +44,22 @@ class CrossEntropyLoss(Differentiable):
         raise NotImplementedError("05.2 CrossEntropyLoss.__init__: README.md, 05.2")
 
     def forward(self, logits: Tensor, target) -> Tensor:
-        """The loss, of shape (). logits (…, classes); target (…), integers in a Tensor, an array or a list.
+        """Returns the loss, of shape (). logits (…, classes); target (…), integers in a Tensor, an array or a list.
 
-        Raises: ValueError if the shapes don't fit, a class does not exist, or there is no target, or none that counts;
+        Raises: ValueError if the shapes don't fit, a class does not exist, the batch is empty, or every target is ignored;
         TypeError if the target holds anything but integers.
         """
         raise NotImplementedError("05.2 CrossEntropyLoss.forward: README.md, 05.2")
 
     def backward(self, grad: float = 1.0) -> np.ndarray:
-        """The gradient of the logits, in their shape and dtype: (p - smoothed one-hot) / n; zero where a target is ignored.
+        """Returns the gradient of the logits, in their shape and dtype: (p - smoothed one-hot) / n, zero for ignored targets.
 
-        grad, a number or an array of shape (), is the gradient of the loss. Raises: RuntimeError unless a forward came before.
+        grad: the gradient of the loss, a number or an array of shape (). Raises: RuntimeError if it is called before forward.
         """
         raise NotImplementedError("05.2 CrossEntropyLoss.backward: README.md, 05.2")
 
     def counted(self, target) -> int:
-        """How many targets the mean is over: those that are not ignore_index. Kata 08 weights batches by it."""
+        """Returns the number of targets in the mean: those that aren't ignore_index. Kata 08 weights batches by it."""
         raise NotImplementedError("05.2 CrossEntropyLoss.counted: README.md, 05.2")
 
 
@@ -72,15 +73,15 @@ class BCEWithLogitsLoss(Differentiable):
     """
 
     def forward(self, logits: Tensor, target) -> Tensor:
-        """The loss, of shape (). The target (a Tensor, an array or a list) has the logits' shape and values in [0, 1].
+        """Returns the loss, of shape (). target: a Tensor, an array or a list with the logits' shape and values in [0, 1].
 
         Raises: ValueError if the shapes differ, a target lies outside [0, 1], or there are no values.
         """
         raise NotImplementedError("05.3 BCEWithLogitsLoss.forward: README.md, 05.3")
 
     def backward(self, grad: float = 1.0) -> np.ndarray:
-        """The gradient of the logits, in their shape and dtype: (σ(x) - y) / n; grad is that of the loss.
+        """Returns the gradient of the logits, in their shape and dtype: (σ(x) - y) / n.
 
-        Raises: RuntimeError unless a forward came before.
+        grad: the gradient of the loss, a number or an array of shape (). Raises: RuntimeError if it is called before forward.
         """
         raise NotImplementedError("05.3 BCEWithLogitsLoss.backward: README.md, 05.3")

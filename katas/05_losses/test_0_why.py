@@ -9,13 +9,13 @@ from specs.check import assert_close
 
 
 def naive_loss(logits: np.ndarray, target: np.ndarray) -> float:
-    """The definition as it stands: softmax, then the logarithm of what the target got."""
+    """The definition as it stands: softmax, then the logarithm of the target's probability."""
     odds = Tensor(logits).exp()
     return -(odds / odds.sum(-1, keepdim=True))[np.arange(len(target)), target].log().mean().item()
 
 
 def naive_gradient(logits: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """(softmax - one-hot) / samples."""
+    """The gradient (softmax - one-hot) / samples."""
     odds = np.exp(logits)
     p = odds / odds.sum(-1, keepdims=True)
     p[np.arange(len(target)), target] -= 1
@@ -29,7 +29,7 @@ def stable_gradient(logits: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def lost(weights: np.ndarray, x: np.ndarray, target: np.ndarray, gradient) -> list[int]:
-    """How many weights are NaN after each of three steps."""
+    """Returns the number of NaN weights after each of three steps."""
     counts = []
     for _ in range(3):
         weights = weights - 0.001 * x.T @ gradient(x @ weights, target)
@@ -38,8 +38,8 @@ def lost(weights: np.ndarray, x: np.ndarray, target: np.ndarray, gradient) -> li
 
 
 def test_one_sample_that_was_not_scaled_ruins_a_naive_cross_entropy_but_not_this_one(draw, tell):
-    """e⁸⁹ is more than float32 can hold. One sample of 64 whose pixels go to 255 and not to 1 makes the naive loss NaN or
-    infinite, and two steps later every weight is NaN; no message names the sample. The batch has a loss, and a gradient.
+    """float32 can't hold e⁸⁹. One sample of 64 whose pixels go up to 255 instead of 1 makes the naive loss NaN or infinite, and
+    two steps later every weight is NaN; no message names the sample. Yet the batch has a loss and a gradient.
     """
     x, target = np.array(draw.uniform(0, 1, 64, 20, dtype=np.float32)), draw.integers(10, 64)
     weights = draw.normal(20, 10, dtype=np.float32)

@@ -8,7 +8,9 @@ from specs.check import Tolerance, assert_close, assert_dtype, assert_gradient, 
 
 
 def test_it_is_the_mean_of_the_squared_differences(draw):
-    """The mean of (prediction − target)² over all values, a Tensor of shape (); the target is a Tensor or an array."""
+    """MSELoss returns the mean of (prediction − target)² over all values, a Tensor of shape (); the target is a Tensor or an
+    array.
+    """
     prediction, target = draw.normal(2, 3, 4), draw.normal(2, 3, 4)
     mistakes = {
         "the sum, not the mean": ((prediction - target) ** 2).sum(),
@@ -24,14 +26,14 @@ def test_it_is_the_mean_of_the_squared_differences(draw):
 
 
 def test_a_right_prediction_costs_nothing(draw):
-    """Loss and gradient are zero where the prediction is the target."""
+    """The loss and the gradient are zero if the prediction equals the target."""
     x, loss = draw.normal(3, 4), MSELoss()
     assert_close(loss(Tensor(x), x), 0.0)
     assert_close(loss.backward(), np.zeros((3, 4)))
 
 
 def test_the_gradient(draw):
-    """2·(prediction − target) / n, times the gradient that comes in."""
+    """The gradient is 2·(prediction − target) / n, times the incoming gradient."""
     prediction, target, grad = draw.normal(2, 3, 4), draw.normal(2, 3, 4), draw.normal().item()
     loss = MSELoss()
     loss(Tensor(prediction), target)
@@ -53,7 +55,7 @@ def test_the_incoming_gradient_is_one_unless_given(draw):
 
 
 def test_an_incoming_gradient_of_zero_is_one():
-    """backward(0.0) gives zeros: 0 is a gradient, and does not stand for the default."""
+    """backward(0.0) returns zeros: 0 is a gradient and is not replaced by the default."""
     loss = MSELoss()
     loss(Tensor([1.0, 2.0]), [0.0, 0.0])
     assert_close(loss.backward(0.0), [0.0, 0.0], mistakes={"0 is taken as 1": [1.0, 2.0]})
@@ -61,7 +63,7 @@ def test_an_incoming_gradient_of_zero_is_one():
 
 @pytest.mark.parametrize("grad", [-1, 2, -0.5, np.float32(-2), np.int64(3), np.array(-3.0), np.array(2)], ids=repr)
 def test_the_incoming_gradient_may_be_any_number(grad, draw):
-    """grad is a number or an array of shape () of any dtype and sign, and multiplies the gradient."""
+    """grad is a number or an array of shape (), of any dtype and sign; the gradient is multiplied by it."""
     prediction, target, loss = draw.normal(3, 4), draw.normal(3, 4), MSELoss()
     loss(Tensor(prediction), target)
     want = 2 * (prediction - target) / 12
@@ -71,7 +73,7 @@ def test_the_incoming_gradient_may_be_any_number(grad, draw):
 
 @pytest.mark.parametrize("wrap", [lambda array: array, Tensor], ids=["array", "Tensor"])
 def test_the_targets_array_may_be_reused(wrap, draw):
-    """An array that is filled with the next batch's targets before backward does not change this batch's gradient."""
+    """Filling the target's array with the next batch before backward doesn't change this batch's gradient."""
     prediction, target, loss = draw.normal(3, 4), np.array(draw.normal(3, 4)), MSELoss()
     want = 2 * (prediction - target) / 12
     loss(Tensor(prediction), wrap(target))
@@ -80,14 +82,16 @@ def test_the_targets_array_may_be_reused(wrap, draw):
 
 
 def test_one_value_may_have_no_axes():
-    """A prediction and a target of shape () are one value: the loss has shape (), and so has the gradient."""
+    """A prediction and a target of shape () count as one value: the loss and the gradient have shape ()."""
     loss = MSELoss()
     assert_close(loss(Tensor(3.0), 1.0), 4.0)
     assert_close(loss.backward(), np.array(4.0))
 
 
 def test_backward_belongs_to_the_last_forward(draw):
-    """Nothing is left of an earlier batch, whatever its shape; and asking twice gives the same gradient twice."""
+    """backward uses only the last forward, even if an earlier batch had a different shape, and gives the same gradient every
+    time.
+    """
     loss, prediction, target = MSELoss(), draw.normal(3, 4), draw.normal(3, 4)
     loss(Tensor(draw.normal(5, 2)), draw.normal(5, 2))
     loss.backward()
@@ -100,7 +104,7 @@ def test_backward_belongs_to_the_last_forward(draw):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("grad", [0.5, np.float64(0.5), np.array(0.5)], ids=repr)
 def test_the_dtype_stays(dtype, grad, draw):
-    """Loss and gradient have the prediction's dtype, whatever the target's and the incoming gradient's are."""
+    """The loss and the gradient have the prediction's dtype, whatever the dtypes of the target and of the incoming gradient."""
     loss = MSELoss()
     for target in (draw.normal(3, 4), draw.normal(3, 4, dtype=np.float32), draw.integers(9, 3, 4)):
         assert_dtype(loss(Tensor(draw.normal(3, 4, dtype=dtype)), target), dtype)
@@ -109,7 +113,7 @@ def test_the_dtype_stays(dtype, grad, draw):
 
 @pytest.mark.parametrize("dtype", [np.int64, np.int8, np.uint8, np.bool_])
 def test_a_prediction_of_integers_is_computed_in_float32(dtype):
-    """Integers against 0.5: the target is not cut to integers, and no difference or square overflows."""
+    """Integer predictions are computed in float32: a target of 0.5 is not truncated, and no difference or square overflows."""
     prediction, target, loss = np.array([0, 1, 100], dtype), np.array([0.5, 0.5, 200.5]), MSELoss()
     got = loss(Tensor(prediction), target)
     assert_dtype(got, np.float32)
@@ -121,7 +125,9 @@ def test_a_prediction_of_integers_is_computed_in_float32(dtype):
 
 
 def test_float16_is_added_in_float32():
-    """70,000 squared differences of float16: their sum is more than it can hold, their mean is not; squares neither."""
+    """For float16, squares and sums are computed in float32: float16 can't hold the sum of 70,000 squared differences, or a
+    single large square, though it can hold the mean.
+    """
     loss, half = MSELoss(), Tolerance("float16", 1e-3)
     got = loss(Tensor(np.full(70_000, 0.5, np.float16)), np.zeros(70_000))
     assert_dtype(got, np.float16)
@@ -136,26 +142,30 @@ def test_float16_is_added_in_float32():
 
 @pytest.mark.parametrize("shapes", [((5, 1), (5,)), ((5,), (5, 1)), ((3, 4), (4,)), ((3, 4), ()), ((3, 4), (4, 3))], ids=str)
 def test_shapes_that_differ_are_named(shapes):
-    """(5, 1) against (5,) would be broadcast to 25 differences, and learn the mean of all targets: a ValueError names both."""
+    """A prediction (5, 1) with a target (5,) raises a ValueError whose message contains both shapes. Broadcasting would give 25
+    differences, and the network would learn the mean of all targets.
+    """
     with rejects(ValueError, *map(str, shapes)):
         MSELoss()(Tensor(np.ones(shapes[0])), np.ones(shapes[1]))
 
 
 @pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0), (2, 0, 3)], ids=str)
 def test_an_empty_batch_is_refused(shape):
-    """The mean of no values is a ValueError that names the shape, whichever axis has no length."""
+    """An empty batch has no mean: it raises a ValueError whose message contains the shape, whichever axis has length 0."""
     with rejects(ValueError, str(shape)):
         MSELoss()(Tensor(np.ones(shape)), np.ones(shape))
 
 
 def test_backward_needs_a_forward():
-    """backward before any forward is a RuntimeError that says so."""
+    """Calling backward before forward raises a RuntimeError whose message contains 'forward'."""
     with rejects(RuntimeError, "forward"):
         MSELoss().backward()
 
 
 def test_the_record_leads_from_the_loss_to_the_prediction(draw):
-    """The loss is made of Tensor operations: done again from the record on other predictions, it gives their loss."""
+    """The loss is computed with Tensor operations: repeated from the graph for different predictions, they give those
+    predictions' loss.
+    """
     prediction, target = Tensor(draw.normal(2, 3, 4), requires_grad=True), draw.normal(2, 3, 4)
     other = draw.normal(2, 3, 4)
     with recording() as probe:
@@ -167,7 +177,7 @@ def test_the_record_leads_from_the_loss_to_the_prediction(draw):
 
 
 def test_nothing_of_squared_errors_is_kept_while_operations_are_recorded(draw, budget):
-    """While a recorder is installed the record holds what a gradient needs; the loss keeps nothing beside it."""
+    """While operations are recorded, the loss saves nothing for backward: the graph holds it already."""
     loss, prediction, target = MSELoss(), Tensor(draw.normal(100, 200)), draw.normal(100, 200)
 
     def forward():
@@ -178,7 +188,7 @@ def test_nothing_of_squared_errors_is_kept_while_operations_are_recorded(draw, b
 
 
 def test_squared_errors_are_taken_in_numpy(budget):
-    """A hundred times more values take not one Python step more, forward and backward."""
+    """The number of Python instructions, forward and backward, must not grow with the number of values."""
 
     def both(n: int):
         loss, x = MSELoss(), np.ones((n, 10), np.float32)

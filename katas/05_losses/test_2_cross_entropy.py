@@ -28,7 +28,9 @@ def test_the_options_are_attributes():
 
 
 def test_it_is_minus_the_log_probability_of_the_target(draw):
-    """−log softmax(logits)[target], averaged over the samples: a Tensor of shape (); the target is a Tensor or an array."""
+    """CrossEntropyLoss returns −log softmax(logits)[target], averaged over the samples: a Tensor of shape (); the target is a
+    Tensor or an array.
+    """
     logits, target = draw.normal(4, 5), np.array([3, 0, 4, 3])
     logs = np.log(softmax(logits))
     picked = logs[np.arange(4), target]
@@ -49,7 +51,7 @@ def test_it_is_minus_the_log_probability_of_the_target(draw):
 
 @pytest.mark.parametrize("shape", [(), (4,), (2, 3), (2, 3, 4)], ids=str)
 def test_the_classes_are_the_last_axis(shape, draw):
-    """logits (…, classes) and target (…): a single sample, a batch, a batch of sequences (batch, time, classes)."""
+    """Logits are (…, classes), targets (…): a single sample, a batch, or a batch of sequences (batch, time, classes)."""
     logits, target, grad = draw.normal(*shape, 5), draw.integers(5, *shape), draw.normal().item()
     loss = CrossEntropyLoss()
     assert_close(loss(Tensor(logits), target), oracles.losses.cross_entropy(logits, target))
@@ -58,12 +60,14 @@ def test_the_classes_are_the_last_axis(shape, draw):
 
 @pytest.mark.parametrize("classes", [1, 2, 1000])
 def test_equal_logits_cost_the_logarithm_of_the_number_of_classes(classes):
-    """Who knows nothing pays log C. So should an untrained network: look at the first loss of a training run."""
+    """With equal logits the loss is log C. An untrained network should start there: look at the first loss of a
+    training run.
+    """
     assert_close(CrossEntropyLoss()(Tensor(np.full((3, classes), 7.0)), [0, classes - 1, classes // 2]), math.log(classes))
 
 
 def test_the_gradient_is_softmax_minus_one_hot(draw):
-    """(softmax − one-hot) / n, times the gradient that comes in."""
+    """The gradient is (softmax − one-hot) / n, times the incoming gradient."""
     logits, target, grad = draw.normal(4, 5), np.array([3, 0, 4, 3]), draw.normal().item()
     loss = CrossEntropyLoss()
     loss(Tensor(logits), target)
@@ -86,7 +90,7 @@ def test_the_incoming_gradient_is_one_unless_given(draw):
 
 
 def test_an_incoming_gradient_of_zero_is_one():
-    """backward(0.0) gives zeros: 0 is a gradient, and does not stand for the default."""
+    """backward(0.0) returns zeros: 0 is a gradient and is not replaced by the default."""
     loss = CrossEntropyLoss(label_smoothing=0.1)
     loss(Tensor([[1.0, 2.0]]), [0])
     assert_close(loss.backward(0.0), [[0.0, 0.0]])
@@ -95,7 +99,7 @@ def test_an_incoming_gradient_of_zero_is_one():
 @pytest.mark.parametrize("grad", [-1, 2, -0.5, np.float32(-2), np.int64(3), np.array(-3.0), np.array(2)], ids=repr)
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_the_incoming_gradient_may_be_any_number(smoothing, grad, draw):
-    """grad is a number or an array of shape () of any dtype and sign, and multiplies the gradient."""
+    """grad is a number or an array of shape (), of any dtype and sign; the gradient is multiplied by it."""
     logits, target, loss = draw.normal(4, 5), np.array([3, 0, 4, 3]), CrossEntropyLoss(smoothing)
     loss(Tensor(logits), target)
     want = (softmax(logits) - (1 - smoothing) * one_hot(target, 5) - smoothing / 5) / 4
@@ -107,7 +111,7 @@ def test_the_incoming_gradient_may_be_any_number(smoothing, grad, draw):
 @pytest.mark.parametrize("ignored", [-100, 3])
 @pytest.mark.parametrize("shape", [(4,), (2, 2)], ids=str)
 def test_the_targets_array_may_be_reused(shape, ignored, wrap, draw):
-    """An array that is filled with the next batch's targets before backward does not change this batch's gradient."""
+    """Filling the target's array with the next batch before backward doesn't change this batch's gradient."""
     logits, target = draw.normal(*shape, 5), np.array([3, 0, 4, 3]).reshape(shape)
     loss, other = CrossEntropyLoss(ignore_index=ignored), CrossEntropyLoss(ignore_index=ignored)
     loss(Tensor(logits), wrap(target))
@@ -118,7 +122,7 @@ def test_the_targets_array_may_be_reused(shape, ignored, wrap, draw):
 
 @pytest.mark.parametrize("index", [255, -1, 0, 4, 99])
 def test_any_integer_may_be_ignored(index, draw):
-    """ignore_index need be no class, as 255 in images' masks, and may be one. −100 is an unknown class then."""
+    """ignore_index doesn't have to be a class (image masks use 255), but it may be one. Then −100 is an unknown class."""
     logits, loss = draw.normal(4, 5), CrossEntropyLoss(ignore_index=index)
     target = np.array([3, index, 1, index])
     assert_close(loss(Tensor(logits), target), oracles.losses.cross_entropy(logits[::2], np.array([3, 1])))
@@ -131,7 +135,7 @@ def test_any_integer_may_be_ignored(index, draw):
 
 
 def test_options_may_be_changed_later(draw):
-    """ignore_index and label_smoothing are attributes: the next forward has those of then."""
+    """ignore_index and label_smoothing are attributes: the next forward uses their current values."""
     logits, loss, target = draw.normal(4, 5), CrossEntropyLoss(), np.array([3, 0, 4, 0])
     loss.ignore_index, loss.label_smoothing = 0, 0.2
     want = oracles.losses.cross_entropy(logits[::2], np.array([3, 4]), 0.2)
@@ -140,14 +144,16 @@ def test_options_may_be_changed_later(draw):
 
 
 def test_the_gradients_of_a_sample_add_up_to_zero(draw):
-    """Adding the same number to all logits of a sample changes no probability, so the gradient has no part along it."""
+    """The gradients of a sample's logits add up to zero: adding the same number to all of them changes no probability."""
     loss = CrossEntropyLoss(label_smoothing=0.2)
     loss(Tensor(draw.normal(2, 3, 5)), IGNORED)
     assert_close(loss.backward(3.0).sum(-1) + 1, np.ones((2, 3)))
 
 
 def test_backward_belongs_to_the_last_forward(draw):
-    """Nothing is left of an earlier batch, whatever its shape; and asking twice gives the same gradient twice."""
+    """backward uses only the last forward, even if an earlier batch had a different shape, and gives the same gradient every
+    time.
+    """
     loss, logits, target = CrossEntropyLoss(), draw.normal(4, 5), np.array([3, 0, 4, 3])
     loss(Tensor(draw.normal(2, 3, 7)), draw.integers(7, 2, 3))
     loss.backward()
@@ -161,7 +167,7 @@ def test_backward_belongs_to_the_last_forward(draw):
 @pytest.mark.parametrize("grad", [0.5, np.float64(0.5), np.array(0.5)], ids=repr)
 @pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1}, {"ignore_index": 0}], ids=str)
 def test_the_dtype_stays(options, dtype, grad, draw):
-    """Loss and gradient have the logits' dtype, whatever the incoming gradient's is."""
+    """The loss and the gradient have the logits' dtype, whatever the dtype of the incoming gradient."""
     loss = CrossEntropyLoss(**options)
     assert_dtype(loss(Tensor(draw.normal(4, 5, dtype=dtype)), [3, 0, 4, 3]), dtype)
     assert_dtype(loss.backward(grad), dtype)
@@ -169,14 +175,16 @@ def test_the_dtype_stays(options, dtype, grad, draw):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.int64])
 def test_any_integers_are_class_indices(dtype, draw):
-    """The labels of an image file are uint8, and −100 is none of them."""
+    """Targets may have any integer dtype, such as an image file's uint8, which can't hold the default ignore_index −100."""
     logits, target = draw.normal(4, 5), np.array([3, 0, 4, 3])
     assert_close(CrossEntropyLoss()(Tensor(logits), target.astype(dtype)), oracles.losses.cross_entropy(logits, target))
 
 
 @pytest.mark.parametrize("smoothing", [0.1, 0.5])
 def test_label_smoothing_spreads_a_part_over_all_classes(smoothing, draw):
-    """(1 − ε)·(−log p[target]) + ε·mean over all C classes of −log p, the target among them; gradients accordingly."""
+    """With label smoothing the loss is (1 − ε)·(−log p[target]) + ε·mean over all C classes of −log p, the target included; the
+    gradient follows.
+    """
     logits, target, grad = draw.normal(4, 5), np.array([3, 0, 4, 3]), draw.normal().item()
     logs, hot = np.log(softmax(logits)), one_hot(target, 5)
     mistakes = {
@@ -201,7 +209,9 @@ def test_label_smoothing_spreads_a_part_over_all_classes(smoothing, draw):
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("ignored", [-100, 2])
 def test_ignored_targets_do_not_count(ignored, smoothing, draw):
-    """A target that is ignore_index adds nothing, and the mean is over the others; it may be a class, as that of padding is."""
+    """A target equal to ignore_index adds nothing to the loss, and the mean is over the others. ignore_index may be a class,
+    such as that of padding.
+    """
     logits, target, grad = draw.normal(2, 3, 5), np.where(IGNORED == -100, ignored, IGNORED), draw.normal().item()
     counts = target != ignored
     want = oracles.losses.cross_entropy(logits, target, smoothing, ignored)
@@ -220,7 +230,7 @@ def test_ignored_targets_do_not_count(ignored, smoothing, draw):
 
 @pytest.mark.parametrize("wrap", [Tensor, np.asarray, np.ndarray.tolist], ids=["Tensor", "array", "list"])
 def test_it_says_how_many_targets_count(wrap):
-    """counted(target) is the number of targets that are not ignore_index, an int, for any shape; 0 if all are ignored."""
+    """counted(target) is the number of targets that aren't ignore_index: an int, for any shape, and 0 if all are ignored."""
     for ignored, want in ((-100, 4), (2, 4), (0, 5), (3, 6)):
         got = CrossEntropyLoss(ignore_index=ignored).counted(wrap(IGNORED))
         assert type(got) is int, f"expected an int, got a {type(got).__name__}"
@@ -229,7 +239,7 @@ def test_it_says_how_many_targets_count(wrap):
 
 
 def test_an_ignored_position_has_no_gradient(draw):
-    """Exactly zero, so that nothing is learnt from padding."""
+    """The gradient of an ignored target's logits is exactly zero, so that nothing is learned from padding."""
     loss = CrossEntropyLoss(label_smoothing=0.1)
     loss(Tensor(draw.normal(2, 3, 5)), IGNORED)
     assert not loss.backward()[IGNORED == -100].any()
@@ -239,8 +249,8 @@ def test_an_ignored_position_has_no_gradient(draw):
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("row", [[math.nan] * 5, [-math.inf] * 5, [0, math.inf, 1, 2, math.nan], [-6e4, 6e4, 0, 0, 0]], ids=str)
 def test_the_logits_of_ignored_targets_do_not_matter(row, smoothing, dtype, draw):
-    """Logits of ignored targets may be NaN or infinite: the loss is that of the others, the gradient there is exactly zero,
-    and no floating-point warning is given.
+    """Logits of ignored targets may be NaN or infinite: the loss is the loss of the others, the gradient of the ignored logits
+    is exactly zero, and no floating-point warning is raised.
     """
     logits, loss, half = np.array(draw.normal(2, 3, 5)), CrossEntropyLoss(smoothing), Tolerance("float16", 2e-3)
     logits = logits.astype(dtype)
@@ -257,7 +267,7 @@ def test_the_logits_of_ignored_targets_do_not_matter(row, smoothing, dtype, draw
 
 
 def test_inputs_are_left_alone(draw):
-    """Neither the logits nor the target change, ignored ones included."""
+    """The loss changes neither the logits nor the target, not even ignored ones."""
     logits, target = np.array(draw.normal(2, 3, 5)), IGNORED.copy()
     kept, loss = logits.copy(), CrossEntropyLoss(label_smoothing=0.1)
     loss(Tensor(logits), target)
@@ -269,7 +279,9 @@ def test_inputs_are_left_alone(draw):
 @pytest.mark.parametrize("dtype", [np.int64, np.int8, np.uint8, np.bool_])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_logits_of_integers_are_computed_in_float32(smoothing, dtype):
-    """A difference of integers may overflow, and one of booleans is none: integers are taken for floats first."""
+    """Integer and boolean logits are converted to float32 first: a difference of integers may overflow, and booleans have no
+    difference.
+    """
     logits, loss = np.array([[0, 100, 1], [1, 0, 0]], dtype), CrossEntropyLoss(label_smoothing=smoothing)
     whole = logits.astype(np.float64) - (128 if dtype == np.int8 else 0) * (logits == 0)
     got = loss(Tensor(whole.astype(dtype)), [2, 1])
@@ -283,7 +295,9 @@ def test_logits_of_integers_are_computed_in_float32(smoothing, dtype):
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("shape", [(70_000, 2), (1, 70_000)], ids=str)
 def test_float16_is_added_in_float32(shape, smoothing):
-    """70,000 targets, or classes, of float16: sums of so many are more than it can hold, the loss and the gradient are not."""
+    """For float16, sums are computed in float32: float16 can't hold a sum over 70,000 targets or classes, though it can hold
+    the loss and the gradient.
+    """
     n, classes = shape
     loss, half = CrossEntropyLoss(label_smoothing=smoothing), Tolerance("float16", 1e-3)
     got = loss(Tensor(np.zeros(shape, np.float16)), np.zeros(n, np.int64))
@@ -296,7 +310,9 @@ def test_float16_is_added_in_float32(shape, smoothing):
 
 
 def test_float16_has_the_digits_of_float32():
-    """log(1 + e⁻⁸) is 3.4e−4, which float16 can hold, while 1 + e⁻⁸ is 1 there; so is the gradient."""
+    """The loss log(1 + e⁻⁸) is 3.4e−4, which float16 can hold, but 1 + e⁻⁸ rounds to 1 in float16. The same holds for the
+    gradient.
+    """
     loss, half, want = CrossEntropyLoss(), Tolerance("float16", 1e-3), math.log1p(math.exp(-8))
     got = loss(Tensor(np.array([[8, 0], [0, 8]], np.float16)), [0, 1])
     assert_close(got, want, half, mistakes={"computed in float16": 0.0})
@@ -304,7 +320,9 @@ def test_float16_has_the_digits_of_float32():
 
 
 def test_the_record_of_float16_leads_to_the_logits():
-    """The loss of float16 logits is made of Tensor operations too: done again from the record on others, it is their loss."""
+    """The loss of float16 logits is computed with Tensor operations too: repeated from the graph for different logits, they
+    give those logits' loss.
+    """
     logits = Tensor(np.zeros((4, 2), np.float16), requires_grad=True)
     with recording() as probe:
         loss = CrossEntropyLoss()(logits, [0, 1, 0, 1])
@@ -330,7 +348,7 @@ def test_large_logits_neither_overflow_nor_warn(size, smoothing, dtype, draw):
 
 
 def test_a_class_may_be_excluded(draw):
-    """A logit of −∞ gives a class the probability 0: the loss of the others is finite, and so is every gradient."""
+    """A logit of −∞ gives a class the probability 0: the loss of the other classes is finite, and so is every gradient."""
     logits, loss = np.array(draw.normal(4, 5)), CrossEntropyLoss()
     logits[:, 1] = -np.inf
     others = np.delete(logits, 1, axis=1)
@@ -345,14 +363,18 @@ def test_a_class_may_be_excluded(draw):
 
 @pytest.mark.parametrize("index", [5, 17, -1, -5])
 def test_a_class_that_does_not_exist_is_named(index):
-    """An index out of range is a ValueError that names it and the number of classes. −1 is one, not the last class."""
+    """A class index out of range raises a ValueError whose message contains the index and the number of classes. −1 is out of
+    range too: it isn't the last class.
+    """
     with rejects(ValueError, str(index), "5"):
         CrossEntropyLoss()(Tensor(np.ones((2, 3, 5))), np.array([[0, 1, 2], [4, index, 3]]))
 
 
 @pytest.mark.parametrize("index", [2**32, 2**32 + 1, 2**31, 2**63 + 1, 2**64 - 100, -(2**32), 256, 2**32 - 100], ids=str)
 def test_no_index_is_cut_to_fewer_bits(index):
-    """An index beyond any integer type is named as it is: it neither becomes a class nor the ignored one."""
+    """An index too large for a smaller integer dtype is never truncated to a class or to ignore_index: the error's message
+    contains it unchanged.
+    """
     target = np.array([4, index], np.uint64 if index >= 2**63 else np.int64)
     loss = CrossEntropyLoss()
     with rejects(ValueError, str(index), "5"):
@@ -362,7 +384,7 @@ def test_no_index_is_cut_to_fewer_bits(index):
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64])
 def test_small_integers_may_have_many_classes(dtype, draw):
-    """The number of classes may be more than the target's dtype holds, in any axis layout of the target."""
+    """There may be more classes than the target's dtype can hold, whatever the target's memory layout."""
     logits, target = draw.normal(2, 3, 300), np.array([[0, 127, 5], [1, 2, 100]])
     loss, given = CrossEntropyLoss(), np.asfortranarray(target.astype(dtype))
     assert_close(loss(Tensor(logits), given), oracles.losses.cross_entropy(logits, target))
@@ -372,20 +394,22 @@ def test_small_integers_may_have_many_classes(dtype, draw):
 
 @pytest.mark.parametrize("target", [np.array([3.0, 0.0]), np.array([True, False]), np.eye(5)[[3, 0]]], ids=str)
 def test_a_target_that_is_no_index_is_refused(target):
-    """Floats, booleans and one-hot rows are a TypeError that names the dtype that came."""
+    """Floats, booleans and one-hot rows as targets raise a TypeError whose message contains their dtype."""
     with rejects(TypeError, str(target.dtype)):
         CrossEntropyLoss()(Tensor(np.ones((2, 5))), target)
 
 
 @pytest.mark.parametrize("shapes", [((4, 5), (5,)), ((4, 5), (4, 1)), ((4, 5), (4, 5)), ((2, 5, 3), (2, 3)), ((), ())], ids=str)
 def test_shapes_that_do_not_fit_are_named(shapes):
-    """The target has the shape of the logits without their last axis, else a ValueError names both."""
+    """A target that doesn't have the logits' shape without the last axis raises a ValueError whose message contains both
+    shapes.
+    """
     with rejects(ValueError, *map(str, shapes)):
         CrossEntropyLoss()(Tensor(np.ones(shapes[0])), np.zeros(shapes[1], np.int64))
 
 
 def test_a_mean_of_no_targets_is_refused():
-    """Nothing in the batch, or nothing that counts, is a ValueError, where 0/0 would put NaN into every weight."""
+    """An empty batch, or one in which every target is ignored, raises a ValueError: 0/0 would put NaN into every weight."""
     for shape, target in (((0,), []), ((2, 0), [[], []]), ((0,), np.zeros(0, np.int64)), ((2, 0), np.zeros((2, 0), np.uint8))):
         with rejects(ValueError, str(shape)):
             CrossEntropyLoss()(Tensor(np.ones((*shape, 5))), target)
@@ -400,21 +424,23 @@ def test_a_mean_of_no_targets_is_refused():
 
 @pytest.mark.parametrize("smoothing", [-0.1, 1.0, 1.5, math.nan])
 def test_a_label_smoothing_outside_zero_to_one_is_refused(smoothing):
-    """0 ≤ label_smoothing < 1, else a ValueError names it: 1 would leave nothing of the target."""
+    """label_smoothing must be at least 0 and less than 1; anything else raises a ValueError whose message contains it. With 1,
+    nothing of the target would be left.
+    """
     with rejects(ValueError, "label_smoothing", str(smoothing)):
         CrossEntropyLoss(label_smoothing=smoothing)
 
 
 def test_backward_needs_a_forward():
-    """backward before any forward is a RuntimeError that says so."""
+    """Calling backward before forward raises a RuntimeError whose message contains 'forward'."""
     with rejects(RuntimeError, "forward"):
         CrossEntropyLoss().backward()
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_the_record_leads_from_the_loss_to_the_logits(smoothing, draw):
-    """The loss is made of Tensor operations, the choice of the target's logit too: done again from the record on slightly
-    different logits, it gives their loss.
+    """The loss is computed with Tensor operations, even the choice of the target's logit: repeated from the graph for slightly
+    different logits, they give those logits' loss.
     """
     logits = Tensor(draw.normal(2, 3, 5), requires_grad=True)
     other = logits.data + 0.01 * draw.normal(2, 3, 5)
@@ -428,8 +454,8 @@ def test_the_record_leads_from_the_loss_to_the_logits(smoothing, draw):
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_the_record_leads_past_logits_that_do_not_count(smoothing, draw):
-    """Automatic differentiation multiplies by derivatives, and 0 · NaN is NaN: ignored logits are replaced or left out before
-    any exponential, logarithm, division or power.
+    """Ignored logits are replaced or left out before any exponential, logarithm, division or power: automatic differentiation
+    multiplies by derivatives, and 0 · NaN is NaN.
     """
     logits = np.array(draw.normal(2, 3, 5))
     logits[IGNORED == -100] = math.nan
@@ -441,7 +467,7 @@ def test_the_record_leads_past_logits_that_do_not_count(smoothing, draw):
 
 
 def test_nothing_of_cross_entropy_is_kept_while_operations_are_recorded(draw, budget):
-    """While a recorder is installed the record holds what a gradient needs; the loss keeps nothing beside it."""
+    """While operations are recorded, the loss saves nothing for backward: the graph holds it already."""
     loss, logits, target = CrossEntropyLoss(), Tensor(draw.normal(100, 200)), draw.integers(200, 100)
 
     def forward():
@@ -452,7 +478,7 @@ def test_nothing_of_cross_entropy_is_kept_while_operations_are_recorded(draw, bu
 
 
 def test_cross_entropy_is_computed_in_numpy(budget):
-    """A hundred times more samples take not one Python step more, forward and backward."""
+    """The number of Python instructions, forward and backward, must not grow with the number of samples."""
 
     def both(n: int):
         loss, logits, target = CrossEntropyLoss(label_smoothing=0.1), np.ones((n, 10), np.float32), np.arange(n) % 10
@@ -462,13 +488,13 @@ def test_cross_entropy_is_computed_in_numpy(budget):
 
 
 def test_the_target_is_looked_up_not_multiplied_by_a_matrix_of_zeros(draw, budget):
-    """Forward and backward hold at most four and a half times the logits: no one-hot matrix, nothing in float64."""
+    """Forward and backward hold at most four and a half times the size of the logits: no one-hot matrix, nothing in float64."""
     loss, logits, target = CrossEntropyLoss(), Tensor(draw.normal(100, 2000, dtype=np.float32)), draw.integers(2000, 100)
     budget.bytes(lambda: (loss(logits, target), loss.backward()), peak=4.5 * logits.data.nbytes)
 
 
 def test_it_is_as_fast_as_numpy(draw, budget):
-    """Forward and backward take at most three times what the same formulas do in NumPy (they should take the same)."""
+    """Forward and backward take at most three times as long as the same formulas in NumPy (they should take the same time)."""
     x, target = np.array(draw.normal(1000, 200, dtype=np.float32)), draw.integers(200, 1000)
     loss, logits, rows = CrossEntropyLoss(), Tensor(x), np.arange(1000)
 

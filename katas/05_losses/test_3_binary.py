@@ -14,7 +14,9 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def test_it_is_minus_the_log_probability_of_the_answer(draw):
-    """−y·log σ(x) − (1 − y)·log(1 − σ(x)), the mean over all values, a Tensor of shape (); targets may lie between 0 and 1."""
+    """BCEWithLogitsLoss returns the mean of −y·log σ(x) − (1 − y)·log(1 − σ(x)) over all values, a Tensor of shape (); targets
+    may lie between 0 and 1.
+    """
     logits, target = draw.normal(2, 3, 4), draw.uniform(0, 1, 2, 3, 4)
     p = sigmoid(logits)
     each = -target * np.log(p) - (1 - target) * np.log(1 - p)
@@ -33,21 +35,23 @@ def test_it_is_minus_the_log_probability_of_the_answer(draw):
 
 
 def test_a_logit_of_zero_costs_the_logarithm_of_two():
-    """Who knows nothing pays log 2, whatever the answer; the gradient pulls with ½ to either side."""
+    """A logit of 0 means probability ½. It costs log 2 whatever the target; its gradient, before dividing by n, is ½ for target
+    0 and −½ for target 1.
+    """
     loss = BCEWithLogitsLoss()
     assert_close(loss(Tensor(np.zeros(2)), [0, 1]), math.log(2))
     assert_close(loss.backward(2.0), [0.5, -0.5])
 
 
 def test_it_is_the_cross_entropy_of_two_classes(draw):
-    """σ(x) is the softmax of (0, x): the loss is the cross-entropy of two classes with these logits."""
+    """σ(x) is the softmax of (0, x), so the loss equals the cross-entropy of two classes with these logits."""
     logits, target = draw.normal(6), draw.integers(2, 6)
     pairs = np.stack([np.zeros(6), logits], axis=1)
     assert_close(BCEWithLogitsLoss()(Tensor(logits), target), oracles.losses.cross_entropy(pairs, target))
 
 
 def test_the_gradient_is_sigmoid_minus_target(draw):
-    """(σ(x) − y) / n, times the gradient that comes in."""
+    """The gradient is (σ(x) − y) / n, times the incoming gradient."""
     logits, target, grad = draw.normal(2, 3, 4), draw.uniform(0, 1, 2, 3, 4), draw.normal().item()
     loss = BCEWithLogitsLoss()
     loss(Tensor(logits), target)
@@ -70,7 +74,9 @@ def test_the_incoming_gradient_is_one_unless_given(draw):
 
 
 def test_backward_belongs_to_the_last_forward(draw):
-    """Nothing is left of an earlier batch, whatever its shape; and asking twice gives the same gradient twice."""
+    """backward uses only the last forward, even if an earlier batch had a different shape, and gives the same gradient every
+    time.
+    """
     loss, logits, target = BCEWithLogitsLoss(), draw.normal(3, 4), draw.integers(2, 3, 4)
     loss(Tensor(draw.normal(5, 2)), draw.integers(2, 5, 2))
     loss.backward()
@@ -83,7 +89,9 @@ def test_backward_belongs_to_the_last_forward(draw):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("grad", [0.5, np.float64(0.5), np.array(0.5)], ids=repr)
 def test_the_dtype_stays(dtype, grad, draw):
-    """Loss and gradient have the logits' dtype, whatever the incoming gradient's and the target's are (booleans too)."""
+    """The loss and the gradient have the logits' dtype, whatever the dtypes of the incoming gradient and of the target
+    (booleans too).
+    """
     loss = BCEWithLogitsLoss()
     for target in (draw.uniform(0, 1, 3, 4), draw.integers(2, 3, 4), draw.normal(3, 4) > 0):
         assert_dtype(loss(Tensor(draw.normal(3, 4, dtype=dtype)), target), dtype)
@@ -92,7 +100,7 @@ def test_the_dtype_stays(dtype, grad, draw):
 
 @pytest.mark.parametrize("dtype", [np.int64, np.int8, np.uint8, np.bool_])
 def test_logits_of_integers_are_computed_in_float32(dtype):
-    """Integers against probabilities: the target is not cut to integers, and nothing overflows."""
+    """Integer logits are computed in float32: targets between 0 and 1 are not truncated, and nothing overflows."""
     logits, target, loss = np.array([0, 1, 100], dtype), np.array([0.25, 0.75, 0.5]), BCEWithLogitsLoss()
     got = loss(Tensor(logits), target)
     assert_dtype(got, np.float32)
@@ -104,7 +112,7 @@ def test_logits_of_integers_are_computed_in_float32(dtype):
 
 
 def test_an_incoming_gradient_of_zero_is_one():
-    """backward(0.0) gives zeros: 0 is a gradient, and does not stand for the default."""
+    """backward(0.0) returns zeros: 0 is a gradient and is not replaced by the default."""
     loss = BCEWithLogitsLoss()
     loss(Tensor([1.0, 2.0]), [0.0, 1.0])
     assert_close(loss.backward(0.0), [0.0, 0.0])
@@ -112,7 +120,7 @@ def test_an_incoming_gradient_of_zero_is_one():
 
 @pytest.mark.parametrize("grad", [-1, 2, -0.5, np.float32(-2), np.int64(3), np.array(-3.0), np.array(2)], ids=repr)
 def test_the_incoming_gradient_may_be_any_number(grad, draw):
-    """grad is a number or an array of shape () of any dtype and sign, and multiplies the gradient."""
+    """grad is a number or an array of shape (), of any dtype and sign; the gradient is multiplied by it."""
     logits, target, loss = draw.normal(3, 4), draw.uniform(0, 1, 3, 4), BCEWithLogitsLoss()
     loss(Tensor(logits), target)
     want = (sigmoid(logits) - target) / 12
@@ -122,7 +130,7 @@ def test_the_incoming_gradient_may_be_any_number(grad, draw):
 
 @pytest.mark.parametrize("wrap", [lambda array: array, Tensor], ids=["array", "Tensor"])
 def test_the_targets_array_may_be_reused(wrap, draw):
-    """An array that is filled with the next batch's targets before backward does not change this batch's gradient."""
+    """Filling the target's array with the next batch before backward doesn't change this batch's gradient."""
     logits, target, loss = draw.normal(3, 4), np.array(draw.uniform(0, 1, 3, 4)), BCEWithLogitsLoss()
     want = (sigmoid(logits) - target) / 12
     loss(Tensor(logits), wrap(target))
@@ -131,7 +139,7 @@ def test_the_targets_array_may_be_reused(wrap, draw):
 
 
 def test_one_value_may_have_no_axes():
-    """Logits and a target of shape () are one value: the loss has shape (), and so has the gradient."""
+    """Logits and a target of shape () count as one value: the loss and the gradient have shape ()."""
     loss = BCEWithLogitsLoss()
     assert_close(loss(Tensor(0.0), 1), math.log(2))
     assert_close(loss.backward(), np.array(-0.5))
@@ -139,7 +147,7 @@ def test_one_value_may_have_no_axes():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_small_probability_has_all_its_digits(dtype):
-    """σ(−40) is 4.2e−18, not 0: for a target of 0 the gradient of a small logit is right to the last digits."""
+    """σ(−40) is 4.2e−18, not 0: for a target of 0, the gradient of a very negative logit is right to the last digits."""
     logits, loss = np.array([-17, -20, -40, -80], dtype), BCEWithLogitsLoss()
     loss(Tensor(logits), np.zeros(4))
     want = sigmoid(logits.astype(np.float64))
@@ -149,7 +157,9 @@ def test_a_small_probability_has_all_its_digits(dtype):
 
 
 def test_float16_has_the_digits_of_float32():
-    """log(1 + e⁻⁸) is 3.4e−4, which float16 can hold, while 1 + e⁻⁸ is 1 there; so is the gradient."""
+    """The loss log(1 + e⁻⁸) is 3.4e−4, which float16 can hold, but 1 + e⁻⁸ rounds to 1 in float16. The same holds for the
+    gradient.
+    """
     loss, half, logits = BCEWithLogitsLoss(), Tolerance("float16", 1e-3), np.array([8, -8, 7], np.float16)
     target = np.array([1, 0, 1])
     want = oracles.losses.bce_with_logits(logits.astype(np.float64), target)
@@ -159,7 +169,7 @@ def test_float16_has_the_digits_of_float32():
 
 
 def test_float16_is_added_in_float32():
-    """70,000 logits of float16: the sum of their losses is more than it can hold, the mean is not."""
+    """For float16, sums are computed in float32: float16 can't hold the sum of 70,000 losses, though it can hold their mean."""
     loss, half = BCEWithLogitsLoss(), Tolerance("float16", 1e-3)
     got = loss(Tensor(np.full(70_000, 2.0, np.float16)), np.zeros(70_000))
     assert_dtype(got, np.float16)
@@ -183,33 +193,39 @@ def test_large_logits_neither_overflow_nor_warn(size, dtype):
 
 @pytest.mark.parametrize("value", [-1.0, 1.5, 2.0, math.nan])
 def test_a_target_that_is_no_probability_is_named(value):
-    """A target outside [0, 1] is a ValueError that names it: with labels of −1 and 1 the loss would fall for ever."""
+    """A target outside [0, 1] raises a ValueError whose message contains it: with labels −1 and 1 the loss would
+    fall forever.
+    """
     with rejects(ValueError, str(value)):
         BCEWithLogitsLoss()(Tensor(np.ones((2, 3))), np.array([[0, 1, 0.5], [1, value, 0]]))
 
 
 @pytest.mark.parametrize("shapes", [((5, 1), (5,)), ((5,), (5, 1)), ((3, 4), (4,)), ((3, 4), ())], ids=str)
 def test_shapes_that_differ_are_named(shapes):
-    """(5, 1) against (5,) would be broadcast to 25 pairs: a ValueError names both."""
+    """Logits (5, 1) with a target (5,) raise a ValueError whose message contains both shapes. Broadcasting would
+    give 25 pairs.
+    """
     with rejects(ValueError, *map(str, shapes)):
         BCEWithLogitsLoss()(Tensor(np.ones(shapes[0])), np.ones(shapes[1]))
 
 
 @pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0), (2, 0, 3)], ids=str)
 def test_an_empty_batch_is_refused(shape):
-    """The mean of no values is a ValueError that names the shape, whichever axis has no length."""
+    """An empty batch has no mean: it raises a ValueError whose message contains the shape, whichever axis has length 0."""
     with rejects(ValueError, str(shape)):
         BCEWithLogitsLoss()(Tensor(np.ones(shape)), np.ones(shape))
 
 
 def test_backward_needs_a_forward():
-    """backward before any forward is a RuntimeError that says so."""
+    """Calling backward before forward raises a RuntimeError whose message contains 'forward'."""
     with rejects(RuntimeError, "forward"):
         BCEWithLogitsLoss().backward()
 
 
 def test_the_record_leads_from_the_loss_to_the_logits(draw):
-    """The loss is made of Tensor operations: done again from the record on slightly different logits, it gives their loss."""
+    """The loss is computed with Tensor operations: repeated from the graph for slightly different logits, they give those
+    logits' loss.
+    """
     start, target = draw.uniform(0.5, 3, 2, 3, 4) * np.sign(draw.normal(2, 3, 4)), draw.integers(2, 2, 3, 4)
     logits, other = Tensor(start, requires_grad=True), start + 0.01 * draw.normal(2, 3, 4)
     with recording() as probe:
@@ -221,7 +237,7 @@ def test_the_record_leads_from_the_loss_to_the_logits(draw):
 
 
 def test_nothing_of_binary_cross_entropy_is_kept_while_operations_are_recorded(draw, budget):
-    """While a recorder is installed the record holds what a gradient needs; the loss keeps nothing beside it."""
+    """While operations are recorded, the loss saves nothing for backward: the graph holds it already."""
     loss, logits, target = BCEWithLogitsLoss(), Tensor(draw.normal(100, 200)), draw.integers(2, 100, 200)
 
     def forward():
@@ -232,7 +248,7 @@ def test_nothing_of_binary_cross_entropy_is_kept_while_operations_are_recorded(d
 
 
 def test_binary_cross_entropy_is_computed_in_numpy(budget):
-    """A hundred times more values take not one Python step more, forward and backward."""
+    """The number of Python instructions, forward and backward, must not grow with the number of values."""
 
     def both(n: int):
         loss, x = BCEWithLogitsLoss(), np.ones((n, 10), np.float32)

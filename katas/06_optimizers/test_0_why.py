@@ -9,7 +9,7 @@ LEARNING_RATE = 0.05  # at twice that the loss jumps about, and the last digit o
 
 
 def trained(update_of, x: np.ndarray, target: np.ndarray) -> tuple[int, int, float]:
-    """How many parameters moved, of how many, and the loss after 200 calls of update_of(network)."""
+    """Returns how many parameters moved, how many there are, and the loss after 200 calls of update_of(network)."""
     rng = np.random.default_rng(1)
     network = Sequential(Linear(2, 16, rng=rng), Tanh(), Linear(16, 1, rng=rng))
     parameters, criterion, update = network.parameters(), MSELoss(), update_of(network)
@@ -25,7 +25,7 @@ def trained(update_of, x: np.ndarray, target: np.ndarray) -> tuple[int, int, flo
 
 
 def by_hand(network):
-    """An update as one writes it, for every layer that has a weight. Its bias was forgotten."""
+    """A hand-written update for every layer that has a weight. It forgets the bias."""
 
     def update():
         for layer in network:
@@ -40,7 +40,7 @@ def by_optimizer(network):
 
 
 def test_an_update_by_hand_forgets_parameters_and_an_optimizer_forgets_none(draw, tell):
-    """A forgotten parameter is no error: the loss falls all the same, only not as far. An optimizer is given all that
+    """A forgotten parameter raises no error: the loss still falls, only not as far. An optimizer receives all parameters that
     parameters() finds, and updates every one of them.
     """
     x = draw.normal(64, 2, dtype=np.float32)

@@ -8,7 +8,7 @@ from specs.check import assert_close, rejects
 
 
 class Plain(Optimizer):
-    """p ← p − lr · grad: all that a new rule has to say. It counts its updates."""
+    """Computes p ← p − lr · grad: all that a new rule has to define. It counts its updates."""
 
     def __init__(self, parameters, lr=0.5):
         super().__init__(parameters, {"lr": lr})
@@ -19,7 +19,7 @@ class Plain(Optimizer):
 
 
 def parameters(*values: float) -> list[Parameter]:
-    """One for each value, of different shapes, with gradients of ones."""
+    """One parameter for each value, with different shapes and gradients of ones."""
     made = [Parameter(np.full(i + 2, float(value))) for i, value in enumerate(values)]
     for parameter in made:
         parameter.grad = np.ones(parameter.shape)
@@ -35,7 +35,7 @@ def test_a_step_updates_every_parameter_once():
 
 
 def test_parameters_may_come_from_a_generator():
-    """Any iterable will do. A generator gives its parameters once, and every step needs them."""
+    """Parameters may come from any iterable. A generator yields its parameters only once, and every step needs them."""
     a, b = parameters(1, 2)
     optimizer = Plain(parameter for parameter in (a, b))
     optimizer.step()
@@ -46,7 +46,7 @@ def test_parameters_may_come_from_a_generator():
 
 
 def test_a_gradient_of_none_is_skipped():
-    """A parameter without a gradient was not part of the loss: it keeps its values, and nothing is remembered of it."""
+    """A parameter without a gradient was not part of the loss: it keeps its values, and state has no entry for it."""
     a, b = parameters(1, 2)
     a.grad = None
     optimizer = Plain([a, b])
@@ -57,7 +57,7 @@ def test_a_gradient_of_none_is_skipped():
 
 
 def test_each_parameter_has_a_state_of_its_own():
-    """state[parameter] is a dict that its updates share; one parameter's updates do not count for another."""
+    """state[parameter] is a dict shared by the parameter's updates; updates of other parameters don't change it."""
     a, b = parameters(1, 1)
     optimizer = Plain([a, b])
     optimizer.step()
@@ -68,7 +68,7 @@ def test_each_parameter_has_a_state_of_its_own():
 
 
 def test_groups_have_values_of_their_own():
-    """A list of dicts makes groups; what a group does not say it takes from the defaults."""
+    """A list of dicts makes groups; a group takes the options that it doesn't set from the defaults."""
     a, b, c = parameters(1, 2, 3)
     optimizer = Plain([{"params": [a], "lr": 0.25}, {"params": (p for p in (b, c))}])
     optimizer.step()
@@ -78,7 +78,7 @@ def test_groups_have_values_of_their_own():
 
 
 def test_one_list_of_parameters_is_one_group():
-    """param_groups is a list of dicts in any case."""
+    """param_groups is always a list of dicts, even if the parameters were given as one list."""
     a, b = parameters(1, 2)
     (group,) = Plain([a, b], lr=0.1).param_groups
     assert group["lr"] == 0.1
@@ -97,7 +97,7 @@ def test_a_groups_values_may_change_between_steps():
 
 
 def test_what_was_given_is_left_alone():
-    """The caller's dicts and lists are neither changed nor kept: no default is written into a group that lacks it."""
+    """The caller's dicts and lists are neither changed nor kept: no default is written into the caller's group."""
     a, b, c = parameters(1, 2, 3)
     given, bare = {"params": [a], "lr": 0.1}, {"params": (c,)}
     optimizer = Plain([given, bare])
@@ -111,14 +111,16 @@ def test_what_was_given_is_left_alone():
 
 
 class Listing(Optimizer):
-    """An optimizer with an option that is a list, as betas may be."""
+    """An optimizer with a list as an option, as betas may be."""
 
     def __init__(self, parameters, sizes):
         super().__init__(parameters, {"sizes": sizes})
 
 
 def test_a_list_among_the_values_is_not_shared():
-    """A list that is given as a value, for all or for one group, is copied: neither the caller nor another group has it."""
+    """A list given as an option, for all groups or for one, is copied: it is shared neither with the caller nor with another
+    group.
+    """
     a, b, c = parameters(1, 2, 3)
     for_all, for_one = [1, 2], [3, 4]
     optimizer = Listing([{"params": [a]}, {"params": [b]}, {"params": [c], "sizes": for_one}], for_all)
@@ -129,7 +131,7 @@ def test_a_list_among_the_values_is_not_shared():
 
 
 def test_zero_grad_forgets_all_gradients():
-    """zero_grad() sets every grad to None, in all groups; the values stay."""
+    """zero_grad() sets every grad to None, in all groups; the values don't change."""
     a, b, c = parameters(1, 2, 3)
     optimizer = Plain([{"params": [a]}, {"params": [b, c]}])
     optimizer.zero_grad()
@@ -140,7 +142,9 @@ def test_zero_grad_forgets_all_gradients():
 
 @pytest.mark.parametrize("nothing", [[], (), [{"params": []}]], ids=str)
 def test_no_parameters_are_an_error(nothing):
-    """An optimizer of nothing would train nothing: a ValueError. A generator that was used up gives nothing too."""
+    """An optimizer without parameters would train nothing, so it raises a ValueError. An exhausted generator yields no
+    parameters either.
+    """
     with rejects(ValueError, "parameters"):
         Plain(nothing)
     used = (p for p in parameters(1))
@@ -163,13 +167,15 @@ def test_no_parameters_are_an_error(nothing):
     ids=["an array", "a Tensor", "a pair", "a layer", "a name", "a single Parameter", "beside a group"],
 )
 def test_what_is_not_a_parameter_is_named(wrong, name):
-    """Anything but Parameters, or else dicts, is a TypeError that names its type."""
+    """Anything but Parameters or dicts raises a TypeError whose message contains its type."""
     with rejects(TypeError, name):
         Plain(wrong)
 
 
 def test_float16_is_refused():
-    """float16 is for storage: with it Adam would divide 0 by 0. A TypeError names it, and the parameter's shape."""
+    """A float16 parameter raises a TypeError whose message contains float16 and the shape: float16 is for storage, and with it
+    Adam would divide 0 by 0.
+    """
     half = Parameter(np.ones((2, 3), np.float16))
     with rejects(TypeError, "float16", "(2, 3)"):
         Plain([half])
@@ -178,7 +184,9 @@ def test_float16_is_refused():
 
 
 def test_the_same_parameter_twice_is_an_error():
-    """It would be updated twice a step: a ValueError names its shape. Two parameters of equal values are two."""
+    """A parameter listed twice would be updated twice a step, so it raises a ValueError whose message contains its shape. Equal
+    values don't make two parameters the same.
+    """
     a, b = Parameter(np.ones(3)), Parameter(np.ones(3))
     Plain([a, b])
     with rejects(ValueError, "(3,)"):
@@ -188,7 +196,9 @@ def test_the_same_parameter_twice_is_an_error():
 
 
 def test_a_name_that_is_no_option_is_an_error():
-    """A misspelt option would be without effect: a ValueError names it, and those there are."""
+    """A misspelled option would have no effect, so it raises a ValueError whose message contains it and the options
+    that exist.
+    """
     with rejects(ValueError, "learning_rate", "lr"):
         Plain([{"params": parameters(1), "learning_rate": 0.1}])
     with rejects(ValueError, "params"):

@@ -20,7 +20,7 @@ every = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 
 
 def descended(start: np.ndarray, grads: list[np.ndarray], **options) -> Parameter:
-    """A parameter after one step for each gradient."""
+    """Returns the parameter after one step for each gradient."""
     parameter = Parameter(start)
     optimizer = SGD([parameter], **options)
     for grad in grads:
@@ -31,14 +31,16 @@ def descended(start: np.ndarray, grads: list[np.ndarray], **options) -> Paramete
 
 @every
 def test_steps_follow_the_formulas(options, draw):
-    """g ← grad + weight_decay·p;  b ← μ·b + g, at first b ← g;  p ← p − lr·b, or with nesterov p − lr·(g + μ·b)."""
+    """SGD computes g ← grad + weight_decay·p;  b ← μ·b + g, at first b ← g;  p ← p − lr·b, or with nesterov p −
+    lr·(g + μ·b).
+    """
     start, grads = draw.normal(3, 4), [draw.normal(3, 4) for _ in range(5)]
     want = oracles.optimizers.each(oracles.optimizers.sgd, start, grads, lr=0.1, **options)
     assert_close(descended(start, grads, lr=0.1, **options), want)
 
 
 def test_momentum_is_the_sum_of_past_gradients(draw):
-    """Two steps: the first is that of plain SGD, the second adds μ times the first gradient."""
+    """Two steps with momentum: the first equals plain SGD, the second adds μ times the first gradient."""
     p, g, h = draw.normal(3, 4), draw.normal(3, 4), draw.normal(3, 4)
     mistakes = {
         "the buffer is not kept": p - 0.1 * (g + h),
@@ -51,7 +53,7 @@ def test_momentum_is_the_sum_of_past_gradients(draw):
 
 
 def test_nesterov_looks_ahead(draw):
-    """Two steps with nesterov: each goes along g + μ·b, where b has its gradient in it already."""
+    """Two steps with nesterov: each goes along g + μ·b, where b already includes g."""
     p, g, h = draw.normal(3, 4), draw.normal(3, 4), draw.normal(3, 4)
     b = 0.9 * g + h
     mistakes = {
@@ -80,7 +82,7 @@ def test_weight_decay_is_part_of_the_gradient(draw):
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
 def test_on_a_parabola_it_follows_the_closed_form(momentum):
-    """On c/2·p² a step is a linear map of (p, b): after 30 steps p is where the 30th power of its matrix says."""
+    """On c/2·p² a step is a linear map of (p, b): after 30 steps, p is given by the 30th power of its matrix."""
     p = Parameter(np.array([4.0]))
     optimizer = SGD([p], lr=0.1, momentum=momentum)
     for _ in range(30):
@@ -90,7 +92,7 @@ def test_on_a_parabola_it_follows_the_closed_form(momentum):
 
 
 def test_the_buffer_is_not_the_gradient(draw):
-    """A gradient array that is written to afterwards, as the next backward may do, does not change the momentum."""
+    """The momentum buffer is a copy: writing into the gradient array later, as the next backward may do, doesn't change it."""
     start, grads = draw.normal(3, 4), [draw.normal(3, 4) for _ in range(3)]
     parameter = Parameter(start)
     parameter.grad = np.empty((3, 4))
@@ -103,7 +105,7 @@ def test_the_buffer_is_not_the_gradient(draw):
 
 
 def test_no_gradient_is_not_a_gradient_of_zero(draw):
-    """While grad is None the momentum neither moves the parameter nor fades."""
+    """While grad is None, momentum neither moves the parameter nor decays."""
     parameter, grad = Parameter(draw.normal(3, 4)), draw.normal(3, 4)
     want = oracles.optimizers.each(oracles.optimizers.sgd, parameter.data, [grad, grad], lr=0.1, momentum=0.9)
     optimizer = SGD([parameter], lr=0.1, momentum=0.9)
@@ -115,7 +117,7 @@ def test_no_gradient_is_not_a_gradient_of_zero(draw):
 
 @every
 def test_a_step_happens_in_place(options, draw):
-    """parameter.data stays the array that it was, since others may hold it; the gradient is only read."""
+    """parameter.data stays the same array, since other code may hold it; the gradient is only read."""
     parameter = Parameter(draw.normal(3, 4))
     array, before = parameter.data, parameter.data.copy()
     optimizer = SGD([parameter], lr=0.1, **options)
@@ -128,7 +130,7 @@ def test_a_step_happens_in_place(options, draw):
 
 @every
 def test_the_layout_of_the_array_does_not_matter(options, draw):
-    """An array that lies column by column, such as a transpose, is updated in place, too."""
+    """An array in column-major order, such as a transpose, is updated in place too."""
     parameter = Parameter(draw.normal(4, 3).T)
     parameter.data = np.asfortranarray(parameter.data)
     array, start, grads = parameter.data, parameter.data.copy(), [draw.normal(3, 4), draw.normal(4, 3).T]
@@ -140,7 +142,7 @@ def test_the_layout_of_the_array_does_not_matter(options, draw):
 
 
 def test_all_values_may_change_between_steps(draw):
-    """Each step takes lr, momentum, weight_decay and nesterov from the group as they are then."""
+    """Each step uses the current lr, momentum, weight_decay and nesterov of the group."""
     start, buffer = draw.normal(3, 4), 0.0
     parameter, want = Parameter(start), start
     optimizer = SGD([parameter], lr=0.1, momentum=0.9)
@@ -162,7 +164,7 @@ def test_all_values_may_change_between_steps(draw):
 
 @pytest.mark.parametrize("options", [{"momentum": 0.9}, {"weight_decay": 0.1}, {}], ids=str)
 def test_an_lr_of_zero_is_one(options, draw):
-    """lr=0.0, as at the beginning of a warm-up, is allowed: nothing moves, but momentum gathers."""
+    """lr=0.0, as at the start of a warm-up, is allowed: no value moves, but momentum builds up."""
     start, grads = draw.normal(3, 4), [draw.normal(3, 4) for _ in range(2)]
     parameter = Parameter(start)
     optimizer = SGD([{"params": [parameter], "lr": 0.0}], lr=0.1, **options)
@@ -179,7 +181,7 @@ def test_an_lr_of_zero_is_one(options, draw):
 @every
 @pytest.mark.parametrize("lr", [0.1, np.float64(0.1)], ids=repr)
 def test_float32_stays_float32(lr, options, draw):
-    """Values and momentum have the parameter's dtype, even if lr is a NumPy number or the gradient came in float64."""
+    """Values and momentum keep the parameter's dtype, even if lr is a NumPy scalar or the gradient is float64."""
     parameter = Parameter(draw.normal(3, 4, dtype=np.float32))
     optimizer = SGD([parameter], lr=lr, **options)
     for _ in range(2):
@@ -195,7 +197,9 @@ def test_float32_stays_float32(lr, options, draw):
     [("lr", -0.1), ("lr", math.nan), ("momentum", -0.1), ("momentum", 1.0), ("momentum", math.nan), ("weight_decay", -0.01)],
 )
 def test_a_value_that_can_not_be_is_named(name, value):
-    """lr and weight_decay must not be negative, momentum lies in [0, 1): a ValueError names value and name, in a group too."""
+    """lr and weight_decay must not be negative, and momentum must be at least 0 and less than 1. Anything else, in a group too,
+    raises a ValueError whose message contains the name and the value.
+    """
     with rejects(ValueError, name, str(value)):
         SGD([Parameter(np.ones(3))], **({"lr": 0.1} | {name: value}))
     with rejects(ValueError, name, str(value)):
@@ -203,14 +207,14 @@ def test_a_value_that_can_not_be_is_named(name, value):
 
 
 def test_nesterov_needs_momentum():
-    """nesterov=True without momentum would do nothing: a ValueError says so."""
+    """nesterov=True without momentum would do nothing, so it raises a ValueError whose message contains both names."""
     with rejects(ValueError, "nesterov", "momentum"):
         SGD([Parameter(np.ones(3))], lr=0.1, nesterov=True)
 
 
 @every
 def test_a_step_of_sgd_is_done_in_numpy(options, budget):
-    """A hundred times more values take not one Python step more."""
+    """The number of Python instructions must not grow with the number of values."""
 
     def step(n: int):
         parameter = Parameter(np.ones((n, 10), np.float32))
@@ -222,7 +226,9 @@ def test_a_step_of_sgd_is_done_in_numpy(options, budget):
 
 @every
 def test_a_step_of_sgd_needs_the_room_of_one_parameter(options, budget):
-    """Ten parameters of 100 kB: a step may hold two arrays of that size for a while, not ten, and leaves nothing behind."""
+    """With ten parameters of 100 kB, a step may temporarily hold two arrays of that size, not ten, and leaves
+    nothing behind.
+    """
     layers = [Parameter(np.ones((100, 250), np.float32)) for _ in range(10)]
     for parameter in layers:
         parameter.grad = np.ones((100, 250), np.float32)
@@ -230,7 +236,7 @@ def test_a_step_of_sgd_needs_the_room_of_one_parameter(options, budget):
 
 
 def test_a_step_of_sgd_is_as_fast_as_numpy(draw, budget):
-    """At most three times what momentum and update take in NumPy, in place."""
+    """A step takes at most three times as long as momentum and update in NumPy, computed in place."""
     parameter = Parameter(draw.normal(500, 500, dtype=np.float32))
     parameter.grad = np.array(draw.normal(500, 500, dtype=np.float32))
     step = SGD([parameter], lr=1e-6, momentum=0.9).step

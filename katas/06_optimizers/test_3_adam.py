@@ -13,7 +13,7 @@ both = pytest.mark.parametrize("optimizer_class", [Adam, AdamW])
 
 
 def stepped(optimizer, parameter: Parameter, grads: list) -> Parameter:
-    """The parameter after one step for each gradient."""
+    """Returns the parameter after one step for each gradient."""
     for grad in grads:
         parameter.grad = grad
         optimizer.step()
@@ -29,7 +29,7 @@ OPTIONS += [{"betas": (0.0, 0.9)}, {"betas": (0.9, 0.0)}, {"eps": 0.0}, {"lr": 0
     ("optimizer_class", "rule"), [(Adam, oracles.optimizers.adam), (AdamW, oracles.optimizers.adamw)], ids=["Adam", "AdamW"]
 )
 def test_steps_follow_the_papers(optimizer_class, rule, options, draw):
-    """Five steps, number by number as the papers write them; the defaults are lr = 0.001, betas = (0.9, 0.999), eps = 1e-8."""
+    """Five steps match the papers' formulas, value by value; defaults are lr = 0.001, betas = (0.9, 0.999), eps = 1e-8."""
     start, grads = draw.normal(3, 4), [draw.normal(3, 4) for _ in range(5)]
     parameter = Parameter(start)
     optimizer = optimizer_class([parameter], **options)
@@ -37,7 +37,7 @@ def test_steps_follow_the_papers(optimizer_class, rule, options, draw):
 
 
 def test_the_first_step_is_as_long_as_lr(draw):
-    """m̂ = g and v̂ = g² at first: every value moves by lr, however large its gradient is (eps aside)."""
+    """At the first step m̂ = g and v̂ = g²: every value moves by lr, however large its gradient is (apart from eps)."""
     start, grad = draw.normal(3, 4), 100 * draw.normal(3, 4)
     parameter = Parameter(start)
     sign = np.sign(grad)
@@ -54,7 +54,7 @@ def test_the_first_step_is_as_long_as_lr(draw):
 
 
 def test_the_second_step_has_seen_two_gradients(draw):
-    """m̂ and v̂ are weighted means of both gradients and of both squares."""
+    """At the second step, m̂ and v̂ are weighted means of both gradients and of their squares."""
     start, g, h = draw.normal(3, 4), draw.normal(3, 4), draw.normal(3, 4)
     parameter = Parameter(start)
     optimizer = Adam([parameter], lr=0.1, betas=(0.5, 0.75), eps=0)
@@ -71,7 +71,7 @@ def test_the_second_step_has_seen_two_gradients(draw):
 
 
 def test_eps_stands_outside_the_root(draw):
-    """lr·m̂ / (√v̂ + eps), with the corrected v̂: eps bounds the step where gradients are tiny."""
+    """The step is lr·m̂ / (√v̂ + eps), with the corrected v̂: eps limits the step where gradients are tiny."""
     start, grad = draw.normal(3, 4), draw.uniform(0.05, 0.2, 3, 4)
     parameter = Parameter(start)
     mistakes = {
@@ -86,7 +86,7 @@ def test_eps_stands_outside_the_root(draw):
 
 @both
 def test_a_gradient_of_zero_moves_nothing(optimizer_class, draw):
-    """0 / (0 + eps): a value that has no influence stays, without a warning."""
+    """A value whose gradient is always 0 doesn't move, and no warning is raised: 0 / (0 + eps) is 0."""
     start = draw.normal(3, 4)
     parameter = Parameter(start)
     with np.errstate(all="raise"):
@@ -95,7 +95,7 @@ def test_a_gradient_of_zero_moves_nothing(optimizer_class, draw):
 
 
 def test_adam_decays_weights_by_the_gradient(draw):
-    """Adam's weight_decay·p is added to the gradient, so that it goes through both moments: L2 regularisation."""
+    """Adam adds weight_decay·p to the gradient, so it goes through both moments: L2 regularization."""
     start, grad = draw.uniform(1, 2, 3, 4), draw.normal(3, 4)
     parameter = Parameter(start)
     whole = grad + 0.5 * start
@@ -108,7 +108,7 @@ def test_adam_decays_weights_by_the_gradient(draw):
 
 
 def test_adamw_decays_weights_apart_from_the_gradient(draw):
-    """AdamW takes lr·weight_decay·p off the parameter itself; the moments see the gradient alone."""
+    """AdamW subtracts lr·weight_decay·p from the parameter directly; the moments see only the gradient."""
     start, grad = draw.uniform(1, 2, 3, 4), draw.normal(3, 4)
     parameter = Parameter(start)
     whole, twice, alone = grad + 0.5 * start, grad + 0.5 * 0.95 * start, 0.1 * grad / (np.abs(grad) + 0.1)
@@ -124,7 +124,7 @@ def test_adamw_decays_weights_apart_from_the_gradient(draw):
 
 
 def test_adamw_decays_by_a_hundredth_unless_told():
-    """AdamW's default is weight_decay = 0.01, Adam's is none: without a gradient to follow, that is all that is left."""
+    """AdamW's default weight_decay is 0.01, Adam's is 0: with a gradient of zero, only AdamW changes the parameter."""
     a, w = Parameter(np.ones(3)), Parameter(np.ones(3))
     stepped(Adam([a], lr=0.1), a, [np.zeros(3)])
     stepped(AdamW([w], lr=0.1), w, [np.zeros(3)])
@@ -134,7 +134,7 @@ def test_adamw_decays_by_a_hundredth_unless_told():
 
 @both
 def test_every_parameter_counts_its_own_steps(optimizer_class, draw):
-    """t is the number of a parameter's updates. One that begins later, or pauses, is corrected by its own count."""
+    """t is the number of a parameter's own updates. A parameter that starts later, or pauses, is corrected by its own count."""
     late, always = Parameter(np.ones(3)), Parameter(np.ones(3))
     optimizer = optimizer_class([{"params": [always]}, {"params": [late]}], lr=0.1, weight_decay=0.0, eps=0)
     for grad in (None, None, np.ones(3), None):
@@ -146,7 +146,9 @@ def test_every_parameter_counts_its_own_steps(optimizer_class, draw):
 
 @both
 def test_groups_of_adam_have_values_of_their_own(optimizer_class, draw):
-    """No decay for biases, another rate for another part: lr, betas, eps and weight_decay are the group's."""
+    """Each group has its own lr, betas, eps and weight_decay: no decay for biases, for example, or a different rate for a part
+    of the network.
+    """
     starts, grads = [draw.normal(3), draw.normal(4)], [draw.normal(3), draw.normal(4)]
     options = [{"lr": 0.1, "weight_decay": 0.0, "eps": 0.1}, {"lr": 0.2, "weight_decay": 0.5, "betas": (0.5, 0.5)}]
     made = [Parameter(start) for start in starts]
@@ -161,7 +163,9 @@ def test_groups_of_adam_have_values_of_their_own(optimizer_class, draw):
 
 
 def test_it_comes_down_rosenbrocks_valley():
-    """(1 − x)² + 100 (y − x²)²: narrow, curved, and almost flat along its floor. From (−1, 1) Adam reaches (1, 1)."""
+    """From (−1, 1), Adam reaches the minimum (1, 1) of (1 − x)² + 100 (y − x²)², a narrow, curved valley with an almost flat
+    floor.
+    """
     p = Parameter(np.array([-1.0, 1.0]))
     optimizer = Adam([p], lr=0.05)
     for _ in range(3000):
@@ -172,7 +176,7 @@ def test_it_comes_down_rosenbrocks_valley():
 
 @both
 def test_a_step_happens_in_place(optimizer_class, draw):
-    """parameter.data stays the array that it was, since others may hold it; the gradient is only read."""
+    """parameter.data stays the same array, since other code may hold it; the gradient is only read."""
     parameter = Parameter(draw.normal(3, 4))
     array, before = parameter.data, parameter.data.copy()
     optimizer = optimizer_class([parameter], weight_decay=0.1)
@@ -185,7 +189,7 @@ def test_a_step_happens_in_place(optimizer_class, draw):
     ("optimizer_class", "rule"), [(Adam, oracles.optimizers.adam), (AdamW, oracles.optimizers.adamw)], ids=["Adam", "AdamW"]
 )
 def test_the_layout_of_the_array_does_not_matter(optimizer_class, rule, draw):
-    """An array that lies column by column, such as a transpose, is updated in place, too."""
+    """An array in column-major order, such as a transpose, is updated in place too."""
     parameter = Parameter(draw.normal(4, 3).T)
     parameter.data = np.asfortranarray(parameter.data)
     array, start, grads = parameter.data, parameter.data.copy(), [draw.normal(3, 4), draw.normal(4, 3).T]
@@ -195,7 +199,7 @@ def test_the_layout_of_the_array_does_not_matter(optimizer_class, rule, draw):
 
 @both
 def test_all_values_may_change_between_steps(optimizer_class, draw):
-    """Each step takes lr, betas, eps and weight_decay from the group as they are then."""
+    """Each step uses the current lr, betas, eps and weight_decay of the group."""
     want, m, v = draw.normal(3, 4), 0.0, 0.0
     parameter = Parameter(want)
     optimizer = optimizer_class([parameter])
@@ -221,7 +225,7 @@ def test_all_values_may_change_between_steps(optimizer_class, draw):
 
 @both
 def test_the_bias_is_corrected_at_every_step(optimizer_class):
-    """With the same gradient each time, m̂ is that gradient and v̂ its square: each of 2,000 steps is lr long."""
+    """With the same gradient each time, m̂ is that gradient and v̂ its square: each of 2,000 steps has length lr."""
     parameter = Parameter(np.array([1.0, -2.0]))
     optimizer = optimizer_class([parameter], lr=0.001, weight_decay=0)
     stepped(optimizer, parameter, [np.array([0.5, -3.0])] * 2000)
@@ -230,7 +234,7 @@ def test_the_bias_is_corrected_at_every_step(optimizer_class):
 
 @both
 def test_nothing_but_the_moments_stays(optimizer_class):
-    """Twenty parameters of 40 kB: after the first step the optimizer holds two arrays of each, not a third one."""
+    """With twenty parameters of 40 kB, the optimizer holds two arrays for each after the first step, not a third one."""
     made = [Parameter(np.ones((100, 100), np.float32)) for _ in range(20)]
     for parameter in made:
         parameter.grad = np.ones((100, 100), np.float32)
@@ -245,7 +249,7 @@ def test_nothing_but_the_moments_stays(optimizer_class):
 
 
 def test_the_moments_are_not_the_gradient(draw):
-    """A gradient array that is written to afterwards, as the next backward may do, does not change the moments."""
+    """The moments are copies: writing into the gradient array later, as the next backward may do, doesn't change them."""
     start, grads = draw.normal(3, 4), [draw.normal(3, 4) for _ in range(3)]
     parameter = Parameter(start)
     parameter.grad = np.empty((3, 4))
@@ -260,7 +264,7 @@ def test_the_moments_are_not_the_gradient(draw):
 @both
 @pytest.mark.parametrize("lr", [0.1, np.float64(0.1)], ids=repr)
 def test_float32_stays_float32(lr, optimizer_class, draw):
-    """Values and moments have the parameter's dtype, even if lr is a NumPy number or the gradient came in float64."""
+    """Values and moments keep the parameter's dtype, even if lr is a NumPy scalar or the gradient is float64."""
     parameter = Parameter(draw.normal(3, 4, dtype=np.float32))
     optimizer = optimizer_class([parameter], lr=lr, weight_decay=0.1)
     stepped(optimizer, parameter, [draw.normal(3, 4), draw.normal(3, 4)])
@@ -286,7 +290,9 @@ def test_float32_stays_float32(lr, optimizer_class, draw):
     ids=str,
 )
 def test_a_value_that_can_not_be_is_named(optimizer_class, name, value):
-    """lr, eps and weight_decay must not be negative, both betas lie in [0, 1): a ValueError names value and name."""
+    """lr, eps and weight_decay must not be negative, and both betas must be at least 0 and less than 1. Anything else raises a
+    ValueError whose message contains the name and the value.
+    """
     with rejects(ValueError, name, str(value)):
         optimizer_class([Parameter(np.ones(3))], **{name: value})
     with rejects(ValueError, name, str(value)):
@@ -295,7 +301,7 @@ def test_a_value_that_can_not_be_is_named(optimizer_class, name, value):
 
 @both
 def test_a_step_of_adam_is_done_in_numpy(optimizer_class, budget):
-    """A hundred times more values take not one Python step more."""
+    """The number of Python instructions must not grow with the number of values."""
 
     def step(n: int):
         parameter = Parameter(np.ones((n, 10), np.float32))
@@ -307,7 +313,9 @@ def test_a_step_of_adam_is_done_in_numpy(optimizer_class, budget):
 
 @both
 def test_a_step_of_adam_needs_the_room_of_one_parameter(optimizer_class, budget):
-    """Ten parameters of 100 kB: a step may hold two arrays of that size for a while, not ten, and leaves nothing behind."""
+    """With ten parameters of 100 kB, a step may temporarily hold two arrays of that size, not ten, and leaves
+    nothing behind.
+    """
     layers = [Parameter(np.ones((100, 250), np.float32)) for _ in range(10)]
     for parameter in layers:
         parameter.grad = np.ones((100, 250), np.float32)
@@ -315,7 +323,7 @@ def test_a_step_of_adam_needs_the_room_of_one_parameter(optimizer_class, budget)
 
 
 def test_a_step_of_adam_is_as_fast_as_numpy(draw, budget):
-    """At most three times what the formulas take in NumPy, in place."""
+    """A step takes at most three times as long as the formulas in NumPy, computed in place."""
     parameter = Parameter(draw.normal(500, 500, dtype=np.float32))
     parameter.grad = np.array(draw.normal(500, 500, dtype=np.float32))
     step = Adam([parameter], lr=1e-6).step

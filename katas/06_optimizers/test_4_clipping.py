@@ -9,7 +9,7 @@ from specs.check import FLOAT32, Tolerance, assert_close, assert_dtype, rejects
 
 
 def with_gradients(*grads) -> list[Parameter]:
-    """A parameter for each gradient, which it has a copy of; None for none."""
+    """One parameter for each gradient, which it holds a copy of; None means no gradient."""
     made = [Parameter(np.zeros(2 if grad is None else grad.shape)) for grad in grads]
     for parameter, grad in zip(made, grads, strict=True):
         parameter.grad = None if grad is None else np.array(grad)
@@ -17,7 +17,7 @@ def with_gradients(*grads) -> list[Parameter]:
 
 
 def test_all_gradients_are_scaled_by_one_factor(draw):
-    """Taken as one long vector, the gradients are as long as max_norm afterwards, and point where they did."""
+    """Taken as one long vector, the clipped gradients have length max_norm and keep their direction."""
     grads = [draw.normal(3, 4), draw.normal(5), draw.normal(2, 3, 2)]
     norm = math.sqrt(math.fsum(v * v for grad in grads for v in grad.ravel().tolist()))
     made = with_gradients(*grads)
@@ -34,7 +34,9 @@ def test_all_gradients_are_scaled_by_one_factor(draw):
 
 
 def test_it_returns_the_norm_before_clipping(draw):
-    """A float: the norm of all gradients, whether they were clipped or not; it is what one plots."""
+    """clip_grad_norm() returns the norm of all gradients before clipping, as a float, clipped or not: the value
+    that you plot.
+    """
     grads = [draw.normal(3, 4), draw.normal(5)]
     norm = math.sqrt(math.fsum(v * v for grad in grads for v in grad.ravel().tolist()))
     for max_norm in (0.5, 100.0, math.inf):
@@ -44,7 +46,7 @@ def test_it_returns_the_norm_before_clipping(draw):
 
 
 def test_small_gradients_are_left_alone(draw):
-    """Below max_norm nothing changes: clipping never scales up."""
+    """If the norm is below max_norm nothing changes: clipping never scales up."""
     grads = [draw.normal(3, 4), draw.normal(5)]
     made = with_gradients(*grads)
     clip_grad_norm(made, 100.0)
@@ -53,7 +55,7 @@ def test_small_gradients_are_left_alone(draw):
 
 
 def test_it_happens_in_place_and_the_values_stay(draw):
-    """The gradient arrays are scaled themselves; the parameters are not touched."""
+    """The gradient arrays themselves are scaled; the parameters don't change."""
     (parameter,) = made = with_gradients(draw.normal(3, 4))
     array = parameter.grad
     clip_grad_norm(made, 0.5)
@@ -64,7 +66,7 @@ def test_it_happens_in_place_and_the_values_stay(draw):
 
 @pytest.mark.parametrize("layout", [lambda x: x.T, lambda x: x[:, ::2], lambda x: x[::-1]], ids=["T", "[:, ::2]", "[::-1]"])
 def test_the_layout_of_a_gradient_does_not_matter(layout, draw):
-    """A gradient that lies in memory in another order, or with gaps, is scaled in place, too."""
+    """A gradient with a different memory layout, such as a transpose or a slice with gaps, is scaled in place too."""
     (parameter,) = made = with_gradients(draw.normal(4, 4))
     parameter.grad = layout(parameter.grad)
     grad = parameter.grad.copy()
@@ -73,7 +75,7 @@ def test_the_layout_of_a_gradient_does_not_matter(layout, draw):
 
 
 def test_a_gradient_without_values_has_the_length_zero(draw):
-    """An axis of length 0 is no error: the others are clipped as ever."""
+    """A gradient with an axis of length 0 raises no error: the others are clipped as usual."""
     grad = draw.normal(3, 4)
     made = with_gradients(np.zeros((0, 3)), grad)
     assert_close(clip_grad_norm(made, 0.5), np.linalg.norm(grad))
@@ -82,7 +84,7 @@ def test_a_gradient_without_values_has_the_length_zero(draw):
 
 
 def test_parameters_without_a_gradient_do_not_count(draw):
-    """A grad of None is skipped, and stays None. If there is no gradient at all, the norm is 0."""
+    """A grad of None is skipped and stays None. If there is no gradient at all, the norm is 0."""
     grad = draw.normal(3, 4)
     first, second, third = with_gradients(None, grad, None)
     assert_close(clip_grad_norm([first, second, third], 0.5), np.linalg.norm(grad))
@@ -92,7 +94,7 @@ def test_parameters_without_a_gradient_do_not_count(draw):
 
 
 def test_gradients_of_zero_stay_zero():
-    """0 / 0 is not computed."""
+    """If every gradient is zero, clipping leaves them zero and doesn't compute 0 / 0."""
     made = with_gradients(np.zeros((3, 4)))
     with np.errstate(all="raise"):
         assert clip_grad_norm(made, 0.5) == 0
@@ -100,7 +102,7 @@ def test_gradients_of_zero_stay_zero():
 
 
 def test_parameters_may_come_from_a_generator(draw):
-    """The norm needs all of them before the first can be scaled: a generator is read once."""
+    """Clipping may read a generator only once, though it needs all gradients for the norm before it can scale the first."""
     grad = draw.normal(3, 4)
     made = with_gradients(grad)
     clip_grad_norm((parameter for parameter in made), 0.5)
@@ -109,14 +111,14 @@ def test_parameters_may_come_from_a_generator(draw):
 
 @pytest.mark.parametrize("max_norm", [0.5, np.float64(0.5)], ids=repr)
 def test_float32_gradients_stay_float32(max_norm, draw):
-    """Their dtype does not change."""
+    """Gradients keep their dtype."""
     made = with_gradients(draw.normal(3, 4, dtype=np.float32))
     clip_grad_norm(made, max_norm)
     assert_dtype(made[0].grad, np.float32)
 
 
 def test_exploding_gradients_are_clipped(draw):
-    """Squares of 10³⁰ are more than float32 can hold, but gradients of that size are what clipping is for."""
+    """Gradients near 10³⁰, whose squares float32 can't hold, are clipped too: they are what clipping is for."""
     grad = draw.normal(3, 4)
     made = with_gradients((1e30 * grad).astype(np.float32))
     got = clip_grad_norm(made, 0.5)
@@ -138,7 +140,7 @@ def test_exploding_gradients_are_clipped(draw):
     ids=str,
 )
 def test_a_norm_is_right_where_squares_are_not(size, dtype):
-    """A length has the size of its values, whose squares overflow, or vanish: 5e-30 of [3e-30, 4e-30]."""
+    """The norm is right even if the squares overflow or vanish: for [3e-30, 4e-30] it is 5e-30."""
     values = (np.array([3.0, -4.0]) * size).astype(dtype)
     wide = values.astype(np.longdouble)
     norm = float(np.sqrt((wide * wide).sum()))
@@ -154,14 +156,14 @@ def test_a_norm_is_right_where_squares_are_not(size, dtype):
 
 
 def test_many_gradients_of_float16_have_a_norm():
-    """70,000 ones: their number is more than float16 can hold, and its root is not."""
+    """70,000 float16 ones have a norm: float16 can't hold their sum of squares, but it can hold its root."""
     assert_close(clip_grad_norm(with_gradients(np.ones(70_000, np.float16)), math.inf), math.sqrt(70_000), FLOAT32)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_gradient_that_is_not_finite_is_an_error(value, draw):
-    """Scaling by NaN would ruin every parameter: a ValueError names the number and the shape of the culprit, counted from 0;
-    and no gradient is changed.
+    """Scaling by NaN would ruin every parameter, so a gradient that isn't finite raises a ValueError whose message contains its
+    parameter's index, counted from 0, and shape; no gradient is changed.
     """
     grads = [draw.normal(3, 4), None, draw.normal(5)]
     made = with_gradients(*grads)
@@ -173,18 +175,20 @@ def test_a_gradient_that_is_not_finite_is_an_error(value, draw):
 
 @pytest.mark.parametrize("max_norm", [0.0, -1.0, math.nan])
 def test_a_norm_that_is_not_positive_is_refused(max_norm, draw):
-    """max_norm must be positive: a ValueError names it."""
+    """max_norm must be positive; anything else raises a ValueError whose message contains it."""
     with rejects(ValueError, "max_norm", str(max_norm)):
         clip_grad_norm(with_gradients(draw.normal(3)), max_norm)
 
 
 def test_clipping_is_done_in_numpy(budget):
-    """A hundred times more values take not one Python step more."""
+    """The number of Python instructions must not grow with the number of values."""
     few, many = with_gradients(np.ones((10, 10), np.float32)), with_gradients(np.ones((100, 100), np.float32))
     budget.steps(lambda: clip_grad_norm(few, 0.5), lambda: clip_grad_norm(many, 0.5), limit=2)
 
 
 def test_clipping_needs_the_room_of_one_gradient(budget):
-    """Ten gradients of 100 kB: they are not joined to one vector. Two arrays of that size may be held for a while."""
+    """With ten gradients of 100 kB, clipping may temporarily hold two arrays of that size: it doesn't join the gradients to one
+    vector.
+    """
     made = with_gradients(*[np.ones((100, 250), np.float32)] * 10)
     budget.bytes(lambda: clip_grad_norm(made, 0.5), peak=220_000)

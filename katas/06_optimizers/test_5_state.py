@@ -25,12 +25,12 @@ def parameters(draw) -> list[Parameter]:
 
 
 def groups(made: list[Parameter]) -> list[dict]:
-    """Two groups: the first parameter with a rate of its own, and the others."""
+    """Two groups: the first parameter with its own rate, and the others."""
     return [{"params": made[:1], "lr": 0.3}, {"params": made[1:]}]
 
 
 def steps(optimizer, made: list[Parameter], grads: list) -> None:
-    """One step for each list of gradients."""
+    """Takes one step for each list of gradients."""
     for step in grads:
         for parameter, grad in zip(made, step, strict=True):
             parameter.grad = grad
@@ -43,7 +43,9 @@ def gradients(draw, count: int) -> list:
 
 @every
 def test_a_resumed_optimizer_goes_on_as_if_nothing_had_happened(make, draw):
-    """Five steps are three, a state dict, a new optimizer over copies of the parameters, and two more: bit for bit."""
+    """Five steps give bit for bit the same as three steps, a state dict, a new optimizer over copies of the parameters, and two
+    more steps.
+    """
     made, grads = parameters(draw), gradients(draw, 5)
     optimizer = make(groups(made))
     steps(optimizer, made, grads[:3])
@@ -59,7 +61,9 @@ def test_a_resumed_optimizer_goes_on_as_if_nothing_had_happened(make, draw):
 
 @every
 def test_state_belongs_to_the_parameter_of_its_number(make, draw):
-    """Where the last parameters are updated first, as when a layer is trained later, each gets its own state again."""
+    """Each parameter gets its own state back, even if the last parameters were updated first, as when a layer is
+    trained later.
+    """
     made, grads = parameters(draw), gradients(draw, 4)
     optimizer = make(groups(made))
     steps(optimizer, made, [[None, None, grads[0][2]], [None, *grads[1][1:]], grads[2]])
@@ -76,7 +80,7 @@ def test_state_belongs_to_the_parameter_of_its_number(make, draw):
 
 
 def test_values_of_zero_are_loaded(draw):
-    """0, 0.0 and False are values like others: they replace what the optimizer has, in its groups and in its state."""
+    """0, 0.0 and False are loaded like other values: they replace what the optimizer has in its groups and its state."""
     made = parameters(draw)
     saved = SGD(made, lr=0.0).state_dict()
     other = SGD(made, lr=0.1, momentum=0.9, weight_decay=0.1, nesterov=True)
@@ -94,7 +98,7 @@ def test_values_of_zero_are_loaded(draw):
 
 
 def test_a_list_in_the_state_is_copied_both_ways(draw):
-    """An optimizer of one's own may keep lists of arrays: a state dict has lists and arrays of its own."""
+    """Your own optimizer may keep lists of arrays in its state: saving and loading copy the lists and the arrays."""
 
     class Keeping(Optimizer):
         def update(self, parameter, state, group):
@@ -114,8 +118,8 @@ def test_a_list_in_the_state_is_copied_both_ways(draw):
 
 
 def test_what_a_state_dict_holds(draw):
-    """{"state": {number: {name: value}}, "param_groups": [{name: value, "params": [numbers]}]}; parameters are numbered from 0
-    through all groups, one without updates has no state. The names are torch's.
+    """state_dict() returns {"state": {index: {name: value}}, "param_groups": [{name: value, "params": [indices]}]}. Indices
+    count from 0 through all groups, and a parameter without updates has no state. The names are PyTorch's.
     """
     made = parameters(draw)
     optimizer = AdamW(groups(made), lr=0.1)
@@ -136,7 +140,7 @@ def test_what_a_state_dict_holds(draw):
 
 @every
 def test_the_state_is_copied_both_ways(make, draw):
-    """Later steps change neither a state dict that was taken nor one that was loaded; nor does writing to it change them."""
+    """Later steps don't change a state dict that was saved or loaded, and writing to it doesn't change the optimizer."""
     made, grads = parameters(draw), gradients(draw, 3)
     optimizer = make(groups(made))
     steps(optimizer, made, grads[:1])
@@ -159,7 +163,7 @@ def test_the_state_is_copied_both_ways(make, draw):
 
 @every
 def test_loading_brings_back_the_groups_values_and_keeps_the_parameters(make, draw):
-    """lr and the others are those of the state dict; "params" are the Parameters that the optimizer was made with."""
+    """Loading restores lr and the other options; "params" remain the Parameters that the optimizer was created with."""
     made = parameters(draw)
     optimizer = make(groups(made))
     saved = optimizer.state_dict()
@@ -171,7 +175,7 @@ def test_loading_brings_back_the_groups_values_and_keeps_the_parameters(make, dr
 
 
 def test_loading_replaces_what_was_remembered(draw):
-    """A state without momentum is loaded as one without: nothing of the present one stays."""
+    """Loading replaces the whole state: if the loaded one is empty, the current moments are discarded."""
     made, grads = parameters(draw), gradients(draw, 1)
     optimizer = Adam(made)
     fresh = optimizer.state_dict()
@@ -181,7 +185,7 @@ def test_loading_replaces_what_was_remembered(draw):
 
 
 def refused(optimizer, saved: dict, *names: str) -> None:
-    """A ValueError with these names, and an optimizer that is as it was."""
+    """Loading raises a ValueError with these names, and the optimizer doesn't change."""
     before = optimizer.state_dict()
     with rejects(ValueError, *names):
         optimizer.load_state_dict(saved)
@@ -191,7 +195,9 @@ def refused(optimizer, saved: dict, *names: str) -> None:
 
 
 def test_another_number_of_parameters_is_refused(draw):
-    """Groups and the number of parameters in each must be the same: a ValueError names both; nothing is changed."""
+    """If the groups or their numbers of parameters differ, loading raises a ValueError whose message contains both; nothing is
+    changed.
+    """
     made = parameters(draw)
     saved = Adam(groups(made), lr=0.5).state_dict()
     refused(Adam(made), saved, "[1, 2]", "[3]")
@@ -200,7 +206,7 @@ def test_another_number_of_parameters_is_refused(draw):
 
 @pytest.mark.parametrize("number", [3, -1, 17, "0", None], ids=repr)
 def test_state_of_a_parameter_that_does_not_exist_is_refused(number, draw):
-    """Parameters are numbered from 0: state for any other number is a ValueError that names it; nothing is changed."""
+    """State for an index that no parameter has raises a ValueError whose message contains the index; nothing is changed."""
     made = parameters(draw)
     optimizer = Adam(made, lr=0.5)
     steps(optimizer, made, gradients(draw, 1))
@@ -210,7 +216,7 @@ def test_state_of_a_parameter_that_does_not_exist_is_refused(number, draw):
 
 
 def test_a_list_among_the_values_is_copied_both_ways(draw):
-    """betas may be a list: a state dict that was taken, or loaded, has one of its own."""
+    """betas may be a list: saving and loading copy it."""
     made = parameters(draw)
     optimizer, other = Adam(made, betas=[0.5, 0.75]), Adam(made)
     saved = optimizer.state_dict()
@@ -222,7 +228,9 @@ def test_a_list_among_the_values_is_copied_both_ways(draw):
 
 
 def test_another_shape_is_refused(draw):
-    """The state of a parameter of another shape is a ValueError that names both shapes; nothing is changed."""
+    """State of a different shape than its parameter raises a ValueError whose message contains both shapes; nothing
+    is changed.
+    """
     made, others = parameters(draw), parameters(draw)
     others[1] = Parameter(np.ones(6))
     optimizer = Adam(made, lr=0.5)
@@ -233,7 +241,9 @@ def test_another_shape_is_refused(draw):
 
 
 def test_the_state_of_another_optimizer_is_refused(draw):
-    """A group that lacks what this optimizer needs is a ValueError that names it; nothing is changed."""
+    """If a group lacks an option that this optimizer needs, loading raises a ValueError whose message contains the option;
+    nothing is changed.
+    """
     made = parameters(draw)
     refused(Adam(made), SGD(made, lr=0.5).state_dict(), "Adam", "betas", "eps")
     refused(SGD(made, lr=0.1), Adam(made, lr=0.5).state_dict(), "SGD", "momentum")

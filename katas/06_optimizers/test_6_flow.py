@@ -11,7 +11,9 @@ from specs.check import assert_close
 
 
 def test_from_losses_to_optimizers(draw):
-    """Updates by hand change what they name, and forget the rest; optimizer.step() changes every parameter by its gradient."""
+    """A hand-written update changes only the parameters that it names; optimizer.step() changes every parameter by its
+    gradient.
+    """
     learning_rate = 0.01
     network = [SimpleNamespace(weight=np.ones((3, 2)), bias=np.ones(3), grad=np.full((3, 2), 5.0)) for _ in range(2)]
 

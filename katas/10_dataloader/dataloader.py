@@ -1,5 +1,6 @@
 """Data loading: datasets, batches that a thread makes ahead, augmentation, and readers for two file formats."""
 
+import copy
 import gzip
 import math
 import os

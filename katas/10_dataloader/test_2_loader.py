@@ -342,6 +342,18 @@ def test_a_later_generator_is_the_one_that_draws():
 
 
 @pytest.mark.parametrize("prefetch", [0, 2])
+def test_an_epoch_keeps_the_options_that_it_began_with(prefetch):
+    """Options that are changed in the middle of an epoch are those of the next one."""
+    data = loader(10, 4, prefetch=prefetch)
+    running = iter(data)
+    found = [rows([next(running)])[0]]
+    data.batch_size, data.drop_last, data.transform = 3, True, lambda x, rng: x + 100
+    found += rows(running)
+    assert found == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert rows(data) == [[100, 101, 102], [103, 104, 105], [106, 107, 108]]
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
 def test_options_may_be_changed_later(prefetch):
     """All options are attributes, and each epoch uses their current values."""
     data = loader(10, 4)

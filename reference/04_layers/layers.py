@@ -1,4 +1,4 @@
-"""Layers: modules that find, save and load their parameters, and the first ones of them."""
+"""Modules that find, save and load their parameters, and the first layers built on them."""
 
 import math
 from collections.abc import Iterator
@@ -11,17 +11,17 @@ from katas.tensor import Tensor
 
 
 class Parameter(Tensor):
-    """A Tensor that is learnt: it owns a copy of its data and requires a gradient."""
+    """A learnable Tensor: it owns a copy of its data and requires a gradient."""
 
     def __init__(self, data):
-        """data as a Tensor takes it, with the same rules for the dtype."""
+        """data: anything that Tensor(data) takes, with the same dtype rules."""
         super().__init__(np.array(Tensor(data).data), requires_grad=True)
 
 
 def accumulate(parameter: Parameter, grad: np.ndarray) -> None:
-    """Adds grad to parameter.grad, which has the data's shape and dtype, and is None before the first.
+    """Adds grad to parameter.grad, which has the data's shape and dtype and is None before the first call.
 
-    The first grad is copied, the next ones are added in place. Raises: ValueError if grad has another shape.
+    The first grad is copied; later ones are added in place. Raises: ValueError if grad has a different shape.
     """
     if grad.shape != parameter.shape:
         raise ValueError(f"a gradient of shape {grad.shape} for a parameter of shape {parameter.shape}")
@@ -38,9 +38,9 @@ _CONTAINERS = (list, tuple, *_HIDING)  # given
 
 
 def _refuse_hidden(name: str, value, hidden: bool = False, seen: set[int] | None = None) -> None:  # given
-    """Raises TypeError if value is, or holds in lists, tuples and dicts below, a dict or set that holds a Parameter or Module.
+    """Raises TypeError if a dict or set holds a Parameter or Module: value, or one nested in its lists, tuples and dicts.
 
-    name: that of the attribute. hidden: whether value is in a dict or set itself.
+    name: the attribute's name. hidden: whether value is itself in a dict or set.
     """
     if hidden and isinstance(value, Parameter | Module):
         kind = type(value).__name__
@@ -53,11 +53,11 @@ def _refuse_hidden(name: str, value, hidden: bool = False, seen: set[int] | None
 
 
 class Module(Differentiable):
-    """Finds the Parameters and Modules among its attributes, in lists and tuples there, and so on below.
+    """Finds the Parameters and Modules among its attributes, in their lists and tuples, and in the Modules found there.
 
-    Everything is found once, by the first of its names ("0.weight", "blocks.1.bias"), in the order of definition. Subclasses
-    write `forward` and `backward`; they need not call super().__init__(). Nothing is looked for in a dict or a set. A Parameter
-    or Module there raises a TypeError that names the attribute: when it is assigned, or at the next search if it came later.
+    Each object is found once, under its first name ("0.weight", "blocks.1.bias"), in the order of definition. Subclasses write
+    `forward` and `backward`; they don't have to call super().__init__(). Dicts and sets are not searched. A Parameter or Module
+    there raises a TypeError that contains the attribute's name: on assignment, or at the next search if it was added later.
     """
 
     training = True  # given: what train() and eval() change
@@ -69,7 +69,7 @@ class Module(Differentiable):
         super().__setattr__(name, value)
 
     def named_parameters(self) -> list[tuple[str, Parameter]]:
-        """All Parameters with their names: the attributes and list indices that lead there, joined by dots."""
+        """All Parameters with their names: the attributes and list indices on the path to each, joined by dots."""
         return _found(self, Parameter)
 
     def parameters(self) -> list[Parameter]:
@@ -81,9 +81,9 @@ class Module(Differentiable):
         return [module for _, module in _found(self, Module)]
 
     def register_buffer(self, name: str, array) -> None:
-        """Makes a copy of array the attribute `name`: a NumPy array that is state, though not learnt.
+        """Stores a copy of array as the attribute `name`: a NumPy array that is saved with the module but not trained.
 
-        Raises: ValueError if there is an attribute of that name.
+        Raises: ValueError if the module already has an attribute of that name.
         """
         if hasattr(self, name):
             raise ValueError(f"{type(self).__name__} has an attribute {name!r} already")
@@ -92,9 +92,9 @@ class Module(Differentiable):
             self._buffers = (*self._buffers, name)
 
     def named_buffers(self) -> list[tuple[str, np.ndarray]]:
-        """The present values of all buffers, here and below, with their names.
+        """The current values of the buffers of this module and all below it, with their names.
 
-        One that was deleted, or whose attribute is no array any more, such as None, is left out.
+        A buffer whose attribute was deleted, or is no longer an array (None, for example), is left out.
         """
         found = []
         for name, module in _found(self, Module):
@@ -106,13 +106,13 @@ class Module(Differentiable):
         return found
 
     def train(self, mode: bool = True) -> "Module":
-        """Sets `training` here and in all modules below. Returns the module itself."""
+        """Sets `training` of this module and all modules below it. Returns the module itself."""
         for module in self.modules():
             module.training = mode
         return self
 
     def eval(self) -> "Module":
-        """train(False)."""
+        """Same as train(False)."""
         return self.train(False)
 
     def zero_grad(self) -> None:
@@ -133,12 +133,12 @@ class Module(Differentiable):
         return {name: array.copy() for name, array in self._state().items()}
 
     def load_state_dict(self, state: dict) -> None:
-        """Copies arrays, or Tensors, by name into the parameters' data and the buffers, in place: dtypes stay.
+        """Copies arrays or Tensors, by name, into the parameters' data and the buffers, in place: dtypes don't change.
 
-        The state may hold the module's own arrays, exchanged. Floats may lose digits but not become infinite; integers and
-        booleans may not change.
-        Raises: ValueError that lists every missing and unexpected name, every other shape, and every dtype whose values don't
-        fit. Then nothing is changed.
+        The state may hold the module's own arrays under each other's names. Floats may lose digits but not become infinite;
+        integers and booleans must keep their values.
+        Raises: ValueError that lists every missing name, unexpected name and wrong shape, and every dtype whose values don't
+        fit. In that case nothing is changed.
         """
         own, given = self._state(), {name: Tensor(value).data for name, value in state.items()}
         problems = [f"{name} is missing" for name in own if name not in given]
@@ -177,7 +177,7 @@ def _found(root: Module, kind: type) -> list[tuple[str, object]]:
 
 
 def _walk(name: str, value, seen: set[int]) -> Iterator[tuple[str, object]]:
-    """value and what lies below it, depth first, each once, with its name."""
+    """value and everything below it, depth first, each object once, with its name."""
     if isinstance(value, _HIDING):
         _refuse_hidden(name, value)
     if not isinstance(value, Parameter | Module | list | tuple) or id(value) in seen:
@@ -197,7 +197,7 @@ def _join(name: str, key: str | int) -> str:
 
 
 def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
-    """How many inputs an output is summed from, and how many outputs an input goes to."""
+    """(fan_in, fan_out): the number of inputs that each output sums, and the number of outputs that each input reaches."""
     if len(shape) < 2 or min(shape) < 1:
         raise ValueError(f"a weight needs a shape (out, in, ...) of positive lengths, not {shape}")
     receptive_field = math.prod(shape[2:])
@@ -209,9 +209,9 @@ def _uniform(bound: float, shape: tuple[int, ...], rng: np.random.Generator) -> 
 
 
 def kaiming_uniform(shape: tuple[int, ...], rng: np.random.Generator, a: float = 0.0) -> np.ndarray:
-    """Uniform with the standard deviation of kaiming_normal, which is that of ±bound over √3.
+    """Uniform in ±bound, where bound / √3 is the standard deviation of kaiming_normal.
 
-    Raises, as all four: ValueError unless shape has two axes or more, of positive length.
+    Raises, as all four functions do: ValueError unless shape has at least two axes, all of positive length.
     """
     fan_in, _ = _fans(shape)
     return _uniform(math.sqrt(6 / ((1 + a * a) * fan_in)), shape, rng)
@@ -247,7 +247,7 @@ def _check(grad: np.ndarray, shape: tuple[int, ...]) -> None:
 def _sum_of_rows(rows: np.ndarray) -> np.ndarray:
     """(n, columns) → (columns,) in float64. NumPy would add row by row, and in float32 lose 0.35% of 500,000 rows.
 
-    Here 500 rows at a time are a product with ones, which is faster too, and float64 adds the blocks.
+    Here a product with ones sums 500 rows at a time, which is also faster, and the sums of the blocks are added in float64.
     """
     ones, cut = np.ones(500, np.float32), len(rows) // 500 * 500
     blocks = ones @ rows[:cut].reshape(-1, 500, rows.shape[1])  # (blocks, columns)
@@ -258,9 +258,9 @@ class Linear(Module):
     """y = x Wᵀ + b over the last axis: weight W (out_features, in_features), bias b (out_features,) or None."""
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, rng: np.random.Generator | None = None):
-        """Draws the weight by kaiming_uniform with a = √5, that is uniform in ±1/√in_features, as the bias is drawn too.
+        """Draws the weight with kaiming_uniform, a = √5: uniform in ±1/√in_features. The bias has the same range.
 
-        So does torch.nn.Linear. rng None means a fresh generator. Raises: ValueError unless both sizes are positive.
+        torch.nn.Linear does the same. rng=None means a fresh generator. Raises: ValueError unless both sizes are positive.
         """
         rng = np.random.default_rng(rng)
         self.in_features, self.out_features = in_features, out_features
@@ -281,8 +281,8 @@ class Linear(Module):
     def backward(self, grad: np.ndarray) -> np.ndarray | None:
         """Accumulates ∂W = gradᵀ x and ∂b = Σ grad over the leading axes; returns ∂x = grad W.
 
-        None, and a product of matrices less, if x did not require a gradient. Raises, as every backward here: RuntimeError
-        if no forward came before; ValueError if grad has not the output's shape.
+        If x did not require a gradient, returns None and skips that matrix product. Raises, as every backward here:
+        RuntimeError if it is called before forward; ValueError if grad doesn't have the output's shape.
         """
         rows, shape, wanted = self.kept()
         _check(grad, (*shape[:-1], self.out_features))
@@ -297,13 +297,13 @@ class Linear(Module):
 
 
 class Sequential(Module):
-    """Layers one after another. A layer is anything with forward and backward; `layers` is the list of them.
+    """Runs layers one after another. A layer is anything with forward and backward; `layers` is the list of the layers.
 
     Their names are "0", "1", and so on: "0.weight".
     """
 
     def __init__(self, *layers):
-        """Raises: TypeError that names what has no forward, or is a class rather than a layer."""
+        """Raises: TypeError if an argument has no forward, or is a class and not an instance; the message contains its repr."""
         for layer in layers:
             if isinstance(layer, type) or not hasattr(layer, "forward"):
                 raise TypeError(f"Sequential takes layers, which have a forward and a backward, not {layer!r}")
@@ -321,17 +321,17 @@ class Sequential(Module):
         return len(self.layers)
 
     def __getitem__(self, index: int):
-        """The layer at an index. So for layer in sequential works too."""
+        """The layer at an index. It makes `for layer in sequential` work too."""
         return self.layers[index]
 
     def forward(self, x: Tensor) -> Tensor:
-        """The last layer of the one before it of … of x."""
+        """Runs x through the layers, from first to last."""
         for layer in self.layers:
             x = layer.forward(x)
         return x
 
     def backward(self, grad: np.ndarray) -> np.ndarray | None:
-        """The layers' backward, from the last to the first; None, at once, where one of them returns None."""
+        """Runs grad through the layers' backward, from last to first. If a layer returns None, returns None at once."""
         for layer in reversed(self.layers):
             grad = layer.backward(grad)
             if grad is None:
@@ -340,13 +340,13 @@ class Sequential(Module):
 
 
 class Flatten(Module):
-    """Makes one axis of all from start_dim on: (batch, 3, 8, 8) becomes (batch, 192). A view, not a copy."""
+    """Merges all axes from start_dim on into one: (batch, 3, 8, 8) becomes (batch, 192). A view, not a copy."""
 
     def __init__(self, start_dim: int = 1):
         self.start_dim = start_dim
 
     def forward(self, x: Tensor) -> Tensor:
-        """x → x.shape[:start_dim] and one axis. Raises: ValueError if x has no axis start_dim."""
+        """x → shape (*x.shape[:start_dim], the product of the rest). Raises: ValueError if x has no axis start_dim."""
         if not -x.ndim <= self.start_dim < x.ndim:
             raise ValueError(f"Flatten(start_dim={self.start_dim}) got input of shape {x.shape}")
         y = x.reshape(*x.shape[: self.start_dim], math.prod(x.shape[self.start_dim :]))
@@ -354,26 +354,26 @@ class Flatten(Module):
         return y
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
-        """grad in the shape of x."""
+        """Returns grad in the shape of x."""
         before, after = self.kept()
         _check(grad, after)
         return grad.reshape(before)
 
 
 class Dropout(Module):
-    """In training, sets each value to 0 with probability p and divides the others by 1 - p; else changes nothing.
+    """In training, sets each value to 0 with probability p and divides the others by 1 - p. In evaluation, changes nothing.
 
-    So the expectation of a value is the same in both (Srivastava et al. 2014, section 10: inverted dropout).
+    So a value has the same expectation in both modes (Srivastava et al. 2014, section 10: inverted dropout).
     """
 
     def __init__(self, p: float = 0.5, rng: np.random.Generator | None = None):
-        """`rng` is kept as an attribute; None means a fresh generator. Raises: ValueError unless 0 <= p < 1."""
+        """`rng` becomes an attribute; None means a fresh generator. Raises: ValueError unless 0 <= p < 1."""
         if not 0 <= p < 1:
             raise ValueError(f"p must be in [0, 1), not {p!r}")
         self.p, self.rng = p, np.random.default_rng(rng)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x of any shape and a float dtype → the same: x * mask, with a new mask each time; x itself if not training."""
+        """x (any shape, a float dtype) → same shape and dtype: x * mask, with a new mask each time; in evaluation, x itself."""
         if not self.training:
             self.keep(1.0, x.shape)
             return x
@@ -382,7 +382,7 @@ class Dropout(Module):
         return x * mask
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
-        """grad * mask, the mask of the last forward; grad if that was not in training."""
+        """Returns grad * mask, with the last forward's mask; grad if that forward ran in evaluation."""
         mask, shape = self.kept()
         _check(grad, shape)
         return grad * mask

@@ -1,6 +1,7 @@
-"""Losses: how wrong a prediction is, as one number, and which way would make it smaller.
+"""Losses: a number that says how wrong a prediction is, and the gradient that says how to make it smaller.
 
-The loss and the gradient have the prediction's dtype; of integers float32. Integers and float16 are computed in float32.
+The loss and the gradient have the prediction's dtype, or float32 if that is an integer dtype. Integers and float16 are computed
+in float32.
 """
 
 import numpy as np
@@ -11,19 +12,19 @@ from katas.tensor import Tensor, maximum, where
 
 
 def _wide(prediction: Tensor) -> Tensor:
-    """The prediction as float32 if it holds integers, which may overflow, or float16, whose sums do."""
+    """Returns the prediction as float32 if it holds integers, which may overflow, or float16, whose sums do."""
     return prediction if prediction.dtype in (np.float32, np.float64) else prediction * Tensor(1.0)
 
 
 def _narrow(loss: Tensor, prediction: Tensor) -> Tensor:
-    """The loss in the prediction's dtype if that is float16: a reshape on record."""
+    """Returns the loss as float16 if the prediction is float16. The graph records it as a reshape."""
     if prediction.dtype != np.float16:
         return loss
     return Tensor._result("reshape", loss.data.astype(np.float16), loss, shape=())
 
 
 def _values(prediction: Tensor, target) -> np.ndarray:
-    """The target's values in the dtype of the prediction, whose shape they must have."""
+    """Returns the target's values in the prediction's dtype. They must have the prediction's shape."""
     values = Tensor(target).data
     if values.shape != prediction.shape:
         raise ValueError(f"a prediction of shape {prediction.shape} and a target of shape {values.shape} must have one shape")
@@ -36,9 +37,9 @@ class MSELoss(Differentiable):
     """The mean of (prediction - target)² over all values."""
 
     def forward(self, prediction: Tensor, target) -> Tensor:
-        """The loss, of shape (). The target (a Tensor, an array or a list) has the prediction's shape and is a constant.
+        """Returns the loss, of shape (). target: a Tensor, an array or a list with the prediction's shape; it is a constant.
 
-        Raises: ValueError if the shapes differ, be it by an axis of length 1, or if there are no values.
+        Raises: ValueError if the shapes differ, even if only by an axis of length 1, or if there are no values.
         """
         x = _wide(prediction)
         difference = x - _values(x, target)
@@ -47,9 +48,9 @@ class MSELoss(Differentiable):
         return loss
 
     def backward(self, grad: float = 1.0) -> np.ndarray:
-        """The gradient of the prediction, in its shape and dtype; grad, a number or an array of shape (), is that of the loss.
+        """Returns the gradient of the prediction, in its shape and dtype.
 
-        Raises: RuntimeError unless a forward came before.
+        grad: the gradient of the loss, a number or an array of shape (). Raises: RuntimeError if it is called before forward.
         """
         difference, dtype = self.kept()
         return (difference * (2 * float(grad) / difference.size)).astype(dtype, copy=False)
@@ -61,8 +62,8 @@ class MSELoss(Differentiable):
 class CrossEntropyLoss(Differentiable):
     """-log p[target], where p = softmax(logits), averaged over the targets.
 
-    With label smoothing ε (Szegedy et al., 2016, section 7) the target has the probability 1 - ε, and ε is spread evenly over
-    all classes: (1 - ε)·(-log p[target]) + ε·mean over classes of -log p. A target that is ignore_index does not count.
+    With label smoothing ε (Szegedy et al., 2016, section 7) the target gets the probability 1 - ε, and ε is spread evenly over
+    all classes: (1 - ε)·(-log p[target]) + ε·mean over classes of -log p. A target equal to ignore_index does not count.
     """
 
     def __init__(self, label_smoothing: float = 0.0, ignore_index: int = -100):
@@ -73,9 +74,9 @@ class CrossEntropyLoss(Differentiable):
         self.ignore_index = ignore_index
 
     def forward(self, logits: Tensor, target) -> Tensor:
-        """The loss, of shape (). logits (…, classes); target (…), integers in a Tensor, an array or a list.
+        """Returns the loss, of shape (). logits (…, classes); target (…), integers in a Tensor, an array or a list.
 
-        Raises: ValueError if the shapes don't fit, a class does not exist, or there is no target, or none that counts;
+        Raises: ValueError if the shapes don't fit, a class does not exist, the batch is empty, or every target is ignored;
         TypeError if the target holds anything but integers.
         """
         labels = Tensor(target).data
@@ -108,9 +109,9 @@ class CrossEntropyLoss(Differentiable):
         return loss
 
     def backward(self, grad: float = 1.0) -> np.ndarray:
-        """The gradient of the logits, in their shape and dtype: (p - smoothed one-hot) / n; zero where a target is ignored.
+        """Returns the gradient of the logits, in their shape and dtype: (p - smoothed one-hot) / n, zero for ignored targets.
 
-        grad, a number or an array of shape (), is the gradient of the loss. Raises: RuntimeError unless a forward came before.
+        grad: the gradient of the loss, a number or an array of shape (). Raises: RuntimeError if it is called before forward.
         """
         odds, totals, rows, labels, shape, dtype = self.kept()
         share = np.zeros_like(totals)  # (n,)
@@ -122,7 +123,7 @@ class CrossEntropyLoss(Differentiable):
         return result.reshape(shape).astype(dtype, copy=False)
 
     def counted(self, target) -> int:
-        """How many targets the mean is over: those that are not ignore_index. Kata 08 weights batches by it."""
+        """Returns the number of targets in the mean: those that aren't ignore_index. Kata 08 weights batches by it."""
         return int(np.count_nonzero(Tensor(target).data != self.ignore_index))
 
 
@@ -136,7 +137,7 @@ class BCEWithLogitsLoss(Differentiable):
     """
 
     def forward(self, logits: Tensor, target) -> Tensor:
-        """The loss, of shape (). The target (a Tensor, an array or a list) has the logits' shape and values in [0, 1].
+        """Returns the loss, of shape (). target: a Tensor, an array or a list with the logits' shape and values in [0, 1].
 
         Raises: ValueError if the shapes differ, a target lies outside [0, 1], or there are no values.
         """
@@ -152,9 +153,9 @@ class BCEWithLogitsLoss(Differentiable):
         return loss
 
     def backward(self, grad: float = 1.0) -> np.ndarray:
-        """The gradient of the logits, in their shape and dtype: (σ(x) - y) / n; grad is that of the loss.
+        """Returns the gradient of the logits, in their shape and dtype: (σ(x) - y) / n.
 
-        Raises: RuntimeError unless a forward came before.
+        grad: the gradient of the loss, a number or an array of shape (). Raises: RuntimeError if it is called before forward.
         """
         x, y, decay, dtype = self.kept()
         sigmoid = np.where(x > 0, 1, decay) / (1 + decay)

@@ -1,4 +1,4 @@
-"""Optimizers: what to do with the gradients, for all parameters at once, in place."""
+"""Optimizers: they update all parameters at once, in place, from their gradients."""
 
 import copy
 import math
@@ -13,16 +13,16 @@ from katas.layers import Parameter
 class Optimizer:
     """Applies a rule, which a subclass writes as `update`, to every parameter that has a gradient.
 
-    param_groups: dicts, each with its list of "params" and a value for every name in defaults; values may be changed between
-    steps. state: for each parameter that was updated, a dict of what its updates remember.
+    param_groups: dicts, each with its list of "params" and a value for every option in defaults; values may be changed between
+    steps. state: for each updated parameter, a dict in which `update` keeps values for the parameter's next step.
     """
 
     def __init__(self, parameters: Iterable, defaults: dict):
-        """parameters: Parameters, or groups: dicts such as {"params": [...], "lr": 0.1} with values in place of the defaults.
+        """parameters: Parameters, or groups: dicts such as {"params": [...], "lr": 0.1} with values that override the defaults.
 
-        Raises: TypeError for what is neither, and for float16; ValueError if there are no parameters, in a group either, if one
-        stands twice, if a group has no "params" or a name that is not in defaults, or for a value that can't be: lr, eps or
-        weight_decay below 0, momentum or one of betas outside [0, 1), nesterov without momentum.
+        Raises: TypeError for anything else, and for float16; ValueError if there are no parameters or a group has none, if a
+        parameter is listed twice, if a group has no "params" or an option that isn't in defaults, or for an impossible value:
+        lr, eps or weight_decay below 0, momentum or one of betas outside [0, 1), nesterov without momentum.
         """
         groups = list(parameters)
         if not any(isinstance(group, dict) for group in groups):
@@ -62,7 +62,7 @@ class Optimizer:
                     self.update(parameter, self.state.setdefault(parameter, {}), group)
 
     def update(self, parameter: Parameter, state: dict, group: dict) -> None:  # given
-        """What a subclass writes: changes parameter.data in place, by parameter.grad, its state and its group's values."""
+        """Changes parameter.data in place, from parameter.grad, its state and its group's options. A subclass writes it."""
         raise TypeError(f"{type(self).__name__} needs an update(parameter, state, group)")
 
     def _parameters(self) -> list[Parameter]:
@@ -71,9 +71,9 @@ class Optimizer:
     # 06.5 Saving and loading
 
     def state_dict(self) -> dict:
-        """{"state": {number: {name: value}}, "param_groups": [{name: value, "params": [number, ...]}, ...]}, copied.
+        """Returns {"state": {index: {name: value}}, "param_groups": [{name: value, "params": [index, ...]}, ...]}, copied.
 
-        Parameters are numbered through all groups, from 0. One that was never updated has no state.
+        The parameters' indices count through all groups, from 0. A parameter that was never updated has no state.
         """
         number = {parameter: i for i, parameter in enumerate(self._parameters())}
         return {
@@ -82,11 +82,11 @@ class Optimizer:
         }
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Copies what state_dict() gave: the next steps are those that would have followed there, bit for bit.
+        """Copies the result of state_dict(): the next steps are those that would have followed there, bit for bit.
 
-        Raises: ValueError if groups, or parameters in one, differ in number, a group lacks a name that this optimizer's have,
-        state is that of a parameter that does not exist, or an array has another shape than its parameter. Then nothing is
-        changed.
+        Raises: ValueError if the numbers of groups or of a group's parameters differ, a group lacks an option that this
+        optimizer's groups have, there is state for a parameter that does not exist, or an array's shape differs from its
+        parameter's. In that case nothing is changed.
         """
         groups, parameters = state_dict["param_groups"], self._parameters()
         saved, own = ([len(group["params"]) for group in them] for them in (groups, self.param_groups))
@@ -109,7 +109,7 @@ class Optimizer:
 
 
 def _values(group: dict) -> dict:
-    """A copy of all that a group has beside its parameters."""
+    """Returns a copy of everything in a group except its parameters."""
     return {name: copy.deepcopy(value) for name, value in group.items() if name != "params"}
 
 
@@ -131,17 +131,17 @@ def _check(group: dict) -> None:
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent, with momentum μ as torch.optim.SGD has it (Sutskever et al. 2013, without dampening).
+    """Stochastic gradient descent, with momentum μ as in torch.optim.SGD (Sutskever et al. 2013, without dampening).
 
     g ← grad + weight_decay·p;  b ← μ·b + g, at first b ← g;  p ← p - lr·b, or with nesterov p - lr·(g + μ·b).
-    Remembers "momentum_buffer", if there is momentum.
+    With momentum, the state has "momentum_buffer".
     """
 
     def __init__(self, parameters: Iterable, lr: float, momentum: float = 0.0, weight_decay: float = 0.0, nesterov=False):
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "nesterov": nesterov})
 
     def update(self, parameter: Parameter, state: dict, group: dict) -> None:
-        """One step of the formula above, with one array of the parameter's size beside what it remembers."""
+        """One step of the formula above. It holds one array of the parameter's size in addition to the state."""
         lr, momentum = group["lr"], group["momentum"]
         data, grad = parameter.data, parameter.grad
         scratch = np.empty_like(data)
@@ -164,10 +164,10 @@ class SGD(Optimizer):
 
 
 class Adam(Optimizer):
-    """Kingma & Ba 2015, algorithm 1. Weight decay is added to the gradient (L2), as there is none in the paper.
+    """Kingma & Ba 2015, algorithm 1. Weight decay is added to the gradient (L2); the paper has none.
 
     g ← grad + weight_decay·p;  m ← β₁·m + (1 - β₁)·g;  v ← β₂·v + (1 - β₂)·g²;  p ← p - lr·m̂ / (√v̂ + eps),
-    where m̂ = m / (1 - β₁ᵗ) and v̂ = v / (1 - β₂ᵗ) at a parameter's t-th update. Remembers "step", "exp_avg", "exp_avg_sq".
+    where m̂ = m / (1 - β₁ᵗ) and v̂ = v / (1 - β₂ᵗ) at a parameter's t-th update. The state has "step", "exp_avg", "exp_avg_sq".
     """
 
     def __init__(
@@ -176,7 +176,7 @@ class Adam(Optimizer):
         super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
     def update(self, parameter: Parameter, state: dict, group: dict) -> None:
-        """One step of the formula above, with one array of the parameter's size beside what it remembers."""
+        """One step of the formula above. It holds one array of the parameter's size in addition to the state."""
         (beta1, beta2), data, grad = group["betas"], parameter.data, parameter.grad
         if not state:
             state.update(step=0, exp_avg=np.zeros_like(data), exp_avg_sq=np.zeros_like(data))
@@ -209,7 +209,7 @@ class AdamW(Adam):
         super().__init__(parameters, lr, betas, eps, weight_decay)
 
     def update(self, parameter: Parameter, state: dict, group: dict) -> None:
-        """The decay, then Adam's update without any."""
+        """Applies the decay, then Adam's update without weight decay."""
         parameter.data *= 1 - group["lr"] * group["weight_decay"]
         super().update(parameter, state, group | {"weight_decay": 0})
 
@@ -218,10 +218,11 @@ class AdamW(Adam):
 
 
 def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
-    """Scales all gradients by one factor, in place, such that their norm, as of one long vector, is at most max_norm.
+    """Scales all gradients by the same factor, in place, so that their norm, as one long vector, is at most max_norm.
 
-    Returns the norm before. A parameter whose grad is None does not count (Pascanu et al. 2013, algorithm 1).
-    Raises: ValueError unless max_norm > 0, or if a gradient is not finite, naming its number; then none is changed.
+    Returns the norm before clipping. A parameter whose grad is None does not count (Pascanu et al. 2013, algorithm 1).
+    Raises: ValueError unless max_norm > 0, or if a gradient is not finite: the message contains the parameter's index, and no
+    gradient is changed.
     """
     if not max_norm > 0:
         raise ValueError(f"max_norm must be positive, not {max_norm!r}")

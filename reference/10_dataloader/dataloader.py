@@ -1,5 +1,6 @@
 """Data loading: datasets, batches that a thread makes ahead, augmentation, and readers for two file formats."""
 
+import copy
 import gzip
 import math
 import os
@@ -132,10 +133,11 @@ class DataLoader:
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         """One epoch. It draws one number from rng, which seeds everything random in the epoch."""
+        now = copy.copy(self)  # with the options of now: those that are changed meanwhile are the next epoch's
         rng, n = np.random.default_rng(self.rng.integers(2**63)), len(self.dataset)
         order = rng.permutation(n) if self.shuffle else np.arange(n)
         starts = range(0, len(self) * self.batch_size, self.batch_size)
-        batches = (self._batch(order[start : start + self.batch_size], rng) for start in starts)
+        batches = (now._batch(order[start : start + now.batch_size], rng) for start in starts)
         return _ahead(batches, self.prefetch) if self.prefetch else batches
 
     def _batch(self, indices: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, ...]:

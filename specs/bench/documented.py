@@ -48,7 +48,7 @@ DOCUMENTED = {
     "function": Documented("02.3", "A function of integers gives float32."),
     "arange": Documented("02.1", "the numbers from start (0) up to, not including, stop.", readme=False),
     "relu": Documented("03.1", "grad where x > 0, else 0: at 0 too.", readme=False),
-    "no target": Documented("05.2", "or there is no target, or none that counts", readme=False),
+    "no target": Documented("05.2", "the batch is empty, or every target is ignored", readme=False),
     "ragged": Documented("02.1", "ValueError if lists are ragged.", readme=False),
     "pow": Documented("02.2", "Integers to a negative or a float power give float32;", readme=False),
     "axis": Documented(
@@ -75,18 +75,16 @@ DOCUMENTED = {
     "gelu": Documented("03.3", "GELU(-∞) is 0, and y′ is 0 at -∞ and 1 at ∞."),
     "softmax": Documented("03.4", "Raises: ValueError if x has no axis dim.", readme=False),
     "log softmax": Documented("03.5", "Raises: ValueError if x has no axis dim.", readme=False),
-    "one shape": Documented("05.1", "Raises: ValueError if the shapes differ, be it by an axis of length 1", readme=False),
+    "one shape": Documented("05.1", "ValueError if the shapes differ, even if only by an axis of length 1", readme=False),
     "no values": Documented("05.1", "or if there are no values.", readme=False),
-    "none counts": Documented(
-        "05.2", "If every target is ignored the mean does not exist: a ValueError, where others give NaN."
-    ),
+    "none counts": Documented("05.2", "If every target is ignored there is no mean. Raise a ValueError (PyTorch returns NaN)."),
     "outside": Documented("05.3", "a target lies outside [0, 1]", readme=False),
     "logarithm": Documented("05.3", "in float32 log(1 + e^-|x|) is off by at most 1.2e-7 a value"),
     "infinite logit": Documented("05.3", "An infinite logit makes the loss NaN"),
     "no largest": Documented(
         "09.4", "A window with NaN in it has no largest value: it becomes NaN, and all its pixels have a gradient of 0."
     ),
-    "clip": Documented("06.4", "keep their direction and get a length of at most `max_norm`"),
-    "clip finite": Documented("06.4", "A gradient with NaN or ∞ in it is a ValueError"),
+    "clip": Documented("06.4", "they keep their direction and get a length of at most `max_norm`"),
+    "clip finite": Documented("06.4", "A gradient with NaN or ∞ in it raises a ValueError"),
     "one value": Documented("09.5", "In train mode, fewer than two values per channel have no variance and raise a ValueError"),
 }

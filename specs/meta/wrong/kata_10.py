@@ -2,7 +2,7 @@
 
 from specs.meta.catalogue import Wrong
 
-BATCHES = "batches = (self._batch(order[start : start + self.batch_size], rng) for start in starts)"
+BATCHES = "batches = (now._batch(order[start : start + now.batch_size], rng) for start in starts)"
 WRONG = [
     # data sets
     Wrong(
@@ -501,4 +501,5 @@ WRONG = [
             "return self.dataset.batch(self.indices[np.asarray(indices)])": "return self.dataset.batch(self.indices[np.asarray(indices) % len(self.indices)])"
         },
     ),
+    Wrong("an epoch takes the options of each batch", {"now = copy.copy(self)": "now = self"}),
 ]

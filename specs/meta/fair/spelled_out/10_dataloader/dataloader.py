@@ -1,5 +1,6 @@
 """Kata 10 with lists and loops, a permutation that is shuffled in place, and a thread with a queue and a semaphore."""
 
+import copy
 import gzip
 import os
 import struct
@@ -124,7 +125,7 @@ class DataLoader:
 
     def __iter__(self):
         seed = int(self.rng.integers(1 << 63))
-        batches = self._epoch(seed)
+        batches = copy.copy(self)._epoch(seed)
         return _Ahead(batches, self.prefetch) if self.prefetch else batches
 
     def _epoch(self, seed):
