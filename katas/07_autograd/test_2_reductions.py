@@ -126,7 +126,7 @@ def test_a_broken_gradient_reaches_the_largest_only(value):
 
 @pytest.mark.parametrize("shape", [(70_000,), (70_000, 1), (1, 3000)], ids=str)
 def test_many_equal_maxima_of_float16_are_counted(shape):
-    """70,000 equal float16 maxima share the gradient. float16 counts only to 2048, but it can hold each part."""
+    """70,000 equal float16 maxima share the gradient. float16 can't hold their number, but it can hold each one's part."""
     a = np.ones(shape, np.float16)
     got = derived("max", 0, np.ones((), np.float16), a, dim=None, keepdim=False)
     assert_dtype(got, np.float16)
