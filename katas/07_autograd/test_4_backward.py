@@ -450,7 +450,7 @@ def test_the_steps_are_proportional_to_the_number_of_diamonds(budget):
 
 
 def test_after_backward_no_array_of_the_record_is_alive():
-    """After backward() only the leaves and their grads are alive, even while the loss exists and the garbage collector is off."""
+    """After backward() only leaves and their grads are alive, even while the loss exists and garbage collection is off."""
     x = leaf(np.ones(10))
     h = x.exp()
     arrays = [weakref.ref(h.data), weakref.ref(h)]
