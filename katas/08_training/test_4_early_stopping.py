@@ -80,7 +80,7 @@ def test_a_best_of_0_is_a_best(zero, mode, sign):
 
 @pytest.mark.parametrize(("mode", "sign"), [("max", 1), ("min", -1)])
 def test_infinities_are_values(mode, sign):
-    """The first value is the best yet, even if infinitely bad. Any finite value improves on that, and infinitely good on it."""
+    """The first value is the best, even if infinitely bad. Any finite one is better; an infinitely good one is better once."""
     values = [sign * value for value in (-math.inf, -math.inf, 0.5, math.inf, math.inf)]
     assert [better for better, _ in told(EarlyStopping(9, mode=mode), *values)] == [True, False, True, True, False]
 
