@@ -855,7 +855,7 @@ def test_progress_is_told(tmp_path):
 
 
 def test_a_trainer_adds_little_to_the_loop(budget):
-    """Without validation and checkpoints, a Trainer takes at most 2.5 times the Python instructions of the loop's five lines."""
+    """Without validation and checkpoints, fit takes at most 2.5 times the Python instructions of the loop's five lines."""
     rng = np.random.default_rng(3)
     network, criterion = Sequential(Linear(5, 8, rng=rng), Tanh(), Dropout(0.1, rng), Linear(8, 3, rng=rng)), CrossEntropyLoss()
     optimizer, data = Adam(network.parameters(), lr=1e-6), Batches(np.tile(X, (11, 1)), np.tile(LABELS, 11), 12, rng)
