@@ -1,4 +1,4 @@
-"""Autograd: a rule for every primitive, a record of what was computed, and the chain rule along it, backwards."""
+"""Autograd: a rule for every primitive, the graph of recorded operations, and the chain rule along it, backwards."""
 
 import math
 import shutil
@@ -20,9 +20,10 @@ from katas.tensor import Tensor
 
 
 def unbroadcast(grad: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The gradient of something of that shape, from the gradient of what it was broadcast to.
+    """Undoes broadcasting: sums grad down to `shape`, the operand's shape before it was stretched.
 
-    A value that was used many times receives the sum of all its uses' gradients. Keeps the dtype; grad itself if shapes agree.
+    A value that was used many times receives the sum of the gradients of its uses. Keeps the dtype. Returns grad itself if the
+    shapes agree.
     """
     raise NotImplementedError("07.1 unbroadcast: README.md, 07.1")
 
@@ -35,19 +36,19 @@ _RULES: dict[str, Callable[[int], Callable]] = {}  # given: by name of the primi
 def defvjp(op: str, *rules: Callable) -> None:  # given
     """Defines the rules of an operation, one for each of its parents.
 
-    rule(g, y, *parents, **attrs) returns the gradient of its parent, of the parent's shape and dtype: g is the gradient of the
-    result y, all are arrays, and attrs are those that the operation was recorded with. A rule changes none of them.
+    rule(g, y, *parents, **attrs) returns the gradient of its parent, in the parent's shape and dtype. g is the gradient of the
+    result y; g, y and the parents are arrays; attrs are the attributes the operation was recorded with. A rule changes none.
     """
     _RULES[op] = rules.__getitem__
 
 
 def defvjp_argnum(op: str, rule: Callable) -> None:  # given
-    """Defines one rule for all parents of an operation that may have any number: rule(argnum, g, y, *parents, **attrs)."""
+    """Defines one rule for an operation with any number of parents: rule(argnum, g, y, *parents, **attrs)."""
     _RULES[op] = lambda argnum: rule if rule is ... else partial(rule, argnum)
 
 
 def vjp(op: str, argnum: int) -> Callable:  # given
-    """The rule that gives the gradient of parent number argnum. Raises: RuntimeError if the operation has no rules."""
+    """The rule that gives the gradient of the parent with index argnum. Raises: RuntimeError if the operation has no rules."""
     if op not in _RULES:
         raise RuntimeError(f"there is no rule for the operation {op!r}: defvjp({op!r}, …) defines it")
     rule = _RULES[op](argnum)
@@ -99,7 +100,7 @@ defvjp("matmul", ..., ...)
 
 
 class Node(NamedTuple):  # given
-    """How a tensor was made: the operation, its operands, the arrays that its rules will need, and its attributes."""
+    """How a tensor was computed: the operation, its operands, the arrays that its rules will need, and its attributes."""
 
     op: str
     parents: tuple[Tensor, ...]
@@ -108,10 +109,10 @@ class Node(NamedTuple):  # given
 
 
 def record(op: str, result: Tensor, parents: tuple[Tensor, ...], attrs: dict) -> None:
-    """Keeps how a result that requires a gradient was made, as result.node; under no_grad it does not require one.
+    """Saves how a result that requires a gradient was computed, as result.node; under no_grad the result requires none.
 
-    What it keeps are the arrays of this moment: to give a tensor other `data` before backward is safe, to change them is not.
-    Raises: TypeError if the result requires a gradient and is not of floats.
+    The node holds the current arrays, not copies. Assigning a new array to a tensor's `data` before backward is safe; changing
+    the array in place is not. Raises: TypeError if the result requires a gradient and is not of floats.
     """
     raise NotImplementedError("07.3 record: README.md, 07.3")
 
@@ -122,13 +123,13 @@ Tensor._recorder = record  # given
 
 
 def backward(tensor: Tensor, grad: np.ndarray | None = None) -> None:
-    """Adds to the `grad` of every leaf that tensor was computed from: the gradient of ⟨grad, tensor⟩.
+    """Adds the gradient of ⟨grad, tensor⟩ to the `grad` of every leaf that tensor was computed from.
 
-    A leaf is a tensor that requires a gradient and was not computed. Its grad is an array of its own, of its data's shape and
-    dtype. Only a tensor of one value needs no grad, which is then 1. The record is freed on the way.
-    Raises: RuntimeError if the grad is missing, if tensor was not recorded, if a part of its record was freed by an earlier
-    backward, or if an operation has no rule or one that gives another shape; ValueError if grad has another shape. Then no
-    gradient has changed.
+    A leaf is a tensor that requires a gradient and was not computed. Its grad is an array of its own, with the shape and dtype
+    of its data. grad may be left out only for a tensor of one value; it is then 1. The graph is freed during the backward pass.
+    Raises: RuntimeError if grad is missing, if tensor was not recorded, if a part of its graph was freed by an earlier
+    backward, or if an operation has no rule or a rule that returns a wrong shape; ValueError if grad has a different shape than
+    tensor. After an error no gradient has changed.
     """
     raise NotImplementedError("07.4 backward: README.md, 07.4")
 
@@ -140,7 +141,7 @@ def backward(tensor: Tensor, grad: np.ndarray | None = None) -> None:
 def no_grad() -> Iterator[None]:
     """In the block, or in a function decorated with it, nothing is recorded, and results require no gradient.
 
-    Holds for the present thread only. Afterwards everything is as before, whatever happened.
+    Affects only the current thread. At the end the previous state is restored, even after an exception.
     """
     raise NotImplementedError("07.5 no_grad: README.md, 07.5")
 
@@ -151,10 +152,11 @@ def no_grad() -> Iterator[None]:
 def gradcheck(function: Callable, *inputs: Tensor, eps: float = 1e-6, tolerance: float = 1e-6) -> bool:
     """True if backward agrees with central differences, for every input that requires a gradient.
 
-    function takes the inputs, which must be float64, and returns a Tensor; it must give the same for the same. The gradients
-    are those of ⟨w, function⟩ with a random w, since a plain sum hides whole terms: that of a softmax is constant. They may
+    function takes the inputs, which must be float64, and returns a Tensor. Equal inputs must give equal results. The gradients
+    are those of ⟨w, function⟩ with a random w, since a plain sum hides whole terms: the sum of a softmax is constant. They may
     differ by tolerance, relative to the largest, or to 1 if that is less. Leaves the inputs and their grads as they are.
-    Raises: RuntimeError that names the input and the index where they differ most; ValueError unless inputs are float64.
+    Raises: RuntimeError that contains the input and the index with the largest difference; ValueError unless all inputs are
+    float64.
     """
     raise NotImplementedError("07.6 gradcheck: README.md, 07.6")
 
@@ -163,10 +165,10 @@ def gradcheck(function: Callable, *inputs: Tensor, eps: float = 1e-6, tolerance:
 
 
 def graph(tensor: Tensor, **names: Tensor) -> str:
-    """The record of how tensor was made, as Graphviz text: operands → operations → results.
+    """The computation graph of tensor as Graphviz text: operands → operations → results.
 
-    A tensor is a box, labelled by its shape, and before that by its name if it is one of names; an operation is an ellipse,
-    labelled by its own. Leaves that require a gradient are bold.
+    A tensor is a box labeled with its name, if `names` has one, and its shape. An operation is an ellipse labeled with the
+    operation's name. Leaves that require a gradient are bold.
     """
     raise NotImplementedError("07.7 graph: README.md, 07.7")
 

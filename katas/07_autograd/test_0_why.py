@@ -14,7 +14,7 @@ def twice(w: np.ndarray, b: np.ndarray, x: np.ndarray, target: np.ndarray) -> fl
 
 
 def test_a_layer_that_is_used_twice_gets_a_wrong_gradient_by_hand_and_a_right_one_by_autograd(draw, tell, monkeypatch):
-    """A layer remembers its last forward only, so its derivative by hand takes that for both. The record has both."""
+    """A layer saves only its last forward, so a hand-written backward uses that for both uses. The graph has both."""
     layer, criterion = Linear(3, 3, rng=np.random.default_rng(0)), MSELoss()
     for parameter in layer.parameters():
         parameter.data = parameter.data.astype(np.float64)

@@ -41,7 +41,7 @@ def gradient(name: str, parts: list[np.ndarray]) -> np.ndarray:
 
 @every
 def test_a_rule_reads_its_arrays_by_index(name, argnum):
-    """A rule's arrays may lie in memory in any order: transposed, backwards, or in steps."""
+    """A rule gives the same result in any memory layout: its arrays may be transposed, reversed, or strided."""
     op, _, attrs = RULES[name]
     parts = operands(name)
     g = gradient(name, parts)
@@ -65,7 +65,7 @@ def test_axes_of_length_0_and_1_are_axes(name, argnum, length):
 @pytest.mark.parametrize("value", [np.inf, np.nan])
 @every
 def test_a_broken_gradient_shows(name, argnum, value):
-    """An infinity or a NaN that comes in as a gradient goes on: it is not replaced by a number."""
+    """A rule passes on an infinity or NaN in g: it does not replace it by a number."""
     op, _, attrs = RULES[name]
     parts = operands(name)
     with np.errstate(all="ignore"):
@@ -75,7 +75,7 @@ def test_a_broken_gradient_shows(name, argnum, value):
 
 @every
 def test_a_rule_changes_none_of_its_arrays(name, argnum):
-    """g, y and the operands are as they were after a rule was called: other rules will read them."""
+    """A rule changes neither g, y nor the operands: other rules will read them."""
     op, _, attrs = RULES[name]
     parts = operands(name)
     arrays = [gradient(name, parts), np.array(PRIMITIVES[op](*parts, **attrs)), *parts]
@@ -88,7 +88,7 @@ def test_a_rule_changes_none_of_its_arrays(name, argnum):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @every
 def test_every_rule_keeps_the_dtype(name, argnum, dtype):
-    """A rule gives float32 where all its arrays are float32, and float64 where they are float64."""
+    """A rule returns float32 if all its arrays are float32, and float64 if they are float64."""
     op, _, attrs = RULES[name]
     parts = operands(name, dtype)
     assert_dtype(derived(op, argnum, gradient(name, parts), *parts, **attrs), dtype)
@@ -105,7 +105,7 @@ def test_every_rule_leaves_the_process_alone(name, argnum):
 
 @pytest.mark.parametrize("name", ["reshape", "permute"])
 def test_the_gradient_of_a_view_shares_memory_with_g(name):
-    """A reshape or a permutation is a view, and so is its gradient: a view of g."""
+    """reshape and permute return views, and their gradients are views of g."""
     op, _, attrs = RULES[name]
     parts = operands(name)
     g = gradient(name, parts)
@@ -114,13 +114,13 @@ def test_the_gradient_of_a_view_shares_memory_with_g(name):
 
 @pytest.mark.parametrize("op", ["sum", "max"])
 def test_attributes_are_taken_by_name(op, draw):
-    """dim and keepdim are keywords of a rule: they may come in either order."""
+    """A rule takes dim and keepdim as keywords, in either order."""
     a, g = draw.normal(2, 3), draw.normal(1, 3)
     assert_rule(op, 0, g, a, keepdim=True, dim=0)
 
 
 def test_unbroadcast_reads_by_index():
-    """unbroadcast sums along axes, whatever the order in which the gradient lies in memory."""
+    """unbroadcast gives the same sums whatever the gradient's memory layout."""
     grad = np.arange(6.0).reshape(2, 3)
     for order, laid in layouts(grad).items():
         assert_close(unbroadcast(laid, (3,)), [3.0, 5.0, 7.0], name=f"a gradient that lies {order}")
@@ -128,14 +128,14 @@ def test_unbroadcast_reads_by_index():
 
 
 def test_unbroadcast_returns_the_gradient_itself():
-    """Where the shapes agree, unbroadcast returns the gradient itself, not a copy."""
+    """unbroadcast returns the gradient itself, not a copy, if the shapes agree."""
     grad = np.ones((2, 3))
     assert np.shares_memory(unbroadcast(grad, (2, 3)), grad)
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (3,), (2, 1), ()], ids=str)
 def test_unbroadcast_changes_nothing_else(shape):
-    """unbroadcast leaves its argument as it is, lets infinities and NaN through, and changes no setting of the process."""
+    """unbroadcast does not change its argument or any setting of the process, and passes on infinities and NaN."""
     grad = np.array([[np.inf, 1.0, np.nan], [1.0, 2.0, 3.0]])
     before = grad.copy()
     with undisturbed():

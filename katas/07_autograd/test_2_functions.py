@@ -12,7 +12,7 @@ broadcast = pytest.mark.parametrize("shapes", BROADCAST, ids=[f"{a} and {b}" for
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_exp_is_its_own_derivative(shape, draw):
-    """y = eᵃ: g · y."""
+    """For y = eᵃ, a receives g · y."""
     g, a = draw.normal(*shape), draw.normal(*shape)
     mistakes = {"times a, not times y": g * a, "e to the power of y": g * np.exp(np.exp(a)), "g is forgotten": np.exp(a)}
     assert_rule("exp", 0, g, a, mistakes=mistakes)
@@ -20,7 +20,7 @@ def test_exp_is_its_own_derivative(shape, draw):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_log_divides(shape, draw):
-    """y = log a: g / a."""
+    """For y = log a, a receives g / a."""
     g, a = draw.normal(*shape), draw.uniform(0.5, 3, *shape)
     mistakes = {"divided by y, not by a": g / np.log(a), "times a": g * a, "g is forgotten": 1 / a}
     assert_rule("log", 0, g, a, mistakes=mistakes)
@@ -28,7 +28,7 @@ def test_log_divides(shape, draw):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_sqrt_divides_by_twice_the_root(shape, draw):
-    """y = √a: g / 2y."""
+    """For y = √a, a receives g / 2y."""
     g, a = draw.normal(*shape), draw.uniform(0.5, 3, *shape)
     mistakes = {
         "divided by 2a, not by 2y": g / (2 * a),
@@ -42,7 +42,7 @@ def test_sqrt_divides_by_twice_the_root(shape, draw):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_tanh_flattens_out(shape, draw):
-    """y = tanh a: g · (1 - y²)."""
+    """For y = tanh a, a receives g · (1 - y²)."""
     g, a = draw.normal(*shape), draw.normal(*shape)
     y = np.tanh(a)
     mistakes = {
@@ -56,7 +56,7 @@ def test_tanh_flattens_out(shape, draw):
 
 
 def test_tanh_does_not_overflow():
-    """Far out the gradient is 0, without a warning: y is at hand, and e²ᵃ would be too large."""
+    """The gradient of tanh is 0 for very large |a|, without a warning: use y, because e²ᵃ would overflow."""
     with np.errstate(all="raise"):
         got = derived("tanh", 0, np.full((2, 2), 3.0), np.array([[-1e4, -800.0], [800.0, 1e4]]))
     assert_close(got, np.zeros((2, 2)))
@@ -73,7 +73,7 @@ SLOPES = {  # of a function, at 0, next to nothing, and infinity
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("op", "a", "slope"), [(op, *case) for op in FUNCTIONS for case in SLOPES[op]])
 def test_no_slope_is_bent(op, a, slope, dtype):
-    """Where a slope is infinite, huge or 0, so is the gradient: nothing is added to a divisor, and nothing is cut off."""
+    """An infinite, huge or zero slope gives such a gradient: rules add nothing to a divisor and don't clip."""
     for g in (2.0, -3.0):
         with np.errstate(all="ignore"):
             got = derived(op, 0, np.full(1, g, dtype), np.full(1, a, dtype))
@@ -82,7 +82,7 @@ def test_no_slope_is_bent(op, a, slope, dtype):
 
 @pytest.mark.parametrize("op", FUNCTIONS)
 def test_not_a_number_has_no_slope(op):
-    """Where a is NaN, so is the gradient: a fault shows. Its neighbors have their own."""
+    """The gradient is NaN where a is NaN, so that the error shows. The other elements have their own gradients."""
     with np.errstate(all="ignore"):
         got = derived(op, 0, np.array([1.0, 2.0, 3.0]), np.array([1.0, np.nan, 1.0]))
     assert np.isnan(got).tolist() == [False, True, False]
@@ -90,14 +90,14 @@ def test_not_a_number_has_no_slope(op):
 
 @broadcast
 def test_maximum_passes_the_gradient_to_the_larger(shapes, draw):
-    """y = max(a, b): g to a where a > b, to b where it is not, each summed to the shape of its operand."""
+    """For y = max(a, b), a receives g where a > b, and b receives g elsewhere, each summed to its operand's shape."""
     g, (a, b) = draw.normal(*np.broadcast_shapes(*shapes)), (draw.normal(*shape) for shape in shapes)
     for argnum in (0, 1):
         assert_rule("maximum", argnum, g, a, b)
 
 
 def test_at_a_tie_maximum_passes_the_gradient_to_b():
-    """a = b: all of it to b, none to a. So maximum(x, 0) has derivative 0 at 0, as ReLU by hand."""
+    """At a tie, b receives all of g and a receives 0. So maximum(x, 0) has derivative 0 at 0, as the ReLU of kata 03."""
     g, a = np.array([5.0, 7.0, 11.0]), np.array([-1.0, 0.0, 2.0])
     half = {"half to each": g / 2}
     assert_close(derived("maximum", 0, g, a, a), [0.0, 0.0, 0.0], mistakes=half | {"all to a": g}, name="to a")
@@ -105,14 +105,14 @@ def test_at_a_tie_maximum_passes_the_gradient_to_b():
 
 
 def test_zeros_of_either_sign_are_a_tie():
-    """0.0 is not larger than -0.0: b receives g in both orders."""
+    """maximum treats 0.0 and -0.0 as a tie: b receives g in either order."""
     g, a = np.array([5.0, 7.0]), np.array([0.0, -0.0])
     assert_close(derived("maximum", 0, g, a, -a), [0.0, 0.0], name="to a")
     assert_close(derived("maximum", 1, g, a, -a), g, name="to b")
 
 
 def test_where_one_is_nan_maximum_passes_the_gradient_to_b():
-    """Whichever of both is NaN: all of g to b, none to a, so that it is not lost."""
+    """If a or b is NaN, b receives all of g and a receives 0, so that g is not lost."""
     a, b = np.array([np.nan, 1.0, np.nan, 2.0, np.inf, -np.inf]), np.array([1.0, np.nan, np.nan, 1.0, 1.0, 1.0])
     g = np.array([2.0, 3.0, 5.0, 7.0, 11.0, 13.0])
     with np.errstate(all="ignore"):
@@ -124,7 +124,7 @@ def test_where_one_is_nan_maximum_passes_the_gradient_to_b():
 @broadcast
 @pytest.mark.parametrize("condition", ["elements", "rows", "one"])
 def test_where_passes_the_gradient_to_what_was_taken(shapes, condition, draw):
-    """y = a where the condition holds, else b: so is g divided. The condition broadcasts as a and b do."""
+    """where() passes g to a where the condition holds, else to b. The condition broadcasts like a and b."""
     a, b = (draw.normal(*shape) for shape in shapes)
     shape = np.broadcast_shapes(*shapes)
     chosen = draw.normal(*{"elements": shape, "rows": shape[-1:], "one": ()}[condition]) > 0
@@ -133,7 +133,7 @@ def test_where_passes_the_gradient_to_what_was_taken(shapes, condition, draw):
 
 
 def test_a_condition_may_stretch_both(draw):
-    """A condition with more axes than a and b uses them several times: the gradients of all uses are summed."""
+    """A condition with more axes than a and b uses each value several times: the gradients of all uses are summed."""
     chosen = draw.normal(2, 3, 4) > 0
     for argnum in (0, 1):
         assert_rule("where", argnum, draw.normal(2, 3, 4), draw.normal(3, 1), draw.normal(4), condition=chosen)
@@ -141,7 +141,7 @@ def test_a_condition_may_stretch_both(draw):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_what_was_not_taken_has_no_gradient(value):
-    """where(…): what was not taken receives 0, even if it is NaN or infinite, which is often why it was not taken."""
+    """where() gives 0 to elements it didn't select, even if they are NaN or infinite (often why they weren't selected)."""
     g, chosen = np.array([5.0, 7.0, 11.0]), np.array([True, False, True])
     fine, broken = np.array([1.0, 2.0, 3.0]), np.where(chosen, 1.0, value)
     assert_close(derived("where", 0, g, broken, fine, condition=chosen), [5.0, 0.0, 11.0], name="to a")
@@ -150,7 +150,7 @@ def test_what_was_not_taken_has_no_gradient(value):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_what_was_taken_has_its_gradient_whatever_it_is(value):
-    """where(…): the condition alone decides. What was taken receives g, even if it is NaN or infinite."""
+    """where() passes g to the elements it selected, even if they are NaN or infinite: only the condition decides."""
     g, chosen = np.array([5.0, 7.0, 11.0]), np.array([True, False, True])
     broken, fine = np.full(3, value), np.ones(3)
     assert_close(derived("where", 0, g, broken, fine, condition=chosen), [5.0, 0.0, 11.0], name="to a")
@@ -160,7 +160,7 @@ def test_what_was_taken_has_its_gradient_whatever_it_is(value):
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
 @pytest.mark.parametrize(("op", "argnum"), [("where", 0), ("where", 1), ("maximum", 0), ("maximum", 1)])
 def test_what_was_not_taken_has_no_part_in_a_broken_gradient(op, argnum, value):
-    """Where the gradient of a choice is infinite or NaN, what was not taken receives 0 all the same, without a warning."""
+    """Elements that maximum or where didn't select receive 0 even if g is infinite or NaN, without a warning."""
     chosen = np.array([[True, False, True], [False, True, False]])
     attrs = {"condition": chosen} if op == "where" else {}
     g, operands = np.full((2, 3), value), (np.where(chosen, 2.0, 1.0), np.where(chosen, 1.0, 2.0))
@@ -177,7 +177,7 @@ cases = pytest.mark.parametrize(("op", "argnum"), CASES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @cases
 def test_the_dtype_stays(op, argnum, dtype, draw):
-    """float32 stays float32 and float64 float64: a rule brings no other numbers in."""
+    """The gradient has the arrays' dtype, float32 or float64: a rule adds no numbers of another dtype."""
     for shapes in BROADCAST:
         a, b = (draw.uniform(1, 2, *shape, dtype=dtype) for shape in shapes)
         g = draw.normal(*(a.shape if op in FUNCTIONS else np.broadcast_shapes(*shapes)), dtype=dtype)
@@ -194,11 +194,11 @@ def filled(op: str, argnum: int, *shape: int):
 
 @cases
 def test_rules_of_functions_are_done_in_numpy(op, argnum, budget):
-    """A hundred times more elements take not one Python step more."""
+    """The number of Python instructions must not grow with the number of elements."""
     budget.steps(filled(op, argnum, 10, 10), filled(op, argnum, 100, 100), limit=2)
 
 
 @cases
 def test_rules_of_functions_hold_an_array_or_two(op, argnum, budget):
-    """Operands of a megabyte each: a rule holds its result, and one array beside it at most. Nothing turns to float64."""
+    """With 1 MB operands, a rule allocates its result and at most one more 1 MB array: nothing becomes float64."""
     budget.bytes(filled(op, argnum, 250, 1000), peak=3_000_000)

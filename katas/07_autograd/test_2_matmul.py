@@ -33,13 +33,13 @@ def operands(draw, a: tuple, b: tuple, dtype=np.float64) -> tuple[np.ndarray, np
 @products
 @sides
 def test_a_product_has_a_gradient_on_both_sides(argnum, shapes, draw):
-    """y = a @ b: g bᵀ to a and aᵀ g to b. A vector is a row or a column; what a batch shares receives the sum over it."""
+    """For y = a @ b, a receives g bᵀ and b receives aᵀ g, with a vector as a row or a column, summed over a shared batch."""
     g, a, b = operands(draw, *shapes)
     assert_rule("matmul", argnum, g, a, b)
 
 
 def test_square_matrices_are_transposed_too(draw):
-    """With square matrices every order and every transposition fits. Only g bᵀ and aᵀ g are right."""
+    """With square matrices every order and every transpose has the right shape. Only g bᵀ and aᵀ g are right."""
     g, a, b = operands(draw, (3, 3), (3, 3))
     mistakes = {"b is not transposed": g @ b, "the order is wrong: bᵀ g": b.T @ g, "a instead of b": g @ a.T}
     assert_rule("matmul", 0, g, a, b, mistakes=mistakes | {"the gradient of b": a.T @ g})
@@ -48,14 +48,14 @@ def test_square_matrices_are_transposed_too(draw):
 
 
 def test_a_batch_transposes_each_matrix(draw):
-    """Where a batch is as long as the matrices, only the last two axes are swapped, not all of them."""
+    """The rules of matmul swap only the last two axes, even if the batch is as long as the matrices."""
     g, a, b = operands(draw, (3, 3, 3), (3, 3, 3))
     assert_rule("matmul", 0, g, a, b, mistakes={"all axes are reversed": g @ b.T, "b is not transposed": g @ b})
     assert_rule("matmul", 1, g, a, b, mistakes={"all axes are reversed": a.T @ g, "a is not transposed": a @ g})
 
 
 def test_a_shared_matrix_receives_the_sum_over_the_batch(draw):
-    """(2, 3, 4) @ (4, 5): each matrix of the batch adds its gradient to that of the shared one."""
+    """In (2, 3, 4) @ (4, 5), the shared matrix receives the sum of the gradients from each matrix of the batch."""
     g, a, b = operands(draw, (2, 3, 4), (4, 5))
     each = np.swapaxes(a, 1, 2) @ g
     mistakes = {"the mean over the batch": each.mean(0), "the first of the batch only": each[0], "not summed": each}
@@ -63,7 +63,7 @@ def test_a_shared_matrix_receives_the_sum_over_the_batch(draw):
 
 
 def test_the_product_of_two_vectors_is_a_number(draw):
-    """y = a · b of two vectors: g is one number, and so g · b to a and g · a to b."""
+    """For y = a · b of two vectors, g is a scalar: a receives g · b and b receives g · a."""
     g, a, b = operands(draw, (4,), (4,))
     assert_close(derived("matmul", 0, g, a, b), g * b, mistakes={"a and b are swapped": g * a})
     assert_close(derived("matmul", 1, g, a, b), g * a, mistakes={"a and b are swapped": g * b})
@@ -93,7 +93,7 @@ EMPTY = [
 @pytest.mark.parametrize("shapes", EMPTY, ids=str)
 @sides
 def test_a_product_without_values_has_a_gradient_of_zeros(argnum, shapes):
-    """An axis of length 0 on either side, in the batch too: the gradient has the operand's shape, and is 0."""
+    """If a matrix product has an axis of length 0, even a batch axis, each gradient has its operand's shape and is 0."""
     a, b = (np.ones(shape) for shape in shapes)
     assert_close(derived("matmul", argnum, np.ones(np.shape(a @ b)), a, b), np.zeros(shapes[argnum]))
 
@@ -101,20 +101,20 @@ def test_a_product_without_values_has_a_gradient_of_zeros(argnum, shapes):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @products
 def test_the_dtype_stays(shapes, dtype, draw):
-    """float32 stays float32 and float64 float64."""
+    """The gradients of a matrix product have the arrays' dtype, float32 or float64."""
     g, a, b = operands(draw, *shapes, dtype=dtype)
     for argnum in (0, 1):
         assert_dtype(derived("matmul", argnum, g, a, b), dtype)
 
 
 def test_a_shared_matrix_is_not_repeated_for_the_batch(budget):
-    """64 times (4, 100) @ (100, 100): the gradient of the matrix is one product, not 64 matrices that are summed."""
+    """In 64 times (4, 100) @ (100, 100), the matrix's gradient is one matrix product, not a sum of 64 matrices."""
     g, a, b = np.ones((64, 4, 100), np.float32), np.ones((64, 4, 100), np.float32), np.ones((100, 100), np.float32)
     budget.bytes(lambda: vjp("matmul", 1)(g, g, a, b), peak=350_000)
 
 
 def test_a_matrix_that_heads_share_is_not_repeated_either(budget):
-    """Nor where the batch has two axes, as texts and heads: (8, 8, 4, 100) @ (100, 100) has one product, not 64 matrices."""
+    """With two batch axes, (8, 8, 4, 100) @ (100, 100), the matrix's gradient is one matrix product, not 64 matrices."""
     g, a, b = np.ones((8, 8, 4, 100), np.float32), np.ones((8, 8, 4, 100), np.float32), np.ones((100, 100), np.float32)
     budget.bytes(lambda: vjp("matmul", 1)(g, g, a, b), peak=350_000)
 
@@ -124,7 +124,7 @@ def test_a_matrix_that_heads_share_is_not_repeated_either(budget):
 )
 @sides
 def test_the_rules_of_a_product_are_done_in_numpy(argnum, name, budget):
-    """Matrices, and a batch of them, ten times as long take not one Python step more."""
+    """The number of Python instructions must not grow with the size of the matrices or of the batch."""
 
     def call(factor: int):
         a, b = (np.ones([factor * length for length in shape], np.float32) for shape in PRODUCTS[name])
@@ -136,6 +136,6 @@ def test_the_rules_of_a_product_are_done_in_numpy(argnum, name, budget):
 
 @sides
 def test_the_gradient_of_a_product_is_a_product(argnum, budget):
-    """It costs what a product of such matrices costs in NumPy, at most three times."""
+    """A rule of matmul takes at most three times as long as such a matrix product in NumPy."""
     a = np.ones((256, 256), np.float32)
     budget.time(lambda: vjp("matmul", argnum)(a, a, a, a), against=lambda: a @ a, limit=3)

@@ -17,7 +17,7 @@ def gradient_for(op: str, a: np.ndarray, draw, **attrs) -> np.ndarray:
 @dims
 @keepdims
 def test_a_sum_passes_the_gradient_to_each_of_its_terms(dim, keepdim, draw):
-    """y = Σ a: g, in each place along the axes that were summed. dim is what NumPy takes as axis."""
+    """For y = Σ a, every summed element receives g. dim is whatever NumPy takes as axis."""
     a = draw.normal(2, 3, 4)
     g = gradient_for("sum", a, draw, dim=dim, keepdim=keepdim)
     assert_rule("sum", 0, g, a, dim=dim, keepdim=keepdim)
@@ -25,7 +25,7 @@ def test_a_sum_passes_the_gradient_to_each_of_its_terms(dim, keepdim, draw):
 
 @pytest.mark.parametrize("dim", [0, 1])
 def test_a_sum_of_a_square_spreads_along_the_axis_that_was_summed(dim, draw):
-    """(3, 3) summed over one axis: g fits along both, but only one of them was summed."""
+    """The gradient of a sum over one axis of a (3, 3) matrix spreads along that axis, although g fits along both."""
     g, a = draw.normal(3), draw.normal(3, 3)
     rows, columns = np.tile(g, (3, 1)), np.tile(g[:, None], (1, 3))
     mistakes = {"spread along the other axis": columns if dim == 0 else rows, "the mean, not the sum": (rows, columns)[dim] / 3}
@@ -36,7 +36,7 @@ def test_a_sum_of_a_square_spreads_along_the_axis_that_was_summed(dim, draw):
 @pytest.mark.parametrize("dim", [None, ()], ids=str)
 @keepdims
 def test_a_number_is_its_own_sum_and_its_own_maximum(op, dim, keepdim, draw):
-    """Of shape (): there is nothing to reduce, and g passes."""
+    """The sum and the maximum of a 0-d tensor are the tensor itself: it receives g."""
     a = draw.normal()
     assert_rule(op, 0, draw.normal(), a, dim=dim, keepdim=keepdim)
 
@@ -44,7 +44,7 @@ def test_a_number_is_its_own_sum_and_its_own_maximum(op, dim, keepdim, draw):
 @dims
 @keepdims
 def test_a_maximum_passes_the_gradient_to_the_largest(dim, keepdim, draw):
-    """y = max a: g where a = y, else 0."""
+    """For y = max a, a receives g where a = y, else 0."""
     a = draw.normal(2, 3, 4)
     g = gradient_for("max", a, draw, dim=dim, keepdim=keepdim)
     assert_rule("max", 0, g, a, dim=dim, keepdim=keepdim)
@@ -52,13 +52,13 @@ def test_a_maximum_passes_the_gradient_to_the_largest(dim, keepdim, draw):
 
 @pytest.mark.parametrize("dim", [0, 1])
 def test_a_maximum_of_a_square_is_looked_for_along_its_axis(dim, draw):
-    """(3, 3) reduced over one axis: y and g fit along both, but only one is right."""
+    """The gradient of a maximum over one axis of a (3, 3) matrix uses that axis, although y and g fit along both."""
     g, a = draw.normal(3), draw.normal(3, 3)
     assert_rule("max", 0, g, a, dim=dim, keepdim=False)
 
 
 def test_equal_maxima_share_the_gradient_evenly():
-    """Two that are equally large receive half of g each, three a third: together they receive g, as one would."""
+    """Equal maxima share g evenly: two receive half of it each, three a third. The parts add up to g."""
     a = np.array([[1.0, 5.0, 5.0, 2.0], [3.0, 3.0, 0.0, 3.0], [7.0, 1.0, 2.0, 3.0]])
     g, largest = np.array([2.0, 6.0, 10.0]), np.array([[0, 1, 1, 0], [1, 1, 0, 1], [1, 0, 0, 0]])
     mistakes = {
@@ -72,7 +72,7 @@ def test_equal_maxima_share_the_gradient_evenly():
 
 
 def test_equal_maxima_of_the_whole_share_the_gradient(draw):
-    """dim=None or all axes: the ties are those of the whole array."""
+    """With dim=None or all axes, equal maxima anywhere in the array share the gradient."""
     a, g = np.array([[1.0, 5.0, 5.0], [5.0, 0.0, 5.0]]), np.array(8.0)
     want = [[0.0, 2.0, 2.0], [2.0, 0.0, 2.0]]
     for dim in (None, (0, 1), (-1, 0)):
@@ -84,21 +84,21 @@ def test_equal_maxima_of_the_whole_share_the_gradient(draw):
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("largest", [1.0, -1.0, 100.0])
 def test_only_equal_values_are_equal(largest, dtype):
-    """A value that is less by the least that the dtype can tell receives 0."""
+    """A value that is smaller than the maximum by the least difference of its dtype receives 0."""
     a = np.array([[largest, np.nextafter(dtype(largest), dtype(-np.inf)), largest]], dtype)
     got = derived("max", 0, np.array([4.0], dtype), a, dim=1, keepdim=False)
     assert_close(got, [[2.0, 0.0, 2.0]], mistakes={"what is almost as large has a share": np.full((1, 3), 4 / 3)})
 
 
 def test_zeros_of_either_sign_are_equal():
-    """-0.0 equals 0.0: they share the gradient."""
+    """The maxima -0.0 and 0.0 are equal: they share the gradient."""
     got = derived("max", 0, np.array([4.0]), np.array([[0.0, -0.0, -1.0]]), dim=1, keepdim=False)
     assert_close(got, [[2.0, 2.0, 0.0]])
 
 
 @pytest.mark.parametrize("dim", [1, None], ids=str)
 def test_a_largest_that_is_nan_shows(dim):
-    """NaN is the maximum of what holds one, and equals nothing: the gradient has a NaN there, rather than zeros only."""
+    """Where a maximum is NaN, its gradient contains a NaN, rather than zeros only: NaN equals nothing."""
     a = np.array([[1.0, np.nan, 3.0], [4.0, 5.0, 2.0]])
     with np.errstate(all="ignore"):
         got = derived("max", 0, np.array([6.0, 7.0] if dim else 6.0), a, dim=dim, keepdim=False)
@@ -109,14 +109,14 @@ def test_a_largest_that_is_nan_shows(dim):
 
 @pytest.mark.parametrize("value", [-np.inf, np.inf, 0.0, -3.0])
 def test_any_value_may_be_the_largest(value):
-    """A row of minus infinities, or of zeros, has a largest value too: all of them."""
+    """In a row of only -∞, or of only zeros, all values are the maximum and share the gradient."""
     got = derived("max", 0, np.array([6.0, 1.0]), np.array([[value] * 3, [0.0, 1.0, 2.0]]), dim=1, keepdim=False)
     assert_close(got, [[2.0, 2.0, 2.0], [0.0, 0.0, 1.0]])
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
 def test_a_broken_gradient_reaches_the_largest_only(value):
-    """Where the gradient of a maximum is infinite or NaN, all but the largest receive 0, without a warning."""
+    """If the gradient of a maximum is infinite or NaN, all values except the largest receive 0, without a warning."""
     a = np.array([[1.0, 5.0, 5.0], [3.0, 2.0, 1.0]])
     with np.errstate(all="raise"):
         got = derived("max", 0, np.array([value, 4.0]), a, dim=1, keepdim=False)
@@ -126,7 +126,7 @@ def test_a_broken_gradient_reaches_the_largest_only(value):
 
 @pytest.mark.parametrize("shape", [(70_000,), (70_000, 1), (1, 3000)], ids=str)
 def test_many_equal_maxima_of_float16_are_counted(shape):
-    """70,000 largest values share the gradient: their number is none of float16, which counts to 2048, but the share is."""
+    """70,000 equal float16 maxima share the gradient. float16 can't hold their number, but it can hold each one's part."""
     a = np.ones(shape, np.float16)
     got = derived("max", 0, np.ones((), np.float16), a, dim=None, keepdim=False)
     assert_dtype(got, np.float16)
@@ -138,7 +138,7 @@ def test_many_equal_maxima_of_float16_are_counted(shape):
 @pytest.mark.parametrize("dim", [None, 1, (0, 2)], ids=str)
 @keepdims
 def test_the_dtype_stays(op, dim, keepdim, dtype, draw):
-    """float32 stays float32 and float64 float64: so does a number of ties."""
+    """The gradient of a reduction has the arrays' dtype, float32 or float64, even at a tie."""
     a = draw.normal(2, 3, 4, dtype=dtype)
     g = gradient_for(op, a, draw, dim=dim, keepdim=keepdim)
     assert_dtype(derived(op, 0, g, a, dim=dim, keepdim=keepdim), dtype)
@@ -151,10 +151,10 @@ def call(op: str, *shape: int):
 
 @pytest.mark.parametrize("op", ["sum", "max"])
 def test_rules_of_reductions_are_done_in_numpy(op, budget):
-    """A hundred times more elements take not one Python step more."""
+    """The number of Python instructions must not grow with the number of elements."""
     budget.steps(call(op, 10, 10), call(op, 100, 100), limit=2)
 
 
 def test_the_gradient_of_a_sum_holds_one_array_at_most(budget):
-    """A megabyte was summed: its gradient is a view of g, or one array of that size."""
+    """The gradient of the sum of 1 MB is a view of g, or one array of 1 MB."""
     budget.bytes(call("sum", 250, 1000), peak=1_400_000)

@@ -7,7 +7,7 @@ from specs.check import PRIMITIVES, assert_close, assert_dtype, assert_rule, der
 
 @pytest.mark.parametrize("shape", [(12, 2), (24,), (4, 3, 2), (2, -1), (-1,), (2, 1, 3, 4)], ids=str)
 def test_reshape_gives_the_gradient_its_old_shape(shape, draw):
-    """y has the values of a, row by row: so has the gradient those of g. The attribute shape may hold a -1."""
+    """The rule of reshape gives g the shape of a, row by row. The attribute `shape` may contain a -1."""
     a = draw.normal(2, 3, 4)
     g = draw.normal(*a.reshape(shape).shape)
     assert_rule("reshape", 0, g, a, shape=shape, mistakes={"column by column": g.reshape(a.shape, order="F")})
@@ -15,7 +15,7 @@ def test_reshape_gives_the_gradient_its_old_shape(shape, draw):
 
 @pytest.mark.parametrize(("old", "new"), [((), (1, 1)), ((1,), ())], ids=str)
 def test_reshape_takes_arrays_of_one_value(old, new, draw):
-    """From and to shapes without axes."""
+    """The rule of reshape works for a single value, from and to 0-d."""
     assert_rule("reshape", 0, draw.normal(*new), draw.normal(*old), shape=new)
 
 
@@ -24,14 +24,14 @@ PERMUTATIONS = [(0, 1, 2), (1, 0, 2), (2, 1, 0), (1, 2, 0), (2, 0, 1), (-1, 0, 1
 
 @pytest.mark.parametrize("dims", PERMUTATIONS, ids=str)
 def test_permute_is_undone(dims, draw):
-    """Axis i of y is axis dims[i] of a: the inverse permutation brings every axis of g back. Axes may count from the end."""
+    """The rule of permute applies the inverse permutation. Axis i of y is axis dims[i] of a; dims may be negative."""
     a = draw.normal(2, 3, 4)
     g = draw.normal(*a.transpose(dims).shape)
     assert_rule("permute", 0, g, a, dims=dims, mistakes={"permuted again, not back": g.transpose(dims)})
 
 
 def test_permute_of_a_cube_is_undone(draw):
-    """Where all axes are equally long, the permutation and its inverse give the same shape, but not the same values."""
+    """If all axes have the same length, a permutation and its inverse give the same shape, but not the same values."""
     g, a, dims = draw.normal(3, 3, 3), draw.normal(3, 3, 3), (1, 2, 0)
     mistakes = {"permuted again, not back": g.transpose(dims), "not permuted": g, "reversed": g.T}
     assert_rule("permute", 0, g, a, dims=dims, mistakes=mistakes)
@@ -39,14 +39,14 @@ def test_permute_of_a_cube_is_undone(draw):
 
 @pytest.mark.parametrize("dims", [(0, 1, 2, 3), (3, 1, 0, 2), (1, 2, 3, 0), (0, -1, -2, 1)], ids=str)
 def test_permute_takes_four_axes(dims, draw):
-    """As attention does with (batch, time, heads, features)."""
+    """The rule of permute works for four axes, such as attention's (batch, time, heads, features)."""
     a = draw.normal(2, 3, 4, 5)
     assert_rule("permute", 0, draw.normal(*a.transpose(dims).shape), a, dims=dims)
 
 
 @pytest.mark.parametrize("shape", [(), (5,)], ids=str)
 def test_permute_of_fewer_axes_changes_nothing(shape, draw):
-    """One axis, or none at all."""
+    """The rule of permute returns g unchanged if there is one axis, or none."""
     assert_rule("permute", 0, draw.normal(*shape), draw.normal(*shape), dims=tuple(range(len(shape))))
 
 
@@ -117,14 +117,14 @@ REPEATED = {
 
 @pytest.mark.parametrize("index", INDICES.values(), ids=INDICES)
 def test_getitem_puts_the_gradient_where_the_values_came_from(index, draw):
-    """y = a[index]: g in these places, and 0 in all others."""
+    """For y = a[index], the selected elements receive g and all others receive 0."""
     a = draw.normal(4, 5, 6)
     assert_rule("getitem", 0, draw.normal(*a[index].shape), a, index=index)
 
 
 @pytest.mark.parametrize("index", REPEATED.values(), ids=REPEATED)
 def test_a_place_that_is_named_twice_receives_both_gradients(index, draw):
-    """An array as index may name a place several times, as each use of a word does: their gradients add up."""
+    """If an index array selects an element several times, as with a repeated word, its gradients add up."""
     a = draw.normal(4, 5, 6)
     g = draw.normal(*a[index].shape)
     assigned = np.zeros(a.shape)
@@ -133,7 +133,7 @@ def test_a_place_that_is_named_twice_receives_both_gradients(index, draw):
 
 
 def test_many_uses_of_a_float16_add_up():
-    """A place that is named 3000 times receives 3000, which float16 can't count to."""
+    """A float16 element that is selected 3000 times receives 3000, although float16 counts only to 2048."""
     a, index = np.ones((2, 2), np.float16), (np.zeros(3000, int), 1)
     got = derived("getitem", 0, np.ones(3000, np.float16), a, index=index)
     assert_dtype(got, np.float16)
@@ -143,7 +143,7 @@ def test_many_uses_of_a_float16_add_up():
 @pytest.mark.parametrize("dim", [0, 1, 2, -1, -2, -3])
 @pytest.mark.parametrize("lengths", [(3,), (1, 4), (2, 3, 1), (2, 0, 3)], ids=str)
 def test_concatenate_gives_each_part_its_own_back(lengths, dim, draw):
-    """y is the parts one after another along dim: each receives that piece of g which lies where it lay."""
+    """For y = parts joined along dim, each part receives the piece of g at its own position."""
     parts = []
     for length in lengths:
         shape = [2, 3, 4]
@@ -155,7 +155,7 @@ def test_concatenate_gives_each_part_its_own_back(lengths, dim, draw):
 
 
 def test_equal_parts_are_not_mixed_up(draw):
-    """Three parts of one shape: the pieces of g come in their order."""
+    """Three parts of the same shape receive the pieces of g in their order."""
     g, parts = draw.normal(6, 2), [draw.normal(2, 2) for _ in range(3)]
     for argnum in range(3):
         pieces = {f"the piece of part {other}": g[2 * other : 2 * other + 2] for other in range(3) if other != argnum}
@@ -176,7 +176,7 @@ cases = pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @cases
 def test_the_dtype_stays(name, dtype, draw):
-    """float32 stays float32 and float64 float64, among the zeros too."""
+    """The gradient has the arrays' dtype, float32 or float64, and so do its zeros."""
     op, a = name if name in PRIMITIVES else "getitem", draw.normal(2, 3, dtype=dtype)
     parts = [a, a] if op == "concatenate" else [a]
     g = draw.normal(*PRIMITIVES[op](*parts, **CASES[name]).shape, dtype=dtype)
@@ -201,7 +201,7 @@ SIZED = {
 
 @pytest.mark.parametrize("name", SIZED)
 def test_rules_of_shape_are_done_in_numpy(name, budget):
-    """A hundred times more elements take not one Python step more."""
+    """The number of Python instructions must not grow with the number of elements."""
     op, attrs = SIZED[name]
     small, large = (call(op, np.ones((n, n), np.float32), **attrs(n)) for n in (10, 100))
     budget.steps(small, large, limit=2)
@@ -209,13 +209,13 @@ def test_rules_of_shape_are_done_in_numpy(name, budget):
 
 @pytest.mark.parametrize("op", ["reshape", "permute"])
 def test_the_gradient_of_a_view_is_a_view(op, budget):
-    """A megabyte in another shape: its gradient is that of y, seen in the shape of a. Nothing is copied."""
+    """The gradient of a 1 MB view is a view of g in the shape of a: nothing is copied."""
     attrs = {"shape": (1000, 250)} if op == "reshape" else {"dims": (1, 0)}
     budget.bytes(call(op, np.ones((250, 1000), np.float32), **attrs), peak=100_000)
 
 
 def test_a_slice_needs_no_search_for_repetitions(budget):
-    """A slice names no place twice: to add g at an index one by one would take several times as long as to assign it."""
+    """A slice selects no element twice, so the rule assigns g. Adding element by element takes several times as long."""
     a, index = np.ones((200, 200), np.float32), slice(None, None, 2)
     g = a[index]
 

@@ -32,13 +32,13 @@ EXPRESSIONS = {
 
 
 def pair() -> tuple[Tensor, Tensor]:
-    """Two that require a gradient."""
+    """Two tensors that require a gradient."""
     return Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True), Tensor([[5.0, 6.0], [7.0, 8.0]], requires_grad=True)
 
 
 @pytest.mark.parametrize("op", EXPRESSIONS)
 def test_a_result_knows_its_operation_and_its_parents(op):
-    """result.node has the operation's name, and the operands themselves in their order."""
+    """result.node has the operation's name and the operands themselves, in order."""
     a, b = pair()
     node = EXPRESSIONS[op](a, b).node
     assert node.op == op
@@ -47,7 +47,7 @@ def test_a_result_knows_its_operation_and_its_parents(op):
 
 
 def test_a_result_knows_its_attributes():
-    """result.node.attrs are those of the operation, under the names of 02.7: a rule takes them by name."""
+    """result.node.attrs are the operation's attributes under the names of 02.7: a rule takes them by name."""
     a, b = pair()
     assert (a**3).node.attrs == {"exponent": 3}
     assert concatenate([a, b], 1).node.attrs == {"dim": 1}
@@ -57,7 +57,7 @@ def test_a_result_knows_its_attributes():
 
 @pytest.mark.parametrize("op", EXPRESSIONS)
 def test_the_node_holds_the_arrays_of_the_result_and_of_the_operands(op):
-    """node.arrays are the data of the result, then of each operand: what a rule takes after g. Nothing is copied."""
+    """node.arrays are the data of the result, then of each operand: a rule takes them after g. Nothing is copied."""
     result = EXPRESSIONS[op](*pair())
     want = [result, *result.node.parents]
     assert len(result.node.arrays) == len(want)
@@ -74,7 +74,7 @@ VALUES = {
 
 @pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
 def test_the_node_holds_the_arrays_themselves(values):
-    """The arrays of a node are those of the tensors, whatever they hold: they are not cleaned up, copied or reshaped."""
+    """A node holds the tensors' arrays themselves, whatever their values: they are not cleaned up, copied or reshaped."""
     before, x = values.copy(), Tensor(values, requires_grad=True)
     with undisturbed():
         y = x * 1.0
@@ -84,7 +84,7 @@ def test_the_node_holds_the_arrays_themselves(values):
 
 
 def test_a_refusal_leaves_the_operands_alone():
-    """After the error of an integer that requires a gradient, the values are as they were."""
+    """The error for an integer that requires a gradient leaves the values unchanged."""
     values = np.array([2, 3])
     with rejects(TypeError):
         Tensor(values, requires_grad=True) * 2
@@ -92,7 +92,7 @@ def test_a_refusal_leaves_the_operands_alone():
 
 
 def test_the_arrays_are_those_of_the_moment():
-    """Another array as `data` afterwards, as of a parameter that was loaded, does not change what was recorded."""
+    """Assigning a new array to `data` after recording, as loading a parameter may, does not change the node's arrays."""
     a, b = pair()
     old = a.data
     product = a * b
@@ -101,7 +101,7 @@ def test_the_arrays_are_those_of_the_moment():
 
 
 def test_one_operand_that_requires_a_gradient_is_enough():
-    """The result then requires one, and is recorded with all its operands, numbers and arrays too."""
+    """If one operand requires a gradient, so does the result. It is recorded with all operands, scalars and arrays too."""
     a, b = pair()[0], Tensor([[1.0, 1.0]])
     assert (b * a).node.parents[0] is b
     assert_close((3.0 / a).node.parents[0], np.float32(3))
@@ -109,7 +109,7 @@ def test_one_operand_that_requires_a_gradient_is_enough():
 
 
 def test_what_requires_no_gradient_is_not_recorded():
-    """Where no operand requires a gradient nothing is kept: its operands live no longer than without a recorder."""
+    """If no operand requires a gradient, nothing is recorded: the operands live no longer than without a recorder."""
     a, b = Tensor([1.0, 2.0]), Tensor([3.0, 4.0])
     product = a * b
     required = Tensor([1.0], requires_grad=True) * 2  # this one is
@@ -119,7 +119,7 @@ def test_what_requires_no_gradient_is_not_recorded():
 
 
 def test_a_leaf_has_no_node():
-    """A tensor that was not computed has no past, whether it requires a gradient or not: so backward knows it for a leaf."""
+    """A tensor that was not computed has no node, whether it requires a gradient or not: so backward recognizes a leaf."""
     a, b = pair()
     assert (a * b).node.op == "mul"
     assert getattr(a, "node", None) is None
@@ -127,7 +127,7 @@ def test_a_leaf_has_no_node():
 
 
 def test_a_composed_operation_is_its_primitives():
-    """A mean is a sum and a quotient: derived operations need no rule of their own."""
+    """A composed operation is recorded as its primitives: a mean is a sum and a quotient, and needs no rule of its own."""
     a, _ = pair()
     ops, tensor = [], a.mean()
     while tensor is not a:
@@ -139,13 +139,13 @@ def test_a_composed_operation_is_its_primitives():
 
 @pytest.mark.parametrize(("data", "dtype"), [([2, 3], "int64"), ([True, False], "bool")])
 def test_only_floats_have_gradients(data, dtype):
-    """Integers that would require a gradient are refused with the operation's name and the dtype: there is no slope."""
+    """An integer result that would require a gradient raises a TypeError that contains the operation's name and the dtype."""
     with rejects(TypeError, "reshape", dtype):
         Tensor(data, requires_grad=True).reshape(2, 1)
 
 
 def test_integers_that_require_no_gradient_are_no_error():
-    """Indices and labels may be computed as ever, and a float may be taken by them."""
+    """Integers that require no gradient can be computed as usual, such as indices and labels, and can index a float."""
     a, _ = pair()
     rows = Tensor([2, 0]) - 1
     assert getattr(rows, "node", None) is None
@@ -153,8 +153,8 @@ def test_integers_that_require_no_gradient_are_no_error():
 
 
 def test_what_is_dropped_is_freed_at_once():
-    """A result that nobody holds takes its record along, without help of the garbage collector: no node refers to its own
-    result, and no list of all nodes exists.
+    """When the last reference to a result is dropped, its graph is freed at once, without the garbage collector: no node refers
+    to its own result, and there is no list of all nodes.
     """
     a, b = pair()
     product = a * b
@@ -170,7 +170,7 @@ def test_what_is_dropped_is_freed_at_once():
 
 
 def test_a_long_record_that_is_dropped_is_no_danger():
-    """A chain of 100,000 operations whose end is dropped without a backward: Python takes it apart, and does not crash."""
+    """Dropping the end of a chain of 100,000 operations without a backward must not crash Python."""
     x = Tensor([1.0], requires_grad=True)
     y = x
     for _ in range(100_000):
@@ -180,7 +180,7 @@ def test_a_long_record_that_is_dropped_is_no_danger():
 
 
 def test_recording_copies_nothing(budget):
-    """Ten views of a megabyte: a record holds the arrays that there are anyway."""
+    """Recording ten views of 1 MB copies nothing: a node holds arrays that exist anyway."""
     a = Tensor(np.ones((250, 1000), np.float32), requires_grad=True)
 
     def views():

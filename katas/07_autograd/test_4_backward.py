@@ -10,7 +10,7 @@ from specs.check import assert_close, assert_dtype, assert_gradient, rejects
 
 
 def leaf(values, dtype=np.float64) -> Tensor:
-    """A tensor that requires a gradient, of an array of its own."""
+    """A tensor that requires a gradient, with an array of its own."""
     return Tensor(np.array(values, dtype), requires_grad=True)
 
 
@@ -18,7 +18,7 @@ def leaf(values, dtype=np.float64) -> Tensor:
 
 
 def test_one_operation_passes_the_gradient_to_its_operand():
-    """y = e^a: the gradient of y, through the rule of exp, is added to a.grad."""
+    """For y = eᵃ, backward() calls the rule of exp with y's gradient and adds the result to a.grad."""
     a = leaf(0.5)
     a.exp().backward()
     assert_close(a.grad, np.exp(0.5))
@@ -27,7 +27,7 @@ def test_one_operation_passes_the_gradient_to_its_operand():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("grad", [[1, 2], (True, False), np.array([1.5, 2.5]), np.array([1, 2], np.int8)], ids=repr)
 def test_a_grad_is_cast_to_the_tensors_dtype(grad, dtype):
-    """grad may be whatever NumPy takes for an array: rules get it in the dtype of the tensor. The caller's stays as it is."""
+    """grad may be anything NumPy takes for an array: rules get it in the tensor's dtype. The caller's is not changed."""
     seen, before = [], np.array(grad)
     defvjp("observed", lambda g, y, a: seen.append(g) or 2 * g)
     x = leaf([3.0, 4.0], dtype)
@@ -39,7 +39,7 @@ def test_a_grad_is_cast_to_the_tensors_dtype(grad, dtype):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, ZeroDivisionError], ids=lambda kind: kind.__name__)
 def test_an_interruption_changes_no_grad(error):
-    """After Ctrl-C in a rule, or an error of it, no grad has changed, though other leaves have all of theirs by then."""
+    """If Ctrl-C or an error stops a rule, no grad changes, even if other leaves already have their whole gradient."""
 
     def rule(g, y, a):
         raise error
@@ -57,7 +57,7 @@ def test_an_interruption_changes_no_grad(error):
 
 
 def test_a_chain_multiplies_the_derivatives(draw):
-    """d tanh(√(a² + 1)) / da, one rule after another from the end to the start."""
+    """d tanh(√(a² + 1)) / da: backward() calls one rule after another, from the end to the start."""
     a = leaf(draw.normal(2, 3))
     g = draw.normal(2, 3)
     (a * a + 1).sqrt().tanh().backward(g)
@@ -65,7 +65,7 @@ def test_a_chain_multiplies_the_derivatives(draw):
 
 
 def test_both_operands_receive_their_gradients(draw):
-    """y = a @ b: each operand has a rule of its own."""
+    """For y = a @ b, both operands receive a gradient, each by a rule of its own."""
     a, b, g = leaf(draw.normal(2, 3)), leaf(draw.normal(3, 4)), draw.normal(2, 4)
     (a @ b).backward(g)
     assert_close(a.grad, g @ b.data.T, mistakes={"the gradient of the other operand": (a.data.T @ g)})
@@ -80,14 +80,14 @@ def test_a_tensor_used_twice_receives_both_gradients():
 
 
 def test_a_tensor_used_by_several_operations_receives_all_gradients(draw):
-    """y = e^x + x · tanh x + x: three uses, one of them in the middle of a chain."""
+    """In y = eˣ + x · tanh x + x, x receives gradients from three uses, one of them in the middle of a chain."""
     x, g = leaf(draw.normal(4)), draw.normal(4)
     (x.exp() + x * x.tanh() + x).backward(g)
     assert_gradient(x.grad, lambda x: np.exp(x) + x * np.tanh(x) + x, x.data, g)
 
 
 def test_uses_that_cancel_leave_a_zero():
-    """d(x - x)/dx = 0: a gradient that is there, of zeros."""
+    """d(x - x)/dx = 0: x.grad is an array of zeros, not None."""
     x = leaf([3.0, 4.0])
     (x - x).sum().backward()
     assert_close(x.grad, [0.0, 0.0])
@@ -95,7 +95,7 @@ def test_uses_that_cancel_leave_a_zero():
 
 @pytest.mark.parametrize("long_way_first", [True, False])
 def test_a_computed_tensor_waits_for_all_its_uses(long_way_first, draw):
-    """h is used at once and again after three more operations: its own rule is called once both gradients are there."""
+    """h is used directly and three operations later: backward() calls its rule only when both gradients have arrived."""
     x, g = leaf(draw.normal(4)), draw.normal(4)
     h = x.tanh()
     far = ((h * h) + 2).exp()
@@ -107,7 +107,7 @@ def test_a_computed_tensor_waits_for_all_its_uses(long_way_first, draw):
 
 
 def test_every_rule_is_called_once_however_many_ways_lead_to_it(draw):
-    """Where ways meet, the sum of their gradients goes on: not each of them."""
+    """Where paths meet, backward() adds up their gradients and passes on the sum once, not each of them."""
     calls = []
 
     def rule(g, y, a):
@@ -125,7 +125,7 @@ def test_every_rule_is_called_once_however_many_ways_lead_to_it(draw):
 
 
 def test_a_result_of_many_parts_reaches_each_of_them(draw):
-    """Concatenation, indexing, where and maximum in one expression: whatever was recorded can be followed."""
+    """backward() goes through concatenation, indexing, where and maximum in one expression."""
     a, b, g = leaf(draw.normal(2, 3)), leaf(draw.normal(1, 3)), draw.normal(3)
     condition = np.array([True, False, True])
 
@@ -143,7 +143,7 @@ def test_a_result_of_many_parts_reaches_each_of_them(draw):
 
 
 def test_only_leaves_have_a_grad():
-    """What was computed gets none, as in PyTorch: it would cost as much memory as the activations do."""
+    """A computed tensor gets no grad, as in PyTorch: grads would cost as much memory as the activations."""
     x = leaf([1.0, 2.0])
     h = x * 2
     loss = h.sum()
@@ -154,7 +154,7 @@ def test_only_leaves_have_a_grad():
 
 
 def test_what_requires_no_gradient_gets_none():
-    """Constants on the way, such as a batch of images, have no grad."""
+    """Constants along the path, such as a batch of images, get no grad."""
     x, w = Tensor(np.ones((2, 3))), leaf(np.ones((3, 4)))
     (x @ w).sum().backward()
     assert_close(w.grad, np.full((3, 4), 2.0))
@@ -162,7 +162,7 @@ def test_what_requires_no_gradient_gets_none():
 
 
 def test_the_rule_of_what_requires_no_gradient_is_not_called():
-    """The gradient of the images is as much work as that of the weights, and nobody wants it."""
+    """The rule for an operand that requires no gradient is not called: it may cost as much as the weights' rule."""
 
     def unwanted(g, y, a, b):
         raise AssertionError("the rule of an operand that requires no gradient was called")
@@ -174,7 +174,7 @@ def test_the_rule_of_what_requires_no_gradient_is_not_called():
 
 
 def test_gradients_of_two_backwards_add_up():
-    """A grad that is there is added to, so that a batch may come in parts; zero_grad() before each batch makes it one."""
+    """backward() adds to an existing grad, so that you can split a batch. Call zero_grad() before each new batch."""
     x = leaf([1.0, 2.0])
     (x * 3).sum().backward()
     (x * 4).sum().backward()
@@ -182,7 +182,7 @@ def test_gradients_of_two_backwards_add_up():
 
 
 def test_a_leaf_that_was_not_used_keeps_its_grad():
-    """A backward touches what the result was computed from, and nothing else."""
+    """backward() changes only the grads of leaves that the result was computed from."""
     used, unused = leaf([1.0]), leaf([2.0])
     old = np.array([5.0])
     unused.grad = old
@@ -194,7 +194,7 @@ def test_a_leaf_that_was_not_used_keeps_its_grad():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_grad_has_the_dtype_of_its_data(dtype, draw):
-    """float32 weights have float32 gradients, whatever is computed with them on the way."""
+    """float32 weights get float32 gradients, whatever the dtypes of the intermediate results."""
     x, other = leaf(draw.normal(2, 3), dtype), leaf(draw.normal(2, 3), np.float64 if dtype == np.float32 else np.float32)
     ((x * other).exp() + x).sum().backward()
     assert_dtype(x.grad, dtype)
@@ -202,7 +202,7 @@ def test_a_grad_has_the_dtype_of_its_data(dtype, draw):
 
 
 def test_a_rule_is_given_a_gradient_of_the_dtype_of_its_result():
-    """Where float32 meets float64, what goes back to the float32 side is float32 again: not its rule's affair."""
+    """A rule receives g in its result's dtype. Where float32 meets float64, backward() casts, so that rules don't have to."""
     seen = []
     defvjp("seen", lambda g, y, a: seen.append(g.dtype) or g)
     x, other = leaf([1.0, 2.0], np.float32), leaf([3.0, 4.0], np.float64)
@@ -212,7 +212,7 @@ def test_a_rule_is_given_a_gradient_of_the_dtype_of_its_result():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_numbers_of_shape_nothing_have_arrays_as_gradients(dtype):
-    """Of shape () NumPy's functions return numbers; a grad is an array all the same, as its data is."""
+    """The grad of a 0-d tensor is an array, as its data is, although NumPy's functions return scalars for it."""
     x = leaf(2.0, dtype)
     (x * x).backward()
     assert isinstance(x.grad, np.ndarray)
@@ -235,7 +235,7 @@ EXPRESSIONS = {
 
 @pytest.mark.parametrize("name", EXPRESSIONS)
 def test_a_grad_is_an_array_of_its_own(name, draw):
-    """What one rule returns may be another's g, or a view of it. A grad may be changed, as clipping does, alone."""
+    """A grad may be changed alone, as clipping does, even if the rule returned another rule's g or a view of it."""
     a, b = leaf(draw.normal(2, 3)), leaf(draw.normal(2, 3))
     result = EXPRESSIONS[name](a, b)
     seed = np.array(draw.normal(*result.shape))
@@ -252,7 +252,7 @@ def test_a_grad_is_an_array_of_its_own(name, draw):
 
 @pytest.mark.parametrize("name", EXPRESSIONS)
 def test_gradients_that_share_an_array_add_up_apart(name, draw):
-    """Two backwards, one after another: what the first gave is added to, and nothing else is."""
+    """A second backward() adds to the grads of the first, and changes nothing else."""
     a, b = leaf(draw.normal(2, 3)), leaf(draw.normal(2, 3))
     for _ in range(2):
         result = EXPRESSIONS[name](a, b)
@@ -264,7 +264,7 @@ def test_gradients_that_share_an_array_add_up_apart(name, draw):
 
 @pytest.mark.parametrize("first", ["the sum", "the product"])
 def test_a_gradient_with_several_owners_is_not_added_to_in_place(first, draw):
-    """y = (a + b) + a · c: a and b receive the same g; what a receives besides is not b's."""
+    """In y = (a + b) + a · c, a and b receive the same g: what is added to a's gradient must not change b's."""
     a, b, c, g = leaf(draw.normal(3)), leaf(draw.normal(3)), leaf(draw.normal(3)), np.array(draw.normal(3))
     given = g.copy()
     ((a + b) + a * c if first == "the sum" else a * c + (a + b)).backward(g)
@@ -274,7 +274,7 @@ def test_a_gradient_with_several_owners_is_not_added_to_in_place(first, draw):
 
 
 def test_a_grad_is_not_the_array_that_backward_was_given(draw):
-    """A single operation may pass it on as it is, or as a view: the grad is another array all the same."""
+    """A grad never shares memory with the array given to backward(), even if the only rule returns g or a view of it."""
     for operation in (lambda x: x + 1, lambda x: x.reshape(6), lambda x: x.T):
         x, g = leaf(draw.normal(2, 3)), np.array(draw.normal(6))
         result = operation(x)
@@ -287,7 +287,7 @@ def test_a_grad_is_not_the_array_that_backward_was_given(draw):
 
 
 def test_one_value_needs_no_grad():
-    """The gradient of a loss with respect to itself is 1, in whatever shape the one value comes."""
+    """A tensor with a single value needs no grad, in any shape: the gradient of a loss with respect to itself is 1."""
     for shape in ((), (1,), (1, 1)):
         x = leaf(np.full(shape, 3.0))
         (x * 2).backward()
@@ -296,7 +296,7 @@ def test_one_value_needs_no_grad():
 
 @pytest.mark.parametrize("shape", [(1, 3), (0, 3)])
 def test_several_values_or_none_need_a_grad(shape):
-    """Without one it is not said how much each of them counts: an error that names the shape."""
+    """backward() without a grad raises an error that contains the shape, unless the tensor has exactly one value."""
     x = leaf(np.ones(shape))
     with rejects(RuntimeError, str(shape), "grad"):
         (x * 2).backward()
@@ -304,7 +304,7 @@ def test_several_values_or_none_need_a_grad(shape):
 
 
 def test_each_value_counts_as_much_as_its_grad(draw):
-    """backward(grad) is the gradient of ⟨grad, result⟩."""
+    """backward(grad) computes the gradient of ⟨grad, result⟩."""
     x, g = leaf(draw.normal(2, 3)), draw.normal(2, 3)
     (x * x).backward(g)
     assert_close(x.grad, 2 * x.data * g, mistakes={"the grad is not used": 2 * x.data})
@@ -312,7 +312,7 @@ def test_each_value_counts_as_much_as_its_grad(draw):
 
 @pytest.mark.parametrize("shape", [(3,), (3, 2), (2, 3, 1), ()])
 def test_a_grad_of_another_shape_is_refused(shape):
-    """Broadcasting it would be a guess: both shapes are named."""
+    """A grad with a different shape raises a ValueError that contains both shapes. Broadcasting it would be a guess."""
     x = leaf(np.ones((2, 3)))
     with rejects(ValueError, str(shape), "(2, 3)"):
         (x * 2).backward(np.ones(shape))
@@ -320,7 +320,7 @@ def test_a_grad_of_another_shape_is_refused(shape):
 
 
 def test_a_grad_takes_the_dtype_of_the_result():
-    """float64 numbers given to a float32 result do not promote what follows."""
+    """A float64 grad for a float32 result does not turn later gradients into float64."""
     x = leaf([1.0, 2.0], np.float32)
     (x * 2).backward(np.array([0.5, 1.5]))
     assert_dtype(x.grad, np.float32)
@@ -331,14 +331,14 @@ def test_a_grad_takes_the_dtype_of_the_result():
 
 
 def test_what_was_not_computed_has_no_backward():
-    """A leaf, or what was computed from constants only: there is nothing to go back through."""
+    """backward() of a leaf, or of a tensor computed only from constants, raises a RuntimeError: nothing was recorded."""
     for tensor in (Tensor([2.0]), leaf([2.0]), Tensor([2.0]) * 3):
         with rejects(RuntimeError):
             tensor.backward()
 
 
 def test_a_second_backward_is_a_clear_error():
-    """The first frees the record: the second says so, and changes no grad."""
+    """The first backward() frees the graph. A second one raises an error that says so, and changes no grad."""
     x = leaf([2.0])
     y = (x * x).sum()
     y.backward()
@@ -348,7 +348,9 @@ def test_a_second_backward_is_a_clear_error():
 
 
 def test_a_part_that_another_backward_freed_is_a_clear_error():
-    """Two losses share h. After the first backward the second has lost what lies below: no gradient of half the way."""
+    """Two losses share h. The first backward frees the graph below h, so the second raises an error rather than give a partial
+    gradient.
+    """
     x, w = leaf([2.0]), leaf([3.0])
     h = x * x
     first, second = h + 1, h * w
@@ -360,7 +362,7 @@ def test_a_part_that_another_backward_freed_is_a_clear_error():
 
 
 def test_two_losses_of_a_shared_part_are_one_backward_of_their_sum():
-    """The sum's record has the shared part once."""
+    """One backward() of the sum of two losses handles the part of the graph that they share."""
     x = leaf([2.0])
     h = x * x
     (h * 3 + h * 5).backward()
@@ -368,7 +370,7 @@ def test_two_losses_of_a_shared_part_are_one_backward_of_their_sum():
 
 
 def test_an_operation_without_rules_is_named():
-    """Such as one of your own: the error says which, and no grad has changed."""
+    """An operation without a rule, such as your own, raises an error that contains its name, and no grad changes."""
     x, w = leaf([2.0]), leaf([3.0])
     y = Tensor._result("mystery", x.data * 2, x)
     with rejects(RuntimeError, "mystery"):
@@ -379,7 +381,7 @@ def test_an_operation_without_rules_is_named():
 
 @pytest.mark.parametrize("shape", [(2, 3), (4,), (3, 1), ()])
 def test_a_rule_of_another_shape_is_named(shape):
-    """A rule that forgets to unbroadcast: the error names the operation and both shapes, and no grad has changed."""
+    """A rule that forgets to unbroadcast raises an error with the operation's name and both shapes; no grad changes."""
     defvjp("twice", lambda g, y, a: np.ones(shape))
     x, w = leaf(np.ones(3)), leaf(np.ones(3))
     with rejects(RuntimeError, "twice", "(3,)", str(shape)):
@@ -392,7 +394,7 @@ def test_a_rule_of_another_shape_is_named(shape):
 
 
 def test_a_chain_of_50_000_operations_is_no_problem():
-    """No recursion: Python allows a thousand calls within each other."""
+    """backward() of a chain of 50,000 operations works without recursion: Python allows about 1000 nested calls."""
     x = leaf(1.0)
     y = x
     for _ in range(50_000):
@@ -402,7 +404,7 @@ def test_a_chain_of_50_000_operations_is_no_problem():
 
 
 def test_fifty_diamonds_are_done_at_once():
-    """x + x, fifty times: 2⁵⁰ ways lead to x, and a hundred steps."""
+    """After x + x fifty times, 2⁵⁰ paths lead to x, but backward() needs only a hundred rule calls."""
     x = leaf(1.0)
     y = x
     for _ in range(50):
@@ -412,7 +414,7 @@ def test_fifty_diamonds_are_done_at_once():
 
 
 def chain(length: int):
-    """A backward through so many operations, one after another."""
+    """A backward through a chain of `length` operations."""
     x = leaf(1.0)
 
     def call():
@@ -425,7 +427,7 @@ def chain(length: int):
 
 
 def diamonds(count: int):
-    """A backward through so many doublings."""
+    """A backward through `count` doublings."""
     x = leaf(1.0)
 
     def call():
@@ -438,17 +440,17 @@ def diamonds(count: int):
 
 
 def test_the_steps_are_proportional_to_the_length_of_a_chain(budget):
-    """Eight times the operations take eight times the steps: nothing is searched, or copied, at each."""
+    """Eight times as many operations take about eight times the Python instructions: no search or copy for each one."""
     budget.steps(chain(250), chain(2000), limit=18)
 
 
 def test_the_steps_are_proportional_to_the_number_of_diamonds(budget):
-    """Three times the diamonds take three times the steps: no way is followed twice."""
+    """Three times as many diamonds take about three times the Python instructions: no path is followed twice."""
     budget.steps(diamonds(4), diamonds(12), limit=8)
 
 
 def test_after_backward_no_array_of_the_record_is_alive():
-    """Not even while the loss is, and without help of the garbage collector: only the leaves and their grads remain."""
+    """After backward() only leaves and their grads are alive, even while the loss exists and garbage collection is off."""
     x = leaf(np.ones(10))
     h = x.exp()
     arrays = [weakref.ref(h.data), weakref.ref(h)]
@@ -465,7 +467,7 @@ def test_after_backward_no_array_of_the_record_is_alive():
 
 
 def test_after_backward_the_loss_holds_nothing(budget):
-    """Ten activations of a megabyte each: kept losses, as for a mean over an epoch, keep none of them."""
+    """After backward(), a loss that you save for the epoch's mean doesn't keep its ten 1 MB activations alive."""
     x, kept = leaf(np.ones(250_000), np.float32), []
 
     def step():
@@ -480,7 +482,7 @@ def test_after_backward_the_loss_holds_nothing(budget):
 
 
 def test_gradients_on_the_way_are_let_go(budget):
-    """Twenty operations on a megabyte: what came from one is dropped when the next has used it."""
+    """In a chain of twenty operations on 1 MB, each intermediate gradient is dropped once the next operation has used it."""
     defvjp("passed on", lambda g, y, a: -g)
     x = leaf(np.ones(250_000), np.float32)
 
@@ -495,7 +497,7 @@ def test_gradients_on_the_way_are_let_go(budget):
 
 
 def test_a_tensor_of_many_uses_takes_no_memory_for_each(budget):
-    """A megabyte used forty times: its gradient is added up as the parts come, not collected first."""
+    """The gradient of a 1 MB tensor used forty times is added up as its parts arrive, not collected first."""
     x = leaf(np.ones(250_000), np.float32)
 
     def step():
@@ -507,7 +509,7 @@ def test_a_tensor_of_many_uses_takes_no_memory_for_each(budget):
 
 
 def test_a_grad_keeps_no_larger_array_alive(budget):
-    """A few values beside a megabyte of constants: their gradient is a piece of the whole, which a copy of it frees."""
+    """The grad of a few values joined with 1 MB of constants must not keep the whole gradient alive: copy the piece."""
     x, constants = leaf(np.ones(100), np.float32), Tensor(np.ones(250_000, np.float32))
 
     def step():

@@ -31,7 +31,7 @@ every = pytest.mark.parametrize("name", EXPRESSIONS)
 
 
 def leaf(values) -> Tensor:
-    """A tensor that requires a gradient, of the array itself."""
+    """A tensor that requires a gradient, with the given array itself."""
     return Tensor(np.asarray(values, np.float64), requires_grad=True)
 
 
@@ -41,7 +41,7 @@ def pair() -> tuple[Tensor, Tensor]:
 
 @every
 def test_a_grad_may_be_written_to(name):
-    """A grad can be changed in place, as clipping does, whatever operation it comes from."""
+    """A grad can be changed in place, as clipping does, whichever operation it comes from."""
     a, b = pair()
     result = EXPRESSIONS[name](a, b)
     result.backward(np.ones(result.shape))
@@ -66,7 +66,7 @@ SPREAD = {  # gradients that come as views of fewer values, or of others
 
 @pytest.mark.parametrize("name", SPREAD)
 def test_a_grad_has_memory_of_its_own(name):
-    """A grad may be written to, lies in memory without gaps, and no one else has it: a second backward adds to it."""
+    """A grad is writable, contiguous, and shared with no one: a second backward adds to it."""
     expression, shape = SPREAD[name]
     x = leaf(np.ones(shape))
     result = expression(x)
@@ -95,7 +95,7 @@ LENDING = {  # rules that return what others have
 @pytest.mark.parametrize("after", ["", "a reshape", "a product"])
 @pytest.mark.parametrize("name", LENDING)
 def test_a_grad_is_not_what_a_rule_lends(name, after):
-    """A rule may return its operand, the result, g, or an array that it keeps: the grad is a copy, at any distance."""
+    """The grad is a copy if a rule returns its operand, the result, g, or an array it saved, however far from the leaf."""
     defvjp("lends", LENDING[name])
     x = leaf([[1.0, 2.0], [3.0, 4.0]])
     operand = {"": x, "a reshape": x.T.reshape(2, 2).T, "a product": x @ np.eye(2)}[after]
@@ -107,7 +107,7 @@ def test_a_grad_is_not_what_a_rule_lends(name, after):
 
 
 def test_a_grad_is_not_an_array_that_a_rule_has_seen():
-    """A rule may keep its g, and return it: the grad is a copy, even if g is a sum that backward made."""
+    """The grad is a copy if a rule saves its g and returns it, even if g is a sum that backward made."""
     seen = []
     defvjp("keeps", lambda g, y, a: seen.append(g) or g)
     x = leaf([1.0, 2.0])
@@ -117,7 +117,7 @@ def test_a_grad_is_not_an_array_that_a_rule_has_seen():
 
 
 def test_leaves_share_no_grad():
-    """A rule that returns the same array for both operands gives each a copy."""
+    """If a rule returns the same array for both operands, each gets a copy."""
     defvjp("both", lambda g, y, a, b: KEPT, lambda g, y, a, b: KEPT)
     a, b = pair()
     Tensor._result("both", a.data + b.data, a, b).backward(np.ones((2, 2)))
@@ -150,7 +150,7 @@ COINCIDENCES = {  # a, b and the gradient of the result: the gradient of a, or o
 
 @pytest.mark.parametrize("name", COINCIDENCES)
 def test_a_grad_is_never_the_array_of_a_tensor(name):
-    """A grad that equals an operand, the result or the given gradient is an array of its own all the same."""
+    """A grad that equals an operand, the result or the given gradient is still an array of its own."""
     expression, *values, seed = COINCIDENCES[name]
     a, b = (leaf(np.full((2, 2), value)) for value in values)
     result = expression(a, b)
@@ -164,7 +164,7 @@ def test_a_grad_is_never_the_array_of_a_tensor(name):
 
 
 def test_a_gradient_is_read_by_index():
-    """The given gradient is read by index, whatever the order in which it lies in memory."""
+    """The given gradient may have any memory layout: backward() reads it by index."""
     for order, g in layouts([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]).items():
         x = leaf(np.full((2, 3), 5.0))
         (x * 2).backward(g)
@@ -173,7 +173,7 @@ def test_a_gradient_is_read_by_index():
 
 @pytest.mark.parametrize("shape", [(0, 3), (2, 0), (1, 3), (3, 1), (1, 1)], ids=str)
 def test_a_grad_has_the_shape_of_its_data(shape):
-    """An axis of length 0 is no error, and an axis of length 1 stays."""
+    """A grad has its data's shape, including axes of length 0 or 1."""
     x = leaf(np.ones(shape))
     (x * 2 + x).backward(np.ones(shape))
     assert_close(x.grad, np.full(shape, 3.0))
@@ -181,7 +181,7 @@ def test_a_grad_has_the_shape_of_its_data(shape):
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
 def test_a_broken_gradient_reaches_the_leaf(value):
-    """An infinity or a NaN in the given gradient shows in the grad."""
+    """An infinity or NaN in the given gradient shows in the grad."""
     x = leaf([1.0, 2.0])
     (x * 3).backward(np.array([value, 1.0]))
     assert_close(x.grad, [value, 3.0])
@@ -189,7 +189,7 @@ def test_a_broken_gradient_reaches_the_leaf(value):
 
 @pytest.mark.parametrize("value", [np.inf, np.nan])
 def test_a_broken_operand_shows_in_the_grad(value):
-    """An infinity or a NaN among the operands shows in the gradient of the others."""
+    """An infinity or NaN in one operand shows in the gradient of the others."""
     x = leaf([1.0, 2.0])
     (x * np.array([value, 1.0])).backward(np.ones(2))
     assert_close(x.grad, [value, 1.0])
@@ -197,7 +197,7 @@ def test_a_broken_operand_shows_in_the_grad(value):
 
 @pytest.mark.parametrize("shape", [(), (1,), (1, 1)], ids=str)
 def test_a_gradient_of_zero_is_a_gradient(shape):
-    """backward(grad) with a grad of 0 gives zeros. It is not as if no grad were given."""
+    """backward(grad) with a grad of 0 gives zeros. It is not treated as if no grad were given."""
     x = leaf(np.ones(shape))
     (x * 3).backward(np.zeros(shape))
     assert_close(x.grad, np.zeros(shape))
@@ -207,7 +207,7 @@ def test_a_gradient_of_zero_is_a_gradient(shape):
 
 @every
 def test_backward_changes_only_grads(name):
-    """backward leaves the operands, the result and the given gradient alone, and changes no setting of the process."""
+    """backward() changes neither the operands, the result and the given gradient, nor any setting of the process."""
     a, b = pair()
     result = EXPRESSIONS[name](a, b)
     g, y = np.ones(result.shape), result.data.copy()
@@ -220,7 +220,7 @@ def test_backward_changes_only_grads(name):
 
 
 def test_an_error_of_backward_changes_nothing():
-    """After an error the tensors and the given gradient are as they were, and no grad is there."""
+    """After an error in backward(), the tensors and the given gradient are unchanged, and no grad was set."""
     x, g = leaf([1.0, 2.0]), np.ones(3)
     y = x * 2
     with rejects(ValueError):

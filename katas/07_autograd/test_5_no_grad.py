@@ -14,14 +14,14 @@ def leaf() -> Tensor:
 
 
 def recorded(result: Tensor) -> bool:
-    """Whether a result was recorded: it then requires a gradient and has a node."""
+    """Whether a result was recorded: if so, it requires a gradient and has a node."""
     has_node = getattr(result, "node", None) is not None
     assert has_node == result.requires_grad, f"requires_grad is {result.requires_grad}, but node is there: {has_node}"
     return has_node
 
 
 def test_in_the_block_nothing_is_recorded():
-    """Results have no node and require no gradient, as if no operand did; their values are the same."""
+    """In a no_grad block, results have no node and require no gradient, as if no operand did; their values are the same."""
     x = leaf()
     with no_grad():
         y = x * 3
@@ -32,7 +32,7 @@ def test_in_the_block_nothing_is_recorded():
 
 @pytest.mark.parametrize("data", [[2, 3], [True, False], [1.0, 2.0]], ids=["integers", "booleans", "floats"])
 def test_in_the_block_integers_are_no_error(data):
-    """What requires no gradient may be of any dtype: in the block no result requires one, whatever its operands say."""
+    """In a no_grad block, results may have any dtype: none requires a gradient, whatever the operands say."""
     x = Tensor(data, requires_grad=True)
     with no_grad():
         assert not recorded(x.reshape(2, 1))
@@ -40,7 +40,7 @@ def test_in_the_block_integers_are_no_error(data):
 
 
 def test_after_the_block_recording_goes_on():
-    """The block ends, and what comes next is recorded again."""
+    """After a no_grad block, operations are recorded again."""
     x = leaf()
     with no_grad():
         constant = x * 3
@@ -51,7 +51,7 @@ def test_after_the_block_recording_goes_on():
 
 
 def test_an_exception_ends_the_block_too():
-    """Whatever happens in the block: it passes on, and recording goes on afterwards."""
+    """An exception passes through a no_grad block and ends it: recording resumes afterwards."""
     x = leaf()
     with pytest.raises(ZeroDivisionError), no_grad():
         x * (1 / 0)
@@ -60,7 +60,7 @@ def test_an_exception_ends_the_block_too():
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
 def test_an_interruption_ends_the_block_too(error):
-    """Ctrl-C in an evaluation ends the block: in a notebook, where the session goes on, recording does so too."""
+    """Ctrl-C ends a no_grad block too: in a notebook, where the session continues, recording resumes."""
     x = leaf()
     with pytest.raises(error), no_grad():
         raise error
@@ -74,7 +74,7 @@ def test_the_block_leaves_the_process_alone():
 
 
 def test_the_end_of_an_inner_block_is_not_the_end_of_the_outer():
-    """Each block restores what it found: an evaluation in an evaluation."""
+    """Each no_grad block restores the state before it, so that blocks can be nested."""
     with no_grad():
         with no_grad():
             assert not recorded(leaf() * 2)
@@ -83,7 +83,7 @@ def test_the_end_of_an_inner_block_is_not_the_end_of_the_outer():
 
 
 def test_a_function_may_be_decorated():
-    """@no_grad() puts each call of a function into such a block: also the second, and one that raises."""
+    """@no_grad() runs each call of a function in a no_grad block, including the second call and one that raises."""
 
     @no_grad()
     def predict(x, fail=False):
@@ -102,7 +102,7 @@ def test_a_function_may_be_decorated():
 
 
 def test_a_decorated_function_may_call_itself():
-    """Each call is a block within the block."""
+    """A function decorated with @no_grad() may call itself: each call is a nested block."""
 
     @no_grad()
     def halved(x, times):
@@ -114,7 +114,7 @@ def test_a_decorated_function_may_call_itself():
 
 
 def test_a_leaf_made_in_the_block_is_a_leaf():
-    """A tensor that says requires_grad=True does: it is not computed. Its uses count from the end of the block on."""
+    """A tensor made in a no_grad block with requires_grad=True keeps it. Its uses after the block are recorded."""
     with no_grad():
         x = leaf()
     assert x.requires_grad
@@ -123,7 +123,7 @@ def test_a_leaf_made_in_the_block_is_a_leaf():
 
 
 def test_what_was_recorded_before_has_its_backward_in_the_block():
-    """no_grad is about what is computed, not about the way back."""
+    """backward() works in a no_grad block for a result recorded before it: the block affects only the recording."""
     x = leaf()
     y = (x * x).sum()
     with no_grad():
@@ -132,7 +132,7 @@ def test_what_was_recorded_before_has_its_backward_in_the_block():
 
 
 def test_other_threads_go_on_recording():
-    """The block holds for the thread it is in: a server that evaluates in one does not stop the training in another."""
+    """no_grad affects only its own thread: a server that evaluates in one thread doesn't stop training in another."""
     inside, outside, x = threading.Event(), threading.Event(), leaf()
 
     def evaluate():
@@ -156,7 +156,7 @@ def test_other_threads_go_on_recording():
 
 
 def test_without_gradients_no_activation_is_kept(budget):
-    """Ten activations of a megabyte each, of which only the present and the next are held."""
+    """Under no_grad, ten operations on 1 MB hold only the current activation and the next one."""
     x = Tensor(np.ones(250_000, np.float32), requires_grad=True)
 
     def evaluate():

@@ -7,7 +7,7 @@ from specs.check import assert_close, layouts, rejects, undisturbed
 
 
 def doubled(rule):
-    """The function 2a, an operation of its own, whose derivative is the given rule: right or wrong."""
+    """The function 2a as an operation of its own, whose derivative is the given rule: right or wrong."""
     defvjp("doubled", rule)
     return lambda a: Tensor._result("doubled", 2 * a.data, a)
 
@@ -31,17 +31,17 @@ FUNCTIONS = {
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_right_gradient_passes(name, draw):
-    """True, exactly, so that it may stand in an assert."""
+    """gradcheck returns True itself for a right gradient, so that you can assert it."""
     assert gradcheck(FUNCTIONS[name], leaf(draw.normal(2, 3))) is True
 
 
 def test_a_number_has_a_gradient_too():
-    """An input of shape ()."""
+    """gradcheck takes a 0-d input."""
     assert gradcheck(lambda a: a.exp(), leaf(0.5)) is True
 
 
 def test_several_inputs_are_checked_each(draw):
-    """All that require a gradient, one after another."""
+    """gradcheck checks every input that requires a gradient, one after another."""
     a, b = leaf(draw.normal(2, 3)), leaf(draw.normal(3, 4))
     assert gradcheck(lambda a, b: a @ b, a, b) is True
     defvjp("product", lambda g, y, a, b: g @ b.T, lambda g, y, a, b: (g.T @ a).T * 1.5)
@@ -71,7 +71,7 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_gradient_is_found(name, draw):
-    """Also one that is right for a plain sum: the results are weighted by random numbers, each by another."""
+    """gradcheck finds wrong gradients, even those right for a plain sum: it weights each result by its own random number."""
     function, x = doubled(WRONG[name]), leaf(draw.normal(2, 3))
     with rejects(RuntimeError, "input 0"):
         gradcheck(function, x)
@@ -80,7 +80,7 @@ def test_a_wrong_gradient_is_found(name, draw):
 @pytest.mark.parametrize("shape", [(400,), (20, 20), (1, 400)], ids=str)
 @pytest.mark.parametrize("place", [0, 7, 150, 399])
 def test_one_wrong_value_among_many_is_found(place, shape):
-    """It is the largest error that counts: a mean of them all would hide it."""
+    """gradcheck compares the largest error with the tolerance: a mean over all values would hide it."""
 
     def rule(g, y, a):
         wrong = 2 * g
@@ -93,7 +93,7 @@ def test_one_wrong_value_among_many_is_found(place, shape):
 
 
 def test_the_place_and_both_values_are_named():
-    """The input, the index at which they differ most, what backward gives and what the differences give."""
+    """The error contains the input, the index of the largest difference, and the values by backward and by differences."""
 
     def rule(g, y, a):
         wrong = 2 * g
@@ -106,7 +106,7 @@ def test_the_place_and_both_values_are_named():
 
 @pytest.mark.parametrize("most", [(0, 1), (1, 0), (1, 2)], ids=str)
 def test_the_place_is_that_of_the_largest_error(most):
-    """Where several values are wrong, it is the index at which they differ most, not the first of them."""
+    """If several values are wrong, the error contains the index of the largest difference, not of the first."""
 
     def rule(g, y, a):
         wrong = 2 * g + np.array([[3.0, -2.0, 4.0], [-5.0, 1.0, 2.0]])
@@ -118,33 +118,33 @@ def test_the_place_is_that_of_the_largest_error(most):
 
 
 def test_a_function_that_loses_the_record_of_an_input_is_found():
-    """The differences see that b counts, backward does not: a gradient that never came is one of zeros."""
+    """gradcheck raises an error if the output depends on an input that gets no gradient: a missing gradient counts as zero."""
     a, b = leaf([1.0, 2.0]), leaf([3.0, 4.0])
     with rejects(RuntimeError, "input 1"):
         gradcheck(lambda a, b: a * Tensor(b.data), a, b)
 
 
 def test_a_function_that_loses_the_whole_record_is_found():
-    """A result that requires no gradient was not recorded: a RuntimeError, rather than nothing to check."""
+    """gradcheck raises a RuntimeError if the result was not recorded, rather than find nothing to check."""
     with rejects(RuntimeError, "recorded"):
         gradcheck(lambda a: Tensor(a.data * 2), leaf([1.0, 2.0]))
 
 
 def test_an_input_that_does_not_count_has_a_gradient_of_zeros():
-    """No gradient comes, and none is due."""
+    """gradcheck passes an input that the function doesn't use: a missing gradient counts as zero."""
     a, b = leaf([1.0, 2.0]), leaf([3.0, 4.0])
     assert gradcheck(lambda a, b: a * 2, a, b) is True
 
 
 def test_an_input_that_requires_no_gradient_is_not_checked():
-    """A rule for it need not exist."""
+    """gradcheck doesn't check an input that requires no gradient: its rule need not exist."""
     defvjp("scaled", lambda g, y, a, b: g * b)
     a, b = leaf([1.0, 2.0]), leaf([3.0, 4.0], requires_grad=False)
     assert gradcheck(lambda a, b: Tensor._result("scaled", a.data * b.data, a, b), a, b) is True
 
 
 def test_an_input_after_one_that_requires_no_gradient_is_checked():
-    """It is passed over, and the next is not."""
+    """gradcheck skips an input that requires no gradient and still checks the inputs after it."""
     defvjp("shifted", lambda g, y, a, b: g, lambda g, y, a, b: -g)
     a, b = leaf([1.0, 2.0], requires_grad=False), leaf([3.0, 4.0])
     with rejects(RuntimeError, "input 1"):
@@ -152,19 +152,19 @@ def test_an_input_after_one_that_requires_no_gradient_is_checked():
 
 
 def test_float32_is_refused():
-    """A difference of two float32 values has no digits left: the input and its dtype are named."""
+    """A float32 input raises a ValueError that contains its index and dtype: a difference of two has no digits left."""
     with rejects(ValueError, "input 1", "float32"):
         gradcheck(lambda a, b: a * b, leaf([1.0]), Tensor([1.0], requires_grad=True))
 
 
 def test_float32_is_refused_where_nothing_is_checked_too():
-    """An input that requires no gradient is a part of the function, and float32 in it is as coarse."""
+    """A float32 input raises a ValueError even if it requires no gradient: the function computes with it."""
     with rejects(ValueError, "input 1", "float32"):
         gradcheck(lambda a, b: a * b, leaf([1.0]), Tensor([1.0]))
 
 
 def test_the_inputs_stay_as_they_are(draw):
-    """Neither their values nor their grads change, and what was recorded of them stays theirs."""
+    """gradcheck changes neither the values nor the grads of the inputs."""
     data = draw.normal(2, 3)
     a, b = Tensor(data, requires_grad=True), leaf(data)
     b.grad = np.ones((2, 3))
@@ -176,7 +176,7 @@ def test_the_inputs_stay_as_they_are(draw):
 
 
 def test_the_tolerance_may_be_given():
-    """How far both may be apart, relative to the largest."""
+    """tolerance is the largest difference allowed, relative to the largest gradient."""
     function, x = doubled(lambda g, y, a: 2.002 * g), leaf(np.ones((2, 3)))
     assert gradcheck(function, x, tolerance=0.01) is True
     with rejects(RuntimeError, "input 0"):
@@ -184,7 +184,7 @@ def test_the_tolerance_may_be_given():
 
 
 def test_the_tolerance_is_a_millionth_by_default():
-    """A gradient of 2000 that is off by 3 millionths of it is wrong, and one that is off by 0.3 millionths is not."""
+    """The default tolerance is 1e-6: a gradient of 2000 may be off by 0.3 millionths of it, but not by 3."""
 
     def off(by):
         defvjp("scaled", lambda g, y, a: 2000 * (1 + by) * g)
@@ -197,7 +197,7 @@ def test_the_tolerance_is_a_millionth_by_default():
 
 
 def test_the_tolerance_is_times_the_largest_or_times_1():
-    """Not times their sum: gradients of any size, off by 1.4 tolerances, pass if the largest is more than 1.4."""
+    """The error limit is tolerance · max(1, largest), not their sum: off by 1.4 tolerances passes if largest is above 1.4."""
     tolerance, seen = 1e-3, []
 
     def scaled(factor):
@@ -217,30 +217,30 @@ def test_the_tolerance_is_times_the_largest_or_times_1():
 
 
 def test_the_tolerance_is_relative_to_the_differences():
-    """Not to what backward gives: a gradient of 4500 for one of 2000 is off by more than 60%."""
+    """The tolerance is relative to the differences, not to backward's result: 4500 for 2000 is off by more than 60%."""
     defvjp("scaled", lambda g, y, a: 4500 * g)
     with rejects(RuntimeError, "input 0"):
         gradcheck(lambda a: Tensor._result("scaled", 2000 * a.data, a), leaf([1.0]), tolerance=0.6)
 
 
 def test_a_small_gradient_beside_a_large_one_may_be_noise():
-    """The tolerance is one for the whole input: the differences of a sum of 10⁸ can't tell a gradient of a thousandth."""
+    """One tolerance holds for the whole input: in a sum of 10⁸, differences can't measure a gradient of 0.001."""
     factors = np.array([1e8, 1e-3, 0.0])
     assert gradcheck(lambda a: a * factors, leaf([1.3, 2.7, 0.1])) is True
 
 
 def test_the_tolerance_is_relative_to_the_largest_gradient():
-    """Gradients of a million are not right to a millionth of one: float64 has sixteen digits, and a difference loses half."""
+    """Gradients of 10⁶ may be off by more than 10⁻⁶: float64 has sixteen digits, and a difference loses half of them."""
     assert gradcheck(lambda a: a * a * 1e6, leaf([1.0, 3.0])) is True
 
 
 def test_a_gradient_of_next_to_nothing_is_compared_with_1():
-    """f = 1000 + a / 10⁹: what the differences of a thousand leave is noise, a hundred times the gradient."""
+    """A tiny gradient is compared relative to 1: in 1000 + a / 10⁹, the differences' noise is 100 times the gradient."""
     assert gradcheck(lambda a: a * 1e-9 + 1000.0, leaf([1.0, 3.0]), tolerance=1e-4) is True
 
 
 def test_eps_may_be_given():
-    """(f(x + ε) - f(x - ε)) / 2ε of x³ is off by ε²: too much with an ε of 0.1."""
+    """eps is the ε of (f(x + ε) - f(x - ε)) / 2ε. For x³ the result is off by ε²: too much if ε is 0.1."""
     x = leaf([1.0, 2.0])
     assert gradcheck(lambda a: a**3, x, eps=1e-4) is True
     with rejects(RuntimeError, "input 0"):
@@ -249,7 +249,7 @@ def test_eps_may_be_given():
 
 @pytest.mark.parametrize("options", [{}, {"eps": 1e-3}, {"eps": 0.25}], ids=["default", "a thousandth", "a quarter"])
 def test_each_value_is_moved_by_eps(options):
-    """The function is evaluated at x + ε and at x - ε of each value, the others in their places; ε is 1e-6 by default."""
+    """gradcheck moves one value at a time, to x + ε and to x - ε, and leaves the others; ε is 1e-6 by default."""
     x, eps, moves = np.array([[0.5, -1.0], [2.0, 0.0]]), options.get("eps", 1e-6), set()
 
     def function(a):
@@ -263,7 +263,7 @@ def test_each_value_is_moved_by_eps(options):
 
 
 def test_an_error_of_the_function_passes_on():
-    """It is the caller's own, and says more than any other."""
+    """gradcheck doesn't catch an exception that the function raises."""
 
     def fails(a):
         a * 2
@@ -274,13 +274,13 @@ def test_an_error_of_the_function_passes_on():
 
 
 def test_a_tolerance_of_0_is_a_tolerance():
-    """tolerance=0 is not as if none were given: central differences are never exact for a³."""
+    """tolerance=0 is not treated as if none were given: central differences are never exact for a³."""
     with rejects(RuntimeError, "input 0"):
         gradcheck(lambda a: a**3, leaf([1.1, 2.3]), tolerance=0)
 
 
 def test_the_function_is_given_the_inputs_values():
-    """The function is called with the values of the inputs, each at its index, whatever their order in memory."""
+    """gradcheck calls the function with the inputs' values, each at its index, in any memory layout."""
     for order, values in layouts([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]).items():
         seen = []
 
@@ -294,13 +294,13 @@ def test_the_function_is_given_the_inputs_values():
 
 @pytest.mark.parametrize("shape", [(0,), (2, 0), (1, 3)], ids=str)
 def test_inputs_of_any_length_are_checked(shape):
-    """An input with an axis of length 0 has nothing to check, and one with an axis of length 1 is like others."""
+    """An input with an axis of length 0 has nothing to check; one with an axis of length 1 is checked as usual."""
     assert gradcheck(lambda a: a * 2, leaf(np.ones(shape))) is True
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_where_there_is_no_slope_the_check_fails(value):
-    """At a NaN or an infinity the differences are no numbers: the check fails."""
+    """gradcheck raises a RuntimeError at a NaN or an infinity in an input: the differences there are not finite."""
     with np.errstate(all="ignore"), rejects(RuntimeError, "input 0"):
         gradcheck(lambda a: a - a * a, leaf([1.0, value]))
 
@@ -308,19 +308,19 @@ def test_where_there_is_no_slope_the_check_fails(value):
 @pytest.mark.parametrize("eps", [1e-6, 1e-4])
 @pytest.mark.parametrize("values", [[709.782712], [1.0, 709.782712], [709.782712, -1.0, 2.0]], ids=str)
 def test_an_infinite_difference_is_no_agreement(values, eps):
-    """Just below its overflow e^a is finite and its difference is not: the check fails."""
+    """gradcheck raises a RuntimeError where a difference is infinite, as for eᵃ just below its overflow."""
     with np.errstate(all="ignore"), rejects(RuntimeError, "input 0"):
         gradcheck(lambda a: a.exp(), leaf(values), eps=eps)
 
 
 def test_an_infinite_gradient_is_no_agreement():
-    """A rule that gives infinities is wrong, where the differences are numbers."""
+    """gradcheck raises a RuntimeError if a rule returns infinities where the differences are finite."""
     with np.errstate(all="ignore"), rejects(RuntimeError, "input 0"):
         gradcheck(doubled(lambda g, y, a: g * np.inf), leaf([1.0, 2.0]))
 
 
 def test_a_check_that_fails_leaves_the_inputs_alone():
-    """After the error the inputs have their values and no grad, and no setting of the process has changed."""
+    """After gradcheck's error, the inputs have their values and no grad, and no setting of the process has changed."""
     function, values = doubled(lambda g, y, a: g), np.array([1.0, 2.0])
     x = Tensor(values, requires_grad=True)
     with undisturbed():
@@ -332,5 +332,5 @@ def test_a_check_that_fails_leaves_the_inputs_alone():
 
 
 def test_eps_and_tolerance_may_be_numpys_numbers():
-    """NumPy's floats are numbers."""
+    """eps and tolerance may be NumPy floats."""
     assert gradcheck(lambda a: a * a, leaf([1.0]), eps=np.float64(1e-6), tolerance=np.float64(1e-6)) is True

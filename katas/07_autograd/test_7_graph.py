@@ -12,7 +12,7 @@ EDGE = re.compile(r"^\s*(\w+)\s*->\s*(\w+)\s*(?:\[.*\])?;?\s*$", re.MULTILINE)
 
 
 class Drawing:
-    """Graphviz text, read: boxes and ellipses by their labels, and the arrows between them."""
+    """Graphviz text, parsed: boxes and ellipses by their labels, and the arrows between them."""
 
     def __init__(self, text: str):
         if not re.fullmatch(r"\s*digraph\b[^{]*\{.*\}\s*", text, re.DOTALL):
@@ -23,12 +23,12 @@ class Drawing:
         self.arrows = sorted((self.label[start], self.label[end]) for start, end in self.names)
 
     def kinds(self, kind: str) -> list[str]:
-        """The labels of all boxes, or of all that are not."""
+        """The labels of all boxes, or of everything else."""
         boxes = {name for name, attributes in self.attributes.items() if re.search(r"shape\s*=\s*\"?box", attributes)}
         return sorted(label for name, label in self.label.items() if (name in boxes) == (kind == "box"))
 
     def bold(self) -> list[str]:
-        """The labels of what is bold."""
+        """The labels of the bold boxes."""
         bold = [name for name, attributes in self.attributes.items() if re.search(r"style\s*=\s*\"?bold", attributes)]
         return sorted(self.label[name] for name in bold)
 
@@ -39,39 +39,39 @@ def product() -> tuple[Tensor, Tensor, Tensor]:
 
 
 def test_tensors_are_boxes_with_their_shapes_and_operations_are_ellipses():
-    """tanh(x @ w) has four tensors and two operations."""
+    """Tensors are boxes with their shapes, operations are ellipses: tanh(x @ w) has four boxes and two ellipses."""
     drawing = Drawing(graph(product()[2]))
     assert drawing.kinds("box") == ["(2, 3)", "(5, 2)", "(5, 3)", "(5, 3)"]
     assert drawing.kinds("ellipse") == ["matmul", "tanh"]
 
 
 def test_arrows_lead_from_operands_to_operations_to_results():
-    """In the direction in which it was computed."""
+    """Arrows lead from operands to their operation, and from the operation to its result."""
     drawing = Drawing(graph(product()[2]))
     want = [("(2, 3)", "matmul"), ("(5, 2)", "matmul"), ("(5, 3)", "tanh"), ("matmul", "(5, 3)"), ("tanh", "(5, 3)")]
     assert drawing.arrows == want
 
 
 def test_a_named_tensor_shows_its_name_before_its_shape():
-    """graph(y, x=x, w=w): whatever the tensor is, a leaf or the result; the others show their shapes only."""
+    """graph(y, x=x, w=w) puts a tensor's name before its shape, for leaves and results. Others show only their shape."""
     x, w, y = product()
     assert Drawing(graph(y, x=x, w=w, y=y)).kinds("box") == ["(5, 3)", "w (2, 3)", "x (5, 2)", "y (5, 3)"]
 
 
 def test_equal_tensors_are_not_the_same():
-    """Names and boxes go by the tensor itself, not by its values."""
+    """Names and boxes belong to the tensor itself: another tensor with equal values has its own box."""
     a, b = Tensor(np.ones(3), requires_grad=True), Tensor(np.ones(3), requires_grad=True)
     assert Drawing(graph(a * b, b=b)).kinds("box") == ["(3,)", "(3,)", "b (3,)"]
 
 
 def test_leaves_that_require_a_gradient_are_bold():
-    """What backward will give a grad to, and nothing else."""
+    """Only the leaves that backward() gives a grad to are bold."""
     x, w, y = product()
     assert Drawing(graph(y, x=x, w=w, y=y)).bold() == ["w (2, 3)"]
 
 
 def test_a_tensor_of_several_uses_is_one_box():
-    """x · x has two arrows from the one x, and (x · x) + x three."""
+    """A tensor that is used several times is one box: x · x has two arrows from x, and (x · x) + x has three."""
     x = Tensor(np.ones(4), requires_grad=True)
     drawing = Drawing(graph(x * x + x, x=x))
     assert drawing.kinds("box") == ["(4,)", "(4,)", "x (4,)"]
@@ -79,7 +79,7 @@ def test_a_tensor_of_several_uses_is_one_box():
 
 
 def test_each_operation_has_an_ellipse_of_its_own():
-    """Two that are called the same are two: each has one arrow to its result."""
+    """Two operations with the same name are two ellipses, each with one arrow to its result."""
     x = Tensor(np.ones(4), requires_grad=True)
     drawing = Drawing(graph(x.exp().exp()))
     assert drawing.kinds("ellipse") == ["exp", "exp"]
@@ -90,7 +90,7 @@ def test_each_operation_has_an_ellipse_of_its_own():
 
 @pytest.mark.parametrize("requires_grad", [True, False])
 def test_what_was_not_computed_is_one_box(requires_grad):
-    """A leaf or a constant has no past."""
+    """The graph of a leaf or a constant is a single box."""
     drawing = Drawing(graph(Tensor(np.ones((2, 1)), requires_grad), c=Tensor([1.0])))
     assert drawing.kinds("box") == ["(2, 1)"]
     assert drawing.arrows == []
@@ -98,7 +98,7 @@ def test_what_was_not_computed_is_one_box(requires_grad):
 
 
 def test_a_graph_may_be_as_deep_as_a_record():
-    """Five thousand operations: no recursion here either."""
+    """graph() draws five thousand operations without recursion."""
     x = Tensor(1.0, requires_grad=True)
     y = x
     for _ in range(5000):
@@ -107,7 +107,7 @@ def test_a_graph_may_be_as_deep_as_a_record():
 
 
 def test_drawing_changes_nothing():
-    """Backward goes through the record afterwards."""
+    """graph() changes nothing: backward() still works afterwards."""
     x, w, y = product()
     with undisturbed():
         graph(y, x=x)

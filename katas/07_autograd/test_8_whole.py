@@ -25,7 +25,7 @@ ACTIVATIONS = {
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_every_activation_of_kata_03_can_be_differentiated(name, draw):
-    """Its forward, as it was written then, has the gradient that was derived by hand."""
+    """Through autograd, the forward of each kata 03 activation gives the same gradient as its hand-derived backward."""
     activation, oracle = ACTIVATIONS[name]
     x, g = Tensor(draw.normal(2, 3, 4), requires_grad=True), draw.normal(2, 3, 4)
     activation()(x).backward(g)
@@ -34,7 +34,7 @@ def test_every_activation_of_kata_03_can_be_differentiated(name, draw):
 
 @pytest.mark.parametrize("value", [1e13, 1.9e19, 3e38, np.inf])
 def test_gelu_has_a_gradient_however_large_its_input(value):
-    """GELU is x far to the right and 0 far to the left, even where x² overflows: the gradient is 1 and 0, not NaN."""
+    """GELU's gradient is 1 far to the right and 0 far to the left, not NaN, even where x² overflows."""
     x = Tensor(np.array([-value, value], np.float32), requires_grad=True)
     with np.errstate(all="ignore"):
         GELU()(x).backward(np.ones(2))
@@ -52,7 +52,7 @@ LAYERS = {
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_every_layer_of_kata_04_has_the_gradients_that_were_derived_by_hand(name, draw, monkeypatch):
-    """Of the input and of each parameter: the layer's own backward, before this kata, gave the same."""
+    """Autograd gives the same gradients of input and parameters as each layer's own backward gave before this kata."""
     x = draw.normal(2, 5, 4)
 
     def made():
@@ -101,7 +101,7 @@ def network_and_batch(draw):
 
 
 def test_a_whole_network_stays_float32(draw):
-    """Every parameter's grad has its dtype and its shape, through layers, activations, dropout and a loss."""
+    """Each parameter's grad has its dtype and shape, through layers, activations, dropout and a loss."""
     network, x, labels = network_and_batch(draw)
     CrossEntropyLoss()(network(x), labels).backward()
     for parameter in network.parameters():
@@ -110,7 +110,7 @@ def test_a_whole_network_stays_float32(draw):
 
 
 def test_a_layer_that_is_used_twice_has_one_gradient(draw):
-    """The sum of both uses, as by central differences: what no derivative by hand could give."""
+    """A layer used twice gets the sum of both uses' gradients, as central differences show. Its own backward can't do that."""
     layer = Linear(3, 3, rng=np.random.default_rng(0))
     weight, bias, x, g = layer.weight.data.astype(np.float64), layer.bias.data, draw.normal(5, 3), draw.normal(5, 3)
     layer.weight.data = weight
@@ -123,14 +123,14 @@ def test_a_layer_that_is_used_twice_has_one_gradient(draw):
 
 
 def test_a_shared_weight_has_one_gradient(draw):
-    """The same Parameter in two places, as the embedding and the output of a language model: x → W → tanh → Wᵀ."""
+    """A Parameter used in two places gets one gradient, as when a language model shares its embedding: x → W → tanh → Wᵀ."""
     w, x, g = Tensor(draw.normal(3, 4), requires_grad=True), draw.normal(5, 4), draw.normal(5, 4)
     ((Tensor(x) @ w.T).tanh() @ w).backward(g)
     assert_gradient(w.grad, lambda w: np.tanh(x @ w.T) @ w, w.data, g)
 
 
 def test_a_loop_with_a_condition_is_followed_as_it_ran(draw):
-    """What is recorded is what was done: Python's own loops and conditions need no rules."""
+    """Autograd records the operations that ran: Python's loops and conditions need no rules."""
 
     def function(x):
         for step in range(3):
@@ -142,7 +142,7 @@ def test_a_loop_with_a_condition_is_followed_as_it_ran(draw):
 
 
 def test_an_operation_of_your_own_needs_a_result_and_a_rule(draw):
-    """softplus(a) = log(1 + e^a), as one primitive, with the rule registered for it."""
+    """An operation of your own needs Tensor._result and a rule, such as softplus(a) = log(1 + eᵃ) as one primitive."""
     defvjp("softplus", lambda g, y, a: g * (1 - np.exp(-y)))
 
     def softplus(x):
@@ -154,7 +154,7 @@ def test_an_operation_of_your_own_needs_a_result_and_a_rule(draw):
 
 
 def test_other_data_between_forward_and_backward_changes_nothing():
-    """The record has the arrays of the forward pass: a parameter that was given others, as by load_state_dict, does no harm."""
+    """Assigning a new array to a parameter's data before backward() is safe: the graph holds the forward pass's arrays."""
     x, w = Tensor([5.0]), Tensor([3.0], requires_grad=True)
     y = w * x
     x.data, w.data = np.array([7.0], np.float32), np.array([9.0], np.float32)
@@ -163,7 +163,7 @@ def test_other_data_between_forward_and_backward_changes_nothing():
 
 
 def test_a_change_in_place_between_forward_and_backward_is_not_noticed():
-    """The limit that the README names: the record holds arrays, not copies, and sees what is written into them."""
+    """The graph holds arrays, not copies: a change in place before backward() gives a wrong gradient, as the README says."""
     x, w = Tensor([5.0]), Tensor([3.0], requires_grad=True)
     y = w * x
     x.data += 2
@@ -172,7 +172,7 @@ def test_a_change_in_place_between_forward_and_backward_is_not_noticed():
 
 
 def test_layers_keep_nothing_for_a_derivative_by_hand(draw):
-    """The record has it already: a layer that kept its activations would hold them after backward, and in evaluation too."""
+    """While operations are recorded, layers save nothing for backward: the graph holds it already, and frees it."""
     network, x, labels = network_and_batch(draw)
     with no_grad():
         network(x)
@@ -182,7 +182,7 @@ def test_layers_keep_nothing_for_a_derivative_by_hand(draw):
 
 
 def test_from_optimizers_to_autograd(draw):
-    """Where each layer's dL/dW and dL/db were computed by hand, two lines are left, and the loss falls."""
+    """A loop with loss.backward() instead of hand-computed dL/dW and dL/db lowers the loss, and needs two lines for it."""
     network, criterion = Sequential(Linear(4, 8, rng=np.random.default_rng(0)), Tanh(), Linear(8, 3)), CrossEntropyLoss()
     x, labels = Tensor(draw.normal(6, 4, dtype=np.float32)), draw.integers(3, 6)
     optimizer = SGD(network.parameters(), lr=0.01)
@@ -199,7 +199,7 @@ def test_from_optimizers_to_autograd(draw):
 
 
 def test_a_step_keeps_no_memory(budget, draw):
-    """Between two training steps no activation is alive, though the loss is."""
+    """Between two training steps no activation is alive, even while the loss is."""
     network = Sequential(Linear(256, 256, rng=np.random.default_rng(0)), ReLU(), Linear(256, 4))
     criterion, optimizer = CrossEntropyLoss(), SGD(network.parameters(), lr=0.01)
     x, labels, kept = Tensor(draw.normal(512, 256, dtype=np.float32)), draw.integers(4, 512), []
@@ -216,7 +216,7 @@ def test_a_step_keeps_no_memory(budget, draw):
 
 @pytest.mark.parametrize("shapes", list(itertools.product([(3,), (2, 3), (4, 2, 3)], [(3,), (3, 5), (4, 3, 5)])), ids=str)
 def test_products_of_all_shapes_have_gradients(shapes, draw):
-    """Vectors, matrices and batches of them on either side, through tensors and not rules alone."""
+    """Through tensors, matmul has gradients for vectors, matrices and batches of them on either side."""
     a, b = (Tensor(draw.normal(*shape), requires_grad=True) for shape in shapes)
     g = draw.normal(*(a.data @ b.data).shape)
     (a @ b).backward(g)

@@ -9,11 +9,11 @@ EPOCHS, DIES = 50, 37
 
 
 class PowerFailure(BaseException):
-    """Ends everything."""
+    """Ends the process."""
 
 
 class Counted(Batches):
-    """Batches that count the epochs begun, and fail once one of them is under way."""
+    """Batches that count the epochs begun, and fail in the middle of one of them."""
 
     epochs, fails = 0, None
 
@@ -26,14 +26,14 @@ class Counted(Batches):
 
 
 def set_up(x: np.ndarray, labels: np.ndarray):
-    """What every start of the program does: a network, an optimizer and the data."""
+    """Builds what every start of the program needs: a network, an optimizer and the data."""
     rng = np.random.default_rng(1)
     network = Sequential(Linear(4, 16, rng=rng), Tanh(), Dropout(0.2, rng), Linear(16, 3, rng=rng))
     return network, Adam(network.parameters(), lr=0.01), Counted(x, labels, 16, rng)
 
 
 def ad_hoc(network, optimizer, data) -> None:
-    """The loop as one writes it."""
+    """A typical hand-written loop."""
     criterion = CrossEntropyLoss()
     for _ in range(EPOCHS):
         for x, y in data:
@@ -43,7 +43,7 @@ def ad_hoc(network, optimizer, data) -> None:
 
 
 def started_twice(train, x: np.ndarray, labels: np.ndarray) -> tuple[int, list[np.ndarray]]:
-    """How many epochs begin until the training, which fails in epoch 37 of the first start, is done, and its parameters."""
+    """How many epochs begin before training that fails once, in epoch 37, is complete; and its parameters."""
     first, second = set_up(x, labels), set_up(x, labels)
     first[2].fails = DIES
     try:
@@ -54,8 +54,8 @@ def started_twice(train, x: np.ndarray, labels: np.ndarray) -> tuple[int, list[n
 
 
 def test_a_loop_that_dies_starts_again_and_a_trainer_goes_on(draw, tell, tmp_path):
-    """A loop that dies in epoch 37 has lost 37 epochs. A Trainer with a checkpoint computes that one again and goes on: at the
-    end every parameter has the bits that it would have had.
+    """A hand-written loop that dies in epoch 37 loses 37 epochs. A Trainer with a checkpoint repeats only that epoch and
+    resumes: at the end every parameter has exactly the bits of an uninterrupted run.
     """
     x, labels = draw.normal(80, 4, dtype=np.float32), draw.integers(3, 80)
     by_hand, _ = started_twice(ad_hoc, x, labels)

@@ -9,12 +9,12 @@ from specs.check import EXACT, assert_close, assert_dtype, global_state, rejects
 
 
 def rows(batches) -> list[list[int]]:
-    """The targets of each batch, which are numbers of samples here."""
+    """The targets of each batch, which are sample indices here."""
     return [y.data.tolist() for _, y in batches]
 
 
 def test_a_batch_is_a_pair_of_tensors(draw):
-    """Iteration gives (x, y), two Tensors, whose first axis is as long as the batch; dtypes stay."""
+    """Iterating over Batches gives (x, y): two Tensors of the batch's length. The dtypes don't change."""
     x, y = draw.normal(7, 2, 3, dtype=np.float32), draw.integers(5, 7)
     first, second = next(iter(Batches(x, y, 4)))
     assert isinstance(first, Tensor)
@@ -26,7 +26,7 @@ def test_a_batch_is_a_pair_of_tensors(draw):
 
 
 def test_the_last_batch_may_be_smaller(draw):
-    """Every sample comes once an epoch: 10 samples in fours are batches of 4, 4 and 2, and len() says 3."""
+    """Each sample comes once an epoch: with batch_size=4, 10 samples give batches of 4, 4 and 2, and len() is 3."""
     batches = Batches(draw.normal(10, 2), np.arange(10), 4)
     assert rows(batches) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     assert len(batches) == 3
@@ -35,7 +35,7 @@ def test_the_last_batch_may_be_smaller(draw):
 
 
 def test_without_a_generator_the_order_stays(draw):
-    """rng None: in order, in each epoch."""
+    """With rng=None, every epoch has the samples in order."""
     batches = Batches(draw.normal(10, 2), np.arange(10), 4)
     assert rows(batches) == rows(batches)
     assert batches.rng is None
@@ -54,7 +54,7 @@ def test_each_epoch_has_an_order_of_its_own(draw):
 
 
 def test_samples_move_between_batches(draw):
-    """The order is one of samples: it is not the same batches in another order, nor each batch shuffled for itself."""
+    """Shuffling reorders all samples. It doesn't only reorder whole batches, or shuffle within each batch."""
     batches = Batches(draw.normal(64, 2), np.arange(64), 8, np.random.default_rng(3))
     first, second = ({frozenset(batch) for batch in rows(batches)} for _ in range(2))
     assert not first & second
@@ -63,7 +63,7 @@ def test_samples_move_between_batches(draw):
 
 
 def test_iterations_at_the_same_time_have_their_own_orders(draw):
-    """Each iteration gives each sample once, also while another one lasts, as in zip(batches, batches)."""
+    """Each iteration gives each sample once, even during another iteration, as in zip(batches, batches)."""
     batches = Batches(draw.normal(12, 2), np.arange(12), 3, np.random.default_rng(3))
     both = [(*one[1].data, *other[1].data) for one, other in zip(batches, batches, strict=True)]
     first, second = ([row for rows in both for row in rows[half]] for half in (slice(3), slice(3, 6)))
@@ -72,7 +72,7 @@ def test_iterations_at_the_same_time_have_their_own_orders(draw):
 
 
 def test_the_generator_may_be_another_later(draw):
-    """rng is an attribute: the next iteration draws from the one that is there then, or keeps the order if there is none."""
+    """rng is an attribute: the next iteration draws from its current value, or keeps the order if it is None."""
     batches = Batches(draw.normal(20, 2), np.arange(20), 6)
     batches.rng = np.random.default_rng(3)
     want = rows(Batches(draw.normal(20, 2), np.arange(20), 6, np.random.default_rng(3)))
@@ -82,7 +82,7 @@ def test_the_generator_may_be_another_later(draw):
 
 
 def test_in_order_batches_are_views(draw):
-    """Without rng nothing is copied: a batch's arrays are parts of x and y."""
+    """Without rng, nothing is copied: a batch's arrays are views of x and y."""
     x, y = draw.normal(10, 2), draw.integers(3, 10)
     for got, labels in Batches(x, y, 4):
         assert np.shares_memory(got.data, x), "x was copied"
@@ -90,7 +90,7 @@ def test_in_order_batches_are_views(draw):
 
 
 def test_the_generator_alone_decides(draw):
-    """Generators in the same state give the same epochs; rng is the attribute that holds it; NumPy's own is not touched."""
+    """Equal generator states give equal epochs; rng is an attribute, and NumPy's global generator is not used."""
     x, before = draw.normal(20, 2), global_state()
     rng = np.random.default_rng(3)
     one, two = Batches(x, np.arange(20), 6, rng), Batches(x, np.arange(20), 6, np.random.default_rng(3))
@@ -104,7 +104,7 @@ def test_the_generator_alone_decides(draw):
 
 
 def test_tensors_and_lists_are_taken(draw):
-    """x and y are whatever a Tensor takes."""
+    """x and y may be anything that Tensor() takes."""
     x = draw.normal(3, 2)
     ((got, labels),) = Batches(Tensor(x), [2, 0, 1], 5)
     assert_close(got, x, EXACT)
@@ -112,7 +112,7 @@ def test_tensors_and_lists_are_taken(draw):
 
 
 def test_an_epoch_copies_one_batch_at_a_time(draw, budget):
-    """Of 2 MB of samples a shuffled epoch holds a batch or two of 20 kB at a time, and the order."""
+    """A shuffled epoch of 2 MB holds the order and one or two batches of 20 kB at a time."""
     x = np.ones((1000, 500), np.float32)
     batches = Batches(x, np.arange(1000), 10, np.random.default_rng(3))
     budget.bytes(lambda: [None for _ in batches], peak=120_000)
@@ -120,7 +120,7 @@ def test_an_epoch_copies_one_batch_at_a_time(draw, budget):
 
 @pytest.mark.parametrize("shapes", [((3, 2), (4,)), ((4, 2), (3,)), ((0, 2), (0,))], ids=str)
 def test_samples_and_targets_of_other_lengths_are_refused(shapes):
-    """x and y need one length, and not 0: a ValueError names both shapes."""
+    """x and y must have the same length, and not 0. Otherwise a ValueError contains both shapes."""
     x, y = shapes
     with rejects(ValueError, str(x), str(y)):
         Batches(np.ones(x), np.ones(y), 2)
@@ -128,20 +128,20 @@ def test_samples_and_targets_of_other_lengths_are_refused(shapes):
 
 @pytest.mark.parametrize("size", [0, -1])
 def test_a_batch_of_nothing_is_refused(size):
-    """batch_size must be 1 or more: a ValueError names it."""
+    """A batch_size below 1 raises a ValueError that contains batch_size and the value."""
     with rejects(ValueError, "batch_size", str(size)):
         Batches(np.ones((4, 2)), np.ones(4), size)
 
 
 @pytest.mark.parametrize("rng", [7, np.random.RandomState(7), np.random], ids=["a seed", "RandomState", "np.random"])
 def test_another_rng_is_refused(rng):
-    """Only a Generator's state is kept in a checkpoint: anything else is a TypeError that names rng."""
+    """An rng that is neither None nor a Generator raises a TypeError: a checkpoint saves only a Generator's state."""
     with rejects(TypeError, "rng"):
         Batches(np.ones((4, 2)), np.ones(4), 2, rng)
 
 
 def test_an_objective_is_the_criterion_of_the_network(draw):
-    """Objective(network, criterion)(x, y) is criterion(network(x), y), and a backward from it reaches the parameters."""
+    """Objective(network, criterion)(x, y) is criterion(network(x), y), and its backward reaches the parameters."""
     network, x, y = Linear(4, 3), draw.normal(6, 4, dtype=np.float32), draw.integers(3, 6)
     loss = Objective(network, CrossEntropyLoss())(Tensor(x), Tensor(y))
     assert_close(loss, CrossEntropyLoss()(network(Tensor(x)), y), EXACT)
@@ -150,7 +150,7 @@ def test_an_objective_is_the_criterion_of_the_network(draw):
 
 
 def test_an_objective_is_a_module(draw):
-    """Its parameters are the network's; train() and eval() reach the network's layers."""
+    """An Objective is a Module: its parameters are the network's, and train() and eval() reach the network's layers."""
     network = Sequential(Linear(4, 3), Dropout(0.5))
     model = Objective(network, MSELoss())
     assert [id(parameter) for parameter in model.parameters()] == [id(parameter) for parameter in network.parameters()]
@@ -159,7 +159,7 @@ def test_an_objective_is_a_module(draw):
 
 
 class Centered(Module):
-    """A criterion that is a Module: a buffer, a parameter, and dropout."""
+    """A criterion that is a Module with a buffer, a parameter, and dropout."""
 
     def __init__(self):
         self.register_buffer("center", [0.0])
@@ -170,7 +170,7 @@ class Centered(Module):
 
 
 def test_a_criterion_that_is_a_module_is_below_the_objective():
-    """Its parameters and buffers are the objective's too, and train() and eval() reach it."""
+    """If the criterion is a Module, the Objective has its parameters and buffers too, and train() and eval() reach it."""
     network, criterion = Linear(4, 3), Centered()
     model = Objective(network, criterion)
     assert any(module is criterion.dropout for module in model.modules())
@@ -181,7 +181,7 @@ def test_a_criterion_that_is_a_module_is_below_the_objective():
 
 
 def test_an_objective_says_how_much_counts():
-    """counted(x, y) is the criterion's own counted(y), if it has one, else len(x)."""
+    """An Objective's counted(x, y) is criterion.counted(y) if the criterion has that method, else len(x)."""
     network, x, y = Linear(2, 2), Tensor(np.ones((2, 3, 2), np.float32)), Tensor(np.array([[0, -100, 1], [1, -100, -100]]))
     assert Objective(network, CrossEntropyLoss()).counted(x, y) == 3
     assert Objective(network, CrossEntropyLoss(ignore_index=1)).counted(x, y) == 4

@@ -15,7 +15,7 @@ from specs.check import EXACT, FLOAT32, FLOAT64, assert_close, global_state, rej
 
 
 class Regression:
-    """A linear regression in float64, with batches of the given sizes; `after` is where plain NumPy gets."""
+    """A linear regression in float64 with batches of the given sizes; `after` computes the result in plain NumPy."""
 
     def __init__(self, draw, *sizes: int, rate: float = 0.1):
         self.network = Linear(4, 3)
@@ -33,13 +33,13 @@ class Regression:
         return oracles.training.regressed(*self.start, self.arrays if batches is None else batches, rates, **options)
 
     def joined(self, *groups: range, repeat=lambda size: 1) -> list:
-        """The batches of each group as one, with the samples of one of some size repeated so many times."""
+        """The batches of each group as one; the samples of a batch of n are repeated repeat(n) times."""
         parts = [[np.tile(part, (repeat(len(part)), 1)) for part in pair] for pair in self.arrays]
         return [tuple(np.concatenate([parts[i][k] for i in group]) for k in (0, 1)) for group in groups]
 
 
 def test_an_epoch_is_a_step_for_each_batch(draw):
-    """optimizer.zero_grad(), loss = model(x, y), loss.backward() and optimizer.step() for each (x, y), in their order."""
+    """For each (x, y) in order, train_epoch calls zero_grad(), model(x, y), loss.backward() and optimizer.step()."""
     task = Regression(draw, 5, 5, 5)
     task.train()
     w, _, _ = task.after([0.1] * 3)
@@ -53,7 +53,7 @@ def test_an_epoch_is_a_step_for_each_batch(draw):
 
 
 def test_gradients_from_before_do_not_count(draw):
-    """What backward left in grad before the epoch is no part of its first step."""
+    """Gradients from before the epoch have no effect on its first step."""
     task = Regression(draw, 5, 5)
     task.network.weight.grad = np.full((3, 4), 100.0)
     task.train()
@@ -61,7 +61,7 @@ def test_gradients_from_before_do_not_count(draw):
 
 
 def test_the_loss_is_the_mean_over_samples(draw):
-    """It returns a float: each batch's loss counts as often as it has samples."""
+    """train_epoch returns a float: the mean loss, in which each batch is weighted by its number of samples."""
     task = Regression(draw, 5, 5, 1)
     got = task.train()
     losses = task.after([0.1] * 3)[2]
@@ -87,7 +87,7 @@ class Given(Module):
 
 
 def test_the_mean_is_added_up_in_python_floats():
-    """Of float32 losses too the result is a float, in which a large one does not swallow the small ones. So is validate's."""
+    """train_epoch and validate add up in Python floats, even float32 losses: a large one doesn't swallow the small ones."""
     losses = [1.0, *[2.0**-25] * 256]
     data = [(Tensor(np.zeros(1, np.float32)), Tensor(np.full(1, loss, np.float32))) for loss in losses]
     model, want = Given(np.float32), math.fsum(losses) / len(losses)
@@ -101,7 +101,7 @@ def test_the_mean_is_added_up_in_python_floats():
 
 
 def test_any_iterable_of_pairs_will_do(draw):
-    """A generator has no length and gives its batches once."""
+    """data may be any iterable of pairs, even a generator, which has no length and gives its batches only once."""
     task = Regression(draw, 5, 5, 2)
     loss = train_epoch(task.model, task.optimizer, (pair for pair in task.data), accumulate=2)
     w, _, losses = task.after([0.1] * 2, task.joined(range(2), range(2, 3)))
@@ -110,7 +110,7 @@ def test_any_iterable_of_pairs_will_do(draw):
 
 
 def test_batches_are_taken_when_it_is_their_turn(draw):
-    """Data need not fit into memory: a batch is taken once those before it, but for one, have had their step."""
+    """Data need not fit into memory: before a batch is read, all earlier ones, except perhaps the last, have had their step."""
     task, seen = Regression(draw, *[5] * 4), []
 
     def stream():
@@ -124,7 +124,7 @@ def test_batches_are_taken_when_it_is_their_turn(draw):
 
 
 def test_training_is_in_train_mode(draw):
-    """Every layer is in train mode, though the model was in eval mode."""
+    """train_epoch puts every layer in train mode, even if the model was in eval mode."""
     task = Regression(draw, 5)
     network = Sequential(task.network, Dropout(0.5, np.random.default_rng(3)))
     network.eval()
@@ -135,7 +135,7 @@ def test_training_is_in_train_mode(draw):
 
 
 def test_an_objective_is_in_train_mode_too():
-    """The model itself is, and a criterion that is a Module, though they were in eval mode: each module below the model."""
+    """train_epoch puts the model itself and all modules below it in train mode, including a criterion that is a Module."""
     seen = []
 
     class Criterion(Module):
@@ -159,8 +159,8 @@ def test_an_objective_is_in_train_mode_too():
     ("sizes", "accumulate"), [((4, 4, 4, 4), 2), ((4, 4, 3), 3), ((5, 2, 6, 1, 3), 2), ((4, 2), 5)], ids=str
 )
 def test_accumulated_batches_are_one_large_batch(sizes, accumulate, draw):
-    """accumulate=k steps once for k batches, with the gradient of their samples' mean loss, also where batches or the last
-    group are smaller: the gradients are weighted by their batch's share of the group's samples.
+    """accumulate=k steps once for k batches, with the gradient of the mean loss of all their samples. Each batch's gradient is
+    weighted by its fraction of the group's samples, even if batches or the last group are smaller.
     """
     task = Regression(draw, *sizes)
     got = task.train(accumulate=accumulate)
@@ -189,7 +189,7 @@ PADDED = [
 
 
 class Padded:
-    """A linear classifier in float64 from [[0.1, 0.2], [0.3, 0.4]], trained on batches in which some targets don't count."""
+    """A linear classifier in float64 from [[0.1, 0.2], [0.3, 0.4]], trained on batches with some ignored targets."""
 
     def __init__(self, criterion=None, **options):
         self.network = Linear(2, 2, bias=False)
@@ -207,8 +207,8 @@ def together(*batches) -> tuple:
 
 
 def test_accumulated_batches_with_ignored_targets_are_one_batch():
-    """A loss that says how many targets it counted, as CrossEntropyLoss does, is weighted by them: two batches, of one target
-    that counts and of two, end where the one batch of all four samples does.
+    """If a loss says how many targets it counted, as CrossEntropyLoss does, its weight is that number: two batches, with one
+    target that counts and with two, give the same result as one batch of all four samples.
     """
     one, two = Padded(), Padded()
     want = one.train([together(*PADDED[:2])])
@@ -221,7 +221,7 @@ def test_accumulated_batches_with_ignored_targets_are_one_batch():
 @pytest.mark.parametrize("ignored", [-100, 0])
 @pytest.mark.parametrize("accumulate", [1, 2, 4])
 def test_the_mean_is_over_the_targets_that_count(accumulate, ignored):
-    """Whatever ignore_index is, the result is the mean loss over all targets that count, and clipping and the step see the
+    """For any ignore_index, train_epoch returns the mean loss over all targets that count, and clips and steps with the
     gradient of the group's mean.
     """
     batches = [(x, np.where(y == -100, ignored, np.maximum(y, 1) if ignored == 0 else y)) for x, y in PADDED]
@@ -234,8 +234,8 @@ def test_the_mean_is_over_the_targets_that_count(accumulate, ignored):
 
 
 def test_every_position_of_a_sequence_counts():
-    """A prediction (batch, time, classes) has batch · time targets: of two batches of different lengths, each of two padded
-    texts, the longer one has the larger weight.
+    """A prediction (batch, time, classes) has batch · time targets: of two batches with two padded texts each, the one with
+    longer texts has the larger weight.
     """
     x = np.random.RandomState(3).standard_normal((4, 5, 2))
     y = np.random.RandomState(4).randint(0, 2, (4, 5))
@@ -251,7 +251,7 @@ def test_every_position_of_a_sequence_counts():
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_batch_in_which_nothing_counts_takes_no_part(place):
-    """Wherever a batch of ignored targets comes in its group, the group has the gradient and the loss of the others."""
+    """A batch whose targets are all ignored changes neither the gradient nor the loss of its group."""
     with_it, without = Padded(), Padded()
     batches = [PADDED[0], PADDED[1]]
     want = without.train(batches, accumulate=3)
@@ -261,8 +261,8 @@ def test_a_batch_in_which_nothing_counts_takes_no_part(place):
 
 
 def test_a_step_in_which_nothing_counts_is_not_taken():
-    """Momentum and weight decay move nothing in it, progress is not told; but it has its number, so that a schedule made for
-    len(data) steps ends with the data.
+    """If nothing in a group counts, no step is taken: momentum and weight decay change nothing, and progress is not called. But
+    the group uses up its step number, so that a schedule of len(data) steps ends with the data.
     """
     rates, told = [], []
 
@@ -280,7 +280,7 @@ def test_a_step_in_which_nothing_counts_is_not_taken():
 
 
 def test_an_epoch_in_which_nothing_counts_is_an_error():
-    """No mean exists if every target of every batch is ignored: train_epoch and validate raise a ValueError about it."""
+    """If every target of every batch is ignored, there is no mean: train_epoch and validate raise a ValueError that says so."""
     task = Padded()
     with rejects(ValueError, "ignored"):
         task.train([PADDED[2]] * 2)
@@ -289,7 +289,7 @@ def test_an_epoch_in_which_nothing_counts_is_an_error():
 
 
 def test_a_model_says_itself_what_counts():
-    """Any model may have counted(x, y): the weights of its losses in the mean and in the gradient."""
+    """Any model may have counted(x, y): train_epoch weights its losses by it, in the mean and in the gradient."""
 
     class Weighted(Module):
         def __init__(self):
@@ -309,7 +309,7 @@ def test_a_model_says_itself_what_counts():
 
 
 def test_accumulation_needs_the_room_of_one_batch(budget):
-    """Eight batches, of which each needs 400 kB for its activations: they are freed before the next one begins."""
+    """Accumulated batches, each with 400 kB of activations, need the memory of one: it is freed before the next begins."""
     rng = np.random.default_rng(3)
     network = Sequential(Linear(4, 500, rng=rng), Dropout(0.1, rng), Linear(500, 2, rng=rng))
     model, optimizer = Objective(network, MSELoss()), SGD(network.parameters(), lr=0.1)
@@ -318,7 +318,7 @@ def test_accumulation_needs_the_room_of_one_batch(budget):
 
 
 def test_the_gradient_is_clipped_as_a_whole(draw):
-    """clip_norm: before each step all gradients, as one vector, get at most that length (clip_grad_norm)."""
+    """Before each step, clip_norm limits the norm of all gradients, taken as one vector (clip_grad_norm)."""
     task = Regression(draw, 5, 5, 5)
     task.train(clip_norm=0.5)
     w, b, _ = task.after([0.1] * 3, clip_norm=0.5)
@@ -328,7 +328,7 @@ def test_the_gradient_is_clipped_as_a_whole(draw):
 
 @pytest.mark.parametrize("clip_norm", [0, 0.0, -1.0])
 def test_clipping_to_nothing_is_refused(clip_norm, draw):
-    """clip_norm=0 is not as if none were given: it is a ValueError, as of clip_grad_norm, and no step is taken."""
+    """clip_norm=0 is not treated as None: it raises a ValueError, as in clip_grad_norm, and no step is taken."""
     task = Regression(draw, 5)
     with rejects(ValueError, str(clip_norm)):
         task.train(clip_norm=clip_norm)
@@ -336,7 +336,7 @@ def test_clipping_to_nothing_is_refused(clip_norm, draw):
 
 
 def test_all_groups_are_clipped_together(draw):
-    """Parameter groups make no difference: it is one vector."""
+    """clip_norm clips the gradients of all parameter groups together, as one vector."""
     task = Regression(draw, 5, 5)
     task.optimizer = SGD([{"params": [task.network.bias]}, {"params": [task.network.weight]}], lr=0.1)
     task.train(clip_norm=0.5)
@@ -344,7 +344,7 @@ def test_all_groups_are_clipped_together(draw):
 
 
 def test_what_was_accumulated_is_clipped_once(draw):
-    """With both, the sum over the group is clipped, not each batch's part of it."""
+    """With accumulate, clip_norm clips the sum over the group, not each batch's part of it."""
     task = Regression(draw, 5, 3, 4)
     task.train(clip_norm=0.5, accumulate=2)
     w, _, _ = task.after([0.1] * 2, task.joined(range(2), range(2, 3)), clip_norm=0.5)
@@ -352,7 +352,7 @@ def test_what_was_accumulated_is_clipped_once(draw):
 
 
 def test_a_schedule_gives_every_step_its_rate(draw):
-    """Step number k, from 0, has the rate lr · schedule(k): the first step already."""
+    """Step k, counted from 0, has the learning rate lr · schedule(k), including the first step."""
     task = Regression(draw, 5, 5, 5)
     task.train(schedule=lambda step: 1 / (1 + step))
     mistakes = {
@@ -367,7 +367,7 @@ def test_a_schedule_gives_every_step_its_rate(draw):
 
 
 def test_a_schedule_counts_steps_not_batches(draw):
-    """With accumulate=2, four batches are steps 0 and 1."""
+    """A schedule counts the optimizer's steps: with accumulate=2, four batches are steps 0 and 1."""
     task = Regression(draw, 5, 5, 5, 5)
     task.train(schedule=lambda step: 1 / (1 + step), accumulate=2)
     large = task.joined(range(2), range(2, 4))
@@ -375,7 +375,7 @@ def test_a_schedule_counts_steps_not_batches(draw):
 
 
 def test_a_later_epoch_goes_on_with_the_schedule(draw):
-    """steps numbers the steps, and each takes the next; a factor is one of the base rate, not of what the last epoch left."""
+    """Each step takes the next number from `steps`. A factor multiplies the base rate, not the last epoch's rate."""
     task, steps = Regression(draw, 5, 5), count()
     task.train(schedule=lambda step: 1 / (1 + step), steps=steps)
     task.train(schedule=lambda step: 1 / (1 + step), steps=steps)
@@ -387,7 +387,7 @@ def test_a_later_epoch_goes_on_with_the_schedule(draw):
 
 
 def test_the_base_rate_is_the_one_that_first_met_a_schedule(draw):
-    """Epochs without `steps` begin at step 0 again, from the same base rate, whatever lr is by then."""
+    """Without `steps`, each epoch begins at step 0 again, with the same base rate, whatever the current lr is."""
     task = Regression(draw, 5, 5)
     for _ in range(3):
         task.train(schedule=lambda step: (1.0, 0.5)[step])
@@ -397,7 +397,7 @@ def test_the_base_rate_is_the_one_that_first_met_a_schedule(draw):
 
 
 def test_a_factor_of_0_is_a_factor(draw):
-    """A schedule may give 0: the lr of that step is 0, and the parameters stay. The next step has its own factor."""
+    """A schedule may give 0: that step's lr is 0 and the parameters stay. The next step has its own factor."""
     task = Regression(draw, 5, 5, 5)
     seen = []
     task.train(schedule=lambda step: seen.append(task.network.weight.data.copy()) or (0.0, 0, 0.5)[step])
@@ -408,7 +408,7 @@ def test_a_factor_of_0_is_a_factor(draw):
 
 
 def test_a_base_rate_of_0_is_a_base_rate(draw):
-    """A group whose lr is 0 when it first meets a schedule stays frozen, even if its lr is set since."""
+    """A group whose lr is 0 when it first meets a schedule stays frozen, even if its lr is set afterwards."""
     task = Regression(draw, 5, 5)
     weight, bias = task.network.weight, task.network.bias
     task.optimizer = SGD([{"params": [weight], "lr": 0.0}, {"params": [bias]}], lr=0.1)
@@ -420,7 +420,7 @@ def test_a_base_rate_of_0_is_a_base_rate(draw):
 
 
 def test_a_schedule_keeps_the_groups_apart(draw):
-    """Each group has its own base rate, and the same factor."""
+    """A schedule multiplies each group's own base rate by the same factor."""
     task = Regression(draw, 5, 5)
     weight, bias = task.network.weight, task.network.bias
     task.optimizer = SGD([{"params": [weight]}, {"params": [bias], "lr": 0.02}], lr=0.1)
@@ -429,7 +429,7 @@ def test_a_schedule_keeps_the_groups_apart(draw):
 
 
 def test_a_schedule_reaches_every_group(draw):
-    """However many groups there are."""
+    """A schedule changes the lr of every group, however many there are."""
     task = Regression(draw, 5, 5)
     others = [{"params": [Parameter(np.zeros(1))], "lr": rate} for rate in (0.2, 0.3, 0.4)]
     task.optimizer = SGD([{"params": task.network.parameters(), "lr": 0.1}, *others], lr=1.0)
@@ -438,7 +438,7 @@ def test_a_schedule_reaches_every_group(draw):
 
 
 def test_an_epoch_without_a_schedule_keeps_the_base_rate(draw):
-    """It has the lr that is there; a later epoch with a schedule has the base rate from before again."""
+    """An epoch without a schedule uses the current lr. A later epoch with a schedule has the earlier base rate again."""
     task = Regression(draw, 5, 5)
     for schedule in (lambda step: (1.0, 0.5)[step], None, lambda step: (1.0, 0.5)[step]):
         task.train(schedule=schedule)
@@ -448,7 +448,7 @@ def test_an_epoch_without_a_schedule_keeps_the_base_rate(draw):
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_no_infinite_loss_is_trained_on(value, accumulate):
-    """NaN, ∞ and -∞ alike are a FloatingPointError that names the step."""
+    """A loss that is NaN, ∞ or -∞ raises a FloatingPointError that contains the step."""
     model = Given()
     losses = [0.0, 0.0, 0.0, value]
     data = [(Tensor(np.ones(1)), Tensor(np.full(1, loss))) for loss in losses]
@@ -459,7 +459,7 @@ def test_no_infinite_loss_is_trained_on(value, accumulate):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_ends_training(value, draw):
-    """A FloatingPointError names the step, as steps counts them, before it is taken: the parameters stay as they were."""
+    """A NaN or infinite loss raises a FloatingPointError with the step's number from `steps`; parameters don't change."""
     task = Regression(draw, 5, 5, 5)
     task.data[1] = (task.data[1][0], Tensor(np.full((5, 3), value)))
     with rejects(FloatingPointError, "step 11"):
@@ -468,7 +468,7 @@ def test_a_loss_that_is_not_finite_ends_training(value, draw):
 
 
 def test_every_accumulated_loss_has_to_be_finite(draw):
-    """In whichever batch of a group it is: the step of the group is not taken."""
+    """If any batch of an accumulated group has a NaN or infinite loss, the group's optimizer step is not taken."""
     for bad in (0, 1):
         task = Regression(draw, 5, 5)
         task.data[bad] = (task.data[bad][0], Tensor(np.full((5, 3), math.nan)))
@@ -479,7 +479,7 @@ def test_every_accumulated_loss_has_to_be_finite(draw):
 
 @pytest.mark.parametrize("data", [[], iter([])], ids=["a list", "a used-up iterator"])
 def test_no_batch_is_an_error(data, draw):
-    """An epoch of nothing has no mean: a ValueError, from validate too."""
+    """An epoch without batches has no mean: train_epoch and validate raise a ValueError."""
     task = Regression(draw, 5)
     with rejects(ValueError, "batch"):
         train_epoch(task.model, task.optimizer, data)
@@ -489,13 +489,13 @@ def test_no_batch_is_an_error(data, draw):
 
 @pytest.mark.parametrize("accumulate", [0, -1])
 def test_accumulating_nothing_is_refused(accumulate, draw):
-    """accumulate must be 1 or more: a ValueError names it."""
+    """accumulate below 1 raises a ValueError that contains accumulate and the value."""
     with rejects(ValueError, "accumulate", str(accumulate)):
         Regression(draw, 5).train(accumulate=accumulate)
 
 
 def test_an_epoch_adds_little_to_its_steps(draw, budget):
-    """An epoch takes at most 2.5 times the Python steps of the five lines of the loop."""
+    """An epoch takes at most 2.5 times the Python instructions of the loop's five lines."""
     task = Regression(draw, *[8] * 20, rate=1e-6)
 
     def bare():
@@ -509,7 +509,7 @@ def test_an_epoch_adds_little_to_its_steps(draw, budget):
 
 
 class Constant(Module):
-    """A network that gives what it is told, whatever the input, and keeps account of its modes."""
+    """A network that returns a fixed prediction for any input, and records its modes."""
 
     def __init__(self, *outputs):
         self.outputs, self.frozen, self.dropout = [*outputs], Dropout(0.5), Dropout(0.5)
@@ -522,7 +522,7 @@ class Constant(Module):
 
 
 def test_validation_is_the_mean_over_samples(draw):
-    """validate(network, data) is the mean of accuracy over all samples, not over batches: a float."""
+    """validate(network, data) returns a float: the mean of accuracy over all samples, not over batches."""
     right, wrong = np.eye(3)[[0, 1, 2, 0]], np.eye(3)[[1]]
     labels = [np.array([0, 1, 2, 1]), np.array([0])]
     network = Constant(right, wrong)
@@ -532,7 +532,7 @@ def test_validation_is_the_mean_over_samples(draw):
 
 
 def test_a_criterion_is_a_metric_too(draw):
-    """metric(prediction, target) may return a number or a Tensor of one value."""
+    """metric(prediction, target) may return a Python scalar or a Tensor of one value."""
     network, x, y = Linear(4, 3), draw.normal(7, 4, dtype=np.float32), draw.integers(3, 7)
     want = CrossEntropyLoss()(network(Tensor(x)), y).item()
     assert_close(validate(network, Batches(x, y, 3), CrossEntropyLoss()), want, FLOAT32)
@@ -541,8 +541,8 @@ def test_a_criterion_is_a_metric_too(draw):
 
 @pytest.mark.parametrize("ignored", [-100, 2])
 def test_validation_leaves_out_ignored_targets(ignored):
-    """Batches count by their targets that are not ignored, for accuracy, partial(accuracy, ignore_index=…) and a criterion; a
-    batch in which nothing counts takes no part.
+    """Batches are weighted by their targets that are not ignored, for accuracy, partial(accuracy, ignore_index=…) and a
+    criterion. A batch in which nothing counts is left out.
     """
     labels = [np.array([0, 1, 1, ignored]), np.array([0, ignored, ignored, ignored]), np.full(4, ignored)]
     data = [(np.ones((4, 1)), target) for target in labels]
@@ -556,7 +556,7 @@ def test_validation_leaves_out_ignored_targets(ignored):
 
 
 def test_a_metric_that_is_a_module_is_in_eval_mode_too():
-    """While validation lasts; then it is in the mode in which it was."""
+    """A metric that is a Module is in eval mode during validation, then back in its previous mode."""
 
     class Metric(Module):
         def __init__(self):
@@ -573,7 +573,7 @@ def test_a_metric_that_is_a_module_is_in_eval_mode_too():
 
 
 def test_a_module_of_network_and_metric_gets_its_mode_back():
-    """One that is below both, as a loss that looks at the weights, is in the mode in which it was before, not in between."""
+    """A module below both network and metric, as when a loss uses the network's weights, gets its previous mode back."""
 
     class Penalty(Module):
         def __init__(self, network):
@@ -590,7 +590,7 @@ def test_a_module_of_network_and_metric_gets_its_mode_back():
 
 
 def test_a_metric_of_0_is_a_metric():
-    """A network that is wrong everywhere has the accuracy 0.0, which is no error; nor is a metric of -1."""
+    """A metric may be 0, as the accuracy of a network that is always wrong, or -1: neither is an error."""
     data = [(np.ones((2, 1)), np.array([0, 1]))]
     assert validate(Constant(np.eye(2)[::-1]), data) == 0.0
     for value in (0, 0.0, -1.0):
@@ -598,7 +598,7 @@ def test_a_metric_of_0_is_a_metric():
 
 
 def test_a_metric_is_not_recorded():
-    """Data and metric run under no_grad as well as the network: what they compute of parameters requires no gradient."""
+    """Data and metric also run under no_grad: results they compute from parameters require no gradient."""
     scale, seen = Parameter(np.ones(1)), []
 
     def data():
@@ -617,7 +617,7 @@ def test_a_metric_is_not_recorded():
 
 @pytest.mark.parametrize("data", [[], [(np.ones((2, 1)), np.array([-100, -100]))]], ids=["no batch", "nothing that counts"])
 def test_validation_of_nothing_restores_the_modes(data):
-    """After its ValueError each module is in the mode in which it was."""
+    """After validate's ValueError for no data, each module is back in its previous mode."""
     network = Constant()
     network.frozen.eval()
     with rejects(ValueError, "batch"):
@@ -626,7 +626,7 @@ def test_validation_of_nothing_restores_the_modes(data):
 
 
 def test_validation_is_in_eval_mode_and_each_module_gets_its_own_back():
-    """All modules are in eval mode while it lasts; then each is in the mode in which it was, a frozen one in eval mode."""
+    """During validation all modules are in eval mode. Afterwards each is back in its own previous mode, even a frozen one."""
     network = Constant(np.eye(2), np.eye(2))
     network.frozen.eval()
     validate(network, [(np.ones((2, 1)), np.array([0, 1]))] * 2)
@@ -641,8 +641,8 @@ def test_validation_is_in_eval_mode_and_each_module_gets_its_own_back():
 @pytest.mark.parametrize("error", [KeyError, KeyboardInterrupt, GeneratorExit, SystemExit], ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("place", ["network", "metric", "data", "counted"])
 def test_an_error_in_validation_leaves_no_traces(place, error):
-    """If the network, the metric or the data fail, or Ctrl-C ends it there, the modes of network and metric are restored, and
-    gradients are recorded again.
+    """If the network, the metric or the data fails during validation, or Ctrl-C ends it, the modes of network and metric are
+    restored, and operations are recorded again.
     """
     calls = []
 
@@ -683,7 +683,7 @@ def test_an_error_in_validation_leaves_no_traces(place, error):
 
 
 def test_validation_records_nothing(draw):
-    """It runs under no_grad; parameters, gradients and NumPy's global generator stay as they are."""
+    """validate runs under no_grad, and changes neither parameters, gradients, nor NumPy's global generator."""
     network, before = Linear(4, 3), global_state()
     seen = []
     validate(network, Batches(draw.normal(7, 4, dtype=np.float32), draw.integers(3, 7), 3), lambda p, t: seen.append(p) or 0)
@@ -694,7 +694,7 @@ def test_validation_records_nothing(draw):
 
 @pytest.mark.parametrize("shape", [(20,), (6, 5)], ids=str)
 def test_accuracy_is_the_share_of_right_answers(shape, draw):
-    """accuracy(prediction (..., classes), target (...)): how often the largest of the predictions is at the target."""
+    """accuracy() is the fraction of targets (...) at which the prediction (..., classes) is largest."""
     prediction, target = draw.normal(*shape, 3), draw.integers(3, *shape)
     got = accuracy(Tensor(prediction), Tensor(target))
     assert isinstance(got, float), f"expected a float, got a {type(got).__name__}"
@@ -704,7 +704,7 @@ def test_accuracy_is_the_share_of_right_answers(shape, draw):
 
 
 def test_predictions_are_compared_in_their_own_dtype():
-    """The largest is the largest by however little, and however large all are."""
+    """The largest prediction is right by any margin, however small, and however large all predictions are."""
     close = np.array([[1.0, 1.0 + 1e-12, 1.0 - 1e-12], [1e200, 2e200, 3e200], [1e-200, 2e-200, 0.0]])
     assert_close(accuracy(Tensor(close), np.array([1, 2, 1])), 1.0)
     close = np.array([[1.0, 1.0 + 2**-20], [1e30, 2e30], [1e-30, 2e-30]], np.float32)
@@ -712,13 +712,13 @@ def test_predictions_are_compared_in_their_own_dtype():
 
 
 def test_predictions_that_are_nan_are_not_right():
-    """A network that has become NaN has no accuracy of 1: its predictions don't point to the targets."""
+    """Predictions of NaN don't have an accuracy of 1: they don't point to the targets."""
     prediction = np.array([[np.nan] * 3, [0.0, 2.0, 1.0], [np.nan] * 3])
     assert_close(accuracy(Tensor(prediction), np.array([1, 1, 2])), 1 / 3)
 
 
 def test_of_equal_predictions_the_first_is_the_largest():
-    """As np.argmax has it: a network that gives every class the same names class 0, and is not right each time."""
+    """Of equal predictions the first counts, as in np.argmax: a network with equal scores always predicts class 0."""
     prediction = np.array([[1.0, 1.0, 1.0], [0.0, 2.0, 2.0], [3.0, 0.0, 3.0], [0.0, -0.0, -1.0]])
     for target, want in (([0, 1, 0, 0], 1.0), ([1, 2, 2, 1], 0.0), ([2, 1, 2, 0], 0.5)):
         assert_close(accuracy(Tensor(prediction), np.array(target)), want)
@@ -730,27 +730,27 @@ def test_of_equal_predictions_the_first_is_the_largest():
     ids=str,
 )
 def test_accuracy_refuses_shapes_that_do_not_fit(prediction, target):
-    """A target must have the prediction's shape but for the last axis, and values: a ValueError names both shapes."""
+    """A target without values, or without the prediction's leading axes, raises a ValueError that contains both shapes."""
     with rejects(ValueError, str(prediction), str(target)):
         accuracy(Tensor(np.ones(prediction)), np.zeros(target, np.int64))
 
 
 def test_accuracy_refuses_a_single_class():
-    """Of one class the largest is always the first, and everything would be right: a ValueError names the shape."""
+    """A prediction with one class raises a ValueError that contains the shape: every answer would be right."""
     with rejects(ValueError, "(4, 1)"):
         accuracy(Tensor(np.ones((4, 1))), np.zeros(4, np.int64))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bool"])
 def test_accuracy_refuses_targets_that_are_no_classes(dtype):
-    """Targets are integers: a TypeError names what they are. Booleans are none."""
+    """Targets that are not integers, even booleans, raise a TypeError that contains their dtype."""
     with rejects(TypeError, dtype):
         accuracy(Tensor(np.ones((4, 3))), np.zeros(4, dtype))
 
 
 @pytest.mark.parametrize("ignored", [-100, 0, -1, 2])
 def test_accuracy_ignores_one_target_only(ignored):
-    """With another ignore_index -100 is a target like any: wrong, as are other negative ones and those beyond the classes."""
+    """With a different ignore_index, -100 counts and is wrong, as are other negative targets and those beyond the classes."""
     prediction = np.eye(3)[[0, 1, 2, 0, 1, 2]]
     target = np.array([0, 1, 2, -100, -1, 7])
     want = np.mean((target == [0, 1, 2, 0, 1, 2])[target != ignored])
@@ -763,7 +763,7 @@ def test_accuracy_ignores_one_target_only(ignored):
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "uint64"])
 def test_accuracy_takes_integers_of_any_size(dtype):
-    """Also those that can't hold -100: class 156, which has the bits of -100 as uint8, is a class."""
+    """Targets may be of an integer dtype that can't hold -100: as uint8, class 156 has the bits of -100 but counts."""
     assert_close(accuracy(Tensor(np.eye(3)), np.array([0, 1, 0], dtype)), 2 / 3)
     if dtype != "int8":
         assert_close(accuracy(Tensor(np.eye(200)[[1, 156, 3]]), np.array([0, 156, 0], dtype)), 1 / 3)
@@ -772,7 +772,7 @@ def test_accuracy_takes_integers_of_any_size(dtype):
 @pytest.mark.parametrize("shape", [(20,), (6, 5)], ids=str)
 @pytest.mark.parametrize("ignored", [-100, 0])
 def test_accuracy_leaves_out_ignored_targets(ignored, shape, draw):
-    """Targets that are ignore_index, by default -100, count neither as right nor as wrong, even if they are a class."""
+    """Targets equal to ignore_index, by default -100, count neither as right nor as wrong, even if they are a class."""
     prediction, target = draw.normal(*shape, 3), draw.integers(3, *shape).copy()
     target[::2] = ignored
     kept = target != ignored
@@ -783,6 +783,6 @@ def test_accuracy_leaves_out_ignored_targets(ignored, shape, draw):
 
 
 def test_accuracy_of_ignored_targets_alone_is_refused():
-    """If every target is ignored there is no share: a ValueError names ignore_index and the shapes."""
+    """If every target is ignored, accuracy raises a ValueError that contains ignore_index and the shapes."""
     with rejects(ValueError, "(4, 3)", "(4,)", "-100"):
         accuracy(Tensor(np.ones((4, 3))), np.full(4, -100))

@@ -8,7 +8,7 @@ from specs.check import assert_close, rejects
 
 
 def test_a_step_schedule_goes_down_by_steps():
-    """gamma to the power of step // step_size: 0.05, 0.005 from 30 on, 0.0005 from 60 on, as torch's documentation has it."""
+    """step_schedule gives gamma ** (step // step_size). PyTorch's example: lr 0.05, 0.005 from 30 on, 0.0005 from 60 on."""
     schedule = step_schedule(30, gamma=0.1)
     assert_close([0.05 * schedule(step) for step in (0, 29, 30, 59, 60, 89)], [0.05, 0.05, 0.005, 0.005, 0.0005, 0.0005])
     assert_close([step_schedule(3, 0.7)(step) for step in range(14)], oracles.training.steps_down(14, 3, 0.7))
@@ -17,7 +17,7 @@ def test_a_step_schedule_goes_down_by_steps():
 
 @pytest.mark.parametrize("final", [0.0, 0.1])
 def test_a_cosine_schedule_is_half_a_cosine(final):
-    """From 1 at step 0 to final at total_steps, as torch's CosineAnnealingLR: Loshchilov & Hutter 2017, equation 5."""
+    """cosine_schedule goes from 1 at step 0 to final at total_steps, as CosineAnnealingLR (Loshchilov & Hutter, eq. 5)."""
     schedule, want = cosine_schedule(12, final=final), oracles.training.cosine(12, final)
     mistakes = {
         "a straight line": [1 - (1 - final) * step / 12 for step in range(13)],
@@ -29,7 +29,7 @@ def test_a_cosine_schedule_is_half_a_cosine(final):
 
 
 def test_a_warm_up_goes_up_by_equal_steps():
-    """k warm-up steps have 1/(k+1), 2/(k+1), …, k/(k+1); then comes the cosine over the steps that are left, from 1 on."""
+    """k warm-up steps have the factors 1/(k+1), 2/(k+1), …, k/(k+1). Then the cosine starts at 1 for the remaining steps."""
     schedule = cosine_schedule(12, warmup_steps=4, final=0.1)
     want = [1 / 5, 2 / 5, 3 / 5, 4 / 5, *oracles.training.cosine(8, 0.1)]
     mistakes = {
@@ -42,21 +42,21 @@ def test_a_warm_up_goes_up_by_equal_steps():
 
 @pytest.mark.parametrize("warmup", [1, 2, 11])
 def test_a_warm_up_may_have_any_length(warmup):
-    """One step of it has 1/2; one that lasts until a step before the end leaves the cosine that step."""
+    """A single warm-up step has the factor 1/2. A warm-up until one step before the end leaves one step for the cosine."""
     want = [(step + 1) / (warmup + 1) for step in range(warmup)] + oracles.training.cosine(12 - warmup, 0.0)
     assert_close([cosine_schedule(12, warmup)(step) for step in range(13)], want)
 
 
 @pytest.mark.parametrize("warmup", [0, 3])
 def test_after_the_cosine_the_factor_stays(warmup):
-    """More steps than planned have the factor `final`: it does not go up again."""
+    """After total_steps, the factor of cosine_schedule stays `final`: it does not go up again."""
     schedule = cosine_schedule(10, warmup, 0.25)
     assert_close([schedule(step) for step in (10, 11, 20, 1000)], [0.25] * 4)
     assert_close(cosine_schedule(10)(10), 0.0)
 
 
 def test_one_cycle_is_torchs():
-    """As in torch's own test of OneCycleLR: 10 steps, max_lr=25, final_div_factor=2 give 1, 13, 25, …, 0.5."""
+    """one_cycle_schedule matches torch's own test: 10 steps, max_lr=25 and final_div_factor=2 give 1, 13, 25, …, 0.5."""
     schedule = one_cycle_schedule(10, final_div_factor=2)
     down = [0.5 + (25 - 0.5) / 2 * (1 + math.cos(math.pi * k / 7)) for k in range(1, 8)]
     got = [25 * schedule(step) for step in range(10)]
@@ -69,8 +69,8 @@ def test_one_cycle_is_torchs():
     ids=str,
 )
 def test_one_cycle_goes_up_and_further_down(total, options):
-    """From 1/div_factor up to 1 at step pct_start · total_steps - 1, then down to 1/(div_factor · final_div_factor) at the last
-    step, along half a cosine each. Torch's defaults are 0.3, 25 and 10⁴.
+    """One cycle goes up from 1/div_factor to 1 at step pct_start · total_steps - 1, then down to 1/(div_factor ·
+    final_div_factor) at the last step, each along half a cosine. The defaults are torch's: 0.3, 25 and 10⁴.
     """
     schedule = one_cycle_schedule(total, **options)
     want = oracles.training.one_cycle(total, **({"pct_start": 0.3, "div_factor": 25.0, "final_div_factor": 1e4} | options))
@@ -78,19 +78,19 @@ def test_one_cycle_goes_up_and_further_down(total, options):
 
 
 def test_one_cycle_ends_where_it_ends():
-    """After the last step the factor stays; a cycle of one step is its end."""
+    """After the last step, the factor of one_cycle_schedule stays. A cycle of one step has only the final factor."""
     schedule = one_cycle_schedule(10)
     assert_close([schedule(step) for step in (9, 10, 15, 1000)], [1 / 250_000] * 4)
     assert_close(one_cycle_schedule(1)(0), 1 / 250_000)
 
 
 def test_a_top_on_the_first_step_is_no_division_by_zero():
-    """Ten steps with pct_start=0.1 have their top at step 0."""
+    """A one_cycle_schedule with its top at step 0, as with ten steps and pct_start=0.1, divides nothing by 0."""
     assert_close([one_cycle_schedule(10, pct_start=0.1)(step) for step in (0, 9)], [1, 1 / 250_000])
 
 
 def test_options_of_0_and_1_are_options():
-    """gamma 0 stops after the first step_size steps, gamma 1 changes nothing; final may be 1, or less than 0."""
+    """gamma=0 stops after the first step_size steps, gamma=1 changes nothing; final may be 1, or less than 0."""
     assert_close([step_schedule(2, gamma=0.0)(step) for step in range(5)], [1, 1, 0, 0, 0])
     assert_close([step_schedule(2, gamma=1.0)(step) for step in range(5)], [1.0] * 5)
     assert_close([cosine_schedule(4, final=1.0)(step) for step in range(6)], [1.0] * 6)
@@ -99,7 +99,7 @@ def test_options_of_0_and_1_are_options():
 
 
 def test_a_schedule_remembers_nothing():
-    """It is a function of the step alone, whichever was asked for before: so training can resume anywhere."""
+    """A schedule depends only on the step, not on earlier calls, so that training can resume at any step."""
     for schedule in (step_schedule(3, 0.5), cosine_schedule(20, 5), one_cycle_schedule(20)):
         forth = [schedule(step) for step in range(20)]
         assert [schedule(step) for step in reversed(range(20))] == forth[::-1]
@@ -137,6 +137,6 @@ def test_a_schedule_remembers_nothing():
     ],
 )
 def test_a_schedule_that_can_not_be_is_refused(make, name):
-    """Wrong lengths and divisors are a ValueError when the schedule is made, that names the value."""
+    """An invalid length or divisor raises a ValueError that contains it, when the schedule is made."""
     with rejects(ValueError, name):
         make()

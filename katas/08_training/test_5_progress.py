@@ -10,7 +10,7 @@ from katas.training import Batches, Objective, Progress, train_epoch
 
 
 class File(io.StringIO):
-    """A file of which others see what was flushed."""
+    """A file in which readers see only flushed text."""
 
     seen = ""
 
@@ -39,7 +39,7 @@ class Terminal(File):
 
 
 class Clock:
-    """Stands still unless told otherwise."""
+    """A clock that stands still until a spec moves it."""
 
     seconds = 1000.0
 
@@ -48,7 +48,7 @@ class Clock:
 
 
 def test_a_terminal_shows_how_far_the_epoch_is():
-    """step(share, loss) draws, on one line: epoch 2/4, the loss, [##########..........] of 20 characters, and 50%."""
+    """step(share, loss) draws one line: epoch 2/4, the loss, a bar [##########..........] of 20 characters, and 50%."""
     file, clock = Terminal(), Clock()
     progress = Progress(file, clock)
     progress.begin(4, done=1)
@@ -71,8 +71,8 @@ def test_a_terminal_shows_how_far_the_epoch_is():
     ],
 )
 def test_the_time_left_is_for_all_epochs(done, share, seconds, left):
-    """Of four epochs, of which some were done before begin: the seconds since begin, times what is left over what was done
-    since, as m:ss or h:mm:ss.
+    """The time left is for all remaining epochs: seconds since begin() × epochs left / epochs done since begin(), as m:ss or
+    h:mm:ss.
     """
     file, clock = Terminal(), Clock()
     progress = Progress(file, clock)
@@ -83,7 +83,7 @@ def test_the_time_left_is_for_all_epochs(done, share, seconds, left):
 
 
 def test_finished_epochs_count_for_the_time_left():
-    """Half of the second of four epochs after 90 seconds: 2.5 epochs of 60 seconds are left."""
+    """In the middle of the second of four epochs, after 90 seconds, the time left is 2.5 epochs of 60 seconds."""
     file, clock = Terminal(), Clock()
     progress = Progress(file, clock)
     progress.begin(4)
@@ -95,7 +95,7 @@ def test_finished_epochs_count_for_the_time_left():
 
 
 def test_it_is_drawn_ten_times_a_second_at_most():
-    """A hundred thousand steps in ten seconds are drawn a hundred times, and the first at once."""
+    """Progress draws at most ten times a second: of 100,000 steps in ten seconds about a hundred, and the first at once."""
     file, clock = Terminal(), Clock()
     progress = Progress(file, clock)
     progress.begin(1)
@@ -110,8 +110,8 @@ def test_it_is_drawn_ten_times_a_second_at_most():
 
 
 def test_a_finished_epoch_leaves_a_line():
-    """end_epoch(loss, metric, seconds) ends the line with what came out; the next epoch has the next line, and the metric until
-    there is a newer one.
+    """end_epoch(loss, metric, seconds) ends the line with the results. The next epoch uses the next line, and shows the metric
+    until there is a newer one.
     """
     file, clock = Terminal(), Clock()
     progress = Progress(file, clock)
@@ -125,7 +125,7 @@ def test_a_finished_epoch_leaves_a_line():
 
 
 def test_the_last_validation_is_shown_until_there_is_another():
-    """An epoch without validation, whose metric is None, shows the last there was; another training begins without."""
+    """An epoch without validation (metric None) shows the latest metric. A new training begins without a metric."""
     file, clock = File(), Clock()
     progress = Progress(file, clock)
     progress.begin(3)
@@ -144,7 +144,7 @@ def test_the_last_validation_is_shown_until_there_is_another():
     [(0.4, "0:00"), (0.6, "0:01"), (59.4, "0:59"), (59.6, "1:00"), (3599.6, "1:00:00"), (3600.4, "1:00:00")],
 )
 def test_times_are_rounded(seconds, shown):
-    """To whole seconds: those of an epoch, and those that are left."""
+    """Times are rounded to whole seconds: the time of an epoch, and the time left."""
     file, clock = Terminal(), Clock()
     progress = Progress(file, clock)
     progress.begin(2)
@@ -160,14 +160,14 @@ def test_times_are_rounded(seconds, shown):
     [(0.0, 0, "  0%"), (0.024, 0, "  2%"), (2 / 3, 13, " 67%"), (0.69, 13, " 69%"), (0.997, 19, "100%")],
 )
 def test_the_bar_has_whole_twentieths(share, bar, percent):
-    """The share is rounded to whole percents; the bar has a # for each twentieth that is done."""
+    """The percentage is rounded to whole percents. The bar has a # for each twentieth that is done."""
     file = Terminal()
     Progress(file, Clock()).step(share, 0.5)
     assert f"  [{'#' * bar:.<20}] {percent}" in file.screen()[-1]
 
 
 def test_another_training_begins_at_the_first_epoch():
-    """begin with done=0 counts the epochs and the time from the start, whatever the same Progress has shown before."""
+    """begin() with done=0 counts epochs and time from the start, whatever this Progress has shown before."""
     file, clock = Terminal(), Clock()
     progress = Progress(file, clock)
     for epochs in (3, 2):
@@ -182,7 +182,7 @@ def test_another_training_begins_at_the_first_epoch():
 
 @pytest.mark.parametrize("zero", [0, 0.0, -0.25])
 def test_a_validation_of_0_is_shown(zero):
-    """A metric of 0 is not as if there were none: neither the one before nor nothing is shown."""
+    """A metric of 0 is not treated as None: it is shown, not the previous metric or nothing."""
     file = File()
     progress = Progress(file, Clock())
     progress.begin(3)
@@ -193,7 +193,7 @@ def test_a_validation_of_0_is_shown(zero):
 
 
 def test_an_empty_file_is_a_file(capsys):
-    """A stream whose len() is 0, as of a buffer that is empty, is written to: it is not as if there were none."""
+    """A stream whose len() is 0, such as an empty buffer, is written to: it is not treated as if there were none."""
 
     class Empty(File):
         def __len__(self):
@@ -206,15 +206,15 @@ def test_an_empty_file_is_a_file(capsys):
 
 
 def test_no_validation_shows_none():
-    """With metric None there is no word of it."""
+    """With metric None, and none before, the line doesn't mention validation."""
     file = File()
     Progress(file, Clock()).end_epoch(0.5, None, 5.0)
     assert file.seen == "epoch 1/1  loss 0.5000  0:05\n"
 
 
 def test_a_pipe_gets_plain_lines():
-    """Where file is no terminal: one line for each epoch, nothing before it is finished, and no control characters. They
-    are flushed: who follows the file sees them.
+    """If file is not a terminal, Progress writes one line for each finished epoch, without control characters. It flushes each
+    line, so that readers see it at once.
     """
     file, clock = File(), Clock()
     progress = Progress(file, clock)
@@ -230,7 +230,7 @@ def test_a_pipe_gets_plain_lines():
 
 @pytest.mark.parametrize("columns", [30, 80])
 def test_a_line_never_wraps(columns, monkeypatch):
-    """It is cut to the width of the terminal less one: on a wrapped line \\r goes back to its second half only."""
+    """A line is cut to one less than the terminal's width: on a wrapped line, \\r returns only to its second half."""
     monkeypatch.setenv("COLUMNS", str(columns))
     file, clock = Terminal(), Clock()
     progress = Progress(file, clock)
@@ -244,15 +244,15 @@ def test_a_line_never_wraps(columns, monkeypatch):
 
 
 def test_it_goes_to_stdout(capsys):
-    """Without a file it writes to the sys.stdout of the moment."""
+    """Without a file, Progress writes to the current sys.stdout."""
     Progress().end_epoch(0.5, None, 5.0)
     assert "loss 0.5000" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("length", ["known", "unknown"])
 def test_an_epoch_reports_its_progress(length, draw):
-    """train_epoch(progress=…) calls step after each step with the share of the batches, if data has a len(), else 0; and the
-    mean loss of the samples so far.
+    """After each step, train_epoch(progress=…) calls step with the fraction of batches done, or 0 if data has no len(), and
+    with the mean loss of the samples so far.
     """
     reports = []
 
@@ -270,7 +270,7 @@ def test_an_epoch_reports_its_progress(length, draw):
 
 
 def test_steps_that_are_not_drawn_cost_next_to_nothing(budget):
-    """They take at most two hundredths of the Python steps that the epoch takes itself."""
+    """Progress steps that draw nothing take at most 2% of the Python instructions of the epoch itself."""
     network = Linear(4, 3)
     model, optimizer = Objective(network, MSELoss()), SGD(network.parameters(), lr=1e-6)
     data = Batches(np.ones((40, 4), np.float32), np.ones((40, 3), np.float32), 2)

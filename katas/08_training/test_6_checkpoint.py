@@ -30,7 +30,7 @@ WORDS = ["dict", "tuple", "array", "scalar", "list", "ndarray", "tensor", "items
 
 
 def back(state, tmp_path: Path):
-    """What comes back of a state."""
+    """What load_checkpoint returns after save_checkpoint of a state."""
     save_checkpoint(tmp_path / "state.safetensors", state)
     return load_checkpoint(tmp_path / "state.safetensors")
 
@@ -77,7 +77,7 @@ def back(state, tmp_path: Path):
     ],
 )
 def test_what_was_saved_comes_back(state, tmp_path):
-    """Dicts, with integer keys too, lists, tuples, strings, numbers and None: the same types, the same bits, the same order."""
+    """Dicts (even with integer keys), lists, tuples, strings, numbers and None come back with their types, bits and order."""
     assert_same(back(state, tmp_path), state)
 
 
@@ -85,7 +85,7 @@ def test_what_was_saved_comes_back(state, tmp_path):
     "dtype", ["?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"], ids=lambda code: np.dtype(code).name
 )
 def test_arrays_keep_dtype_shape_and_bits(dtype, draw, tmp_path):
-    """Of whatever number type: matrices, 0-d arrays, arrays without values, transposed and strided ones, and NumPy numbers."""
+    """Arrays of any number type come back: matrices, 0-d, empty, transposed and strided arrays, and NumPy scalars."""
     a = (100 * draw.uniform(0, 1, 3, 4, 5)).astype(dtype)
     state = {"a": a, "0-d": a[1, 2, 3, ...], "none": a[:, :0], "T": a.T, "strided": a[::2, ::-1, 1], "number": a[0, 1, 2]}
     assert state["0-d"].shape == ()
@@ -93,18 +93,18 @@ def test_arrays_keep_dtype_shape_and_bits(dtype, draw, tmp_path):
 
 
 def test_not_a_number_keeps_its_bits_in_arrays(tmp_path):
-    """The payload of a NaN, too."""
+    """A NaN in an array keeps all its bits, its payload included."""
     bits = np.array([0x7FC00001, 0xFFC12345, 0x7F800000, 0x80000000], np.uint32)
     assert_same(back({"a": bits.view(np.float32)}, tmp_path)["a"].view(np.uint32), bits)
 
 
 def test_the_other_byte_order_has_the_same_values(tmp_path):
-    """Arrays from another machine's file come back with their values."""
+    """Arrays in the other byte order, as from another machine's file, come back with their values."""
     assert_close(back({"a": np.arange(5, dtype=">f4")}, tmp_path)["a"], np.arange(5.0))
 
 
 def test_the_state_of_a_generator_comes_back(tmp_path):
-    """Integers of 128 bits, or arrays of uint32 and uint64: whatever the bit generator has."""
+    """A bit generator's state comes back, whether it has 128-bit integers or arrays of uint32 or uint64."""
     for kind in (np.random.PCG64, np.random.MT19937, np.random.Philox, np.random.SFC64):
         rng = np.random.Generator(kind(3))
         rng.random(7)
@@ -116,7 +116,7 @@ def test_the_state_of_a_generator_comes_back(tmp_path):
 
 
 def test_the_file_is_one_that_others_can_read(tmp_path):
-    """A safetensors file, in which the arrays are tensors: any reader of the format finds them."""
+    """A checkpoint is a safetensors file with the arrays as tensors: any reader of the format finds them."""
     from safetensors.numpy import load_file
 
     save_checkpoint(tmp_path / "state.safetensors", STATE)
@@ -126,7 +126,7 @@ def test_the_file_is_one_that_others_can_read(tmp_path):
 
 
 def test_what_is_loaded_is_ones_own(tmp_path):
-    """The arrays can be written to, and neither that nor a change of what was saved reaches the file."""
+    """Loaded arrays are writable. Neither writing to them nor changing the saved state later affects the file."""
     path, state = tmp_path / "state.safetensors", {"a": np.ones(3)}
     save_checkpoint(path, state)
     state["a"][...] = 7
@@ -135,7 +135,7 @@ def test_what_is_loaded_is_ones_own(tmp_path):
 
 
 def test_what_is_saved_stays_as_it_is(tmp_path):
-    """The state is left alone: its dicts, lists and arrays, read-only ones too, whatever their layout and byte order."""
+    """save_checkpoint changes nothing in the state: dicts, lists, and arrays of any layout and byte order, even read-only."""
     frozen = np.arange(6.0).reshape(2, 3)
     frozen.flags.writeable = False
     state = {"T": frozen.T, "swapped": np.arange(3, dtype=">i4"), "list": [{"a": (frozen, [1])}], 0: {"": None}}
@@ -146,7 +146,7 @@ def test_what_is_saved_stays_as_it_is(tmp_path):
 
 
 def test_a_path_without_a_folder_is_one(tmp_path, monkeypatch):
-    """A bare name, as a string or a Path, is a file in the current folder, in which nothing else is left."""
+    """A bare name, as a string or a Path, is a file in the current folder. No other file is left there."""
     monkeypatch.chdir(tmp_path)
     for path in ("run.safetensors", Path("run.safetensors")):
         save_checkpoint(path, STATE)
@@ -158,7 +158,7 @@ def test_a_path_without_a_folder_is_one(tmp_path, monkeypatch):
     "name", ["run", ".run", "run.tmp", "run.tmp.tmp", "run.1.safetensors", "a name with spaces", "πάντα.ῥεῖ"], ids=ascii
 )
 def test_a_file_may_have_any_name(name, tmp_path):
-    """Whatever its suffix: it is written and replaced under that name, and other files beside it are left alone."""
+    """A checkpoint may have any name: it is written and replaced under that name, and no other file is touched."""
     path = tmp_path / name
     others = [tmp_path / other for other in ("other.tmp", "run.1.tmp", "run.bak") if other != name]
     for other in others:
@@ -171,7 +171,7 @@ def test_a_file_may_have_any_name(name, tmp_path):
 
 
 def test_saving_again_replaces_the_file(tmp_path):
-    """The path may be a string; its folder is made if need be; then there is one file in it, with the newer state."""
+    """The path may be a string, and its folder is made if needed. A second save leaves one file, with the newer state."""
     path = tmp_path / "runs" / "1" / "state.safetensors"
     for number in range(3):
         save_checkpoint(str(path), {"number": number, "a": np.full(5 - number, number)})
@@ -195,7 +195,7 @@ def test_saving_again_replaces_the_file(tmp_path):
     ids=["set", "objects", "complex", "strings", "a complex number", "Tensor", "bytes", "function", "dates"],
 )
 def test_what_can_not_be_saved_is_named(what, name, tmp_path):
-    """A TypeError names its type and the keys that lead to it; the file that was there stays, and no other is left."""
+    """An unsupported value raises a TypeError with its type and the keys to it. The old file stays, and no other is left."""
     path = tmp_path / "state.safetensors"
     save_checkpoint(path, STATE)
     with rejects(TypeError, name, "outer", "inner"):
@@ -205,26 +205,26 @@ def test_what_can_not_be_saved_is_named(what, name, tmp_path):
 
 
 def test_a_key_that_can_not_be_saved_is_named(tmp_path):
-    """Keys are strings, numbers or None: another is a TypeError."""
+    """A key that is not a string, a number or None raises a TypeError that contains its type."""
     with rejects(TypeError, "frozenset"):
         save_checkpoint(tmp_path / "state.safetensors", {"outer": {frozenset(): 1}})
 
 
 def test_a_file_that_is_not_there_is_an_error(tmp_path):
-    """As open() says it: FileNotFoundError."""
+    """load_checkpoint of a missing file raises a FileNotFoundError that contains the path, as open() does."""
     with rejects(FileNotFoundError, "nothing.safetensors"):
         load_checkpoint(tmp_path / "nothing.safetensors")
 
 
 def refused(path: Path, content: bytes) -> None:
-    """A ValueError that names the path."""
+    """Checks that loading raises a ValueError that contains the path."""
     path.write_bytes(content)
     with rejects(ValueError, str(path)):
         load_checkpoint(path)
 
 
 def test_another_kind_of_file_is_refused(tmp_path):
-    """Empty, text, a pickle, NumPy's, or a safetensors file of somebody else's: a ValueError names the path."""
+    """An empty, text, pickle or NumPy file, or another program's safetensors file, raises a ValueError with the path."""
     from safetensors.numpy import save
 
     save_checkpoint(tmp_path / "state.safetensors", STATE)
@@ -243,7 +243,7 @@ def test_another_kind_of_file_is_refused(tmp_path):
 
 
 def test_a_truncated_file_is_refused(tmp_path):
-    """However much of it is there: a ValueError names the path. So is one with something at its end."""
+    """A file cut at any length, or with extra bytes at its end, raises a ValueError that contains the path."""
     save_checkpoint(tmp_path / "state.safetensors", STATE)
     whole = (tmp_path / "state.safetensors").read_bytes()
     for length in [*range(1, len(whole), 7), len(whole) - 1]:
@@ -252,7 +252,7 @@ def test_a_truncated_file_is_refused(tmp_path):
 
 
 def test_a_damaged_file_is_refused(tmp_path):
-    """Wherever a bit flips, in the numbers too: a ValueError names the path, rather than a state that is wrong."""
+    """A bit flipped anywhere, even in the numbers, raises a ValueError that contains the path: no wrong state is loaded."""
     save_checkpoint(tmp_path / "state.safetensors", STATE)
     whole = bytearray((tmp_path / "state.safetensors").read_bytes())
     for place in range(0, len(whole), 3):
@@ -263,7 +263,7 @@ def test_a_damaged_file_is_refused(tmp_path):
 
 
 def test_each_digit_of_the_header_counts(tmp_path):
-    """Also those of the shape of an array without values, of which nothing else is in the file: it is another array."""
+    """A changed digit in the header raises a ValueError, even in an empty array's shape, which is all the file has of it."""
     save_checkpoint(tmp_path / "state.safetensors", [np.zeros((2, 0)), np.zeros((0, 3, 1), bool)])
     whole = bytearray((tmp_path / "state.safetensors").read_bytes())
     for place, digit in enumerate(whole):
@@ -274,7 +274,7 @@ def test_each_digit_of_the_header_counts(tmp_path):
 
 
 def test_each_part_of_a_large_array_counts(tmp_path):
-    """A flipped bit is found at the beginning, in the middle and at the end of each array, however large it is."""
+    """A flipped bit is found at the beginning, in the middle and at the end of each array, even a large one."""
     save_checkpoint(tmp_path / "state.safetensors", [np.zeros(10_000), np.zeros((200, 100)), np.zeros((2, 5000))])
     whole = bytearray((tmp_path / "state.safetensors").read_bytes())
     for place in range(len(whole) - 8 * 40_000, len(whole), 8 * 2_499):
@@ -284,7 +284,7 @@ def test_each_part_of_a_large_array_counts(tmp_path):
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path):
-    """An error while it writes is passed on; the old file is whole, and nothing else is left."""
+    """An error during writing passes through. The old file is intact, and no other file is left."""
     resource = pytest.importorskip("resource")
     path, large = tmp_path / "state.safetensors", {"a": np.ones(5000)}
     save_checkpoint(path, STATE)
@@ -304,7 +304,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
 
 
 def test_a_path_that_can_not_be_replaced_leaves_nothing_behind(tmp_path):
-    """If the path is a folder, that is an OSError, and the new file is gone again."""
+    """If the path is a folder, save_checkpoint raises an OSError and removes the new file."""
     (tmp_path / "state" / "full").mkdir(parents=True)
     with rejects(OSError):
         save_checkpoint(tmp_path / "state", STATE)
@@ -334,8 +334,8 @@ for number, room in enumerate((0, 1, 7, 8, 9, 100, 300, 1000, 5000, 8000, 8200, 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_a_kill_at_any_byte_leaves_the_old_file(tmp_path):
-    """Whenever the process ends, the path has the old state, whole, until it has the new one; what is left beside it does not
-    pile up, and is gone after the next save. `safetensors` is imported when it is needed.
+    """Whenever the process is killed, the path has the complete old state or the complete new one. Temporary files don't pile
+    up, and are gone after the next save. `safetensors` is imported only when it is needed.
     """
     path = tmp_path / "runs" / "state.safetensors"
     run = subprocess.run([sys.executable, "-c", KILLED, str(path)], cwd=ROOT, capture_output=True, text=True)
@@ -365,7 +365,7 @@ def each_call(watch):
 
 
 def test_the_path_is_never_without_a_file(tmp_path):
-    """The old file is neither removed nor moved before the new one takes its name: at every moment one can be loaded."""
+    """The old file is not removed or moved before the new file replaces it: at every moment a file can be loaded."""
     path, gone = tmp_path / "state.safetensors", []
     save_checkpoint(path, STATE)
     with each_call(lambda name: path.exists() or gone.append(name)):
@@ -374,8 +374,8 @@ def test_the_path_is_never_without_a_file(tmp_path):
 
 
 def test_the_new_file_is_on_the_disk_before_it_takes_the_name(tmp_path):
-    """The data are synchronised with the disk (os.fsync) before the file is renamed: else a power failure may leave the new
-    name on an empty file.
+    """The data is synchronized with the disk (os.fsync) before the file is renamed. Otherwise a power failure may leave an
+    empty file under the new name.
     """
     calls = []
     with each_call(lambda name: calls.append(name) if name in ("fsync", "fdatasync", "replace", "rename") else None):
@@ -386,8 +386,8 @@ def test_the_new_file_is_on_the_disk_before_it_takes_the_name(tmp_path):
 
 
 def test_the_new_file_is_whole_before_it_is_synchronised(tmp_path, monkeypatch):
-    """It is written beside the path, so that it can take the name on any disk, and all of it was handed to the system, by
-    flush(), when os.fsync is called: what waits in a buffer of Python's is synchronised by nobody.
+    """The new file is written in the path's folder, so that it can be renamed on any disk. Call flush() before os.fsync: data
+    in Python's own buffer is not synchronized.
     """
     path, seen = tmp_path / "runs" / "state.safetensors", {"sync": [], "rename": []}
 
@@ -412,7 +412,7 @@ def test_the_new_file_is_whole_before_it_is_synchronised(tmp_path, monkeypatch):
 @pytest.mark.parametrize("moment", ["fsync", "rename"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, MemoryError], ids=lambda kind: kind.__name__)
 def test_ctrl_c_leaves_the_old_file(error, moment, tmp_path):
-    """Whenever saving is interrupted, the old file is whole, nothing else is left, and the next save works."""
+    """If saving is interrupted, the old file is intact, no other file is left, and the next save works."""
     path = tmp_path / "state.safetensors"
     save_checkpoint(path, STATE)
     names = {"fsync": ("fsync", "fdatasync"), "rename": ("replace", "rename")}[moment]
@@ -430,7 +430,7 @@ def test_ctrl_c_leaves_the_old_file(error, moment, tmp_path):
 
 
 def test_two_trainings_may_save_beside_each_other(tmp_path):
-    """Files of different names in the same folder have nothing in common, also while both are written."""
+    """Files with different names in the same folder don't affect each other, even while both are written."""
     paths = [tmp_path / name for name in ("run.1", "run.2", "run", "other")]
     inner = []
 

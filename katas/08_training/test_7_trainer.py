@@ -28,11 +28,11 @@ X, LABELS = np.random.RandomState(3).standard_normal((22, 5)).astype(np.float32)
 
 
 class Killed(BaseException):
-    """What ends a process in the middle of an epoch."""
+    """Ends a process in the middle of an epoch."""
 
 
 class Dying(Batches):
-    """Batches that raise after so many of them, and count."""
+    """Batches that count the batches they give, and raise an error after `left` of them."""
 
     given, left, error = 0, math.inf, Killed
 
@@ -45,7 +45,7 @@ class Dying(Batches):
 
 
 class Scale(Module):
-    """Divides by a running mean of sizes: a buffer, that is state though it is not learnt."""
+    """Divides by a running mean of sizes: a buffer, which is state although it isn't trained."""
 
     def __init__(self):
         self.register_buffer("size", np.ones((), np.float32))
@@ -67,7 +67,7 @@ OPTIMIZERS = {
 
 
 class Run:
-    """A training with everything that has a state: what a new process would set up, in the same way each time."""
+    """A training with everything that has state, built the same way each time, as by a new process."""
 
     def __init__(self, path=None, optimizer="Adam", rngs=None, layers=(), **options):
         shuffle, mask = rngs or (np.random.default_rng(5), np.random.default_rng(6))
@@ -83,13 +83,13 @@ class Run:
         return self.history
 
     def die(self, batches: int, epochs=EPOCHS, error=Killed) -> None:
-        """Trains until so many batches were given, and no more."""
+        """Trains until that many batches were given, and no more."""
         self.data.left, self.data.error = batches, error
         with rejects(error):
             self.fit(epochs)
 
     def state(self) -> dict:
-        """All that training has changed, seconds aside."""
+        """Everything that training changed, except the seconds."""
         history = [{key: value for key, value in record.items() if key != "seconds"} for record in self.history]
         return {
             "history": history,
@@ -107,7 +107,7 @@ def uninterrupted(epochs=EPOCHS, **options) -> dict:
 
 
 def test_it_trains_for_epochs(draw):
-    """fit(data, epochs) is train_epoch(Objective(network, criterion), optimizer, data) that often: the same bits."""
+    """fit(data, epochs) calls train_epoch(Objective(network, criterion), optimizer, data) `epochs` times: the same bits."""
     trained, by_hand = (Run(schedule=None, patience=None) for _ in range(2))
     trained.fit(3)
     model = Objective(by_hand.network, CrossEntropyLoss())
@@ -117,7 +117,7 @@ def test_it_trains_for_epochs(draw):
 
 
 def test_its_options_are_those_of_train_epoch():
-    """clip_norm and accumulate are passed on, and the schedule's steps go on through the epochs."""
+    """The Trainer passes on clip_norm and accumulate, and the schedule's steps continue through the epochs."""
     options = {"schedule": lambda step: 1 / (1 + step), "clip_norm": 0.1, "accumulate": 3}
     trained, by_hand = (Run(**(options | {"patience": None})) for _ in range(2))
     trained.fit(3)
@@ -128,8 +128,8 @@ def test_its_options_are_those_of_train_epoch():
 
 
 def test_the_history_says_what_happened():
-    """A list of dicts: epoch from 1, the mean loss, the metric of validation, the first group's lr at the epoch's last step,
-    and the seconds it took.
+    """The history is a list of dicts: epoch from 1, the mean loss, the validation metric, the first group's lr at the epoch's
+    last step, and the seconds it took.
     """
     run = Run(schedule=lambda step: 0.5**step, patience=None, optimizer="groups")
     before = time.perf_counter()
@@ -144,13 +144,13 @@ def test_the_history_says_what_happened():
 
 
 def test_without_validation_there_is_no_metric():
-    """It is None."""
+    """Without validation data, "metric" is None in the history."""
     run = Run(patience=None)
     assert [record["metric"] for record in run.trainer.fit(run.data, 2)] == [None, None]
 
 
 def test_another_metric_is_taken():
-    """metric=… as in validate."""
+    """The Trainer's metric may be any metric that validate takes."""
     run = Run(metric=CrossEntropyLoss(), patience=None)
     assert run.fit(1)[0]["metric"] == validate(run.network, run.validation, CrossEntropyLoss())
 
@@ -158,8 +158,8 @@ def test_another_metric_is_taken():
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("batches", [1, STEPS + 2, 3 * STEPS, 5 * STEPS + 3])
 def test_training_resumes_bit_for_bit(batches, optimizer, tmp_path):
-    """Killed in whichever epoch and started again, with the same checkpoint, it ends with the same parameters, buffers,
-    optimizer state, generators and history as if it had not been killed: each bit.
+    """Killed in any epoch and started again with the same checkpoint, training ends with the same parameters, buffers,
+    optimizer state, generators and history as an uninterrupted run, to the last bit.
     """
     path = tmp_path / "run.safetensors"
     Run(path, optimizer).die(batches)
@@ -171,7 +171,7 @@ def test_training_resumes_bit_for_bit(batches, optimizer, tmp_path):
 
 
 def test_training_resumes_again_and_again(tmp_path):
-    """A kill in each epoch, by an exception or Ctrl-C, changes nothing."""
+    """Training that is killed in each epoch, by an exception or Ctrl-C, ends with the same bits."""
     for epoch in range(EPOCHS):
         Run(tmp_path / "run").die(STEPS + 1 if epoch else 2, error=(Killed, KeyboardInterrupt)[epoch % 2])
     again = Run(tmp_path / "run")
@@ -180,7 +180,7 @@ def test_training_resumes_again_and_again(tmp_path):
 
 
 def test_the_checkpoint_changes_nothing(tmp_path):
-    """Training with one gives the same bits as without, and touches neither NumPy's global generator nor other files."""
+    """Training gives the same bits with and without a checkpoint. It uses neither NumPy's global generator nor other files."""
     before, run = global_state(), Run(tmp_path / "run")
     run.fit()
     assert_same(run.state(), uninterrupted())
@@ -189,14 +189,14 @@ def test_the_checkpoint_changes_nothing(tmp_path):
 
 
 def test_without_a_path_nothing_is_written(tmp_path, monkeypatch):
-    """checkpoint=None: no file."""
+    """With checkpoint=None, no file is written."""
     monkeypatch.chdir(tmp_path)
     Run().fit(1)
     assert not [*tmp_path.iterdir()]
 
 
 def test_a_finished_training_returns_at_once(tmp_path):
-    """As many epochs as the checkpoint has, or fewer, train nothing: the same history, seconds too, and the same network."""
+    """If the checkpoint has `epochs` epochs or more, fit trains nothing: history, seconds and network stay the same."""
     first = Run(tmp_path / "run")
     first.fit(3)
     content = (tmp_path / "run").read_bytes()
@@ -210,7 +210,7 @@ def test_a_finished_training_returns_at_once(tmp_path):
 
 
 def test_more_epochs_go_on(tmp_path):
-    """`epochs` is how many there are in all: two, then six, are six, from the file or in the same Trainer."""
+    """`epochs` is the total: fit for two, then for six, trains six in all, from the file or in the same Trainer."""
     Run(tmp_path / "run").fit(2)
     again = Run(tmp_path / "run")
     again.fit()
@@ -222,7 +222,7 @@ def test_more_epochs_go_on(tmp_path):
 
 
 class Noise:
-    """A layer that is no Module, with a generator of its own."""
+    """A layer that is not a Module, with a generator of its own."""
 
     def __init__(self, rng):
         self.rng = rng
@@ -232,7 +232,7 @@ class Noise:
 
 
 class Penalized(Module):
-    """An objective, or a criterion of two arguments, with all that has a state: a parameter, a buffer, dropout, a generator."""
+    """An objective, or a criterion of two arguments, with every kind of state: a parameter, a buffer, dropout, a generator."""
 
     def __init__(self, network=None):
         if network is not None:
@@ -250,7 +250,7 @@ class Penalized(Module):
 
 
 def penalized(kind: str, path=None, **options) -> Run:
-    """A Run whose Trainer has a Penalized criterion or objective, of which the optimizer has the parameter."""
+    """A Run whose Trainer has a Penalized criterion or objective, whose parameter the optimizer trains."""
     run = Run(path, **options)
     run.extra = Penalized(None if kind == "criterion" else run.network)
     run.optimizer = SGD([*run.network.parameters(), run.extra.scale], lr=0.1, momentum=0.9)
@@ -274,7 +274,7 @@ def test_an_objective_is_trained(tmp_path):
 
 @pytest.mark.parametrize("kind", ["objective", "criterion"])
 def test_what_an_objective_or_a_criterion_holds_resumes_too(kind, tmp_path):
-    """Parameters, buffers and generators of the objective, or of a criterion that is a Module, are part of the checkpoint."""
+    """The checkpoint has the parameters, buffers and generators of the objective, or of a criterion that is a Module."""
     whole, first, again = penalized(kind), penalized(kind, tmp_path / "run"), penalized(kind, tmp_path / "run")
     whole.fit()
     first.die(2 * STEPS + 1)
@@ -287,7 +287,7 @@ def test_what_an_objective_or_a_criterion_holds_resumes_too(kind, tmp_path):
 
 @pytest.mark.parametrize("kind", ["objective", "criterion"])
 def test_what_an_objective_or_a_criterion_holds_goes_back_to_the_best(kind):
-    """With patience its parameters and buffers are those of the best epoch, as the network's."""
+    """With patience, the objective's or criterion's parameters and buffers go back to the best epoch, like the network's."""
     runs = []
     for values in ([0.1, 0.5, 0.4, 0.3], [0.1, 0.5]):
         metric = Told(*values)
@@ -300,7 +300,7 @@ def test_what_an_objective_or_a_criterion_holds_goes_back_to_the_best(kind):
 
 
 def test_a_network_that_its_objective_hides_resumes_too(tmp_path):
-    """An objective may hold its network in a function: the network's parameters, buffers and generators are saved anyway."""
+    """An objective may hold its network in a function: the network's parameters, buffers and generators are still saved."""
 
     class Hiding(Module):
         def __init__(self, network):
@@ -322,7 +322,7 @@ def test_a_network_that_its_objective_hides_resumes_too(tmp_path):
 
 
 def test_padded_labels_are_left_out_by_a_trainer():
-    """Loss and metric of its history are means over the targets that count, whatever the batches are."""
+    """The history's loss and metric are means over the targets that count, whatever the batches are."""
     labels = np.where(np.arange(22) % 3 == 0, -100, LABELS)
     labels[6:12] = -100
     histories = []
@@ -335,7 +335,7 @@ def test_padded_labels_are_left_out_by_a_trainer():
 
 
 class Distilling(Module):
-    """A student learns what a teacher says; the teacher is held by a function, where no search looks."""
+    """A student that learns from a teacher; the teacher is held in a function, where no search looks."""
 
     def __init__(self, student: Module, teacher: Module):
         self.student, self.criterion = student, MSELoss()
@@ -346,7 +346,7 @@ class Distilling(Module):
 
 
 def test_a_teacher_in_a_function_is_no_part_of_the_objective(tmp_path):
-    """It is always in eval mode, nothing of it is recorded, and neither parameters nor the checkpoint have anything of it."""
+    """A teacher in a function is always in eval mode. It is not recorded, and is in neither parameters nor checkpoint."""
     student, teacher = Linear(5, 3, rng=np.random.default_rng(7)), Sequential(Linear(5, 3), Scale(), Dropout(0.5))
     model, before, draws = Distilling(student, teacher), teacher.state_dict(), teacher[2].rng.bit_generator.state
     optimizer, path = SGD(student.parameters(), lr=0.5), tmp_path / "run"
@@ -362,7 +362,7 @@ def test_a_teacher_in_a_function_is_no_part_of_the_objective(tmp_path):
 
 
 def test_every_generator_is_found(tmp_path):
-    """Those in layers that are no Modules, in lists and dicts and attributes below, and in the validation data as well."""
+    """The Trainer finds generators in layers that are not Modules, in lists, dicts and attributes, and in validation data."""
 
     def run(path=None) -> Run:
         made = Run(path, layers=[Noise(np.random.default_rng(8))])
@@ -405,7 +405,7 @@ PLACES = {
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("root", ["network", "layer", "objective", "criterion", "data", "validation"])
 def test_a_generator_is_found_anywhere(root, place, tmp_path):
-    """Attributes, lists, tuples and dicts lead to it, from the network, the objective, the criterion, data and validation."""
+    """Attributes, lists, tuples and dicts lead to generators, from network, objective, criterion, data and validation."""
 
     def fit(epochs: int, rng: np.random.Generator) -> None:
         run = Run()
@@ -424,7 +424,7 @@ def test_a_generator_is_found_anywhere(root, place, tmp_path):
 
 
 def test_a_shared_generator_stays_shared(tmp_path):
-    """One that data and dropout share is restored in place, and goes on as one."""
+    """A generator that data and dropout share is restored in place, and is still shared afterwards."""
 
     def shared(path=None) -> Run:
         rng = np.random.default_rng(5)
@@ -442,7 +442,7 @@ def test_a_shared_generator_stays_shared(tmp_path):
 
 @pytest.mark.parametrize("kind", [np.random.MT19937, np.random.Philox], ids=lambda kind: kind.__name__)
 def test_other_bit_generators_resume_too(kind, tmp_path):
-    """Their state holds arrays."""
+    """Training also resumes with bit generators whose state holds arrays, such as MT19937."""
 
     def run(path=None) -> Run:
         return Run(path, rngs=(np.random.Generator(kind(5)), np.random.Generator(kind(6))))
@@ -455,7 +455,7 @@ def test_other_bit_generators_resume_too(kind, tmp_path):
 
 
 class Told:
-    """A metric that gives one value after another, and keeps the parameters of each epoch."""
+    """A metric that returns given values, one after another, and saves the parameters of each epoch."""
 
     def __init__(self, *values):
         self.values, self.seen = [*values], []
@@ -466,7 +466,7 @@ class Told:
 
 
 def told(values: list[float], path=None, **options) -> Run:
-    """A run whose metric is told, one batch of validation an epoch."""
+    """A Run whose metric returns given values, with one validation batch an epoch."""
     metric = Told(*values)
     run = Run(path, metric=metric, **options)
     run.validation = Batches(X, LABELS, 100)
@@ -476,7 +476,7 @@ def told(values: list[float], path=None, **options) -> Run:
 
 
 def test_patience_stops_and_goes_back_to_the_best():
-    """After `patience` epochs without a better metric fit ends, and the network has the parameters that were best."""
+    """After `patience` epochs without a better metric, fit ends, and the network has its best parameters."""
     run = told([0.1, 0.5, 0.4, 0.3, 0.9, 0.9], patience=2)
     history = run.fit()
     assert [record["metric"] for record in history] == [0.1, 0.5, 0.4, 0.3]
@@ -487,8 +487,8 @@ def test_patience_stops_and_goes_back_to_the_best():
 @pytest.mark.parametrize("values", [[0.0, 0.0, 0.0], [0, -0.5, -1.0], [-1.0, 0.0, 0.0, -0.5]], ids=str)
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_metric_of_0_is_a_metric(killed, values, tmp_path):
-    """The best metric may be 0, as the accuracy of a network that is wrong everywhere: it is better than none, and an equal one
-    is no improvement. It is in the history, and in the checkpoint.
+    """The best metric may be 0, as the accuracy of a network that is always wrong. It is better than none, an equal one is no
+    improvement, and history and checkpoint contain it.
     """
     path, best = tmp_path / "run", values.index(max(values))
     run = told([*values, -2.0, -2.0], path, patience=2)
@@ -502,7 +502,7 @@ def test_a_metric_of_0_is_a_metric(killed, values, tmp_path):
 
 
 def test_buffers_go_back_to_the_best_too():
-    """They belong to the parameters."""
+    """With patience, buffers go back to the best epoch together with the parameters."""
     run, shorter = told([0.1, 0.5, 0.4, 0.3], patience=2), told([0.1, 0.5], patience=2)
     run.fit()
     shorter.fit(2)
@@ -510,21 +510,21 @@ def test_buffers_go_back_to_the_best_too():
 
 
 def test_the_best_parameters_stay_when_the_epochs_run_out():
-    """With patience the network has its best parameters after the last epoch as well."""
+    """With patience, the network has its best parameters even if fit ends because all epochs are done."""
     run = told([0.1, 0.5, 0.4], patience=2)
     run.fit(3)
     assert_close(run.network[0].weight, run.seen[1], EXACT, mistakes={"the last parameters": run.seen[-1]})
 
 
 def test_without_patience_the_last_parameters_stay():
-    """patience=None: no epoch is left out, and nothing goes back."""
+    """With patience=None, every epoch is trained, and the network has its last parameters."""
     run = told([0.5, 0.4, 0.3, 0.2], patience=None)
     assert len(run.fit(4)) == 4
     assert_close(run.network[0].weight, run.seen[-1], EXACT)
 
 
 def test_patience_goes_on_after_a_kill(tmp_path):
-    """The best metric, the epochs since, and the best parameters are part of the checkpoint."""
+    """The checkpoint contains the best metric, the number of epochs since, and the best parameters."""
     values = [0.1, 0.5, 0.4, 0.3, 0.2]
     whole, first, again = (told(values, path, patience=3) for path in (None, tmp_path / "run", tmp_path / "run"))
     whole.fit()
@@ -539,7 +539,9 @@ def test_patience_goes_on_after_a_kill(tmp_path):
 
 
 def test_patience_may_be_gone_after_a_kill(tmp_path):
-    """Without it the last parameters stay, though the checkpoint has the best ones of a run that had it; and the other way."""
+    """Resumed without patience, a run ends with its last parameters, even if the checkpoint holds best ones. Resumed with
+    patience, it ends with its best.
+    """
     told([0.5, 0.4], tmp_path / "run", patience=3).fit(2)
     again = told([0.3, 0.2], tmp_path / "run", patience=None)
     again.fit(4)
@@ -550,7 +552,7 @@ def test_patience_may_be_gone_after_a_kill(tmp_path):
 
 
 def test_more_epochs_go_on_from_the_last_parameters(tmp_path):
-    """The best ones are what fit leaves in the network; the checkpoint has the last ones too, from which training goes on."""
+    """fit leaves the best parameters in the network. The checkpoint also has the last ones, from which training resumes."""
     values = [0.5, 0.4, 0.3, 0.2]
     whole, first, again = (told(values, path, patience=4) for path in (None, tmp_path / "run", tmp_path / "run"))
     whole.fit(4)
@@ -562,7 +564,7 @@ def test_more_epochs_go_on_from_the_last_parameters(tmp_path):
 
 
 def test_of_a_loss_as_metric_less_is_better():
-    """A metric that is one of kata 05's losses is better if it is less."""
+    """If the metric is one of kata 05's losses, a smaller value is better."""
     network = Linear(5, 2)
     target = X[:, :2]
     worse = [Batches(X, target + 100.0 * k, 100) for k in range(3)]
@@ -577,7 +579,7 @@ def test_of_a_loss_as_metric_less_is_better():
 
 
 def test_the_network_is_validated():
-    """It is the Trainer's network that validation asks, whatever the objective calls its own, such as a teacher."""
+    """Validation uses the Trainer's network, even if the objective has another network as an attribute, such as a teacher."""
     run = Run()
 
     class Taught(Module):
@@ -600,7 +602,7 @@ def test_the_network_is_validated():
 )
 @pytest.mark.parametrize("kind", ["itself", "of a subclass"])
 def test_each_loss_is_better_if_it_is_less(criterion, kind):
-    """Whichever of kata 05's losses the metric is: the best parameters are those of its least value."""
+    """If the metric is any of kata 05's losses, the best parameters are those of its smallest value."""
     metric = criterion if kind == "itself" else type("Ours", (type(criterion),), {})()
     target = LABELS if isinstance(criterion, CrossEntropyLoss) else np.eye(3, dtype=np.float32)[LABELS]
     network, seen = Linear(5, 3, rng=np.random.default_rng(7)), []
@@ -617,14 +619,14 @@ def test_each_loss_is_better_if_it_is_less(criterion, kind):
 
 
 class Silent:
-    """Whose len() is 0, so that it is falsy."""
+    """An object whose len() is 0, so that it is falsy."""
 
     def __len__(self):
         return 0
 
 
 def test_what_is_falsy_is_taken():
-    """An objective, a metric, a schedule and a progress whose len() is 0 are not as if there were none."""
+    """An objective, metric, schedule or progress whose len() is 0 is used: it is not treated as None."""
     called = set()
 
     class Falsy(Silent, Module):
@@ -656,20 +658,20 @@ def test_what_is_falsy_is_taken():
 
 
 def test_empty_validation_data_is_an_error():
-    """A list of no batches is not as if there were no validation: a ValueError, as of validate."""
+    """Validation data without batches is not treated as None: fit raises a ValueError, as validate does."""
     run = Run(patience=None)
     with rejects(ValueError, "batch"):
         run.trainer.fit(run.data, 1, [])
 
 
 def test_clipping_to_0_is_refused():
-    """clip_norm=0 is passed on: a ValueError, as of train_epoch."""
+    """The Trainer passes on clip_norm=0: fit raises a ValueError, as train_epoch does."""
     with rejects(ValueError, "0.0"):
         Run(clip_norm=0.0).fit(1)
 
 
 def test_no_epochs_are_none(tmp_path):
-    """epochs=0: an empty history, the same network, and no file."""
+    """With epochs=0, fit returns an empty history, changes nothing in the network, and writes no file."""
     run, untouched = Run(tmp_path / "run"), Run()
     assert run.fit(0) == []
     assert_same(run.network.state_dict(), untouched.network.state_dict())
@@ -677,7 +679,7 @@ def test_no_epochs_are_none(tmp_path):
 
 
 def test_the_history_is_a_list_of_the_callers():
-    """fit returns a new list: what the caller does to it changes nothing in later epochs."""
+    """fit returns a new list: if the caller changes it, later histories are not affected."""
     run = Run(patience=None)
     first = run.fit(2)
     kept = list(first)
@@ -687,7 +689,7 @@ def test_the_history_is_a_list_of_the_callers():
 
 
 def test_patience_needs_validation():
-    """Without validation data nothing could stop it: a ValueError, before any training."""
+    """patience without validation data raises a ValueError before any training: nothing could ever stop it."""
     run = Run(patience=2)
     with rejects(ValueError, "patience", "validation"):
         run.trainer.fit(run.data, 3)
@@ -695,14 +697,14 @@ def test_patience_needs_validation():
 
 
 def test_no_patience_at_all_is_refused():
-    """patience must be 1 or more: a ValueError, when the Trainer is made."""
+    """patience below 1 raises a ValueError when the Trainer is made."""
     with rejects(ValueError, "patience", "0"):
         Run(patience=0)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_no_infinite_loss_is_trained_on(value):
-    """NaN, ∞ and -∞ alike are a FloatingPointError that names epoch and step."""
+    """A loss that is NaN, ∞ or -∞ raises a FloatingPointError that contains epoch and step."""
 
     class Falling(Module):
         def __init__(self, network):
@@ -718,8 +720,8 @@ def test_no_infinite_loss_is_trained_on(value):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_is_named(value, tmp_path):
-    """A FloatingPointError names the epoch, from 1, and the step, from 0 through all epochs; the checkpoint is the one of the
-    epoch before.
+    """A NaN or infinite loss raises a FloatingPointError that contains the epoch, from 1, and the step, from 0 through all
+    epochs. The checkpoint is still the previous epoch's.
     """
     path = tmp_path / "run"
     run = Run(path)
@@ -732,7 +734,7 @@ def test_a_loss_that_is_not_finite_is_named(value, tmp_path):
 
 
 def test_ctrl_c_leaves_the_last_checkpoint(tmp_path):
-    """KeyboardInterrupt passes through, and the file is that of the last epoch that was finished."""
+    """KeyboardInterrupt passes through, and the file is still the last complete epoch's."""
     path = tmp_path / "run"
     Run(path).fit(2)
     content = path.read_bytes()
@@ -742,8 +744,8 @@ def test_ctrl_c_leaves_the_last_checkpoint(tmp_path):
 
 @pytest.mark.parametrize("place", ["data", "validation"])
 def test_the_same_trainer_goes_on_after_ctrl_c(place, tmp_path):
-    """As in a notebook: a second fit of the same Trainer goes on from the file, not from the half epoch that was interrupted.
-    Every module is in train mode.
+    """After Ctrl-C, as in a notebook, a second fit of the same Trainer resumes from the file, not from the interrupted half
+    epoch. Every module is in train mode.
     """
     run = Run(tmp_path / "run")
     run.fit(1)
@@ -759,14 +761,14 @@ def test_the_same_trainer_goes_on_after_ctrl_c(place, tmp_path):
 
 
 def test_the_file_is_a_checkpoint(tmp_path):
-    """load_checkpoint reads it; it holds the history."""
+    """load_checkpoint reads the Trainer's file, which contains the history."""
     run = Run(tmp_path / "run")
     run.fit(2)
     assert any(value == run.history for value in load_checkpoint(tmp_path / "run").values())
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):
-    """A ValueError names the path and what does not fit."""
+    """A different network's checkpoint raises a ValueError that contains the path and both shapes that don't match."""
     path = tmp_path / "run"
     Run(path, optimizer="momentum").fit(1)
     network = Sequential(Linear(5, 8), Scale(), ReLU(), Dropout(0.3), Linear(8, 4))
@@ -776,7 +778,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
 
 
 def test_a_checkpoint_of_another_optimizer_is_refused(tmp_path):
-    """A ValueError names the path and the optimizer that this one is."""
+    """A different optimizer's checkpoint raises a ValueError that contains the path and this Trainer's optimizer."""
     path = tmp_path / "run"
     Run(path, optimizer="momentum").fit(1)
     with rejects(ValueError, str(path), "Adam"):
@@ -789,7 +791,7 @@ def test_a_checkpoint_of_another_optimizer_is_refused(tmp_path):
     ids=["one fewer", "of another kind"],
 )
 def test_a_checkpoint_of_other_generators_is_refused(rngs, tmp_path):
-    """Another number of them, or another kind of bit generator, is a ValueError that names the path."""
+    """A checkpoint with a different number of generators, or different kinds, raises a ValueError that contains the path."""
     path = tmp_path / "run"
     Run(path).fit(1)
     with rejects(ValueError, str(path)):
@@ -808,8 +810,8 @@ def test_a_checkpoint_of_other_generators_is_refused(rngs, tmp_path):
     ids=["network", "optimizer", "one generator fewer", "another shuffle", "another mask"],
 )
 def test_a_checkpoint_that_does_not_fit_changes_nothing(other, tmp_path):
-    """Whichever part does not fit: parameters, buffers, the optimizer, its lr, the generators and the step are as they were, so
-    that, without that file, training is as if there had been none. The file is left alone.
+    """Whichever part of a checkpoint doesn't fit, parameters, buffers, optimizer, lr, generators and step don't change. Without
+    that file, training then runs as if there had been none. The file is left alone.
     """
     path = tmp_path / "run"
     Run(path, **other).fit(2)
@@ -827,7 +829,7 @@ def test_a_checkpoint_that_does_not_fit_changes_nothing(other, tmp_path):
 
 @pytest.mark.parametrize("state", [{"epoch": 37}, [1, 2], {}, 7, None, "text"], ids=str)
 def test_a_checkpoint_of_something_else_is_refused(state, tmp_path):
-    """A file that save_checkpoint wrote, but no Trainer, is a ValueError that names the path; it is left alone."""
+    """A save_checkpoint file that no Trainer wrote raises a ValueError that contains the path. The file is left alone."""
     path = tmp_path / "run"
     save_checkpoint(path, state)
     with rejects(ValueError, str(path)):
@@ -836,7 +838,7 @@ def test_a_checkpoint_of_something_else_is_refused(state, tmp_path):
 
 
 def test_progress_is_told(tmp_path):
-    """progress: begin(epochs, done), then step as in train_epoch, and end_epoch(loss, metric, seconds)."""
+    """The Trainer calls progress.begin(epochs, done), then step as in train_epoch, and end_epoch(loss, metric, seconds)."""
     calls = []
 
     class Spy:
@@ -853,7 +855,7 @@ def test_progress_is_told(tmp_path):
 
 
 def test_a_trainer_adds_little_to_the_loop(budget):
-    """Validation and checkpoints aside, twenty steps take at most 2.5 times the Python steps of the five lines of the loop."""
+    """Without validation and checkpoints, fit takes at most 2.5 times the Python instructions of the loop's five lines."""
     rng = np.random.default_rng(3)
     network, criterion = Sequential(Linear(5, 8, rng=rng), Tanh(), Dropout(0.1, rng), Linear(8, 3, rng=rng)), CrossEntropyLoss()
     optimizer, data = Adam(network.parameters(), lr=1e-6), Batches(np.tile(X, (11, 1)), np.tile(LABELS, 11), 12, rng)

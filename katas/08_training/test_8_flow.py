@@ -12,7 +12,7 @@ SAMPLES = 120
 
 
 def rings(draw) -> tuple[np.ndarray, np.ndarray]:
-    """Points of the plane, and whether they lie outside a circle."""
+    """Points in the plane, and whether they lie outside a circle."""
     x = draw.normal(SAMPLES, 2, dtype=np.float32)
     return x, ((x**2).sum(1) > 1.4).astype(np.int64)
 
@@ -23,7 +23,7 @@ def build() -> Sequential:
 
 
 def test_from_autograd_to_training(draw, capsys):
-    """The loop of a hundred epochs, with validation every tenth, as it is written by hand."""
+    """A hand-written loop of a hundred epochs, with validation every tenth, trains the network."""
     x, labels = rings(draw)
     network = build()
     model, optimizer = Objective(network, CrossEntropyLoss()), SGD(network.parameters(), lr=0.5)
@@ -49,7 +49,7 @@ def test_from_autograd_to_training(draw, capsys):
 
 
 def test_train_epoch_is_that_loop(draw):
-    """train_epoch(model, optimizer, data) in its place ends at the same accuracy."""
+    """train_epoch(model, optimizer, data) in place of the inner loop ends at the same accuracy."""
     x, labels = rings(draw)
     network = build()
     model, optimizer = Objective(network, CrossEntropyLoss()), SGD(network.parameters(), lr=0.5)

@@ -1,4 +1,4 @@
-"""Autograd: a rule for every primitive, a record of what was computed, and the chain rule along it, backwards."""
+"""Autograd: a rule for every primitive, the graph of recorded operations, and the chain rule along it, backwards."""
 
 import math
 import shutil
@@ -20,9 +20,10 @@ from katas.tensor import Tensor
 
 
 def unbroadcast(grad: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The gradient of something of that shape, from the gradient of what it was broadcast to.
+    """Undoes broadcasting: sums grad down to `shape`, the operand's shape before it was stretched.
 
-    A value that was used many times receives the sum of all its uses' gradients. Keeps the dtype; grad itself if shapes agree.
+    A value that was used many times receives the sum of the gradients of its uses. Keeps the dtype. Returns grad itself if the
+    shapes agree.
     """
     if grad.shape == shape:
         return grad
@@ -41,9 +42,9 @@ _BLOCK = 500  # rows
 
 
 def _sum_of_rows(rows: np.ndarray) -> np.ndarray:
-    """(n, columns) → (columns,): blocks of rows by products with ones, then their sums in float64.
+    """(n, columns) → (columns,): sums blocks of rows by products with ones, then adds those sums in float64.
 
-    A plain sum adds row after row: float32 is off by 0.3% after 500,000, and a few columns take nine times as long.
+    A plain sum adds row after row: float32 is off by 0.3% after 500,000 rows, and a few columns take nine times as long.
     """
     (n, columns), ones = rows.shape, np.ones(_BLOCK, rows.dtype)
     rest = n % _BLOCK
@@ -67,19 +68,19 @@ _RULES: dict[str, Callable[[int], Callable]] = {}  # given: by name of the primi
 def defvjp(op: str, *rules: Callable) -> None:  # given
     """Defines the rules of an operation, one for each of its parents.
 
-    rule(g, y, *parents, **attrs) returns the gradient of its parent, of the parent's shape and dtype: g is the gradient of the
-    result y, all are arrays, and attrs are those that the operation was recorded with. A rule changes none of them.
+    rule(g, y, *parents, **attrs) returns the gradient of its parent, in the parent's shape and dtype. g is the gradient of the
+    result y; g, y and the parents are arrays; attrs are the attributes the operation was recorded with. A rule changes none.
     """
     _RULES[op] = rules.__getitem__
 
 
 def defvjp_argnum(op: str, rule: Callable) -> None:  # given
-    """Defines one rule for all parents of an operation that may have any number: rule(argnum, g, y, *parents, **attrs)."""
+    """Defines one rule for an operation with any number of parents: rule(argnum, g, y, *parents, **attrs)."""
     _RULES[op] = lambda argnum: rule if rule is ... else partial(rule, argnum)
 
 
 def vjp(op: str, argnum: int) -> Callable:  # given
-    """The rule that gives the gradient of parent number argnum. Raises: RuntimeError if the operation has no rules."""
+    """The rule that gives the gradient of the parent with index argnum. Raises: RuntimeError if the operation has no rules."""
     if op not in _RULES:
         raise RuntimeError(f"there is no rule for the operation {op!r}: defvjp({op!r}, …) defines it")
     rule = _RULES[op](argnum)
@@ -99,7 +100,7 @@ defvjp("pow", lambda g, y, a, exponent: g * (exponent * a ** (exponent - 1)) if 
 
 
 def _taken(g: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """g where the mask holds, else 0, by a product of its bits: ∞ · 0 is NaN, and np.where, which branches, takes ten times
+    """g where the mask is True, else 0. Multiplies g's bits: ∞ · 0 would be NaN, and np.where, which branches, takes ten times
     as long.
     """
     return (g.view(f"i{g.itemsize}") * mask).view(g.dtype)
@@ -126,14 +127,14 @@ defvjp(
 
 
 def _may_repeat(part) -> bool:
-    """Whether a part of an index may name a place twice: all but integers, slices, new axes, an ellipsis and masks."""
+    """Whether a part of an index may select an element twice: all but integers, slices, new axes, an ellipsis and masks."""
     if isinstance(part, (int, np.integer, slice, NoneType, EllipsisType)):
         return False
     return not isinstance(part, np.ndarray) or part.dtype != np.bool_
 
 
 def _getitem_to_a(g, y, a, index):
-    """Zeros like a, to which g is added at the index: each time that it names a place."""
+    """Zeros like a, to which g is added at the index, once for each time an element is selected."""
     result = np.zeros_like(a)
     if any([_may_repeat(part) for part in (index if isinstance(index, tuple) else (index,))]):
         sums = result.astype(_wide(a), copy=False)
@@ -144,7 +145,7 @@ def _getitem_to_a(g, y, a, index):
 
 
 def _part(argnum: int, whole: np.ndarray, parts: tuple, dim: int) -> np.ndarray:
-    """That part of a concatenation which comes from parts[argnum]."""
+    """The piece of a concatenation that comes from parts[argnum]."""
     start = sum([part.shape[dim] for part in parts[:argnum]])
     return np.moveaxis(np.moveaxis(whole, dim, 0)[start : start + parts[argnum].shape[dim]], 0, dim)
 
@@ -158,7 +159,7 @@ defvjp_argnum("concatenate", lambda argnum, g, y, *parts, dim: _part(argnum, g, 
 
 
 def _kept(reduced: np.ndarray, a: np.ndarray, dim, keepdim: bool) -> np.ndarray:
-    """A reduction of a, with the reduced axes of length 1."""
+    """A reduction of a, in which the reduced axes have length 1."""
     return reduced if keepdim else np.expand_dims(reduced, tuple(range(a.ndim)) if dim is None else dim)
 
 
@@ -175,7 +176,7 @@ defvjp("max", _max_to_a)
 
 
 def _matrices(g: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All three with the axes that a product of matrices has: (..., n, m), (..., n, k), (..., k, m)."""
+    """All three arrays with the axes of a matrix product: (..., n, m), (..., n, k), (..., k, m)."""
     lost = [axis for axis, factor in ((-2, a), (-1, b)) if factor.ndim == 1]
     return np.expand_dims(g, lost), a[None, :] if a.ndim == 1 else a, b[:, None] if b.ndim == 1 else b
 
@@ -203,7 +204,7 @@ defvjp("matmul", _matmul_to_a, _matmul_to_b)
 
 
 class Node(NamedTuple):  # given
-    """How a tensor was made: the operation, its operands, the arrays that its rules will need, and its attributes."""
+    """How a tensor was computed: the operation, its operands, the arrays that its rules will need, and its attributes."""
 
     op: str
     parents: tuple[Tensor, ...]
@@ -215,10 +216,10 @@ _recording = ContextVar("recording", default=True)  # one value a thread
 
 
 def record(op: str, result: Tensor, parents: tuple[Tensor, ...], attrs: dict) -> None:
-    """Keeps how a result that requires a gradient was made, as result.node; under no_grad it does not require one.
+    """Saves how a result that requires a gradient was computed, as result.node; under no_grad the result requires none.
 
-    What it keeps are the arrays of this moment: to give a tensor other `data` before backward is safe, to change them is not.
-    Raises: TypeError if the result requires a gradient and is not of floats.
+    The node holds the current arrays, not copies. Assigning a new array to a tensor's `data` before backward is safe; changing
+    the array in place is not. Raises: TypeError if the result requires a gradient and is not of floats.
     """
     if not result.requires_grad:
         return
@@ -243,13 +244,13 @@ _FREED = Node("freed", (), (), {})
 
 
 def backward(tensor: Tensor, grad: np.ndarray | None = None) -> None:
-    """Adds to the `grad` of every leaf that tensor was computed from: the gradient of ⟨grad, tensor⟩.
+    """Adds the gradient of ⟨grad, tensor⟩ to the `grad` of every leaf that tensor was computed from.
 
-    A leaf is a tensor that requires a gradient and was not computed. Its grad is an array of its own, of its data's shape and
-    dtype. Only a tensor of one value needs no grad, which is then 1. The record is freed on the way.
-    Raises: RuntimeError if the grad is missing, if tensor was not recorded, if a part of its record was freed by an earlier
-    backward, or if an operation has no rule or one that gives another shape; ValueError if grad has another shape. Then no
-    gradient has changed.
+    A leaf is a tensor that requires a gradient and was not computed. Its grad is an array of its own, with the shape and dtype
+    of its data. grad may be left out only for a tensor of one value; it is then 1. The graph is freed during the backward pass.
+    Raises: RuntimeError if grad is missing, if tensor was not recorded, if a part of its graph was freed by an earlier
+    backward, or if an operation has no rule or a rule that returns a wrong shape; ValueError if grad has a different shape than
+    tensor. After an error no gradient has changed.
     """
     seed = _seed(tensor, grad)
     uses = _uses(tensor)
@@ -296,7 +297,7 @@ def _seed(tensor: Tensor, grad: np.ndarray | None) -> np.ndarray:
 
 
 def _uses(root: Tensor) -> Counter:
-    """How many gradients each tensor below root will receive: when it has them all, its own operation's turn has come."""
+    """How many gradients each tensor below root will receive. Its own rules are called once it has them all."""
     uses, waiting = Counter(), [root]
     while waiting:
         node = _node(waiting.pop())
@@ -319,7 +320,7 @@ def _part_of(rule: Callable, node: Node, argnum: int, grad: np.ndarray) -> np.nd
 
 
 def _deliver(leaves: dict[Tensor, np.ndarray], own: set[Tensor]) -> None:
-    """Gives every leaf its gradient: a copy, unless no one else has the array, which saves a pass over every weight."""
+    """Gives every leaf its gradient: a copy, unless no other code has the array, which saves a pass over every weight."""
     for leaf, part in leaves.items():
         if leaf.grad is not None:
             accumulate(leaf, part)
@@ -336,7 +337,7 @@ def _deliver(leaves: dict[Tensor, np.ndarray], own: set[Tensor]) -> None:
 def no_grad() -> Iterator[None]:
     """In the block, or in a function decorated with it, nothing is recorded, and results require no gradient.
 
-    Holds for the present thread only. Afterwards everything is as before, whatever happened.
+    Affects only the current thread. At the end the previous state is restored, even after an exception.
     """
     token = _recording.set(False)
     try:
@@ -351,10 +352,11 @@ def no_grad() -> Iterator[None]:
 def gradcheck(function: Callable, *inputs: Tensor, eps: float = 1e-6, tolerance: float = 1e-6) -> bool:
     """True if backward agrees with central differences, for every input that requires a gradient.
 
-    function takes the inputs, which must be float64, and returns a Tensor; it must give the same for the same. The gradients
-    are those of ⟨w, function⟩ with a random w, since a plain sum hides whole terms: that of a softmax is constant. They may
+    function takes the inputs, which must be float64, and returns a Tensor. Equal inputs must give equal results. The gradients
+    are those of ⟨w, function⟩ with a random w, since a plain sum hides whole terms: the sum of a softmax is constant. They may
     differ by tolerance, relative to the largest, or to 1 if that is less. Leaves the inputs and their grads as they are.
-    Raises: RuntimeError that names the input and the index where they differ most; ValueError unless inputs are float64.
+    Raises: RuntimeError that contains the input and the index with the largest difference; ValueError unless all inputs are
+    float64.
     """
     for number, x in enumerate(inputs):
         if x.dtype != np.float64:
@@ -378,7 +380,7 @@ def gradcheck(function: Callable, *inputs: Tensor, eps: float = 1e-6, tolerance:
 
 
 def _central_differences(value: Callable[[], float], x: np.ndarray, eps: float) -> np.ndarray:
-    """The derivative of value() by every element of x, which is changed in place and back."""
+    """The derivative of value() by every element of x, which is changed in place and restored."""
     result = np.empty_like(x)
     with no_grad():
         for index in np.ndindex(x.shape):
@@ -396,10 +398,10 @@ def _central_differences(value: Callable[[], float], x: np.ndarray, eps: float) 
 
 
 def graph(tensor: Tensor, **names: Tensor) -> str:
-    """The record of how tensor was made, as Graphviz text: operands → operations → results.
+    """The computation graph of tensor as Graphviz text: operands → operations → results.
 
-    A tensor is a box, labelled by its shape, and before that by its name if it is one of names; an operation is an ellipse,
-    labelled by its own. Leaves that require a gradient are bold.
+    A tensor is a box labeled with its name, if `names` has one, and its shape. An operation is an ellipse labeled with the
+    operation's name. Leaves that require a gradient are bold.
     """
     name = {tensor: name for name, tensor in names.items()}
     lines, numbers, waiting = [], {tensor: 0}, [tensor]
