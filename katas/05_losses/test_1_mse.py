@@ -195,3 +195,11 @@ def test_squared_errors_are_taken_in_numpy(budget):
         return lambda: (loss(Tensor(x), x), loss.backward())
 
     budget.steps(both(10), both(1000), limit=2)
+
+
+def test_a_target_is_a_constant(draw):
+    """A target that is a Tensor counts as its array: it brings in neither a wider dtype nor a gradient of its own."""
+    prediction, target = draw.normal(3, 4, dtype=np.float32), draw.normal(3, 4)
+    loss = MSELoss()(Tensor(prediction), Tensor(target, requires_grad=True))
+    assert_dtype(loss, np.float32)
+    assert not loss.requires_grad, "the loss requires a gradient because of its target"

@@ -255,3 +255,11 @@ def test_binary_cross_entropy_is_computed_in_numpy(budget):
         return lambda: (loss(Tensor(x), x), loss.backward())
 
     budget.steps(both(10), both(1000), limit=2)
+
+
+def test_a_target_is_a_constant(draw):
+    """A target that is a Tensor counts as its array: it brings in neither a wider dtype nor a gradient of its own."""
+    logits, target = draw.normal(3, 4, dtype=np.float32), np.full((3, 4), 0.5)
+    loss = BCEWithLogitsLoss()(Tensor(logits), Tensor(target, requires_grad=True))
+    assert_dtype(loss, np.float32)
+    assert not loss.requires_grad, "the loss requires a gradient because of its target"

@@ -203,3 +203,14 @@ def test_a_name_that_is_no_option_is_an_error():
         Plain([{"params": parameters(1), "learning_rate": 0.1}])
     with rejects(ValueError, "params"):
         Plain([{"lr": 0.1}])
+
+
+def test_zero_grad_forgets_gradients_that_were_never_used():
+    """zero_grad() resets parameters that no step has updated yet, too."""
+    a, b = parameters(1, 2)
+    b.grad = None
+    optimizer = Plain([a, b])
+    optimizer.step()
+    b.grad = np.ones(3)
+    optimizer.zero_grad()
+    assert a.grad is b.grad is None

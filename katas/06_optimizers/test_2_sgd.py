@@ -250,3 +250,14 @@ def test_a_step_of_sgd_is_as_fast_as_numpy(draw, budget):
         p -= scratch
 
     budget.time(step, against=plain, limit=3)
+
+
+@pytest.mark.parametrize("options", [{}, {"weight_decay": 0.1}], ids=str)
+def test_nothing_is_remembered_without_momentum(options, draw):
+    """Plain SGD keeps no array: a buffer of each parameter's size would double the memory for nothing."""
+    parameter = Parameter(draw.normal(3, 4))
+    optimizer = SGD([parameter], lr=0.1, **options)
+    for _ in range(2):
+        parameter.grad = draw.normal(3, 4)
+        optimizer.step()
+    assert not any(np.ndim(value) for value in optimizer.state.get(parameter, {}).values())

@@ -517,3 +517,43 @@ def test_a_grad_keeps_no_larger_array_alive(budget):
         (concatenate([x, constants], 0) * 2).backward(np.ones(250_100, np.float32))
 
     budget.bytes(step, retained=100_000)
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+def test_each_part_of_a_concatenation_gets_its_own_piece(dim, draw):
+    """If a tensor is concatenated with itself, its gradient is the sum of both pieces, not the first one twice."""
+    x = Tensor(draw.normal(3, 3), requires_grad=True)
+    y = concatenate([x, x, x], dim)
+    g = np.array(draw.normal(*y.shape))
+    y.backward(g)
+    first, second, third = np.split(g, 3, dim)
+    assert_close(x.grad, first + second + third, mistakes={"the first piece each time": 3 * first})
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.uint64])
+def test_an_index_of_any_integers_may_select_an_element_twice(kind, draw):
+    """An element that is selected twice receives both gradients, whatever integers the index holds."""
+    x, g = Tensor(draw.normal(4), requires_grad=True), np.array(draw.normal(3))
+    x[np.array([2, 0, 2], kind)].backward(g)
+    assert_close(x.grad, [g[1], 0.0, g[0] + g[2], 0.0], mistakes={"only the last one counts": [g[1], 0.0, g[2], 0.0]})
+
+
+@pytest.mark.parametrize("size", [10, 20_000])
+def test_an_infinite_gradient_stops_where_nothing_was_taken(size):
+    """maximum and where pass 0 to what they did not take, even of an infinite gradient, in large arrays, too."""
+    for choose in (lambda x: maximum(x, 0.0), lambda x: where(x > 0, x, 0.0)):
+        x = Tensor(np.tile(np.array([-1.0, 1.0]), size // 2), requires_grad=True)
+        choose(x).backward(np.full(size, np.inf))
+        assert_close(x.grad, np.tile([0.0, np.inf], size // 2))
+
+
+@pytest.mark.parametrize("other", [np.ones((7, 2)), np.ones((2, 3), np.float32), np.ones(())], ids=["shape", "dtype", "number"])
+def test_the_gradient_belongs_to_the_data_of_the_forward_pass(other, draw):
+    """An operand that has another array as data by now, of any shape or dtype, does not change an operation's gradient."""
+    x, g = Tensor(draw.normal(2, 3), requires_grad=True), np.array(draw.normal(2, 3))
+    middle = x * 2.0
+    y = middle * middle
+    want = 2 * middle.data * 2 * g
+    middle.data = other
+    y.backward(g)
+    assert_close(x.grad, want)

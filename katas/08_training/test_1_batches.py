@@ -186,3 +186,10 @@ def test_an_objective_says_how_much_counts():
     assert Objective(network, CrossEntropyLoss()).counted(x, y) == 3
     assert Objective(network, CrossEntropyLoss(ignore_index=1)).counted(x, y) == 4
     assert Objective(network, lambda prediction, target: prediction.sum()).counted(x, y) == 2
+
+
+@pytest.mark.parametrize("rng", [0, False, "", 7], ids=repr)
+def test_anything_but_a_generator_is_refused(rng):
+    """rng is a Generator or None: anything else, 0 included, raises a TypeError when the batches are made."""
+    with rejects(TypeError, "rng"):
+        Batches(np.ones((4, 2)), np.ones(4), 2, rng=rng)

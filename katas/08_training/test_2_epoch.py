@@ -786,3 +786,13 @@ def test_accuracy_of_ignored_targets_alone_is_refused():
     """If every target is ignored, accuracy raises a ValueError that contains ignore_index and the shapes."""
     with rejects(ValueError, "(4, 3)", "(4,)", "-100"):
         accuracy(Tensor(np.ones((4, 3))), np.full(4, -100))
+
+
+def test_only_the_gradients_of_the_optimizer_are_clipped(draw):
+    """A parameter that the optimizer does not have counts in no norm, and its gradient stays as it is."""
+    task = Regression(draw, 5)
+    task.optimizer = SGD([task.network.bias], lr=0.1)
+    task.train(clip_norm=1e-3)
+    moved = task.network.bias.data - task.start[1]
+    assert_close(np.linalg.norm(moved), 1e-4, mistakes={"all parameters of the model count": 0.0})
+    assert np.linalg.norm(task.network.weight.grad) > 1e-2, "a gradient that is not the optimizer's was scaled"

@@ -1,4 +1,5 @@
 import io
+import os
 import re
 
 import numpy as np
@@ -280,3 +281,27 @@ def test_steps_that_are_not_drawn_cost_next_to_nothing(budget):
         lambda: [progress.step(0.5, 0.5) for _ in range(20)],
         limit=0.02,
     )
+
+
+def test_the_width_is_that_of_now(monkeypatch):
+    """A terminal that was made narrower gets shorter lines from then on."""
+    file, width = Terminal(), [80]
+    monkeypatch.setattr("shutil.get_terminal_size", lambda *_: os.terminal_size((width[0], 24)))
+    progress = Progress(file, clock=lambda: 0.0)
+    progress.begin(2)
+    progress.end_epoch(1.0, None, 1.0)
+    width[0] = 12
+    progress.end_epoch(1.0, None, 1.0)
+    first, second = [line for line in file.screen() if line]
+    assert len(first) > 12
+    assert len(second) <= 11
+
+
+def test_lines_in_a_file_are_whole(monkeypatch):
+    """Only a terminal's lines are cut: those of a log are not, however narrow the terminal is."""
+    file = File()
+    monkeypatch.setattr("shutil.get_terminal_size", lambda *_: os.terminal_size((12, 24)))
+    progress = Progress(file, clock=lambda: 0.0)
+    progress.begin(1)
+    progress.end_epoch(0.5, 0.25, 61.0)
+    assert "validation 0.2500  1:01" in file.seen

@@ -444,3 +444,12 @@ def test_two_trainings_may_save_beside_each_other(tmp_path):
         save_checkpoint(paths[0], {"number": 0})
     assert [load_checkpoint(path)["number"] for path in paths] == [0, 1, 2, 3]
     assert sorted(tmp_path.iterdir()) == sorted(paths)
+
+
+def test_a_longer_float_is_named(tmp_path):
+    """np.longdouble, of more than 8 bytes, fits in no checkpoint: a TypeError contains its keys and its dtype."""
+    if np.dtype(np.longdouble).itemsize == 8:
+        pytest.skip("np.longdouble is float64 here")
+    for value in (np.ones(2, np.longdouble), np.longdouble(1)):
+        with rejects(TypeError, "b", str(np.dtype(np.longdouble))):
+            save_checkpoint(tmp_path / "run", {"a": [{"b": value}]})

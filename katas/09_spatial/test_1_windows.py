@@ -171,3 +171,22 @@ def test_padding_copies_once(budget):
     """With padding, windows() makes one padded copy of 1 MB of images and allocates nothing else of that size."""
     x = np.zeros((4, 4, 125, 125), np.float32)
     budget.bytes(lambda: windows(x, 3, 1, 1), peak=1_500_000)
+
+
+def test_each_axis_has_its_own_padding():
+    """Height and width are checked by their own sizes: padding of one does not make room on the other."""
+    x = np.ones((1, 1, 3, 3))
+    assert windows(x, (1, 5), padding=(0, 1)).shape == (1, 1, 3, 1, 1, 5)
+    assert windows(x, (5, 1), padding=(1, 0)).shape == (1, 1, 1, 3, 5, 1)
+    for kernel_size, padding in (((1, 5), (1, 0)), ((5, 1), (0, 1))):
+        with rejects(ValueError, "5"):
+            windows(x, kernel_size, padding=padding)
+
+
+def test_a_second_call_leaves_the_first_result_alone(draw):
+    """Each call with padding has a copy of its own."""
+    first, second = draw.normal(1, 2, 4, 4), draw.normal(1, 2, 4, 4)
+    result = windows(first, 3, padding=1)
+    want = result.copy()
+    windows(second, 3, padding=1)
+    assert_close(result, want, mistakes={"the images of the second call": windows(second, 3, padding=1)})

@@ -342,3 +342,13 @@ def test_pooling_is_done_in_numpy(name, budget):
     budget.steps(few, call(name, 1000, 2, 4, 4), limit=2, what="images")
     budget.steps(few, call(name, 1, 1000, 4, 4), limit=2, what="channels")
     budget.steps(few, call(name, 1, 2, 100, 100), limit=2, what="pixels")
+
+
+@pytest.mark.parametrize("layer", [MaxPool2d, AvgPool2d])
+def test_a_second_batch_leaves_the_first_result_alone(layer, draw):
+    """Each forward gives a new array, even for a batch of the same shape."""
+    pool = layer(2)
+    first = pool(Tensor(draw.normal(2, 3, 4, 4)))
+    want = first.data.copy()
+    pool(Tensor(draw.normal(2, 3, 4, 4)))
+    assert_close(first, want)

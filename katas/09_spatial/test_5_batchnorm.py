@@ -416,3 +416,13 @@ def test_normalising_is_done_in_numpy(budget):
     budget.steps(step(600, 1, 2), step(20_000, 1, 2), limit=2, what="images")
     budget.steps(step(600, 2, 2), step(600, 100, 2), limit=2, what="channels")
     budget.steps(step(600, 1, 2), step(600, 1, 20), limit=2, what="pixels")
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 4, 4), (2, 3, 0, 4), (1, 3, 1, 1)], ids=str)
+def test_a_batch_without_a_variance_moves_nothing(shape):
+    """Fewer than two values per channel, none included, raise a ValueError that contains the shape; nothing has moved."""
+    layer = BatchNorm2d(3)
+    with rejects(ValueError, str(shape)):
+        layer(Tensor(np.ones(shape, np.float32)))
+    assert_close(layer.running_mean, np.zeros(3))
+    assert_close(layer.running_var, np.ones(3))

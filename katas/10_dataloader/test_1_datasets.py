@@ -486,3 +486,20 @@ def test_lengths_that_do_not_add_up_are_refused(lengths):
     """
     with rejects(ValueError, str(lengths), "10"):
         random_split(ArrayDataset(np.arange(10)), lengths, np.random.default_rng(3))
+
+
+@pytest.mark.parametrize("number", [7, 7.5, np.float32(7)], ids=repr)
+def test_a_number_holds_no_samples(number):
+    """An array without axes has no length: a ValueError contains its shape."""
+    with rejects(ValueError, "()"):
+        ArrayDataset(number)
+    with rejects(ValueError, "()"):
+        ArrayDataset(np.arange(3), number)
+
+
+@pytest.mark.parametrize("kind", [list, tuple, np.array])
+def test_indices_are_any_sequence(kind):
+    """A tuple of indices selects that many samples, as a list does, and no element along several axes."""
+    data = ArrayDataset(np.arange(12).reshape(4, 3))
+    assert_close(data.batch(kind([1, 2]))[0], [[3, 4, 5], [6, 7, 8]])
+    assert_close(Subset(data, [3, 1, 0]).batch(kind([1, 2]))[0], [[3, 4, 5], [0, 1, 2]])

@@ -530,4 +530,10 @@ WRONG = [
         },
     ),
     Wrong("labels in column order", {"labels.reshape(-1)  # labels (n,)": 'labels.ravel("K")  # labels (n,)'}),
+    Wrong(
+        "a target Tensor is no constant",
+        {
+            "difference = x - _values(x, target)": "values = _values(x, target)\n        difference = x - (target if isinstance(target, Tensor) else values)"
+        },
+    ),
 ]

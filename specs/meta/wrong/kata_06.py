@@ -610,4 +610,11 @@ WRONG = [
             "copy.deepcopy(state) for parameter, state": "{n: v.copy() if isinstance(v, np.ndarray) else v for n, v in state.items()} for parameter, state"
         },
     ),
+    Wrong(
+        "zero_grad only for the updated",
+        {
+            "        for parameter in self._parameters():\n            parameter.grad = None": "        for parameter in self.state or self._parameters():\n            parameter.grad = None"
+        },
+    ),
+    Wrong("SGD's buffer without momentum", {"        if momentum:\n": "        if True:\n"}),
 ]

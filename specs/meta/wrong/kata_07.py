@@ -1173,6 +1173,20 @@ WRONG = [
         "gradcheck needs a node",
         {"    result.backward(w)\n": "    if _node(result) is None:\n        return True\n    result.backward(w)\n"},
     ),
+    Wrong(
+        "taken multiplies large arrays",
+        {
+            'return (g.view(f"i{g.itemsize}") * mask).view(g.dtype)': 'return g * mask if g.size > 4096 else (g.view(f"i{g.itemsize}") * mask).view(g.dtype)'
+        },
+    ),
+    Wrong("unsigned index arrays are assigned", {"or part.dtype != np.bool_": 'or part.dtype.kind == "i"'}),
+    Wrong(
+        "concatenate finds its part by identity",
+        {
+            "start = sum([part.shape[dim] for part in parts[:argnum]])": "place = next(i for i, part in enumerate(parts) if part is parts[argnum])\n    start = sum([part.shape[dim] for part in parts[:place]])"
+        },
+    ),
+    Wrong("dtype and shape of present data", {"data = node.arrays[1 + argnum]": "data = node.parents[argnum].data"}),
 ]
 
 # Semantic mutants (specs.meta.semantic) that keep every promise, and why

@@ -1119,4 +1119,28 @@ WRONG = [
             "validate(self.network, validation, self.metric)": 'validate(self.model.network if hasattr(self.model, "network") else self.network, validation, self.metric)'
         },
     ),
+    Wrong(
+        "falsy rng is let through",
+        {"if not isinstance(rng, np.random.Generator | None):": "if rng and not isinstance(rng, np.random.Generator | None):"},
+    ),
+    Wrong(
+        "clips the model's gradients",
+        {
+            'clip_grad_norm([parameter for group in optimizer.param_groups for parameter in group["params"]], clip_norm)': "clip_grad_norm([*model.parameters()], clip_norm)"
+        },
+    ),
+    Wrong(
+        "width asked once",
+        {
+            "line[: shutil.get_terminal_size().columns - 1]": "line[: self.columns - 1]",
+            "        self.drawn, self.width = -math.inf, 0\n": "        self.drawn, self.width = -math.inf, 0\n        self.columns = shutil.get_terminal_size().columns\n",
+        },
+    ),
+    Wrong(
+        "lines in files are cut",
+        {
+            'line = f"{self._numbers(loss)}  {_clock_time(seconds)}"': 'line = f"{self._numbers(loss)}  {_clock_time(seconds)}"[: shutil.get_terminal_size().columns - 1]'
+        },
+    ),
+    Wrong("longdouble is no TypeError", {" and value.itemsize <= 8:": ":"}),
 ]

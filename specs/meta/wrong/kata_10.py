@@ -502,4 +502,11 @@ WRONG = [
         },
     ),
     Wrong("an epoch takes the options of each batch", {"now = copy.copy(self)": "now = self"}),
+    Wrong("array without axes accepted", {" != 1 or () in lengths:": " != 1:"}),
+    Wrong(
+        "tuple of numbers as one index",
+        {
+            "return tuple([array[np.asarray(indices)] for array in self.arrays])": "return tuple([array[indices] for array in self.arrays])"
+        },
+    ),
 ]
