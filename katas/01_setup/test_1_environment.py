@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from katas.environment import UnsupportedEnvironment, check_environment
 
-from specs.check import rejects
+from specs.check import rejects, undisturbed
 
 
 def test_this_machine_will_do():
@@ -85,3 +85,24 @@ def test_all_problems_are_listed_at_once():
         check_environment(python=(3, 10), numpy="1.26.4", bits=32, matmul=all_zero)
     with rejects(UnsupportedEnvironment, "1.26.4", "matmul"):
         check_environment(numpy="1.26.4", matmul=not_a_number)
+
+
+def stretched(a, b):
+    return (a @ b)[None]
+
+
+def wrong_in_floats(a, b):
+    return a @ b + (a.dtype.kind == "f")
+
+
+@pytest.mark.parametrize("matmul", [stretched, wrong_in_floats])
+def test_shape_and_dtype_of_the_product_count(matmul):
+    """A product with an axis too many is wrong, and the matrices are floats: one that is wrong for floats alone is found."""
+    with rejects(UnsupportedEnvironment, "matmul"):
+        check_environment(matmul=matmul)
+
+
+def test_the_check_touches_no_global_state():
+    """NumPy's global generator is where it was."""
+    with undisturbed():
+        check_environment()

@@ -85,3 +85,9 @@ def test_only_an_integer_is_a_seed(seed):
     """NumPy's booleans, arrays, floats and strings are not seeds: they raise a TypeError whose message contains them."""
     with rejects(TypeError, repr(seed)):
         make_rng(seed)
+
+
+def test_a_seed_of_zero_is_a_seed():
+    """make_rng(0) draws the same numbers each time: 0 does not stand for "no seed"."""
+    assert make_rng(0).integers(2**63) == make_rng(0).integers(2**63)
+    assert make_rng(np.int64(0)).integers(2**63) == make_rng(0).integers(2**63)

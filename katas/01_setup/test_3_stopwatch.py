@@ -151,3 +151,35 @@ def test_measuring_costs_next_to_nothing(budget):
             pass
 
     budget.time(empty, against=clocks, limit=8)
+
+
+def test_stopwatches_may_overlap():
+    """Of two that overlap, each measures its own time, whichever ends first."""
+    first, second = stopwatch(), stopwatch()
+    first.__enter__()
+    work()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    work()
+    work()
+    second.__exit__(None, None, None)
+    assert second.wall >= 0.004
+    assert first.wall >= 0.002
+    assert first.wall + 0.004 < time.perf_counter()
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, ValueError])
+def test_every_exception_passes_through(kind):
+    """Whatever ends the block arrives outside, Ctrl-C included."""
+    with pytest.raises(kind), stopwatch():
+        raise kind
+
+
+def test_no_time_is_a_time(monkeypatch):
+    """If a clock saw nothing, its seconds are 0.0, which is known."""
+    for clock in ("perf_counter", "process_time"):
+        monkeypatch.setattr(time, clock, lambda: 5.0)
+        monkeypatch.setattr(f"katas.environment.{clock}", getattr(time, clock), raising=False)
+    with stopwatch() as watch:
+        pass
+    assert (watch.wall, watch.cpu) == (0.0, 0.0)

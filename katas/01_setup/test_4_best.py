@@ -93,3 +93,13 @@ def test_an_error_in_the_call_is_not_hidden():
     """best_of() does not catch an exception that the call raises."""
     with rejects(ZeroDivisionError):
         best_of(lambda: 1 / 0)
+
+
+def test_a_slower_round_ends_nothing(clock):
+    """All rounds are run: after slower ones another may be the fastest."""
+    assert_close(best_of(clock.taking(1, 3, 4, 5, 2, 6)), 2.0, mistakes={"it ended at the first slower round": 3.0})
+
+
+def test_a_round_of_no_time_is_the_fastest(clock):
+    """If the clock saw nothing of a round, the result is 0."""
+    assert best_of(clock.taking(1, 2, 0, 3)) == 0

@@ -327,3 +327,16 @@ def test_randn_draws_from_the_given_generator():
     assert_close(randn((3,), again), x.data)
     assert not np.array_equal(randn((3,), first).data, x.data)
     assert global_state() == before, "NumPy's global generator was used"
+
+
+def test_the_number_of_values_is_an_integer():
+    """size is a Python int, of a tensor without axes too: range(x.size) works."""
+    for values in (3.0, [1.0, 2.0], np.zeros((2, 0))):
+        assert type(Tensor(values).size) is int
+    assert Tensor(3.0).size == 1
+
+
+def test_numpy_gives_the_very_array():
+    """x.numpy() is x.data: no view of it, and no copy."""
+    x = Tensor([1.0, 2.0])
+    assert x.numpy() is x.data

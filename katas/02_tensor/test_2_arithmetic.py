@@ -379,3 +379,41 @@ def test_an_operation_holds_its_result_and_nothing_else(op, budget):
     """Broadcasting a row over a matrix allocates only the result: no stretched copy of the row."""
     matrix, row = Tensor(np.ones((250, 1000), np.float32)), Tensor(np.ones(1000, np.float32))
     budget.bytes(lambda: op(matrix, row), peak=1_500_000)
+
+
+@pytest.mark.parametrize("exponent", [True, False, np.True_])
+def test_booleans_to_the_power_of_a_boolean_are_int64(exponent):
+    """True is the number 1 here: a power of booleans is int64."""
+    result = Tensor([True, False]) ** exponent
+    assert_dtype(result, np.int64)
+    assert_close(result, [1, 0] if exponent else [1, 1])
+
+
+@pytest.mark.parametrize("exponent", [[2.0], (2.0,), np.array([1.0, 2.0]), np.array(2.0), None, "2"], ids=repr)
+def test_only_a_number_is_an_exponent(exponent):
+    """A list, an array or a string as the exponent raises a TypeError."""
+    with rejects(TypeError):
+        Tensor([1.0, 2.0]) ** exponent
+
+
+def test_a_tensor_without_axes_is_compared_by_value():
+    """Only a number is rounded to the tensor's dtype: 0.1 in float64, in a Tensor or an array, is not 0.1 in float32."""
+    x = Tensor(np.array([0.1], np.float32))
+    assert (x == 0.1).item()
+    assert not (x == Tensor(np.float64(0.1))).item()
+    assert not (x == np.array(0.1)).item()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.uint64, np.int32, np.int64])
+def test_wide_integers_do_not_widen_floats(dtype):
+    """Integers of any width beside float32 take float32, on either side."""
+    whole, x = Tensor(np.array([2, 3], dtype)), Tensor([0.5, 1.5])
+    for result in (x + whole, whole + x, x * whole.data, whole - x, whole / x):
+        assert_dtype(result, np.float32)
+
+
+def test_zeros_of_either_sign_are_two_numbers():
+    """x / 0.0 is ∞, x / -0.0 is -∞, in any order: nothing is left of an earlier operand."""
+    with np.errstate(divide="ignore"):
+        results = [(Tensor([1.0]) / zero).item() for zero in (0.0, -0.0, 0.0)]
+    assert results == [np.inf, -np.inf, np.inf]

@@ -134,3 +134,10 @@ def test_functions_hold_their_result_and_nothing_else(name, budget):
     """A function allocates only its result: no list of boxed floats, no copy in float64."""
     x = Tensor(np.ones((250, 1000), np.float32))
     budget.bytes(lambda: getattr(x, name)(), peak=1_500_000)
+
+
+@pytest.mark.parametrize("call", [lambda: Tensor([0.0]).log(), lambda: Tensor([-1.0]).sqrt(), lambda: Tensor([1e9]).exp()])
+def test_numpys_error_handling_is_obeyed(call):
+    """Who asks NumPy to raise at a division by zero or an overflow gets the error: it is not silenced inside."""
+    with np.errstate(all="raise"), rejects(FloatingPointError):
+        call()

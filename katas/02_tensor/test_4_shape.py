@@ -295,3 +295,20 @@ def test_changes_of_shape_are_done_in_numpy(change, budget):
     """The number of Python instructions must not grow with the number of elements."""
     few, many = grid(10, 10), grid(100, 100)
     budget.steps(lambda: change(few), lambda: change(many), limit=2)
+
+
+def test_permute_names_every_axis():
+    """permute() without axes is for a tensor without axes only: otherwise it raises a ValueError."""
+    assert Tensor(3.0).permute().shape == ()
+    for shape in ((2,), (2, 3)):
+        with rejects(ValueError, str(shape)):
+            Tensor(np.zeros(shape)).permute()
+
+
+def test_T_follows_the_data():
+    """x.T is that of the array that x has now."""
+    x = grid(2, 3)
+    assert x.T.shape == (3, 2)
+    x.data = np.ones((4, 5))
+    assert x.T.shape == (5, 4)
+    assert_close(x.T, np.ones((5, 4)))

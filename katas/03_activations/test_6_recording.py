@@ -252,3 +252,15 @@ def test_a_gradient_of_another_shape_is_named(activation, shape):
     layer(Tensor(np.ones((3, 4))))
     with rejects(ValueError, str(shape), "(3, 4)"):
         layer.backward(np.ones(shape))
+
+
+@every_activation
+def test_large_arrays_are_left_alone_too(activation, draw):
+    """A million values are treated as three are: forward leaves x as it was, backward leaves grad, a second time too."""
+    x, grad, layer = np.array(draw.normal(1100, 1000, dtype=np.float32)), np.ones((1100, 1000), np.float32), activation()
+    before = x[::97].copy()
+    layer(Tensor(x))
+    first = layer.backward(grad).copy()
+    assert np.array_equal(x[::97], before), "forward has changed x"
+    assert (grad == 1).all(), "backward has changed grad"
+    assert np.array_equal(layer.backward(grad), first), "a second backward gives another gradient"

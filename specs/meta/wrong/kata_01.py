@@ -308,4 +308,39 @@ WRONG = [
             "return min(seconds) / number": "return max(min(seconds) - idle.wall, 0.0) / number",
         },
     ),
+    Wrong(
+        "products of wrong shapes pass",
+        {
+            "if not np.array_equal(matmul(a, b), (a[:, :, None] * b).sum(1)):": "if not np.all(matmul(a, b) == (a[:, :, None] * b).sum(1)):"
+        },
+    ),
+    Wrong("matmul tried on integers", {"(2, 32, 32)).astype(np.float32)": "(2, 32, 32))"}),
+    Wrong(
+        "the check draws globally",
+        {"np.random.default_rng(0).integers(1, 9, (2, 32, 32))": "np.random.randint(1, 9, (2, 32, 32))"},
+    ),
+    Wrong("seed 0 is no seed", {"np.random.default_rng(seed)": "np.random.default_rng(seed or None)"}),
+    Wrong(
+        "stopwatches share a stack",
+        {
+            "_seconds: dict[str, float] | None = None": "_seconds: dict[str, float] | None = None\n    _starts: list = []",
+            "self._cpu, self._wall = time.process_time(), time.perf_counter()": "self._starts.append((time.process_time(), time.perf_counter()))",
+            "wall = time.perf_counter() - self._wall": "wall = time.perf_counter()\n        cpu_start, wall_start = self._starts.pop()\n        wall -= wall_start",
+            '"cpu": time.process_time() - self._cpu}': '"cpu": time.process_time() - cpu_start}',
+        },
+    ),
+    Wrong(
+        "KeyboardInterrupt is swallowed",
+        {
+            "time.process_time() - self._cpu}": "time.process_time() - self._cpu}\n        return exception[0] is KeyboardInterrupt"
+        },
+    ),
+    Wrong("zero seconds are no seconds", {"if self._seconds is None:": "if not (self._seconds or {}).get(name):"}),
+    Wrong(
+        "a slower round ends it",
+        {
+            "seconds.append(watch.wall)\n": "seconds.append(watch.wall)\n        if watch.wall > min(seconds):\n            break\n"
+        },
+    ),
+    Wrong("rounds of no time left out", {"min(seconds) / number": "min(second for second in seconds if second > 0) / number"}),
 ]

@@ -613,6 +613,48 @@ def _matmul(""",
         "matrix product with a number scales",
         {"data = a.data @ b.data": "data = np.dot(a.data, b.data) if b.ndim < 2 else a.data @ b.data"},
     ),
+    Wrong("size by np.prod of shape", {"return self.data.size": "return np.prod(self.data.shape)"}),
+    Wrong(
+        "numpy() gives a view", {'not a copy."""\n        return self.data': 'not a copy."""\n        return self.data.view()'}
+    ),
+    Wrong(
+        "booleans ** True are int8",
+        {'if base.data.dtype.kind == "b":': 'if base.data.dtype.kind == "b" and not isinstance(exponent, bool):'},
+    ),
+    Wrong("x ** a list", {"if not isinstance(exponent, _NUMBER):": "if isinstance(exponent, (Tensor, np.ndarray)):"}),
+    Wrong(
+        "shape () compared like a number",
+        {
+            "    other = _bare(other)\n": "    other = _bare(other)\n    if isinstance(other, np.ndarray) and other.ndim == 0:\n        other = other.item()\n"
+        },
+    ),
+    Wrong("float32 beside uint32 is float64", {'if left.kind == "f":': 'if left.kind == "f" and right.kind == "i":'}),
+    Wrong(
+        "number operands are cached",
+        {
+            "_NUMBER = (float, int": "_CACHE = {}\n_NUMBER = (float, int",
+            "return Tensor(np.asarray(number, dtype))": "return _CACHE.setdefault((number, np.dtype(dtype)), Tensor(np.asarray(number, dtype)))",
+        },
+    ),
+    Wrong(
+        "functions silence NumPy's errors",
+        {
+            "    return Tensor._result(op, ufunc(x.data), x)": '    with np.errstate(all="ignore"):\n        return Tensor._result(op, ufunc(x.data), x)'
+        },
+    ),
+    Wrong(
+        "permute() reverses the axes",
+        {
+            "if sorted(dim % self.ndim": "if dims and sorted(dim % self.ndim",
+            "self.data.transpose(dims)": "self.data.transpose(*dims)",
+        },
+    ),
+    Wrong(
+        "T is remembered",
+        {
+            "return self.transpose(-2, -1)": 'if "_transposed" not in self.__dict__:\n            self._transposed = self.transpose(-2, -1)\n        return self._transposed'
+        },
+    ),
 ]
 
 # Semantic mutants (specs.meta.semantic) that keep every promise, and why

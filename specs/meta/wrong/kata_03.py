@@ -550,4 +550,16 @@ WRONG = [
         },
         naive="test_log_softmax_builds_no_jacobian_of_short_lines_either",
     ),
+    Wrong(
+        "ReLU in place if large",
+        {
+            "y = maximum(x, 0)": "if x.size >= 1_000_000:\n            np.maximum(x.data, 0, out=x.data)\n        y = maximum(x, 0)"
+        },
+    ),
+    Wrong(
+        "Tanh's backward reuses large grads",
+        {
+            "return grad * (1 - y * y)": "if grad.size > 100_000:\n            grad *= 1 - y * y\n            return grad\n        return grad * (1 - y * y)"
+        },
+    ),
 ]
