@@ -157,7 +157,12 @@ def _watch() -> None:
 
 
 def _look(main: int) -> None:
-    """In a function of its own: a frame that the thread held while it sleeps would keep all that is in it."""
+    """In a function of its own: a frame that the thread held while it sleeps would keep all that is in it.
+
+    Nor are frames looked at before the time is up: Python would make objects of them, which a budget of bytes would count.
+    """
+    if time.monotonic() - LATER < (_blocks[-1].early if suspects else _blocks[-1].end):
+        return
     frame = sys._current_frames()[main]
     if _debugged(frame):
         stop()
