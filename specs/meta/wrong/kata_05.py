@@ -240,7 +240,6 @@ WRONG = [
     Wrong(
         "ignored positions get a gradient",
         {"share = np.zeros_like(totals)": "share = np.full_like(totals, float(grad) / len(rows))"},
-        says="ignored positions get a gradient",
     ),
     Wrong("ignore_index is always -100", {"labels != self.ignore_index": "labels != -100"}),
     Wrong(
