@@ -29,7 +29,7 @@ STREAMED = "specs/milestones/test_5_production.py::test_a_stream_comes_token_by_
 QUEUE = "specs/milestones/test_5_production.py::test_a_full_queue_refuses_and_who_leaves_makes_room"
 SIGTERM = "specs/milestones/test_5_production.py::test_sigterm_ends_it_when_accepted_requests_are_done"
 GATHER = "return tuple([array[np.asarray(indices)] for array in self.arrays])"
-BATCHES = "batches = (self._batch(order[start : start + self.batch_size], rng) for start in starts)"
+BATCHES = "batches = (now._batch(order[start : start + now.batch_size], rng) for start in starts)"
 
 
 def frozen(condition: str) -> dict[str, str]:
