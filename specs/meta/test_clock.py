@@ -114,6 +114,15 @@ def test_the_thread_holds_nothing():
     assert found == [None] * 5
 
 
+def test_no_frame_is_looked_at_before_the_time_is_up(monkeypatch):
+    """Python makes objects of frames that are looked at: a budget of bytes would count them."""
+    looks = []
+    monkeypatch.setattr(sys, "_current_frames", lambda: looks.append(1))
+    with deadline(9):
+        time.sleep(0.1)
+    assert not looks
+
+
 def test_no_exception_comes_behind_the_block(monkeypatch):
     """Blocks that end at about the time when it is up are interrupted inside, or not at all."""
     for setitimer in (True, False):
