@@ -66,7 +66,8 @@ class Spec:
         """
         helpers = self._helpers()
         names = self.names.union(*map(_names, helpers))
-        classes = {name for value in map(self.values.get, names) for name in _class_names(value)}
+        orders = [_class_names(value) for value in map(self.values.get, names)]
+        classes = {name for order in orders for name in order}
         found: dict[str, int] = {}
         kinds = ast.FunctionDef | ast.AsyncFunctionDef
         own = {node.name for part in self.parts + helpers for node in ast.walk(part) if isinstance(node, kinds)}
@@ -85,7 +86,7 @@ class Spec:
                             and (node.name in classes or not classes)
                         ):
                             found.setdefault(f"{node.name}.{child.name}", child.lineno)
-        found = _written(module, found, classes) | found
+        found = _written(module, found, orders) | found
         calls = {name: line for name, line in found.items() if not name.endswith("__init__")}
         return [(line, name) for name, line in (calls or found).items()]
 
@@ -138,8 +139,11 @@ class Spec:
         return isinstance(called, ast.Call) or not (value is None or inspect.isroutine(value) or inspect.isclass(value))
 
 
-def _written(module: ast.Module, found: dict[str, int], classes: set[str]) -> dict[str, int]:
-    """Line by name of the methods of these classes that methods of other classes, among those found, call on themselves."""
+def _written(module: ast.Module, found: dict[str, int], orders: list[list[str]]) -> dict[str, int]:
+    """Line by name of what a class writes for a method, among those found, of one of its bases.
+
+    orders: classes, each followed by its bases.
+    """
     methods = {
         (node.name, child.name): child
         for node in module.body
@@ -149,9 +153,10 @@ def _written(module: ast.Module, found: dict[str, int], classes: set[str]) -> di
     }
     written = {}
     for owner, name in [key for key in methods if ".".join(key) in found]:
+        derived = {kind for order in orders if owner in order for kind in order[: order.index(owner)]}
         for node in ast.walk(methods[owner, name]):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
-                kinds = [kind for kind in sorted(classes) if kind != owner and (kind, node.attr) in methods]
+                kinds = [kind for kind in sorted(derived) if (kind, node.attr) in methods]
                 written |= {f"{kind}.{node.attr}": methods[kind, node.attr].lineno for kind in kinds}
     return written
 
