@@ -394,3 +394,11 @@ def test_compose_keeps_its_transforms():
 def test_no_transforms_are_one():
     """Compose([]) returns its input."""
     assert_close(Compose([])(numbered(2, 3, 4, 5), make_rng()), numbered(2, 3, 4, 5), EXACT)
+
+
+def test_a_mean_of_zero_is_a_mean(draw):
+    """Normalize(0, std) still divides by std, and Normalize(mean, 1) still subtracts the mean."""
+    x = draw.normal(2, 3, 4, 5, dtype=np.float32)
+    for mean, std in ((0, 0.5), ([0.0, 0.0, 0.0], 0.5), (0.25, 1), (0, 1)):
+        want = (x - np.reshape(mean, (-1, 1, 1))) / std
+        assert_close(Normalize(mean, std)(x, np.random.default_rng(0)), want)

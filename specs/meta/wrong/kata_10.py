@@ -509,4 +509,10 @@ WRONG = [
             "return tuple([array[np.asarray(indices)] for array in self.arrays])": "return tuple([array[indices] for array in self.arrays])"
         },
     ),
+    Wrong(
+        "a mean of 0 is not taken off, nor is std",
+        {
+            "        y = np.subtract(x, self.mean.reshape(-1, 1, 1), dtype=np.float32)\n        y /= self.std.reshape(-1, 1, 1)\n        return y": "        if not self.mean.any():\n            return x.astype(np.float32)\n        y = np.subtract(x, self.mean.reshape(-1, 1, 1), dtype=np.float32)\n        y /= self.std.reshape(-1, 1, 1)\n        return y"
+        },
+    ),
 ]
