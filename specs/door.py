@@ -141,9 +141,7 @@ class GuardedLoader(importlib.machinery.SourceFileLoader):
 
     # (file, modification time) → message: an endless import is waited for once
     failed: ClassVar[dict[tuple[str, int], str]] = {}
-    around: ClassVar[Callable[[Kata], AbstractContextManager]] = (
-        nullcontext  # in a run of specs: what an import must not change
-    )
+    around: ClassVar[Callable[[Kata], AbstractContextManager]] = nullcontext  # a run of specs has a check of what is shared
 
     def __init__(self, fullname: str, path: str, kata: Kata):
         super().__init__(fullname, path)

@@ -41,6 +41,17 @@ def gradients(draw, count: int) -> list:
     return [[draw.normal(3, 4, dtype=np.float32), draw.normal(5, dtype=np.float32), draw.normal(2)] for _ in range(count)]
 
 
+def assert_goes_on(make, optimizer, made: list[Parameter], saved: dict, grads: list) -> None:
+    """A new optimizer over copies of the parameters, with this state, makes the same steps as the old one."""
+    copies = [Parameter(p.data) for p in made]
+    resumed = make(groups(copies))
+    resumed.load_state_dict(saved)
+    steps(optimizer, made, grads)
+    steps(resumed, copies, grads)
+    for parameter, again in zip(made, copies, strict=True):
+        assert_close(again, parameter.data, EXACT)
+
+
 @every
 def test_a_resumed_optimizer_goes_on_as_if_nothing_had_happened(make, draw):
     """Five steps give bit for bit the same as three steps, a state dict, a new optimizer over copies of the parameters, and two
@@ -50,13 +61,7 @@ def test_a_resumed_optimizer_goes_on_as_if_nothing_had_happened(make, draw):
     optimizer = make(groups(made))
     steps(optimizer, made, grads[:3])
     optimizer.param_groups[1]["lr"] = 0.05
-    copies, saved = [Parameter(p.data) for p in made], optimizer.state_dict()
-    resumed = make(groups(copies))
-    resumed.load_state_dict(saved)
-    steps(optimizer, made, grads[3:])
-    steps(resumed, copies, grads[3:])
-    for parameter, again in zip(made, copies, strict=True):
-        assert_close(again, parameter.data, EXACT)
+    assert_goes_on(make, optimizer, made, optimizer.state_dict(), grads[3:])
 
 
 @every
@@ -67,16 +72,9 @@ def test_state_belongs_to_the_parameter_of_its_number(make, draw):
     made, grads = parameters(draw), gradients(draw, 4)
     optimizer = make(groups(made))
     steps(optimizer, made, [[None, None, grads[0][2]], [None, *grads[1][1:]], grads[2]])
-    copies, saved = [Parameter(p.data) for p in made], optimizer.state_dict()
-    saved["state"] = {
-        number: saved["state"][number] for number in (2, 0, 1) if number in saved["state"]
-    }  # its order says nothing
-    resumed = make(groups(copies))
-    resumed.load_state_dict(saved)
-    steps(optimizer, made, grads[3:])
-    steps(resumed, copies, grads[3:])
-    for parameter, again in zip(made, copies, strict=True):
-        assert_close(again, parameter.data, EXACT)
+    saved, order = optimizer.state_dict(), (2, 0, 1)  # which says nothing
+    saved["state"] = {number: saved["state"][number] for number in order if number in saved["state"]}
+    assert_goes_on(make, optimizer, made, saved, grads[3:])
 
 
 def test_values_of_zero_are_loaded(draw):

@@ -257,23 +257,18 @@ def _explain(item, call, outcome) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report(collector):
-    outcome = yield
+    outcome, why = (yield), None
     call = getattr(outcome, "call", None)
-    if outcome.failed and call is not None and culprit.judged(collector.path):
-        who = culprit.find(call.excinfo.value)
-        if who:
-            outcome.culprit = [who.number, who.why.splitlines()[0]]
-            outcome.why = report.unimportable(collector.path, who.why)
-            outcome.longrepr = plain(f"{outcome.why}\n      in {collector.nodeid}")  # xdist takes equal ones for one error
-    elif (
-        outcome.skipped
-        and call is not None
-        and culprit.judged(collector.path)
-        and (place := refused.by_solution(call.excinfo.value))
-    ):
-        outcome.outcome = "failed"
-        outcome.why = report.unimportable(collector.path, f"{place}: {refused.told(call.excinfo.value)}")
-        outcome.longrepr = plain(f"{outcome.why}\n      in {collector.nodeid}")
+    if outcome.passed or call is None or not culprit.judged(collector.path):
+        return outcome
+    error = call.excinfo.value
+    if outcome.failed and (who := culprit.find(error)):
+        outcome.culprit, why = [who.number, who.why.splitlines()[0]], who.why
+    elif outcome.skipped and (place := refused.by_solution(error)):
+        outcome.outcome, why = "failed", f"{place}: {refused.told(error)}"
+    if why:
+        outcome.why = report.unimportable(collector.path, why)
+        outcome.longrepr = plain(f"{outcome.why}\n      in {collector.nodeid}")  # xdist takes equal ones for one error
     return outcome
 
 
