@@ -69,8 +69,7 @@ def test_the_example_at_the_top_is_what_pytest_prints(tmp_path):
     runs = re.findall(r"^\$ (pytest .*)\n((?:(?!\$).*\n)*)", block, re.M)
     for text, (command, shown) in zip([stub_text, wrong, wrong.replace("y >= 0", "y > 0")], runs, strict=True):
         file.write_text(text, encoding="utf-8")
-        done = subprocess.run(
-            [sys.executable, "-m", *shlex.split(command)], cwd=tmp_path, capture_output=True, encoding="utf-8"
-        )
+        command, env = [sys.executable, "-m", *shlex.split(command)], os.environ | {"PYTHONUTF8": "1"}
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, encoding="utf-8")
         printed = done.stdout.splitlines()
         assert [line for line in shown.splitlines() if line and line not in printed] == []
